@@ -1,0 +1,40 @@
+# Two commands: `make demo` and `make test`. Both set up the virtual environment when it is not there.
+PYTHON ?= $(firstword $(foreach version,3.12 3.11 3.10,$(if $(shell python$(version) -c 'print(1)' 2>/dev/null),python$(version))))
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint clean
+
+help:  ## Show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+
+venv: $(VENV)/installed  ## Create .venv and install what the project needs
+
+$(VENV)/installed: requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+demo: venv  ## Phantom CT scans -> prepare -> train -> evaluate -> predict, in minutes, without a GPU
+	$(BIN)/python data_preparation/make_phantom.py $(DEMO)/data --overwrite
+	$(BIN)/python data_preparation/preprocess_data.py $(DEMO_SETTINGS)
+	$(BIN)/python train.py $(DEMO_SETTINGS)
+	$(BIN)/python evaluate.py $(DEMO_SETTINGS)
+	$(BIN)/python predict.py $(DEMO_SETTINGS)
+	@echo "Look at $(DEMO)/predictions/model_tiny_unet3plus/pictures and $(DEMO)/checkpoint/training_curves.png"
+
+DEMO_SETTINGS := WORK_DIR=$(DEMO) MODEL.TYPE=tiny_unet3plus INPUT.HEIGHT=96 INPUT.WIDTH=96 \
+	HYPER_PARAMETERS.EPOCHS=12 HYPER_PARAMETERS.BATCH_SIZE=8 HYPER_PARAMETERS.LEARNING_RATE=1e-3
+
+test: venv  ## ruff and the whole test suite
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+lint: venv  ## ruff alone
+	$(BIN)/ruff check .
+
+clean:  ## Remove the environment and the demo's files
+	rm -rf $(VENV) $(DEMO)

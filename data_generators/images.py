@@ -1,0 +1,237 @@
+"""Read pictures: decode, check, bring to the channels and the size that the config asks for.
+
+Pixels are taken as they are stored: an EXIF rotation is ignored, so that image and mask always agree.
+"""
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from utils.errors import UserError
+
+MAX_PIXELS = 400_000_000
+PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_END = b"IEND\xaeB`\x82"
+JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+
+# Errors are raised with the file's name; OpenCV's own lines on stderr would only repeat them without it.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+# Pillow warns from a smaller size on; the limit here is checked by check_header.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+class Header(NamedTuple):
+    """What a picture file promises before it is decoded."""
+
+    height: int
+    width: int
+    has_palette: bool
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """The values of the config that reading needs; a look-up in the config itself is slow."""
+
+    height: int
+    width: int
+    channels: int
+    resize: bool
+    divide_mask_by: int
+
+    @classmethod
+    def from_config(cls, cfg):
+        divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK
+        return cls(
+            height=cfg.INPUT.HEIGHT,
+            width=cfg.INPUT.WIDTH,
+            channels=cfg.INPUT.CHANNELS,
+            resize=cfg.PREPROCESS_DATA.RESIZE.VALUE,
+            divide_mask_by=divide.NORMALIZE_VALUE if divide.VALUE else 1,
+        )
+
+
+def read_pair(pair, settings):
+    """Return `(image, mask)` as the model takes them.
+
+    Args:
+        pair: `Pair` of files.
+        settings: `ReadSettings`.
+
+    Returns:
+        image: float32 `(height, width, channels)` in [0, 1].
+        mask: uint8 `(height, width, 1)` class indices, or None where the pair has no mask.
+
+    Raises:
+        UserError: names the file that cannot be read, or whose size does not fit.
+    """
+    image = read_image(pair.image, settings.channels)
+    mask = None if pair.mask is None else read_mask(pair.mask, settings.divide_mask_by)
+    check_sizes(pair, image, mask, settings)
+    if settings.resize:
+        image = resize_image(image, settings.height, settings.width)
+        mask = None if mask is None else resize_mask(mask, settings.height, settings.width)
+    return to_unit_range(image), None if mask is None else mask[:, :, np.newaxis]
+
+
+def check_sizes(pair, image, mask, settings):
+    """Raise a UserError where the mask has another size than its image, or the image another than INPUT."""
+    height, width = image.shape[:2]
+    if mask is not None and mask.shape[:2] != (height, width):
+        raise UserError(f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {pair.image} {height}x{width}.")
+    if not settings.resize and (height, width) != (settings.height, settings.width):
+        raise UserError(
+            f"{pair.image}: is {height}x{width} (height x width), INPUT is {settings.height}x{settings.width}. "
+            "PREPROCESS_DATA.RESIZE.VALUE=True resizes while loading."
+        )
+
+
+def read_image(path, channels):
+    """Read a picture as stored: uint8 or uint16 `(height, width, channels)`, colours in RGB order.
+
+    Grey is repeated to 3 channels, colour becomes grey for 1, alpha is dropped; other counts must match.
+
+    Raises:
+        UserError: unreadable, truncated or huge file, another type than 8 or 16 bit, channels that do not fit.
+    """
+    pixels = decode(path, read_whole(path))
+    count = pixels.shape[2]
+    if count == 4 and channels != 4:
+        pixels, count = pixels[:, :, :3], 3
+    if (count, channels) == (1, 3):
+        return np.repeat(pixels, 3, axis=2)
+    if (count, channels) == (3, 1):
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis]
+    if count != channels:
+        raise UserError(f"{path}: has {count} channels, INPUT.CHANNELS={channels}.")
+    if count == 3:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    if count == 4:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
+    return pixels
+
+
+def read_mask(path, divide_by=1):
+    """Read a mask: uint8 `(height, width)` class indices, the stored values divided by `divide_by` and rounded.
+
+    A palette picture gives its indices, not its colours; a grey picture stored as colour its grey value.
+
+    Raises:
+        UserError: as `read_image`; also colours, and values above 255.
+    """
+    data = read_whole(path)
+    if read_header(path, data).has_palette:
+        values = np.asarray(Image.open(io.BytesIO(data)))
+    else:
+        values = drop_equal_channels(path, decode(path, data))
+    if divide_by != 1:
+        values = np.rint(values.astype(np.float32) / divide_by)
+    if values.dtype != np.uint8:
+        largest = int(values.max())
+        if largest > 255:
+            raise UserError(f"{path}: holds the value {largest}; class indices of a mask go up to 255.")
+        values = values.astype(np.uint8)
+    return values
+
+
+def drop_equal_channels(path, pixels):
+    """`(height, width, channels)` -> `(height, width)`, where the colour channels are all the same."""
+    first = pixels[:, :, 0]
+    if any(not np.array_equal(first, pixels[:, :, channel]) for channel in range(1, min(pixels.shape[2], 3))):
+        raise UserError(
+            f"{path}: is a colour picture; a mask needs one channel whose pixel value is the class index "
+            "(0, 1, ...). Save it as grey or with a palette."
+        )
+    return first
+
+
+def to_unit_range(image):
+    """uint8 or uint16 -> float32 in [0, 1], by the range of the type (255 or 65535)."""
+    return np.divide(image, np.float32(np.iinfo(image.dtype).max), dtype=np.float32)
+
+
+def resize_image(image, height, width):
+    """Resize `(height, width[, channels])`, averaging areas when it shrinks, cubic when it grows; keeps the type."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return resized.reshape(height, width, *image.shape[2:])
+
+
+def resize_mask(mask, height, width):
+    """Resize `(height, width)` labels without mixing them: the nearest pixel, by its centre."""
+    if mask.shape == (height, width):
+        return mask
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def check_header(path):
+    """Raise a UserError where the file is no picture, or promises more than 400 million pixels; decodes nothing."""
+    read_header(path, read_bytes(path))
+
+
+def read_whole(path):
+    """The bytes of a picture file that is not too large to decode and not cut short."""
+    data = read_bytes(path)
+    read_header(path, data)
+    if data.startswith(PNG_START):
+        whole = PNG_END in data[-64:] or PNG_END in data
+    elif data.startswith(JPEG_START):
+        # A thumbnail inside has an end of its own; only one after the last scan ends the picture.
+        whole = data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
+    else:
+        whole = True
+    if not whole:
+        raise UserError(f"{path}: the file is truncated ({len(data)} bytes). Copy or export it again.")
+    return data
+
+
+def read_bytes(path):
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def read_header(path, data):
+    """Height, width and kind of a picture from the first bytes of its file.
+
+    Raises:
+        UserError: not a picture, or more than 400 million pixels.
+    """
+    if data.startswith(PNG_START) and len(data) >= 26:
+        width, height = struct.unpack(">II", data[16:24])
+        header = Header(height, width, has_palette=data[25] == 3)
+    else:
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                header = Header(picture.height, picture.width, has_palette=picture.mode == "P")
+        except Image.DecompressionBombError:
+            raise UserError(f"{path}: promises more than {MAX_PIXELS:,} pixels and is not read.") from None
+        except (OSError, SyntaxError, ValueError, struct.error):
+            kind = "is empty" if not data else "is not a picture that can be read (PNG, JPEG, TIFF, BMP)"
+            raise UserError(f"{path}: {kind}.") from None
+    if header.height * header.width > MAX_PIXELS:
+        raise UserError(
+            f"{path}: promises {header.height}x{header.width} pixels, more than {MAX_PIXELS:,}, and is not read."
+        )
+    return header
+
+
+def decode(path, data):
+    """Bytes of a file -> uint8 or uint16 `(height, width, channels)`, colours in OpenCV's BGR order."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise UserError(f"{path}: cannot be decoded; the file is damaged or of an unusual kind. Save it as PNG.")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: holds {pixels.dtype} values; pictures of 8 or 16 bit are read. Convert it.")
+    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]

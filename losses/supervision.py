@@ -1,0 +1,45 @@
+"""The loss and the metrics of a whole model: every mask output, and the classifier of the CGM."""
+
+import keras
+from keras import ops
+
+from losses.targets import to_one_hot
+
+
+def presence_target(y_true, classes):
+    """Which foreground classes occur: masks `(batch, height, width, 1 or classes)` -> `(batch, foreground)` 0 or 1."""
+    occurs = ops.max(to_one_hot(y_true, classes), axis=(1, 2))
+    return occurs if classes == 1 else occurs[:, 1:]
+
+
+def build_training_loss(cfg):
+    """The loss of a dict of outputs: the mask loss of each mask output, plus binary cross-entropy of `presence`.
+
+    Returns:
+        `loss(y_true, outputs) -> scalar`, y_true the mask `(batch, height, width, 1 or classes)`, outputs the dict of
+        `models.build_model`. Side outputs count as much as the mask itself (UNet 3+, section 3.2).
+    """
+    from losses import build_loss
+
+    mask_loss = build_loss(cfg)
+    classes = cfg.OUTPUT.CLASSES
+
+    def loss(y_true, outputs):
+        total = sum(mask_loss(y_true, output) for name, output in outputs.items() if name != "presence")
+        if "presence" in outputs:
+            crossentropy = keras.losses.binary_crossentropy(presence_target(y_true, classes), outputs["presence"])
+            total = total + ops.mean(crossentropy)
+        return total
+
+    return loss
+
+
+class PresenceAccuracy(keras.metrics.BinaryAccuracy):
+    """Share of (image, foreground class) pairs whose presence the classifier decides rightly (p > 0.5)."""
+
+    def __init__(self, classes, name="presence_accuracy"):
+        super().__init__(name=name)
+        self.classes = classes
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(presence_target(y_true, self.classes), y_pred, sample_weight)

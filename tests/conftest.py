@@ -1,0 +1,41 @@
+"""What the tests share: small phantom data, small configs, command lines."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def float32_policy():
+    """A test that asks for mixed precision must not change the next one."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")
+
+
+def run_command(*arguments, cwd=PROJECT, timeout=300, **environment):
+    """Run a script of the project as a user does; returns the completed process with text output."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def assert_one_clear_error(result, *words):
+    """Exit code 2, no traceback, and every word in the message."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr, f"{word!r} not in: {result.stderr}"

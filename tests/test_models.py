@@ -1,0 +1,138 @@
+"""Sizes, shapes and behaviour of the models."""
+
+import keras
+import numpy as np
+import pytest
+
+from models import MODEL_TYPES, build_model, inference_model
+from models.heads import PairSoftmax, PresenceGate
+from models.layers import MatchSize, UpsampleConv2D
+from utils.config import load_config
+
+SMALL = ["INPUT.HEIGHT=32", "INPUT.WIDTH=48", "MODEL.FILTERS=[4,6,8,10,12]"]
+
+
+def small_model(*overrides):
+    return build_model(load_config([*SMALL, *overrides]))
+
+
+@pytest.mark.parametrize(
+    "model_type, classes, parameters",
+    [
+        ("unet3plus", 2, 26_987_714),
+        ("unet3plus", 1, 26_984_833),
+        ("unet3plus_deepsup", 2, 27_023_434),
+        ("unet3plus_deepsup_cgm", 1, 27_004_743),
+    ],
+)
+def test_parameter_counts(model_type, classes, parameters):
+    model = build_model(load_config([f"MODEL.TYPE={model_type}", f"OUTPUT.CLASSES={classes}"]))
+    assert model.count_params() == parameters
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4])
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_outputs(model_type, classes):
+    model = small_model(f"MODEL.TYPE={model_type}", f"OUTPUT.CLASSES={classes}")
+    images = np.random.default_rng(0).random((2, 32, 48, 3), dtype=np.float32)
+    outputs = model(images)
+    row = MODEL_TYPES[model_type]
+    names = ["mask"]
+    if row.deep_supervision:
+        names += [f"mask_stride{stride}" for stride in (2, 4, 8, 16)]
+    if row.cgm:
+        names += ["presence"]
+        assert outputs["presence"].shape == (2, max(classes - 1, 1))
+    assert set(outputs) == set(names)
+    for name in names:
+        values = keras.ops.convert_to_numpy(outputs[name])
+        assert values.dtype == np.float32 and values.min() >= 0 and values.max() <= 1
+        if name != "presence":
+            assert values.shape == (2, 32, 48, classes)
+            if classes > 1:
+                np.testing.assert_allclose(values.sum(-1), 1, atol=1e-5)
+
+
+def test_inference_model_is_the_mask_alone():
+    model = small_model("MODEL.TYPE=unet3plus_deepsup_cgm")
+    images = np.random.default_rng(0).random((2, 32, 48, 3), dtype=np.float32)
+    inference = inference_model(model)
+    np.testing.assert_array_equal(inference(images), model(images)["mask"])
+    assert not any("mask_stride" in layer.name for layer in inference.layers)
+
+
+def test_flags_override_the_type():
+    model = small_model("MODEL.TYPE=unet3plus", "MODEL.DEEP_SUPERVISION=True", "MODEL.CGM=True")
+    assert {"mask", "mask_stride16", "presence"} <= set(model.output)
+    assert set(small_model("MODEL.TYPE=unet3plus_deepsup_cgm", "MODEL.CGM=False").output) == {
+        "mask", "mask_stride2", "mask_stride4", "mask_stride8", "mask_stride16",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("height, width", [(33, 47), (31, 32), (17, 50)])
+def test_odd_sizes(height, width):
+    model = build_model(
+        load_config(
+            [f"INPUT.HEIGHT={height}", f"INPUT.WIDTH={width}", "MODEL.FILTERS=[4,6,8,10,12]", "MODEL.DEEP_SUPERVISION=True"]
+        )
+    )
+    outputs = model(np.zeros((1, height, width, 3), np.float32))
+    assert {tuple(output.shape) for output in outputs.values()} == {(1, height, width, 2)}
+
+
+def test_kernels_are_regularised_and_biases_are_not():
+    model = small_model("MODEL.L2=0.01")
+    kernels = [v for v in model.trainable_variables if v.path.endswith("kernel")]
+    expected = 0.01 * sum(float(keras.ops.sum(keras.ops.square(v))) for v in kernels)
+    assert len(model.losses) == len(kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)
+    assert not small_model("MODEL.L2=0").losses
+
+
+def test_weights_round_trip(tmp_path):
+    model, other = small_model("MODEL.TYPE=unet3plus_deepsup_cgm"), small_model("MODEL.TYPE=unet3plus_deepsup_cgm")
+    images = np.random.default_rng(0).random((2, 32, 48, 3), dtype=np.float32)
+    model.save_weights(tmp_path / "a.weights.h5")
+    other.load_weights(tmp_path / "a.weights.h5")
+    for name, value in model(images).items():
+        np.testing.assert_array_equal(value, other(images)[name])
+
+
+def test_mixed_precision_ends_in_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = small_model("MODEL.TYPE=unet3plus_deepsup_cgm")
+    outputs = model(np.zeros((1, 32, 48, 3), np.float32))
+    assert {keras.backend.standardize_dtype(output.dtype) for output in outputs.values()} == {"float32"}
+
+
+def test_presence_is_a_probability_of_each_pair():
+    logits = np.array([[0.0, 0.0, 2.0, 1.0]], np.float32)
+    np.testing.assert_allclose(PairSoftmax()(logits), [[0.5, 1 / (1 + np.e)]], rtol=1e-6)
+
+
+def test_gate_moves_an_absent_class_to_the_background():
+    mask = np.array([[[[0.2, 0.5, 0.3]]]], np.float32)
+    gated = PresenceGate()([mask, np.array([[0.4, 0.9]], np.float32)])
+    np.testing.assert_allclose(gated, [[[[0.7, 0.0, 0.3]]]], atol=1e-7)
+    single = PresenceGate()([mask[..., :1], np.array([[0.4]], np.float32)])
+    np.testing.assert_allclose(single, [[[[0.0]]]])
+
+
+@pytest.mark.parametrize("wanted", [(3, 4), (5, 7), (3, 7)])
+def test_match_size_crops_and_repeats(wanted):
+    x = np.arange(20, dtype=np.float32).reshape(1, 4, 5, 1)
+    reference = np.zeros((1, *wanted, 2), np.float32)
+    rows, columns = np.minimum(np.arange(wanted[0]), 3), np.minimum(np.arange(wanted[1]), 4)
+    np.testing.assert_array_equal(MatchSize()([x, reference]), x[:, rows][:, :, columns])
+
+
+def test_upsample_conv_equals_the_two_layers():
+    x = np.random.default_rng(0).normal(size=(2, 5, 7, 6)).astype(np.float32)
+    ours = UpsampleConv2D(4, 4)
+    y = ours(x)
+    plain = keras.Sequential(
+        [keras.layers.UpSampling2D(4, interpolation="bilinear"), keras.layers.Conv2D(4, 3, padding="same")]
+    )
+    plain.build(x.shape)
+    plain.layers[1].set_weights(ours.get_weights())
+    np.testing.assert_allclose(y, plain(x), atol=1e-5)

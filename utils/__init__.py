@@ -1,0 +1,1 @@
+"""The ground floor: configuration, files, devices, training loop, pictures. Imports no other room."""

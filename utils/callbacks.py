@@ -1,0 +1,168 @@
+"""What happens during training beside the steps: progress, best weights, logs, curves."""
+
+import time
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from utils.checkpoints import save_weights
+from utils.config import weights_path
+from utils.curves import plot_curves
+from utils.files import resolve_output_path, write_whole
+
+MONITOR = "val_dice_coef"  # what the best weights and early stopping go by, higher is better
+
+
+def build_callbacks(cfg, network, order, log_path):
+    """The callbacks of a training run.
+
+    Args:
+        cfg: checked config; CALLBACKS and VERBOSE are read.
+        network: the model whose weights are saved.
+        order: `EpochOrder` of the training data.
+        log_path: where the CSV log goes; the curves are drawn beside the weights.
+    """
+    weights = weights_path(cfg)
+    checkpoint = cfg.CALLBACKS.MODEL_CHECKPOINT
+    callbacks = [
+        FollowEpoch(order),
+        BestWeights(network, weights, checkpoint.SAVE_BEST_ONLY, checkpoint.SAVE_WEIGHTS_ONLY),
+        keras.callbacks.CSVLogger(str(log_path), append=cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
+        Curves(weights.parent / "training_curves.png"),
+        keras.callbacks.EarlyStopping(
+            MONITOR, mode="max", patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE, verbose=min(cfg.VERBOSE, 1)
+        ),
+        keras.callbacks.TensorBoard(
+            str(resolve_output_path(cfg, cfg.CALLBACKS.TENSORBOARD.PATH) / cfg.MODEL.TYPE), write_graph=False
+        ),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    if cfg.VERBOSE == 1:
+        callbacks.append(Progress(cfg.HYPER_PARAMETERS.EPOCHS))
+    if cfg.VERBOSE == 2:
+        callbacks.append(EpochLines(cfg.HYPER_PARAMETERS.EPOCHS))
+    if "bench_steps" in cfg:
+        callbacks.append(StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps))
+    return callbacks
+
+
+class FollowEpoch(keras.callbacks.Callback):
+    """Tell the order of the samples which epoch begins: Keras may look at a first batch before training."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.order = order
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.order.epoch = epoch
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Save the weights whenever `val_dice_coef` is better than before, or after every epoch.
+
+    Args:
+        network: the model.
+        path: of its weights; with `weights_only` false the whole model goes beside them as .keras.
+        best_only: bool.
+
+    Attributes:
+        best: float, best value so far; best_epoch: int, counted from 1.
+    """
+
+    def __init__(self, network, path, best_only, weights_only=True):
+        super().__init__()
+        self.network = network
+        self.path = path
+        self.best_only = best_only
+        self.weights_only = weights_only
+        self.best = -np.inf
+        self.best_epoch = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        better = logs[MONITOR] > self.best
+        if better:
+            self.best, self.best_epoch = float(logs[MONITOR]), epoch + 1
+        if better or not self.best_only:
+            save_weights(self.network, self.path)
+            if not self.weights_only:
+                with write_whole(str(self.path).removesuffix(".weights.h5") + ".keras") as temporary:
+                    self.network.save(temporary)
+
+
+class Curves(keras.callbacks.Callback):
+    """Draw loss and scores of training and validation after every epoch."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        self.history = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(float(value))
+        plot_curves(self.history, self.path)
+
+
+class Progress(keras.callbacks.Callback):
+    """One bar per epoch with loss and Dice; the validation scores when it is done."""
+
+    def __init__(self, epochs):
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.bar = tqdm(total=self.params["steps"], desc=f"Epoch {epoch + 1}/{self.epochs}", unit="step", leave=True)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.set_postfix_str(f"loss {logs['loss']:.4f} dice {logs['dice_coef']:.4f}", refresh=False)
+        self.bar.update(batch + 1 - self.bar.n)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.set_postfix_str(describe(logs))
+        self.bar.close()
+
+
+class EpochLines(keras.callbacks.Callback):
+    """One line per epoch, for logs in files."""
+
+    def __init__(self, epochs):
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        print(f"Epoch {epoch + 1}/{self.epochs}  {describe(logs)}", flush=True)
+
+
+def describe(logs):
+    return (
+        f"loss {logs['loss']:.4f} dice {logs['dice_coef']:.4f} | "
+        f"val loss {logs['val_loss']:.4f} dice {logs['val_dice_coef']:.4f}"
+    )
+
+
+class StepTimer(keras.callbacks.Callback):
+    """Time `bench_steps` steps after `warmup_steps`, stop training, print images/s and latency percentiles."""
+
+    def __init__(self, warmup_steps, bench_steps):
+        super().__init__()
+        self.warmup_steps = warmup_steps
+        self.bench_steps = bench_steps
+        self.seconds = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.begin = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seconds.append(time.perf_counter() - self.begin)
+        if len(self.seconds) >= self.warmup_steps + self.bench_steps:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        timed = np.array(self.seconds[self.warmup_steps :]) * 1000
+        if not len(timed):
+            print("No step was timed: the epochs ended during warmup_steps.")
+            return
+        images = self.model.batch_images / (timed.mean() / 1000)
+        p50, p90, p99 = np.percentile(timed, (50, 90, 99))
+        print(f"{len(timed)} steps: {images:.2f} images/s, latency p50 {p50:.1f} p90 {p90:.1f} p99 {p99:.1f} ms")

@@ -1,0 +1,339 @@
+"""Load, check and restore the configuration. Imports neither TensorFlow nor Keras."""
+
+import functools
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from utils.errors import UserError
+from utils.files import resolve_path
+from utils.lookup import list_choices, load
+
+PROJECT = Path(__file__).resolve().parent.parent
+CONFIGS = PROJECT / "configs"
+
+# Keys that have no default and are given with a plus: +bench_steps=100
+OPTIONAL_KEYS = {"warmup_steps": int, "bench_steps": int}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value may be, where its default does not say it all."""
+
+    types: tuple = ()  # types allowed beside the type of the default
+    low: float | None = None
+    high: float | None = None
+    choices: tuple | str | None = None  # values, or "module:TABLE"
+    length: int | None = None
+
+
+PATHS = Rule(types=(str, list, type(None)))
+SCANS = Rule(types=(str,))
+SIZE = Rule(low=1, high=65536)
+FLAG_OR_MODEL = Rule(types=(bool, type(None)))
+
+RULES = {
+    "DATA_PREPARATION.RESIZED_HEIGHT": SIZE,
+    "DATA_PREPARATION.RESIZED_WIDTH": SIZE,
+    "DATA_PREPARATION.RESIZE_METHOD": Rule(choices=("resize", "crop_or_pad")),
+    "DATA_PREPARATION.SCAN_MIN_VALUE": Rule(types=(float,)),
+    "DATA_PREPARATION.SCAN_MAX_VALUE": Rule(types=(float,)),
+    "DATA_PREPARATION.INTENSITY_SCALING": Rule(choices=("window", "slice_min_max")),
+    "DATA_PREPARATION.LABELS": Rule(choices=("merge_tumour", "liver_and_tumour")),
+    "DATA_PREPARATION.WORKERS": Rule(types=(int, type(None)), low=1),
+    "DATASET.TRAIN.IMAGES_PATH": PATHS,
+    "DATASET.TRAIN.MASK_PATH": PATHS,
+    "DATASET.VAL.IMAGES_PATH": PATHS,
+    "DATASET.VAL.MASK_PATH": PATHS,
+    "DATASET.TEST.IMAGES_PATH": PATHS,
+    "DATASET.TEST.MASK_PATH": PATHS,
+    "MODEL.TYPE": Rule(choices="models:MODEL_TYPES"),
+    "MODEL.FILTERS": Rule(types=(list, type(None)), low=1, length=5),
+    "MODEL.DEEP_SUPERVISION": FLAG_OR_MODEL,
+    "MODEL.CGM": FLAG_OR_MODEL,
+    "MODEL.L2": Rule(low=0, high=1),
+    "MODEL.BACKBONE.TYPE": Rule(choices="models:ENCODERS"),
+    "DATA_GENERATOR_TYPE": Rule(choices="data_generators:LOADERS"),
+    "SEED": Rule(low=0, high=2**32 - 1),
+    "VERBOSE": Rule(choices=(0, 1, 2)),
+    "DATALOADER_WORKERS": Rule(low=1, high=256),
+    "INPUT.HEIGHT": SIZE,
+    "INPUT.WIDTH": SIZE,
+    "INPUT.CHANNELS": Rule(low=1, high=512),
+    "OUTPUT.CLASSES": Rule(low=1, high=256),
+    "HYPER_PARAMETERS.EPOCHS": Rule(low=1),
+    "HYPER_PARAMETERS.BATCH_SIZE": Rule(low=1),
+    "HYPER_PARAMETERS.LEARNING_RATE": Rule(low=1e-12, high=1e3),
+    "LOSS_OPTIONS.focal.alpha": Rule(low=0),
+    "LOSS_OPTIONS.focal.gamma": Rule(low=0),
+    "LOSS_OPTIONS.iou.smooth": Rule(low=1e-7),
+    "LOSS_OPTIONS.dice.smooth": Rule(low=1e-7),
+    "LOSS_OPTIONS.dice.average": Rule(choices=("image", "batch")),
+    "CALLBACKS.EARLY_STOPPING.PATIENCE": Rule(low=0),
+    "PREPROCESS_DATA.RESIZE.HEIGHT": SIZE,
+    "PREPROCESS_DATA.RESIZE.WIDTH": SIZE,
+    "PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE": Rule(choices=("normalize",)),
+    "PREPROCESS_DATA.NORMALIZE_MASK.NORMALIZE_VALUE": Rule(low=1),
+    "USE_MULTI_GPUS.GPU_IDS": Rule(types=(int, list), low=-1),
+    "OPTIMIZATION.AMP": Rule(types=(bool, str), choices=(False, True, "bfloat16")),
+}
+
+# A run that differs from its weights in one of these keys could not load them.
+ARCHITECTURE = ("MODEL.", "INPUT.CHANNELS", "OUTPUT.CLASSES")
+NOT_ARCHITECTURE = ("MODEL.WEIGHTS_FILE_NAME",)
+
+
+def entry(task):
+    """Make `task(cfg)` a command: Hydra overrides in, one clear line and exit code 2 for bad input."""
+
+    @functools.wraps(task)
+    def job(cfg):
+        try:
+            task(finish_config(cfg, HydraConfig.get().overrides.task))
+        except UserError as error:
+            fail(error)
+
+    def command():
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: one place formats all errors
+        main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
+        try:
+            main()
+        except (HydraException, OmegaConfBaseException) as error:
+            fail(explain(error))
+
+    return command
+
+
+def fail(message):
+    """Print one message and end the program with the exit code of bad input."""
+    print(f"Error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def load_config(overrides=()):
+    """Compose `configs/config.yaml` with overrides, as the command line does, and check it.
+
+    Args:
+        overrides: list of str such as `["MODEL.TYPE=unet3plus", "OUTPUT.CLASSES=2"]`.
+
+    Returns:
+        The checked `DictConfig`.
+
+    Raises:
+        UserError: unknown key, wrong type, or a value outside its range or table.
+    """
+    overrides = list(overrides)
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
+            cfg = hydra.compose("config", overrides=overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explain(error)) from None
+    return finish_config(cfg, overrides)
+
+
+def finish_config(cfg, overrides):
+    """Note what was typed, read "none" as null, and check every value."""
+    OmegaConf.set_struct(cfg, False)
+    cfg.OVERRIDES = list(overrides)
+    for split in cfg.DATASET.values():
+        for key in ("IMAGES_PATH", "MASK_PATH"):
+            if isinstance(split, DictConfig) and str(split.get(key)).lower() in ("none", "null", ""):
+                split[key] = None
+    check_config(cfg)
+    return cfg
+
+
+def explain(error):
+    """Say a Hydra error in our words, with the keys that exist beside the mistyped one."""
+    chain = []
+    while error is not None:
+        chain.append(str(error))
+        error = error.__cause__ or error.__context__
+    text = "\n".join(chain)
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown:
+        return unknown_key(unknown.group(1))
+    return text.strip()
+
+
+def unknown_key(key):
+    """Message for a key that config.yaml does not have: the choices at the deepest level that exists."""
+    node, path = default_config(), []
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            break
+        node = node._get_node(part)
+        path.append(part)
+    if not isinstance(node, DictConfig):
+        return f"{'.'.join(path)} is a single value; {key} does not exist."
+    prefix = "".join(f"{name}." for name in path)
+    choices = [prefix + name for name in node]
+    return f"The key {key} does not exist. {list_choices(key, choices)}"
+
+
+@functools.lru_cache(maxsize=1)
+def default_config():
+    """The composed defaults, with interpolations kept."""
+    # A private Hydra instance would replace the running one; reading the files does not.
+    cfg = OmegaConf.load(CONFIGS / "config.yaml")
+    cfg.pop("hydra")
+    for choice in cfg.pop("defaults"):
+        if isinstance(choice, DictConfig):
+            (group, name), = choice.items()
+            if not group.startswith("override"):
+                cfg[group.upper()] = OmegaConf.load(CONFIGS / group / f"{name}.yaml")
+    return cfg
+
+
+def check_config(cfg):
+    """Check every value against the type of its default and RULES, then the rules between keys.
+
+    Raises:
+        UserError: names the key, its value, the rule and what would be right.
+    """
+    check_level(cfg, default_config(), "")
+    window = cfg.DATA_PREPARATION
+    if window.SCAN_MIN_VALUE >= window.SCAN_MAX_VALUE:
+        raise UserError(
+            f"DATA_PREPARATION.SCAN_MIN_VALUE={window.SCAN_MIN_VALUE} must be below "
+            f"SCAN_MAX_VALUE={window.SCAN_MAX_VALUE}."
+        )
+    resize = cfg.PREPROCESS_DATA.RESIZE
+    if resize.VALUE and (resize.HEIGHT, resize.WIDTH) != (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH):
+        raise UserError(
+            f"PREPROCESS_DATA.RESIZE {resize.HEIGHT}x{resize.WIDTH} must equal INPUT "
+            f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave RESIZE.HEIGHT and WIDTH alone, they follow INPUT."
+        )
+    check_loss(cfg)
+
+
+def check_loss(cfg):
+    """LOSS names terms of the table, with weights that are not all zero, for images that are large enough."""
+    if not any(cfg.LOSS.values()):
+        raise UserError("LOSS has no term with a weight above 0. Choose one with loss=NAME, see configs/loss.")
+    for name, weight in cfg.LOSS.items():
+        if not is_number(weight) or weight < 0:
+            raise UserError(f"LOSS.{name}={weight} must be a number of at least 0.")
+        if name not in load("losses:LOSSES"):
+            raise UserError(f"LOSS.{name} is not a loss term. {list_choices(name, load('losses:LOSSES'))}")
+        if weight > 0:
+            load("losses:check_size")(name, cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
+
+
+def check_level(node, default, prefix):
+    """Check one level of the config and what lies below it."""
+    for name in node:
+        key = f"{prefix}{name}"
+        if key in OPTIONAL_KEYS:
+            check_value(key, node[name], OPTIONAL_KEYS[key](), Rule(low=0))
+        elif key == "LOSS":
+            continue
+        elif name not in default:
+            raise UserError(unknown_key(key))
+        elif isinstance(default._get_node(name), DictConfig):
+            if not isinstance(node[name], DictConfig):
+                raise UserError(f"{key}={node[name]} must be a group of keys: {', '.join(default[name])}.")
+            check_level(node[name], default[name], f"{key}.")
+        else:
+            check_value(key, node[name], default_value(default, name), RULES.get(key, Rule()))
+
+
+def default_value(default, name):
+    """The default, or what it points to (`${INPUT.HEIGHT}`)."""
+    node = default._get_node(name)
+    return default[name] if not isinstance(node, ListConfig) else list(node)
+
+
+def check_value(key, value, default, rule):
+    """Check one value against the type of its default and its rule."""
+    types = rule.types or (type(default),)
+    if float in types or int in types and not rule.types and isinstance(default, float):
+        types = types + (int,)
+    if isinstance(value, ListConfig):
+        value = OmegaConf.to_container(value)
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in dict.fromkeys(types))
+        raise UserError(f"{key}={value} has the wrong type: expected {names}, got {type(value).__name__}.")
+    if rule.choices is not None:
+        choices = tuple(load(rule.choices)) if isinstance(rule.choices, str) else rule.choices
+        if value not in choices:
+            raise UserError(f"{key}={value} is not known. {list_choices(value, choices)}")
+        return
+    if rule.length is not None and isinstance(value, list) and len(value) != rule.length:
+        raise UserError(f"{key}={value} needs {rule.length} entries, got {len(value)}.")
+    for number in value if isinstance(value, list) else [value]:
+        if not is_number(number):
+            continue
+        if rule.low is not None and number < rule.low:
+            raise UserError(f"{key}={value} is too small: at least {rule.low:g}.")
+        if rule.high is not None and number > rule.high:
+            raise UserError(f"{key}={value} is too large: at most {rule.high:g}.")
+
+
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def weights_path(cfg):
+    """Where the best weights of this run are: `<checkpoint folder>/<name>.weights.h5`.
+
+    The endings .hdf5, .h5 and .weights.h5 of WEIGHTS_FILE_NAME are accepted and mean the same file.
+    """
+    name = re.sub(r"(\.weights)?\.(h5|hdf5)$", "", cfg.MODEL.WEIGHTS_FILE_NAME)
+    return resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH) / f"{name}.weights.h5"
+
+
+def config_path_of(weights):
+    """The resolved config that was saved beside a weights file."""
+    return Path(str(weights).removesuffix(".weights.h5") + ".yaml")
+
+
+def restore_config(cfg):
+    """Return the config that `cfg`'s weights were trained with, changed only by what the user typed.
+
+    Raises:
+        UserError: there are no weights yet, or an override contradicts them (another model, channels, classes).
+    """
+    weights = weights_path(cfg)
+    if not weights.exists():
+        raise UserError(
+            f"No weights at {weights}. Train first (python train.py MODEL.TYPE={cfg.MODEL.TYPE}), or set "
+            "MODEL.WEIGHTS_FILE_NAME or CALLBACKS.MODEL_CHECKPOINT.PATH."
+        )
+    saved_path = config_path_of(weights)
+    if not saved_path.exists():
+        return cfg
+    saved = OmegaConf.load(saved_path)
+    restored = OmegaConf.merge(default_config(), saved)
+    for key in typed_keys(cfg):
+        value = OmegaConf.select(cfg, key)
+        is_architecture = key.startswith(ARCHITECTURE) and key not in NOT_ARCHITECTURE
+        if is_architecture and OmegaConf.select(saved, key) != value:
+            raise UserError(
+                f"{key}={value} contradicts the weights {weights}, trained with {key}="
+                f"{OmegaConf.select(saved, key)}. Leave it out, or name other weights with MODEL.WEIGHTS_FILE_NAME."
+            )
+        OmegaConf.update(restored, key, value, merge=False)
+    restored.OVERRIDES = list(cfg.OVERRIDES)
+    restored.WORK_DIR = cfg.WORK_DIR
+    check_config(restored)
+    return restored
+
+
+def typed_keys(cfg):
+    """The keys that the overrides name; a group (loss=bce) stands for its node (LOSS)."""
+    keys = []
+    for override in cfg.OVERRIDES:
+        key = override.split("=", 1)[0].lstrip("+~")
+        keys.append(key.upper() if (CONFIGS / key).is_dir() else key)
+    return [key for key in keys if OmegaConf.select(cfg, key) is not None or key.upper() == key]

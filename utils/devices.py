@@ -1,0 +1,52 @@
+"""Devices, precision and random seeds."""
+
+import os
+
+from utils.errors import UserError
+
+
+def quiet_tensorflow():
+    """Keep TensorFlow's start-up messages off the terminal. Call before TensorFlow is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+def make_strategy(cfg):
+    """Seed everything, set the precision, and return the `tf.distribute.Strategy` to build and train under.
+
+    Raises:
+        UserError: a GPU id that this machine does not have, or XLA with several GPUs.
+    """
+    quiet_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(cfg.SEED)
+    precision = {False: "float32", True: "mixed_float16", "bfloat16": "mixed_bfloat16"}[cfg.OPTIMIZATION.AMP]
+    keras.config.set_dtype_policy(precision)
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not cfg.USE_MULTI_GPUS.VALUE:
+        return tf.distribute.get_strategy()
+    chosen = choose_gpus(cfg.USE_MULTI_GPUS.GPU_IDS, len(gpus))
+    if cfg.OPTIMIZATION.XLA and len(chosen) > 1:
+        raise UserError("OPTIMIZATION.XLA=True does not work with several GPUs yet: set OPTIMIZATION.XLA=False.")
+    return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in chosen])
+
+
+def choose_gpus(gpu_ids, available):
+    """Ids of the GPUs that USE_MULTI_GPUS.GPU_IDS means: -1 all, a number the first so many, a list those."""
+    if not available:
+        raise UserError("USE_MULTI_GPUS.VALUE=True, but TensorFlow sees no GPU here. Set USE_MULTI_GPUS.VALUE=False.")
+    if gpu_ids == -1:
+        return list(range(available))
+    chosen = list(range(gpu_ids)) if isinstance(gpu_ids, int) else list(gpu_ids)
+    missing = [number for number in chosen if not 0 <= number < available]
+    if missing or not chosen:
+        raise UserError(
+            f"USE_MULTI_GPUS.GPU_IDS={gpu_ids} asks for GPUs {missing or 'none'}; this machine has ids "
+            f"0 to {available - 1}. Use -1 for all."
+        )
+    return chosen

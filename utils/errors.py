@@ -1,0 +1,8 @@
+"""The one error that users see as a single line."""
+
+
+class UserError(Exception):
+    """Bad input: the message says what is wrong, in which file or key, and what to do.
+
+    The entry scripts print it without a traceback and exit with code 2.
+    """

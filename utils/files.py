@@ -1,0 +1,67 @@
+"""Paths of the config, and files that appear only when they are whole."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from utils.errors import UserError
+
+
+def resolve_path(cfg, path):
+    """Return the absolute path of a config value: below WORK_DIR, leading slash or not.
+
+    Where that does not exist and the value is absolute and does exist, it is taken as it stands.
+    """
+    below = Path(cfg.WORK_DIR).resolve() / str(path).lstrip("/")
+    as_written = Path(path)
+    if not below.exists() and as_written.is_absolute() and as_written.exists():
+        return as_written
+    return below
+
+
+def resolve_output_path(cfg, path):
+    """Return the absolute path of a folder to write to, and create it.
+
+    Below WORK_DIR like every path of the config, unless the value is absolute and its parent folder exists.
+    """
+    as_written = Path(path)
+    below = Path(cfg.WORK_DIR).resolve() / str(path).lstrip("/")
+    absolute = as_written.is_absolute() and as_written.parent != Path("/") and as_written.parent.exists()
+    folder = as_written if absolute and not below.exists() else below
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot create the folder {folder}: {error.strerror}. Choose another or set WORK_DIR.") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"Cannot write to the folder {folder}: permission denied.")
+    return folder
+
+
+@contextlib.contextmanager
+def write_whole(path):
+    """Give a temporary path in the same folder; it becomes `path` when the block ends well, else it vanishes.
+
+        with write_whole("checkpoint/a.json") as temporary:
+            temporary.write_text(...)
+
+    The temporary name keeps the ending(s) of `path`, which libraries use to choose the format.
+    """
+    path = Path(path)
+    name = path.name.split(".", 1)
+    suffix = "." + name[1] if len(name) > 1 else ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{name[0]}.", suffix=suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(temporary)
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes the file private; give it the rights an ordinary new file has.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

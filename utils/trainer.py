@@ -1,0 +1,49 @@
+"""The training step: one mask target for every output of a network."""
+
+import keras
+from keras import ops
+
+
+class Trainer(keras.Model):
+    """Train a network of `models.build_model` with a loss and metrics on its dict of outputs.
+
+    Args:
+        network: functional model, image -> dict of outputs.
+        loss: `loss(y_true, outputs) -> scalar`.
+        metrics: {output name: list of metrics}; each is given `(y_true, outputs[name])`.
+
+    `compile` it with an optimizer only. Weights are saved from `network`, which knows nothing of training.
+    """
+
+    def __init__(self, network, loss, metrics):
+        super().__init__(name="trainer")
+        self.network = network
+        self.output_loss = loss
+        self.output_metrics = metrics
+
+    def call(self, images, training=None):
+        return self.network(images, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        # Keras divides by the number of replicas what its own losses return; so do we, and it undoes it for the log.
+        losses = [self.output_loss(y, y_pred)] + [ops.cast(loss, "float32") for loss in self.losses]
+        return sum(self._scale_for_replicas(loss) for loss in losses)
+
+    @staticmethod
+    def _scale_for_replicas(loss):
+        if keras.backend.backend() != "tensorflow":
+            return loss
+        import tensorflow as tf
+
+        return loss / tf.distribute.get_strategy().num_replicas_in_sync
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        for name, metrics in self.output_metrics.items():
+            for metric in metrics:
+                metric.update_state(y, y_pred[name])
+        return self.get_metrics_result()
+
+
+def make_optimizer(cfg):
+    """Adam with the learning rate of the config. `compile` adds loss scaling where AMP is float16."""
+    return keras.optimizers.Adam(cfg.HYPER_PARAMETERS.LEARNING_RATE)
