@@ -86,8 +86,8 @@ def check_sizes(pair, image, mask, settings):
         raise UserError(f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {pair.image} {height}x{width}.")
     if not settings.resize and (height, width) != (settings.height, settings.width):
         raise UserError(
-            f"{pair.image}: is {height}x{width} (height x width), INPUT is {settings.height}x{settings.width}. "
-            "PREPROCESS_DATA.RESIZE.VALUE=True resizes while loading."
+            f"{pair.image}: is {height}x{width} (height x width), INPUT is {settings.height}x{settings.width}; "
+            "PREPROCESS_DATA.RESIZE.VALUE=True resizes it."
         )
 
 
@@ -205,23 +205,43 @@ def read_header(path, data):
     Raises:
         UserError: not a picture, or more than 400 million pixels.
     """
-    if data.startswith(PNG_START) and len(data) >= 26:
-        width, height = struct.unpack(">II", data[16:24])
-        header = Header(height, width, has_palette=data[25] == 3)
-    else:
-        try:
-            with Image.open(io.BytesIO(data)) as picture:
-                header = Header(picture.height, picture.width, has_palette=picture.mode == "P")
-        except Image.DecompressionBombError:
-            raise UserError(f"{path}: promises more than {MAX_PIXELS:,} pixels and is not read.") from None
-        except (OSError, SyntaxError, ValueError, struct.error):
-            kind = "is empty" if not data else "is not a picture that can be read (PNG, JPEG, TIFF, BMP)"
-            raise UserError(f"{path}: {kind}.") from None
+    try:
+        header = parse_header(data)
+    except Image.DecompressionBombError:
+        raise UserError(f"{path}: promises more than {MAX_PIXELS:,} pixels and is not read.") from None
+    except (OSError, SyntaxError, ValueError, KeyError, struct.error):
+        kind = "is not a picture that can be read (PNG, JPEG, TIFF, BMP)" if data else "is empty"
+        raise UserError(f"{path}: {kind}.") from None
     if header.height * header.width > MAX_PIXELS:
         raise UserError(
             f"{path}: promises {header.height}x{header.width} pixels, more than {MAX_PIXELS:,}, and is not read."
         )
     return header
+
+
+def parse_header(data):
+    """PNG and TIFF by hand (fast, and TIFF with any number of channels); Pillow knows the others."""
+    if data.startswith(PNG_START):
+        width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
+        return Header(height, width, has_palette=colour_type == 3)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        tags = tiff_tags(data)
+        return Header(tags[257], tags[256], has_palette=tags.get(262) == 3)
+    with Image.open(io.BytesIO(data)) as picture:
+        return Header(picture.height, picture.width, has_palette=picture.mode == "P")
+
+
+def tiff_tags(data):
+    """`{tag: value}` of the numbers in the first directory of a TIFF file."""
+    order = "<" if data.startswith(b"II") else ">"
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    tags = {}
+    for position in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", data, position)
+        if kind in (3, 4):  # 16- and 32-bit numbers
+            (tags[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, position + 8)
+    return tags
 
 
 def decode(path, data):

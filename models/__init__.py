@@ -3,81 +3,155 @@
 The tables say where each part is; nothing heavy is imported until a model is built.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from models.backbones import BACKBONES
+from utils.errors import UserError
 from utils.lookup import choose, load
 
-# MODEL.BACKBONE.TYPE -> a function (image, cfg) -> {stride: feature map}
+# MODEL.BACKBONE.TYPE -> a function (image, model, style) -> ({stride: feature map}, {stride: map to upsample first})
 ENCODERS = {
     "unet3plus": "models.encoders:plain",
+    **dict.fromkeys(BACKBONES, "models.encoders:pretrained"),
 }
 
-# A function (features, cfg, style) -> {stride: decoder map}
+# A function (features, down, model, style) -> list of DecoderMap, the mask's first
 DECODERS = {
+    "unet": "models.unet:unet",
+    "unet++": "models.unetplusplus:unetplusplus",
     "unet3plus": "models.unet3plus:unet3plus",
+    "conv_deconv": "models.conv_deconv:decoder",
 }
 
 
 @dataclass(frozen=True)
 class ModelType:
-    """What a name of MODEL.TYPE stands for: a decoder, its widths and its flags."""
+    """What a name of MODEL.TYPE stands for: a decoder, and a value for each key of MODEL that is null."""
 
     decoder: str
-    filters: tuple = (64, 128, 256, 512, 1024)
-    deep_supervision: bool = False
-    cgm: bool = False
+    FILTERS: tuple = (64, 128, 256, 512, 1024)
+    DEEP_SUPERVISION: bool = False
+    CGM: bool = False
+    CONV_BIAS: bool = False
+    encoder: str | None = None  # a type that brings its own, whatever MODEL.BACKBONE.TYPE
 
+
+UNET3PLUS = {"decoder": "unet3plus", "CONV_BIAS": True}  # the parameter counts of the paper include the biases
 
 MODEL_TYPES = {
-    "unet3plus": ModelType("unet3plus"),
-    "unet3plus_deepsup": ModelType("unet3plus", deep_supervision=True),
-    "unet3plus_deepsup_cgm": ModelType("unet3plus", deep_supervision=True, cgm=True),
-    "tiny_unet3plus": ModelType("unet3plus", filters=(16, 32, 64, 128, 256)),
+    "unet": ModelType("unet"),
+    "unet++": ModelType("unet++"),
+    "unet3plus": ModelType(**UNET3PLUS),
+    "unet3plus_deepsup": ModelType(**UNET3PLUS, DEEP_SUPERVISION=True),
+    "unet3plus_deepsup_cgm": ModelType(**UNET3PLUS, DEEP_SUPERVISION=True, CGM=True),
+    "tiny_unet3plus": ModelType(**UNET3PLUS, FILTERS=(16, 32, 64, 128, 256)),
+    "conv_deconv": ModelType("conv_deconv", FILTERS=(16, 32, 64), CONV_BIAS=True, encoder="models.conv_deconv:encoder"),
 }
 
 
-def model_type(cfg):
-    """The row of MODEL_TYPES that `cfg` names, with the flags and widths that `cfg` sets itself."""
+def model_settings(cfg):
+    """The keys of `cfg.MODEL` as a new config, nulls replaced by what MODEL.TYPE stands for; and the row itself."""
     row = choose(MODEL_TYPES, cfg.MODEL.TYPE, "MODEL.TYPE")
-    own = {"deep_supervision": cfg.MODEL.DEEP_SUPERVISION, "cgm": cfg.MODEL.CGM, "filters": cfg.MODEL.FILTERS}
-    return replace(row, **{name: value for name, value in own.items() if value is not None})
+    model = cfg.MODEL.copy()
+    for key in ("FILTERS", "DEEP_SUPERVISION", "CGM", "CONV_BIAS"):
+        if model[key] is None:
+            model[key] = getattr(row, key)
+    return model, row
 
 
 def build_model(cfg):
     """Build the model that the config describes.
 
     Args:
-        cfg: checked config; MODEL, INPUT and OUTPUT are read.
+        cfg: checked config; MODEL, INPUT and OUTPUT are read. INPUT.HEIGHT and WIDTH may be None: any size then.
 
     Returns:
         A functional `keras.Model`. Input: images `(batch, height, width, channels)` in [0, 1]. Outputs, a dict:
         `mask` `(batch, height, width, classes)` probabilities in float32 (sigmoid for 1 class, else softmax);
-        with deep supervision `mask_stride2` ... of the same shape, one for each coarser decoder map;
+        with deep supervision one more of the same shape for each supervised decoder map, named by its stride
+        (`mask_stride2` ...) or, for UNet++, its depth (`mask_depth3` ...);
         with CGM `presence` `(batch, foreground classes)`, the probability that a class occurs in the image.
+        With MODEL.PADDING valid the masks are smaller than the image: its centre.
 
     Raises:
-        UserError: a name that is not in its table.
+        UserError: a name that is not in its table, or a size or number of channels that the choice cannot take.
     """
     import keras
 
     from models.blocks import Style
     from models.heads import make_outputs
 
-    row = model_type(cfg)
-    style = Style(l2=cfg.MODEL.L2)
+    model, row = model_settings(cfg)
+    check_padding(cfg)
+    style = Style.from_config(model)
     image = keras.Input((cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS), name="image")
-    encoder = load(choose(ENCODERS, cfg.MODEL.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE"))
-    features = encoder(image, row.filters, style)
-    maps = load(DECODERS[row.decoder])(features, row.filters, style)
-    outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, row, style)
+    encoder = row.encoder or choose(ENCODERS, model.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE")
+    features, down = load(encoder)(image, model, style)
+    maps = load(DECODERS[row.decoder])(features, down, model, style)
+    outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, model, style)
     return keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
 
 
-def inference_model(model):
+def inference_model(model, prune=None):
     """Return the model that users run: images in, one tensor `(batch, height, width, classes)` out, float32.
 
-    Shares the weights of `model`; side outputs that only training needs are left out.
+    Args:
+        model: of `build_model`; the weights are shared, what only training needs is left out.
+        prune: 1 to 4 or None; MODEL.PRUNE of a UNet++ with deep supervision: the mask of that depth.
+
+    Raises:
+        UserError: the model has no mask of that depth.
     """
     import keras
 
-    return keras.Model(model.input, model.output["mask"], name=f"{model.name}_inference")
+    mask = model.output[mask_output(model.output, prune)]
+    return keras.Model(model.input, mask, name=f"{model.name}_inference")
+
+
+def mask_output(outputs, prune):
+    """The name of the output that is the prediction: `mask`, or that of the depth which MODEL.PRUNE asks for."""
+    if prune is None:
+        return "mask"
+    depths = [name for name in outputs if name.startswith("mask_depth")]
+    if prune == len(depths) + 1:
+        return "mask"
+    if f"mask_depth{prune}" not in outputs:
+        raise UserError(
+            f"MODEL.PRUNE={prune} needs MODEL.TYPE=unet++ trained with MODEL.DEEP_SUPERVISION=True, "
+            f"depths 1 to {len(depths) + 1}."
+        )
+    return f"mask_depth{prune}"
+
+
+def check_padding(cfg):
+    """MODEL.PADDING=valid works with the plain U-Net, and with sizes whose maps are even before each pooling.
+
+    Raises:
+        UserError: names the nearest sizes that fit.
+    """
+    if cfg.MODEL.PADDING != "valid":
+        return
+    if cfg.MODEL.TYPE != "unet" or cfg.MODEL.BACKBONE.TYPE != "unet3plus":
+        raise UserError("MODEL.PADDING=valid needs MODEL.TYPE=unet and MODEL.BACKBONE.TYPE=unet3plus, the network of 2015.")
+    levels = len(cfg.MODEL.FILTERS or MODEL_TYPES["unet"].FILTERS)
+    for key in ("HEIGHT", "WIDTH"):
+        size = cfg.INPUT[key]
+        if size is None or valid_output_size(size, levels) is None:
+            near = [near for near in range(max((size or 0) - 32, 0), (size or 572) + 33) if valid_output_size(near, levels)]
+            raise UserError(
+                f"INPUT.{key}={size} does not fit MODEL.PADDING=valid: every map must be even before pooling. "
+                f"Sizes that fit nearby: {', '.join(map(str, near)) or 'none; the smallest is 188 for five levels'}."
+            )
+
+
+def valid_output_size(size, levels):
+    """Side of the mask that an unpadded U-Net makes of an image side, or None where the sizes do not fit."""
+    for level in range(levels):
+        size -= 4  # two 3x3 convolutions
+        if level < levels - 1:
+            if size % 2 or size <= 0:
+                return None
+            size //= 2
+    for _ in range(levels - 1):
+        size = 2 * size - 4
+    return size if size > 0 else None

@@ -1,6 +1,7 @@
 """The building blocks that encoders, decoders and heads share."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers
@@ -8,42 +9,110 @@ from keras import layers
 from models.layers import MatchSize, UpsampleConv2D
 
 
+class DecoderMap(NamedTuple):
+    """A map that can become a mask."""
+
+    output: str  # name of the mask: "mask", "mask_stride2", "mask_depth1", ...
+    stride: int
+    map: Any  # (batch, height, width, channels)
+
+
 @dataclass(frozen=True)
 class Style:
-    """How the convolutions of a model are made."""
+    """How the convolutions of a model are made: MODEL.DECODER and its neighbours, read once."""
 
-    l2: float = 1e-4  # regularisation of the kernels
-    activation: str = "relu"
-    initializer: str = "he_normal"
+    activation: str
+    norm: bool
+    norm_momentum: float
+    bias: bool  # of convolutions that a normalisation follows; all others have one
+    dropout: float
+    l2: float
+    padding: str
+    convs: int
+    upsample: str
+    upsample_kernel: int
+    upsample_norm: bool
 
-    def conv_options(self):
+    @classmethod
+    def from_config(cls, model):
+        decoder = model.DECODER
+        return cls(
+            activation=decoder.ACTIVATION,
+            norm=decoder.NORM,
+            norm_momentum=decoder.NORM_MOMENTUM,
+            bias=model.CONV_BIAS,
+            dropout=decoder.DROPOUT,
+            l2=model.L2,
+            padding=model.PADDING,
+            convs=decoder.CONVS,
+            upsample=decoder.UPSAMPLE,
+            upsample_kernel=decoder.UPSAMPLE_KERNEL,
+            upsample_norm=decoder.UPSAMPLE_NORM,
+        )
+
+    def conv_options(self, followed_by_norm):
         """Keyword arguments of a convolution layer; initializer and regularizer are new objects for each layer."""
         return {
-            "kernel_initializer": keras.initializers.get(self.initializer),
+            "use_bias": self.bias or not followed_by_norm,
+            "kernel_initializer": keras.initializers.HeNormal(),
             "kernel_regularizer": keras.regularizers.L2(self.l2) if self.l2 else None,
         }
-
-
-def conv(x, filters, style, name, kernel_size=3):
-    """One convolution, same padding, with bias."""
-    return layers.Conv2D(filters, kernel_size, padding="same", name=f"{name}_conv", **style.conv_options())(x)
-
-
-def norm_activation(x, style, name):
-    """Batch normalisation and the activation."""
-    x = layers.BatchNormalization(name=f"{name}_norm")(x)
-    return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)
 
 
 def conv_block(x, filters, style, name, convs=1):
     """`convs` times convolution 3x3, batch normalisation, activation.
 
-    `(batch, height, width, channels)` -> `(batch, height, width, filters)`
+    `(batch, height, width, channels)` -> `(batch, height, width, filters)`, smaller by 2 each with valid padding.
     """
     for number in range(1, convs + 1):
         part = f"{name}_{number}" if convs > 1 else name
-        x = norm_activation(conv(x, filters, style, part), style, part)
+        conv = layers.Conv2D(
+            filters, 3, padding=style.padding, name=f"{part}_conv", **style.conv_options(followed_by_norm=style.norm)
+        )
+        x = norm_activation(conv(x), style, part)
     return x
+
+
+def norm_activation(x, style, name, norm=None):
+    """Batch normalisation (where the style has it), dropout (likewise), activation."""
+    if style.norm if norm is None else norm:
+        x = layers.BatchNormalization(momentum=style.norm_momentum, name=f"{name}_norm")(x)
+    if style.dropout:
+        x = layers.Dropout(style.dropout, name=f"{name}_dropout")(x)
+    return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)
+
+
+def up_block(x, skips, filters, style, name):
+    """One step of a U-Net decoder: twice the size, concatenated with the skips, then `style.convs` convolutions.
+
+    Args:
+        x: map `(batch, height, width, channels)`.
+        skips: list of maps of twice that size, perhaps empty.
+        filters: int, width of the upsampling (if it convolves) and of the convolutions.
+    """
+    x = upsample(x, filters, style, name)
+    if skips:
+        if style.padding == "valid":
+            skips = [center_crop(skip, x, f"{name}_crop") for skip in skips]
+        else:
+            x = match_size(x, skips[0], name)
+        x = layers.Concatenate(name=f"{name}_concat")([x, *skips])
+    return conv_block(x, filters, style, name, style.convs)
+
+
+def upsample(x, filters, style, name):
+    """Twice the height and width: a transposed convolution to `filters`, or interpolation that keeps the channels."""
+    if style.upsample != "transpose":
+        return layers.UpSampling2D(2, interpolation=style.upsample, name=f"{name}_upsample")(x)
+    x = layers.Conv2DTranspose(
+        filters,
+        style.upsample_kernel,
+        strides=2,
+        padding="same",
+        name=f"{name}_upsample",
+        **style.conv_options(followed_by_norm=style.upsample_norm),
+    )(x)
+    return norm_activation(x, style, f"{name}_upsample") if style.upsample_norm else x
 
 
 def resize_conv_block(x, stride, reference, to_stride, filters, style, name):
@@ -55,14 +124,13 @@ def resize_conv_block(x, stride, reference, to_stride, filters, style, name):
         x: map `(batch, height, width, channels)` at `stride`.
         reference: a map at `to_stride`, whose height and width the result gets.
     """
+    options = style.conv_options(followed_by_norm=style.norm)
+    if stride > to_stride:
+        x = UpsampleConv2D(filters, stride // to_stride, name=f"{name}_conv", **options)(x)
+        return norm_activation(match_size(x, reference, name), style, name)
     if stride < to_stride:
         x = layers.MaxPooling2D(to_stride // stride, padding="same", name=f"{name}_pool")(x)
-    if stride > to_stride:
-        up = UpsampleConv2D(filters, stride // to_stride, name=f"{name}_conv", **style.conv_options())
-        x = match_size(up(x), reference, name)
-    else:
-        x = conv(match_size(x, reference, name), filters, style, name)
-    return norm_activation(x, style, name)
+    return conv_block(match_size(x, reference, name), filters, style, name)
 
 
 def match_size(x, reference, name):
@@ -70,3 +138,9 @@ def match_size(x, reference, name):
     if None not in x.shape[1:3] and x.shape[1:3] == reference.shape[1:3]:
         return x
     return MatchSize(name=f"{name}_match")([x, reference])
+
+
+def center_crop(x, reference, name):
+    """The centre of `x`, as large as `reference`; both sizes must be known."""
+    margins = [(have - want) for have, want in zip(x.shape[1:3], reference.shape[1:3], strict=True)]
+    return layers.Cropping2D([(margin // 2, margin - margin // 2) for margin in margins], name=name)(x)

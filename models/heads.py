@@ -3,42 +3,50 @@
 import keras
 from keras import layers, ops
 
-from models.blocks import conv, match_size
+from models.blocks import match_size
 
 
-def make_outputs(image, features, maps, classes, row, style):
+def make_outputs(image, features, maps, classes, model, style):
     """Name the outputs of a model.
 
     Args:
         image: the input, whose height and width the masks get.
         features: {stride: encoder map}; the coarsest feeds the classification-guided module.
-        maps: {stride: decoder map}, finest first.
+        maps: list of DecoderMap, the mask's first; the others are supervised with DEEP_SUPERVISION.
         classes: int, OUTPUT.CLASSES.
-        row: `ModelType` with the flags.
+        model: settings of `models.model_settings`.
 
     Returns:
-        The dict of `build_model`.
+        The dict of `models.build_model`.
     """
-    finest, *coarser = maps
-    names = {finest: "mask"}
-    if row.deep_supervision:
-        names.update({stride: f"mask_stride{stride}" for stride in coarser})
-    probabilities = {
-        name: mask_head(maps[stride], stride, image, classes, style, name) for stride, name in names.items()
+    supervised = maps if model.DEEP_SUPERVISION else maps[:1]
+    masks = {
+        name: mask_head(x, stride, image, classes, model, style, name) for name, stride, x in supervised
     }
-    if not row.cgm:
-        return {name: _named(mask, name) for name, mask in probabilities.items()}
-    presence = presence_head(features[max(features)], classes, style)
-    gated = {name: _named(PresenceGate(name=f"{name}_gate")([m, presence]), name) for name, m in probabilities.items()}
-    return {**gated, "presence": presence}
+    outputs = {}
+    if model.CGM:
+        outputs["presence"] = presence_head(features[max(features)], classes, style)
+        masks = {name: PresenceGate(name=f"{name}_gate")([mask, outputs["presence"]]) for name, mask in masks.items()}
+    # An output is known by the name of the layer that makes it.
+    return {name: layers.Identity(dtype="float32", name=name)(mask) for name, mask in masks.items()} | outputs
 
 
-def mask_head(x, stride, image, classes, style, name):
-    """Logits by a 3x3 convolution, upsampled bilinearly to the image, then probabilities in float32."""
-    x = conv(x, classes, style, f"{name}_logits")
-    if stride > 1:
-        x = layers.UpSampling2D(stride, interpolation="bilinear", name=f"{name}_upsample")(x)
-    x = match_size(x, image, name)
+def mask_head(x, stride, image, classes, model, style, name):
+    """Logits by a convolution, brought to the image's size, then probabilities in float32.
+
+    A coarser map is upsampled bilinearly after its convolution; with MODEL.HEAD.TRANSPOSE the mask's own head is a
+    transposed convolution that does both.
+    """
+    options = style.conv_options(followed_by_norm=False)
+    head = f"{name}_logits"
+    if model.HEAD.TRANSPOSE and name == "mask":
+        x = layers.Conv2DTranspose(classes, model.HEAD.KERNEL, stride, "same", name=head, **options)(x)
+    else:
+        x = layers.Conv2D(classes, model.HEAD.KERNEL, padding="same", name=head, **options)(x)
+        if stride > 1:
+            x = layers.UpSampling2D(stride, interpolation="bilinear", name=f"{name}_upsample")(x)
+    if style.padding == "same":
+        x = match_size(x, image, name)
     activation = "sigmoid" if classes == 1 else "softmax"
     return layers.Activation(activation, dtype="float32", name=f"{name}_{activation}")(x)
 
@@ -54,7 +62,8 @@ def presence_head(bottleneck, classes, style):
     """
     foreground = max(classes - 1, 1)
     x = layers.Dropout(0.5, name="presence_dropout")(bottleneck)
-    x = conv(x, 2 * foreground, style, "presence", kernel_size=1)
+    options = style.conv_options(followed_by_norm=False)
+    x = layers.Conv2D(2 * foreground, 1, name="presence_logits", **options)(x)
     x = layers.GlobalMaxPooling2D(name="presence_pool")(x)
     return PairSoftmax(dtype="float32", name="presence")(x)
 
@@ -92,7 +101,3 @@ class PresenceGate(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
-
-
-def _named(x, name):
-    return layers.Identity(dtype="float32", name=name)(x)

@@ -2,23 +2,22 @@
 
 from keras import layers
 
-from models.blocks import conv_block, resize_conv_block
+from models.blocks import DecoderMap, conv_block, resize_conv_block
 
 
-def unet3plus(features, filters, style):
+def unet3plus(features, down, model, style):
     """Each decoder map sees every scale: finer encoder maps, the encoder map of its own stride, coarser decoder maps.
 
-    Every incoming map is brought to the stride and to the same width (that of the finest encoder level), the
-    concatenation is fused by one convolution.
+    Every incoming map is brought to the stride and to the same width, MODEL.FILTERS[0] (64 in the paper); one
+    convolution fuses their concatenation.
 
     Args:
         features: {stride: encoder map `(batch, height, width, channels)`}; the coarsest is the bottleneck.
-        filters: widths; `filters[0]` is the width of an incoming map (64 in the paper).
 
     Returns:
-        {stride: decoder map}, finest first; the bottleneck stands for itself at the coarsest stride.
+        list of DecoderMap, finest first; the last is the bottleneck itself.
     """
-    width = filters[0]
+    width = model.FILTERS[0]
     strides = sorted(features)
     maps = {strides[-1]: features[strides[-1]]}
     for stride in reversed(strides[:-1]):
@@ -36,4 +35,7 @@ def unet3plus(features, filters, style):
         ]
         x = layers.Concatenate(name=f"decoder{stride}_concat")(incoming)
         maps[stride] = conv_block(x, width * len(strides), style, f"decoder{stride}")
-    return dict(sorted(maps.items()))
+    return [
+        DecoderMap("mask" if stride == strides[0] else f"mask_stride{stride}", stride, maps[stride])
+        for stride in strides
+    ]

@@ -60,8 +60,22 @@ RULES = {
     "MODEL.FILTERS": Rule(types=(list, type(None)), low=1, length=5),
     "MODEL.DEEP_SUPERVISION": FLAG_OR_MODEL,
     "MODEL.CGM": FLAG_OR_MODEL,
+    "MODEL.DEEP_SUPERVISION_WEIGHTS": Rule(types=(list, type(None)), low=0),
+    "MODEL.PRUNE": Rule(types=(int, type(None)), low=1, high=4),
     "MODEL.L2": Rule(low=0, high=1),
+    "MODEL.PADDING": Rule(choices=("same", "valid")),
+    "MODEL.CONV_BIAS": FLAG_OR_MODEL,
     "MODEL.BACKBONE.TYPE": Rule(choices="models:ENCODERS"),
+    "MODEL.BACKBONE.WEIGHTS": Rule(types=(str, type(None))),
+    "MODEL.BACKBONE.SKIP_LAYERS": Rule(types=(list, type(None)), length=5),
+    "MODEL.BACKBONE.DOWN_LAYERS": Rule(types=(list, type(None)), length=3),
+    "MODEL.DECODER.FILTERS": Rule(types=(list, type(None)), low=1),
+    "MODEL.DECODER.UPSAMPLE": Rule(choices=("transpose", "nearest", "bilinear")),
+    "MODEL.DECODER.UPSAMPLE_KERNEL": Rule(low=2, high=16),
+    "MODEL.DECODER.CONVS": Rule(low=0, high=8),
+    "MODEL.DECODER.NORM_MOMENTUM": Rule(low=0, high=0.9999),
+    "MODEL.DECODER.DROPOUT": Rule(low=0, high=0.95),
+    "MODEL.HEAD.KERNEL": Rule(low=1, high=15),
     "DATA_GENERATOR_TYPE": Rule(choices="data_generators:LOADERS"),
     "SEED": Rule(low=0, high=2**32 - 1),
     "VERBOSE": Rule(choices=(0, 1, 2)),
@@ -222,8 +236,8 @@ def check_loss(cfg):
     if not any(cfg.LOSS.values()):
         raise UserError("LOSS has no term with a weight above 0. Choose one with loss=NAME, see configs/loss.")
     for name, weight in cfg.LOSS.items():
-        if not is_number(weight) or weight < 0:
-            raise UserError(f"LOSS.{name}={weight} must be a number of at least 0.")
+        if not is_number(weight) or not 0 <= weight < float("inf"):
+            raise UserError(f"LOSS.{name}={weight} must be a finite number of at least 0.")
         if name not in load("losses:LOSSES"):
             raise UserError(f"LOSS.{name} is not a loss term. {list_choices(name, load('losses:LOSSES'))}")
         if weight > 0:
@@ -315,6 +329,7 @@ def restore_config(cfg):
         return cfg
     saved = OmegaConf.load(saved_path)
     restored = OmegaConf.merge(default_config(), saved)
+    restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
     for key in typed_keys(cfg):
         value = OmegaConf.select(cfg, key)
         is_architecture = key.startswith(ARCHITECTURE) and key not in NOT_ARCHITECTURE

@@ -1,14 +1,32 @@
 """Devices, precision and random seeds."""
 
+import contextlib
 import os
+import sys
+import tempfile
 
 from utils.errors import UserError
 
 
-def quiet_tensorflow():
-    """Keep TensorFlow's start-up messages off the terminal. Call before TensorFlow is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+@contextlib.contextmanager
+def quiet_stderr():
+    """Keep what native libraries print at start-up off the terminal, unless the block fails.
+
+    TensorFlow logs device probing to file descriptor 2 before any of its log settings count.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            captured.seek(0)
+            os.write(saved, captured.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def make_strategy(cfg):
@@ -17,15 +35,18 @@ def make_strategy(cfg):
     Raises:
         UserError: a GPU id that this machine does not have, or XLA with several GPUs.
     """
-    quiet_tensorflow()
-    import keras
-    import tensorflow as tf
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with quiet_stderr():
+        import keras
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        tf.zeros(1)  # the devices are probed once more when the first operation runs
 
     keras.utils.set_random_seed(cfg.SEED)
     precision = {False: "float32", True: "mixed_float16", "bfloat16": "mixed_bfloat16"}[cfg.OPTIMIZATION.AMP]
     keras.config.set_dtype_policy(precision)
 
-    gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if not cfg.USE_MULTI_GPUS.VALUE:

@@ -1,0 +1,134 @@
+"""Compare the usual way of turning LiTS scans into slices with data_preparation/preprocess_data.py.
+
+    python benchmarks/preparation.py --size 512 --slices 128 --repeats 3
+
+The usual way: load a whole volume as float64, clip it, scale every slice, stack three, resize, write. Every
+measurement is a process of its own, the ways take turns, the table shows medians. Memory is the peak of the process
+above what it held before it opened the scan, so that imports do not count.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
+
+import cv2
+import nibabel as nib
+import numpy as np
+
+from data_preparation.make_phantom import TRAIN_FOLDER, VAL_FOLDER, make_phantom
+from data_preparation.preprocess_data import preprocess_data
+from utils.config import load_config
+
+OUTPUT_SIZE = 320
+# Name of the measurement: (way, processes, volumes)
+MEASUREMENTS = {
+    "usual way, 1 process": ("usual", 1, 1),
+    "this project, 1 process": ("ours", 1, 1),
+    "4 volumes, 1 process": ("ours", 1, 4),
+    "4 volumes, 2 processes": ("ours", 2, 4),
+}
+
+
+def usual_way(volume, segmentation, output):
+    """What published scripts do, one volume after the other."""
+    output.mkdir()
+    scan = np.clip(nib.load(volume).get_fdata(), -200, 250)
+    labels = nib.load(segmentation).get_fdata()
+    count = scan.shape[2]
+    for index in range(count):
+        channels = []
+        for neighbour in (max(index - 1, 0), index, min(index + 1, count - 1)):
+            pixels = scan[:, :, neighbour]
+            low, high = pixels.min(), pixels.max()
+            channels.append(np.zeros_like(pixels) if high == low else (pixels - low) / (high - low) * 255)
+        image = cv2.resize(np.rot90(np.stack(channels, axis=-1)), (OUTPUT_SIZE, OUTPUT_SIZE))
+        mask = cv2.resize(np.rot90(labels[:, :, index]), (OUTPUT_SIZE, OUTPUT_SIZE), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(output / f"image_{index}.png"), image)
+        cv2.imwrite(str(output / f"mask_{index}.png"), np.where(mask > 0, 1, mask))
+
+
+def our_way(folder, output, processes):
+    cfg = load_config(
+        [
+            "VERBOSE=0",
+            f"WORK_DIR={output}",
+            f"DATA_PREPARATION.SCANS_TRAIN_DATA_PATH='{folder / TRAIN_FOLDER}'",
+            f"DATA_PREPARATION.SCANS_VAL_DATA_PATH='{folder / VAL_FOLDER}'",
+            f"DATA_PREPARATION.WORKERS={processes}",
+            f"INPUT.HEIGHT={OUTPUT_SIZE}",
+            f"INPUT.WIDTH={OUTPUT_SIZE}",
+        ]
+    )
+    preprocess_data(cfg)
+
+
+def measure(way, processes, folder):
+    """Run one way in this process and print seconds and peak memory (MB) as JSON."""
+    with tempfile.TemporaryDirectory() as output:
+        cv2.setNumThreads(1)
+        before = peak_memory()
+        start = time.perf_counter()
+        if way == "usual":
+            for volume in sorted(folder.glob("*/volume-*.nii")):
+                target = Path(output) / volume.stem
+                usual_way(volume, volume.with_name(volume.name.replace("volume", "segmentation")), target)
+        else:
+            our_way(folder, Path(output), processes)
+        seconds = time.perf_counter() - start
+        print(json.dumps([seconds, peak_memory() - before]))
+
+
+def peak_memory():
+    """The most memory this process ever held, in MB (Linux); mapped files count."""
+    # getrusage would also count the process that started this one.
+    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text()).group(1)) / 1024
+
+
+def run_apart(way, processes, folder):
+    command = [sys.executable, __file__, "--measure", way, str(processes), str(folder)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=512, help="pixels along both sides of a slice (default 512)")
+    parser.add_argument("--slices", type=int, default=128, help="slices of a volume (default 128)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each measurement (default 3)")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        way, processes, folder = arguments.measure
+        measure(way, int(processes), Path(folder))
+        return
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = {}
+        # Both splits need a volume; the second one of the smallest set is counted like the first.
+        for volumes in {volumes for _, _, volumes in MEASUREMENTS.values()}:
+            folders[volumes] = Path(temporary) / str(volumes)
+            make_phantom(folders[volumes], volumes, volumes, size=arguments.size, slices=arguments.slices)
+        results = {name: [] for name in MEASUREMENTS}
+        for _ in range(arguments.repeats):
+            for name, (way, processes, volumes) in MEASUREMENTS.items():
+                results[name].append(run_apart(way, processes, folders[volumes]))
+
+    print(f"{arguments.size}x{arguments.size}x{arguments.slices} voxels a volume, medians of {arguments.repeats} runs")
+    print(f"{'':26}{'ms per slice':>14}{'against usual':>15}{'peak memory':>14}")
+    usual = None
+    for name, (_, _, volumes) in MEASUREMENTS.items():
+        per_slice = statistics.median(run[0] for run in results[name]) / (2 * volumes * arguments.slices) * 1000
+        usual = usual or per_slice
+        memory = statistics.median(run[1] for run in results[name])
+        print(f"{name:26}{per_slice:14.2f}{usual / per_slice:14.2f}x{memory:11.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

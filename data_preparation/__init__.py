@@ -1,0 +1,1 @@
+"""Scripts that bring data into the canonical layout and check it; none of them imports TensorFlow."""

@@ -1,0 +1,298 @@
+"""LiTS scans -> pictures that every loader reads: `image_<volume>_<slice>.png` and `mask_<volume>_<slice>.png`.
+
+    python data_preparation/preprocess_data.py "DATA_PREPARATION.SCANS_TRAIN_DATA_PATH='/data/Training Batch 2/'"
+
+An image holds three slices as its red, green and blue channel: the one below, the one itself, the one above; at the
+ends the last is repeated. The pixel value of a mask is the class. Slices count from the feet to the head.
+
+Beside the images a folder `manifest` tells for each volume what it was made from, which files it consists of and
+their spacing in mm. A volume whose sources and settings have not changed is skipped.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
+
+import cv2
+from tqdm import tqdm
+
+from data_generators.images import resize_image, resize_mask
+from data_preparation.lits import Case, crop_or_pad, find_cases, label_slice, read_case, window_slice
+from utils.config import entry
+from utils.errors import UserError
+from utils.files import resolve_output_path, write_whole
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides how a picture looks; a change makes every volume anew."""
+
+    height: int
+    width: int
+    resize_method: str
+    low: float
+    high: float
+    scaling: str
+    labels: str
+
+    @classmethod
+    def from_config(cls, cfg):
+        keys = cfg.DATA_PREPARATION
+        return cls(
+            height=keys.RESIZED_HEIGHT,
+            width=keys.RESIZED_WIDTH,
+            resize_method=keys.RESIZE_METHOD,
+            low=keys.SCAN_MIN_VALUE,
+            high=keys.SCAN_MAX_VALUE,
+            scaling=keys.INTENSITY_SCALING,
+            labels=keys.LABELS,
+        )
+
+
+class Job(NamedTuple):
+    """One volume to prepare, and where its pictures and its manifest go."""
+
+    split: str
+    case: Case
+    images: Path
+    masks: Path
+    settings: Settings
+
+    @property
+    def manifest(self):
+        return self.images.parent / "manifest" / f"volume-{self.case.number}.json"
+
+
+def preprocess_data(cfg):
+    """Prepare the scans of `DATA_PREPARATION.SCANS_TRAIN_DATA_PATH` and `SCANS_VAL_DATA_PATH`.
+
+    Returns:
+        `{"train": {...}, "val": {...}}` with `written` and `skipped` (volumes), `slices`, `slices_with_liver` (of all
+        volumes, the skipped ones too), `images` and `masks` (folders).
+
+    Raises:
+        UserError: names the folder or file that is missing or unfit. Volumes that were done by then stay.
+    """
+    jobs = plan_jobs(cfg, "train") + plan_jobs(cfg, "val")
+    check_destinations(jobs)
+    done = {job: read_manifest(job.manifest) for job in jobs if is_done(job)}
+    todo = [job for job in jobs if job not in done]
+    summary = {}
+    for job in jobs:
+        counts = {"written": 0, "skipped": 0, "slices": 0, "slices_with_liver": 0}
+        summary.setdefault(job.split, {**counts, "images": str(job.images), "masks": str(job.masks)})
+        summary[job.split]["skipped" if job in done else "written"] += 1
+    silent = cfg.VERBOSE == 0 or not todo
+    bar = tqdm(run_jobs(todo, cfg.DATA_PREPARATION.WORKERS), "volumes", len(todo), disable=silent)
+    for job, manifest, note in bar:
+        done[job] = manifest
+        if note:
+            bar.write(f"Note: {note}")
+    for job, manifest in done.items():
+        summary[job.split]["slices"] += manifest["slices"]
+        summary[job.split]["slices_with_liver"] += manifest["slices_with_liver"]
+    return summary
+
+
+def plan_jobs(cfg, split):
+    """One job for each case of a split, in the order of their numbers."""
+    paths = cfg.DATASET[split.upper()]
+    for name in ("IMAGES_PATH", "MASK_PATH"):
+        if not isinstance(paths[name], str):
+            raise UserError(f"DATASET.{split.upper()}.{name}={paths[name]} must be one folder, to write pictures to.")
+    cases = find_cases(cfg, f"SCANS_{split.upper()}_DATA_PATH")
+    images, masks = (resolve_output_path(cfg, path) for path in (paths.IMAGES_PATH, paths.MASK_PATH))
+    return [Job(split, case, images, masks, Settings.from_config(cfg)) for case in cases]
+
+
+def check_destinations(jobs):
+    """Two volumes of one number must not write the same files."""
+    taken = {}
+    for job in jobs:
+        other = taken.setdefault(job.manifest, job)
+        if other is not job:
+            raise UserError(
+                f"{other.case.volume} and {job.case.volume} would both be written as {job.manifest.stem} in "
+                f"{job.images.parent}. Give DATASET.TRAIN and DATASET.VAL separate folders, or rename a volume."
+            )
+
+
+def run_jobs(jobs, workers):
+    """Yield `(job, manifest, note)` as volumes get done, in this process or in several."""
+    workers = min(workers or os.cpu_count(), len(jobs))
+    if workers <= 1:
+        for job in jobs:
+            yield job, *prepare_volume(job)
+        return
+    # Started afresh rather than forked: a fork would copy the locks of running threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        tasks = {pool.submit(prepare_volume, job): job for job in jobs}
+        try:
+            for task in as_completed(tasks):
+                yield tasks[task], *task.result()
+        except BrokenProcessPool:
+            raise UserError(
+                "A process that prepared volumes was ended from outside, probably for lack of memory. "
+                f"Use fewer than {workers} with DATA_PREPARATION.WORKERS."
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def prepare_volume(job):
+    """Write the pictures of one volume and its manifest; all of them or none.
+
+    Returns:
+        `(manifest, note)`: what the manifest file holds; a remark for the user or None.
+    """
+    parts = [folder / f".volume-{job.case.number}" for folder in (job.images, job.masks)]
+    try:
+        for part in parts:
+            shutil.rmtree(part, ignore_errors=True)  # of a run that was ended from outside
+            part.mkdir(exist_ok=True)
+        manifest, note = write_slices(job, *parts)
+        publish(job, manifest, *parts)
+    except OSError as error:
+        raise UserError(f"{job.case.volume}: could not be prepared: {error}.") from None
+    finally:
+        for part in parts:
+            shutil.rmtree(part, ignore_errors=True)
+    return manifest, note
+
+
+def write_slices(job, images, masks):
+    """Write the pictures of a volume into two folders and return `(manifest, note)`."""
+    settings, number = job.settings, job.case.number
+    sources = describe_sources(job.case)
+    scan, segmentation, note = read_case(job.case)
+    rows, columns, slices = scan.voxels.shape
+
+    def picture(index):
+        pixels = window_slice(scan.slice(index), settings.low, settings.high, settings.scaling)
+        return fit(pixels, settings, resize_image)
+
+    with_liver = 0
+    below = this = picture(0)
+    for index in range(slices):
+        above = picture(index + 1) if index + 1 < slices else this
+        write_png(images / f"image_{number}_{index}.png", cv2.merge([above, this, below]))  # OpenCV writes BGR
+        mask = fit(label_slice(segmentation, index, settings.labels), settings, resize_mask)
+        write_png(masks / f"mask_{number}_{index}.png", mask)
+        with_liver += bool(mask.any())
+        below, this = this, above
+
+    spacing = list(scan.spacing)
+    if settings.resize_method == "resize":
+        spacing[0] *= rows / settings.height
+        spacing[1] *= columns / settings.width
+    return {
+        "complete": True,
+        "sources": sources,
+        "settings": asdict(settings),
+        "slices": slices,
+        "slices_with_liver": with_liver,
+        "spacing_mm": spacing,  # row, column, slice
+        "images": sizes_of(images),
+        "masks": sizes_of(masks),
+    }, note
+
+
+def fit(pixels, settings, resize):
+    """Bring a slice to the size of the settings."""
+    change = crop_or_pad if settings.resize_method == "crop_or_pad" else resize
+    return change(pixels, settings.height, settings.width)
+
+
+def write_png(path, pixels):
+    # OpenCV's default (run-length strategy) was the fastest of 30 settings: a third of the time of zlib's level 1.
+    if not cv2.imwrite(str(path), pixels):
+        raise OSError(f"{path} could not be written; is the disk full?")
+
+
+def publish(job, manifest, images, masks):
+    """Move finished pictures into place, remove those of an earlier version, and sign with the manifest."""
+    earlier = read_manifest(job.manifest)
+    stale = {key: sorted(earlier.get(key, {}).keys() - manifest[key]) for key in ("images", "masks")}
+    # Until the end the manifest says "not complete" and names old and new files: a run that is ended here is
+    # repeated, and still knows what to remove.
+    everything = {key: {**earlier.get(key, {}), **manifest[key]} for key in ("images", "masks")}
+    write_manifest(job.manifest, {**manifest, **everything, "complete": False})
+    for key, source, target in (("images", images, job.images), ("masks", masks, job.masks)):
+        for name in manifest[key]:
+            os.replace(source / name, target / name)
+        for name in stale[key]:
+            (target / name).unlink(missing_ok=True)
+    write_manifest(job.manifest, manifest)
+
+
+def is_done(job):
+    """Whether a volume is there as its present sources and settings would make it."""
+    manifest = read_manifest(job.manifest)
+    return (
+        manifest.get("complete", False)
+        and manifest["sources"] == describe_sources(job.case)
+        and manifest["settings"] == asdict(job.settings)
+        and has_files(job.images, manifest["images"])
+        and has_files(job.masks, manifest["masks"])
+    )
+
+
+def has_files(folder, sizes):
+    try:
+        return all(os.stat(folder / name).st_size == size for name, size in sizes.items())
+    except FileNotFoundError:
+        return False
+
+
+def describe_sources(case):
+    """Name, size and time of the two files: what tells that one has changed."""
+    described = {}
+    for kind in ("volume", "segmentation"):
+        path = getattr(case, kind)
+        status = path.stat()
+        described[kind] = {"name": path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    return described
+
+
+def sizes_of(folder):
+    """`{file name: bytes}` of a folder, sorted by name."""
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+
+
+def read_manifest(path):
+    """The manifest of a volume; empty where there is none or it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def write_manifest(path, manifest):
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1))
+
+
+@entry
+def main(cfg):
+    start = time.perf_counter()
+    for split, done in preprocess_data(cfg).items():
+        print(
+            f"{split}: {done['written']} volumes written, {done['skipped']} unchanged and skipped; "
+            f"{done['slices']} slices, {done['slices_with_liver']} with liver, in {done['images']} and {done['masks']}"
+        )
+    print(f"{time.perf_counter() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The ImageNet backbones: which function builds each, which of its layers are the skips, which pixels it expects."""
+
+from dataclasses import dataclass
+
+RESNET = {2: "conv1_relu", 4: "conv2_block3_out", 8: "conv3_block4_out", 16: "conv4_block6_out", 32: "conv5_block3_out"}
+EFFICIENTNET = {
+    2: "block2a_expand_activation",
+    4: "block3a_expand_activation",
+    8: "block4a_expand_activation",
+    16: "block6a_expand_activation",
+    32: "top_activation",
+}
+MOBILENETV2 = {
+    2: "block_1_expand_relu",
+    4: "block_3_expand_relu",
+    8: "block_6_expand_relu",
+    16: "block_13_expand_relu",
+    32: "block_16_project",
+}
+VGG16 = {1: "block1_conv2", 2: "block2_conv2", 4: "block3_conv3", 8: "block4_conv3", 16: "block5_conv3"}
+VGG19 = {1: "block1_conv2", 2: "block2_conv2", 4: "block3_conv4", 8: "block4_conv4", 16: "block5_conv4"}
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What pretrained weights expect of RGB pixels in [0, 1]: `(pixel - mean) / deviation`, perhaps as BGR."""
+
+    mean: tuple
+    deviation: tuple
+    bgr: bool = False
+
+
+# The means of the Caffe models are in BGR order and in 0..255, without a deviation.
+CAFFE = Pixels(mean=(103.939 / 255, 116.779 / 255, 123.68 / 255), deviation=(1 / 255,) * 3, bgr=True)
+TORCH = Pixels(mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
+SYMMETRIC = Pixels(mean=(0.5,) * 3, deviation=(0.5,) * 3)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One row of BACKBONES."""
+
+    build: str  # "module:function"
+    skips: dict  # {stride: layer name}, the coarsest is the bottleneck
+    pixels: Pixels
+    weights: tuple = ("imagenet",)
+
+
+BACKBONES = {
+    "vgg16": Backbone("keras.applications:VGG16", VGG16, CAFFE),
+    "vgg19": Backbone("keras.applications:VGG19", VGG19, CAFFE),
+    "resnet50": Backbone("keras.applications:ResNet50", RESNET, CAFFE),
+    "resnet101": Backbone("keras.applications:ResNet101", RESNET, CAFFE),
+    "resnet152": Backbone("keras.applications:ResNet152", RESNET, CAFFE),
+    "mobilenetv2": Backbone("keras.applications:MobileNetV2", MOBILENETV2, SYMMETRIC),
+    **{
+        f"efficientnetb{size}": Backbone(
+            f"efficientnet.keras:EfficientNetB{size}", EFFICIENTNET, TORCH, ("imagenet", "noisy-student")
+        )
+        for size in range(8)
+    },
+}
