@@ -28,12 +28,12 @@ from data_preparation.preprocess_data import preprocess_data
 from utils.config import load_config
 
 OUTPUT_SIZE = 320
-# Name of the measurement: (way, processes, volumes)
+# Name of the measurement: (way, processes, volumes of each split)
 MEASUREMENTS = {
-    "usual way, 1 process": ("usual", 1, 1),
-    "this project, 1 process": ("ours", 1, 1),
-    "4 volumes, 1 process": ("ours", 1, 4),
-    "4 volumes, 2 processes": ("ours", 2, 4),
+    "usual way, 2 volumes, 1 process": ("usual", 1, 1),
+    "ours, 2 volumes, 1 process": ("ours", 1, 1),
+    "ours, 8 volumes, 1 process": ("ours", 1, 4),
+    "ours, 8 volumes, 2 processes": ("ours", 2, 4),
 }
 
 
@@ -111,7 +111,6 @@ def main():
 
     with tempfile.TemporaryDirectory() as temporary:
         folders = {}
-        # Both splits need a volume; the second one of the smallest set is counted like the first.
         for volumes in {volumes for _, _, volumes in MEASUREMENTS.values()}:
             folders[volumes] = Path(temporary) / str(volumes)
             make_phantom(folders[volumes], volumes, volumes, size=arguments.size, slices=arguments.slices)
@@ -121,13 +120,14 @@ def main():
                 results[name].append(run_apart(way, processes, folders[volumes]))
 
     print(f"{arguments.size}x{arguments.size}x{arguments.slices} voxels a volume, medians of {arguments.repeats} runs")
-    print(f"{'':26}{'ms per slice':>14}{'against usual':>15}{'peak memory':>14}")
+    print(f"{'':34}{'ms per slice':>14}{'against usual':>15}{'peak memory':>14}")
     usual = None
-    for name, (_, _, volumes) in MEASUREMENTS.items():
+    for name, (_, processes, volumes) in MEASUREMENTS.items():
         per_slice = statistics.median(run[0] for run in results[name]) / (2 * volumes * arguments.slices) * 1000
         usual = usual or per_slice
-        memory = statistics.median(run[1] for run in results[name])
-        print(f"{name:26}{per_slice:14.2f}{usual / per_slice:14.2f}x{memory:11.0f} MB")
+        # With several processes the one measured only waits for the others.
+        memory = f"{statistics.median(run[1] for run in results[name]):.0f} MB" if processes == 1 else "-"
+        print(f"{name:34}{per_slice:14.2f}{usual / per_slice:14.2f}x{memory:>14}")
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ class Scan(NamedTuple):
     affine: np.ndarray
 
     def slice(self, index):
-        """The values of one slice, contiguous: integers as stored where there is nothing to scale, else float32."""
+        """The values of one slice, contiguous: small integers as stored where nothing scales them, else float32."""
         pixels = self.voxels[:, :, index]
-        if self.slope == 1 and self.intercept == 0 and pixels.dtype.kind in "iu":
+        if self.slope == 1 and self.intercept == 0 and pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
             return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
         pixels = np.ascontiguousarray(pixels, np.float32) * np.float32(self.slope) + np.float32(self.intercept)
         if not np.isfinite(pixels).all():
@@ -177,7 +177,8 @@ def label_slice(segmentation, index, labels):
         UserError: a value other than 0, 1 and 2.
     """
     values = segmentation.slice(index)
-    classes = values.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # what does not fit is found by the comparison
+        classes = values.astype(np.uint8)
     if not np.array_equal(classes, values) or classes.max() > LABELS[-1]:
         unknown = sorted(set(np.unique(values).tolist()) - set(LABELS))
         raise UserError(

@@ -143,8 +143,9 @@ def run_jobs(jobs, workers):
                 yield tasks[task], *task.result()
         except BrokenProcessPool:
             raise UserError(
-                "A process that prepared volumes was ended from outside, probably for lack of memory. "
-                f"Use fewer than {workers} with DATA_PREPARATION.WORKERS."
+                "A process that prepared volumes was ended, probably for lack of memory: use fewer than "
+                f"{workers} with DATA_PREPARATION.WORKERS. (A script that calls preprocess_data needs "
+                "`if __name__ == '__main__':` around the call.)"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
@@ -241,8 +242,8 @@ def is_done(job):
     manifest = read_manifest(job.manifest)
     return (
         manifest.get("complete", False)
-        and manifest["sources"] == describe_sources(job.case)
-        and manifest["settings"] == asdict(job.settings)
+        and manifest.get("sources") == describe_sources(job.case)
+        and manifest.get("settings") == asdict(job.settings)
         and has_files(job.images, manifest["images"])
         and has_files(job.masks, manifest["masks"])
     )

@@ -50,12 +50,20 @@ MODEL_TYPES = {
 
 
 def model_settings(cfg):
-    """The keys of `cfg.MODEL` as a new config, nulls replaced by what MODEL.TYPE stands for; and the row itself."""
+    """The keys of `cfg.MODEL` as a new config, nulls replaced by what MODEL.TYPE stands for; and the row itself.
+
+    Raises:
+        UserError: MODEL.FILTERS has a number of widths that the type cannot take.
+    """
     row = choose(MODEL_TYPES, cfg.MODEL.TYPE, "MODEL.TYPE")
     model = cfg.MODEL.copy()
     for key in ("FILTERS", "DEEP_SUPERVISION", "CGM", "CONV_BIAS"):
         if model[key] is None:
             model[key] = getattr(row, key)
+    levels = len(model.FILTERS)
+    if levels < 2 or (row.decoder == "conv_deconv" and levels != 3):
+        wanted = "3 widths" if row.decoder == "conv_deconv" else "at least 2 widths, usually 5"
+        raise UserError(f"MODEL.FILTERS={list(model.FILTERS)}: MODEL.TYPE={cfg.MODEL.TYPE} takes {wanted}.")
     return model, row
 
 

@@ -39,3 +39,20 @@ def assert_one_clear_error(result, *words):
     assert "Traceback" not in result.stderr
     for word in words:
         assert word in result.stderr, f"{word!r} not in: {result.stderr}"
+
+
+# A network that trains in seconds; the phantom is prepared at this size.
+TINY = ["MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8,8,16,16]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48"]
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory):
+    """A working folder with prepared phantom scans: 2 training and 1 validation volumes of 10 slices, 48x48."""
+    from data_preparation.make_phantom import make_phantom
+    from data_preparation.preprocess_data import preprocess_data
+    from utils.config import load_config
+
+    folder = tmp_path_factory.mktemp("phantom")
+    make_phantom(folder / "data", volumes_train=2, volumes_val=1, size=48, slices=10)
+    preprocess_data(load_config([f"WORK_DIR={folder}", "VERBOSE=0", *TINY]))
+    return folder

@@ -57,7 +57,7 @@ RULES = {
     "DATASET.TEST.IMAGES_PATH": PATHS,
     "DATASET.TEST.MASK_PATH": PATHS,
     "MODEL.TYPE": Rule(choices="models:MODEL_TYPES"),
-    "MODEL.FILTERS": Rule(types=(list, type(None)), low=1, length=5),
+    "MODEL.FILTERS": Rule(types=(list, type(None)), low=1),
     "MODEL.DEEP_SUPERVISION": FLAG_OR_MODEL,
     "MODEL.CGM": FLAG_OR_MODEL,
     "MODEL.DEEP_SUPERVISION_WEIGHTS": Rule(types=(list, type(None)), low=0),
@@ -271,7 +271,7 @@ def default_value(default, name):
 def check_value(key, value, default, rule):
     """Check one value against the type of its default and its rule."""
     types = rule.types or (type(default),)
-    if float in types or int in types and not rule.types and isinstance(default, float):
+    if float in types:
         types = types + (int,)
     if isinstance(value, ListConfig):
         value = OmegaConf.to_container(value)
@@ -285,9 +285,13 @@ def check_value(key, value, default, rule):
         return
     if rule.length is not None and isinstance(value, list) and len(value) != rule.length:
         raise UserError(f"{key}={value} needs {rule.length} entries, got {len(value)}.")
+    if isinstance(value, list) and rule.low is not None and not all(is_number(entry) for entry in value):
+        raise UserError(f"{key}={value} has the wrong type: a list of numbers is expected.")
     for number in value if isinstance(value, list) else [value]:
         if not is_number(number):
             continue
+        if number != number:
+            raise UserError(f"{key}={value} must be a number.")
         if rule.low is not None and number < rule.low:
             raise UserError(f"{key}={value} is too small: at least {rule.low:g}.")
         if rule.high is not None and number > rule.high:

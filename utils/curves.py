@@ -22,7 +22,8 @@ def plot_curves(history, path):
                 if values:
                     epochs = range(1, len(values) + 1)
                     label = f"{name} ({'validation' if prefix else 'training'})"
-                    axes.plot(epochs, values, line, color=f"C{number}", marker="." if len(values) < 30 else "", label=label)
+                    marker = "." if len(values) < 30 else ""
+                    axes.plot(epochs, values, line, color=f"C{number}", marker=marker, label=label)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend()

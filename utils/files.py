@@ -32,7 +32,7 @@ def resolve_output_path(cfg, path):
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"Cannot create the folder {folder}: {error.strerror}. Choose another or set WORK_DIR.") from None
+        raise UserError(f"Cannot create the folder {folder}: {error.strerror}. Set another path.") from None
     if not os.access(folder, os.W_OK):
         raise UserError(f"Cannot write to the folder {folder}: permission denied.")
     return folder

@@ -21,6 +21,11 @@ class Trainer(keras.Model):
         self.output_loss = loss
         self.output_metrics = metrics
 
+    def compile(self, optimizer="sgd", **options):
+        super().compile(optimizer=optimizer, **options)
+        # Made before the first step is traced: a trace that creates variables is thrown away and done again.
+        self.optimizer.build(self.trainable_variables)
+
     def call(self, images, training=None):
         return self.network(images, training=training)
 
