@@ -1,4 +1,4 @@
-"""Predict masks for images: python predict.py MODEL.TYPE=unet3plus DATASET.VAL.IMAGES_PATH=... DATASET.VAL.MASK_PATH=None"""
+"""Predict masks: python predict.py MODEL.TYPE=unet3plus DATASET.VAL.IMAGES_PATH=IMAGES DATASET.VAL.MASK_PATH=None"""
 
 import numpy as np
 

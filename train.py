@@ -47,7 +47,7 @@ def train(cfg):
     print_start(cfg, network, data, strategy)
     keep_previous(cfg, log)
     save_config(cfg, weights)
-    callbacks = build_callbacks(cfg, network, train_data.order, log)
+    callbacks = build_callbacks(cfg, network, train_data.order, log, strategy.num_replicas_in_sync)
     history = trainer.fit(
         train_data,
         validation_data=val_data,

@@ -1,6 +1,6 @@
 """Check a dataset before training and report everything that is wrong with it at once.
 
-    python data_preparation/verify_data.py OUTPUT.CLASSES=2 DATASET.TRAIN.IMAGES_PATH=/data/train/images
+python data_preparation/verify_data.py OUTPUT.CLASSES=2 DATASET.TRAIN.IMAGES_PATH=/data/train/images
 """
 
 import os

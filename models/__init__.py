@@ -140,12 +140,16 @@ def check_padding(cfg):
     if cfg.MODEL.PADDING != "valid":
         return
     if cfg.MODEL.TYPE != "unet" or cfg.MODEL.BACKBONE.TYPE != "unet3plus":
-        raise UserError("MODEL.PADDING=valid needs MODEL.TYPE=unet and MODEL.BACKBONE.TYPE=unet3plus, the network of 2015.")
+        raise UserError(
+            "MODEL.PADDING=valid needs MODEL.TYPE=unet and MODEL.BACKBONE.TYPE=unet3plus, the network of 2015."
+        )
     levels = len(cfg.MODEL.FILTERS or MODEL_TYPES["unet"].FILTERS)
     for key in ("HEIGHT", "WIDTH"):
         size = cfg.INPUT[key]
         if size is None or valid_output_size(size, levels) is None:
-            near = [near for near in range(max((size or 0) - 32, 0), (size or 572) + 33) if valid_output_size(near, levels)]
+            near = [
+                near for near in range(max((size or 0) - 32, 0), (size or 572) + 33) if valid_output_size(near, levels)
+            ]
             raise UserError(
                 f"INPUT.{key}={size} does not fit MODEL.PADDING=valid: every map must be even before pooling. "
                 f"Sizes that fit nearby: {', '.join(map(str, near)) or 'none; the smallest is 188 for five levels'}."

@@ -32,6 +32,7 @@ class Style:
     upsample: str
     upsample_kernel: int
     upsample_norm: bool
+    fast_upsample: bool
 
     @classmethod
     def from_config(cls, model):
@@ -48,6 +49,7 @@ class Style:
             upsample=decoder.UPSAMPLE,
             upsample_kernel=decoder.UPSAMPLE_KERNEL,
             upsample_norm=decoder.UPSAMPLE_NORM,
+            fast_upsample=model.EXACT_FAST_UPSAMPLE,
         )
 
     def conv_options(self, followed_by_norm):
@@ -126,8 +128,8 @@ def resize_conv_block(x, stride, reference, to_stride, filters, style, name):
     """
     options = style.conv_options(followed_by_norm=style.norm)
     if stride > to_stride:
-        x = UpsampleConv2D(filters, stride // to_stride, name=f"{name}_conv", **options)(x)
-        return norm_activation(match_size(x, reference, name), style, name)
+        up = UpsampleConv2D(filters, stride // to_stride, fast=style.fast_upsample, name=f"{name}_conv", **options)
+        return norm_activation(match_size(up(x), reference, name), style, name)
     if stride < to_stride:
         x = layers.MaxPooling2D(to_stride // stride, padding="same", name=f"{name}_pool")(x)
     return conv_block(match_size(x, reference, name), filters, style, name)

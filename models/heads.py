@@ -20,9 +20,7 @@ def make_outputs(image, features, maps, classes, model, style):
         The dict of `models.build_model`.
     """
     supervised = maps if model.DEEP_SUPERVISION else maps[:1]
-    masks = {
-        name: mask_head(x, stride, image, classes, model, style, name) for name, stride, x in supervised
-    }
+    masks = {name: mask_head(x, stride, image, classes, model, style, name) for name, stride, x in supervised}
     outputs = {}
     if model.CGM:
         outputs["presence"] = presence_head(features[max(features)], classes, style)

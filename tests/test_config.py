@@ -90,14 +90,18 @@ def test_extra_keys_for_timing_are_typed_too():
 )
 def test_config_errors_end_with_code_2_and_without_tensorflow(script, override, words):
     # Importing TensorFlow or Keras would fail here, so the message can only come from before that.
-    code = f"import sys, runpy; sys.modules.update(tensorflow=None, keras=None); sys.argv[1:] = ['{override}']; " \
+    code = (
+        f"import sys, runpy; sys.modules.update(tensorflow=None, keras=None); sys.argv[1:] = ['{override}']; "
         f"runpy.run_path('{script}', run_name='__main__')"
+    )
     assert_one_clear_error(run_command("-c", code, PYTHONPATH=str(PROJECT)), *words)
 
 
 def test_help_without_tensorflow():
-    code = "import sys, runpy; sys.modules.update(tensorflow=None, keras=None); sys.argv[1:] = ['--help']; " \
+    code = (
+        "import sys, runpy; sys.modules.update(tensorflow=None, keras=None); sys.argv[1:] = ['--help']; "
         "runpy.run_path('train.py', run_name='__main__')"
+    )
     result = run_command("-c", code, PYTHONPATH=str(PROJECT))
     assert result.returncode == 0
     assert "HYPER_PARAMETERS" in result.stdout and "loss:" in result.stdout

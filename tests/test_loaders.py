@@ -16,15 +16,26 @@ def numbered(tmp_path):
         for kind in ("images", "mask"):
             (tmp_path / "data" / split / kind).mkdir(parents=True)
         for number in range(7):
-            cv2.imwrite(str(tmp_path / f"data/{split}/images/image_1_{number}.png"), np.full((8, 12), number * 10, np.uint8))
-            cv2.imwrite(str(tmp_path / f"data/{split}/mask/mask_1_{number}.png"), np.full((8, 12), number % 2, np.uint8))
+            cv2.imwrite(
+                str(tmp_path / f"data/{split}/images/image_1_{number}.png"), np.full((8, 12), number * 10, np.uint8)
+            )
+            cv2.imwrite(
+                str(tmp_path / f"data/{split}/mask/mask_1_{number}.png"), np.full((8, 12), number % 2, np.uint8)
+            )
     return tmp_path
 
 
 def numbered_config(folder, loader, *overrides):
     return load_config(
-        [f"WORK_DIR={folder}", f"DATA_GENERATOR_TYPE={loader}", "INPUT.HEIGHT=8", "INPUT.WIDTH=12", "loss=dice",
-         "HYPER_PARAMETERS.BATCH_SIZE=3", *overrides]  # fmt: skip
+        [
+            f"WORK_DIR={folder}",
+            f"DATA_GENERATOR_TYPE={loader}",
+            "INPUT.HEIGHT=8",
+            "INPUT.WIDTH=12",
+            "loss=dice",
+            "HYPER_PARAMETERS.BATCH_SIZE=3",
+            *overrides,
+        ]
     )
 
 
@@ -36,7 +47,9 @@ def one_epoch(dataset):
         assert image.dtype == np.float32 and mask.dtype == np.uint8
         assert image.shape[1:] == (8, 12, 3) and mask.shape == (*image.shape[:3], 1)
         values = np.rint(image[:, 0, 0, 0] * 25.5).astype(int)
-        np.testing.assert_allclose(image, np.broadcast_to(values[:, None, None, None] * 10 / 255, image.shape), rtol=1e-6)
+        np.testing.assert_allclose(
+            image, np.broadcast_to(values[:, None, None, None] * 10 / 255, image.shape), rtol=1e-6
+        )
         np.testing.assert_array_equal(mask, np.broadcast_to(values[:, None, None, None] % 2, mask.shape))
         numbers.append(values)
     assert [len(batch) for batch in numbers] == [3, 3, 1]
@@ -95,9 +108,13 @@ def test_resized_and_divided_while_loading(loader, tmp_path):
         (tmp_path / kind).mkdir()
         cv2.imwrite(str(tmp_path / kind / "a.png"), np.full((20, 30), value, np.uint8))
     cfg = numbered_config(
-        tmp_path, loader, "DATASET.VAL.IMAGES_PATH=images", "DATASET.VAL.MASK_PATH=mask",
-        "PREPROCESS_DATA.RESIZE.VALUE=True", "PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True",
-    )  # fmt: skip
+        tmp_path,
+        loader,
+        "DATASET.VAL.IMAGES_PATH=images",
+        "DATASET.VAL.MASK_PATH=mask",
+        "PREPROCESS_DATA.RESIZE.VALUE=True",
+        "PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True",
+    )
     image, mask = next(iter(build_dataset(cfg, "val")))
     assert np.asarray(image).shape == (1, 8, 12, 3)
     np.testing.assert_array_equal(np.asarray(mask), np.ones((1, 8, 12, 1)))

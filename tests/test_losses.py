@@ -81,8 +81,13 @@ def test_forms_of_the_truth_agree(name):
     masks, p = make_batch(3)
     loss = one_term(name)
     value = float(loss(masks, p))
-    for form in (masks[..., 0], masks.astype("int32"), masks.astype("float32"), one_hot(masks, 3).astype("uint8"),
-                 one_hot(masks, 3).astype("float32")):
+    for form in (
+        masks[..., 0],
+        masks.astype("int32"),
+        masks.astype("float32"),
+        one_hot(masks, 3).astype("uint8"),
+        one_hot(masks, 3).astype("float32"),
+    ):
         assert float(loss(form, p)) == value
 
 

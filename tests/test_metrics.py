@@ -39,9 +39,7 @@ def dice_of(truth, prediction):
 def mean_dice(masks, p):
     truths, predictions = labels(masks, p)
     foreground = range(1, max(p.shape[-1], 2))
-    return np.mean(
-        [[dice_of(t == k, q == k) for k in foreground] for t, q in zip(truths, predictions, strict=True)]
-    )
+    return np.mean([[dice_of(t == k, q == k) for k in foreground] for t, q in zip(truths, predictions, strict=True)])
 
 
 def collect(metric, masks, p, batch):

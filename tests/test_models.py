@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models import MODEL_TYPES, build_model, inference_model
 from models.heads import PairSoftmax, PresenceGate
@@ -33,17 +36,18 @@ def test_parameter_counts(model_type, classes, parameters):
 @pytest.mark.parametrize("classes", [1, 2, 4])
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_outputs(model_type, classes):
-    model = small_model(f"MODEL.TYPE={model_type}", f"OUTPUT.CLASSES={classes}")
+    filters = ["MODEL.FILTERS=[4,6,8]"] if model_type == "conv_deconv" else []
+    model = small_model(f"MODEL.TYPE={model_type}", f"OUTPUT.CLASSES={classes}", *filters)
     images = np.random.default_rng(0).random((2, 32, 48, 3), dtype=np.float32)
     outputs = model(images)
     row = MODEL_TYPES[model_type]
-    names = ["mask"]
-    if row.deep_supervision:
-        names += [f"mask_stride{stride}" for stride in (2, 4, 8, 16)]
-    if row.cgm:
-        names += ["presence"]
+    names = {"mask"}
+    if row.DEEP_SUPERVISION:
+        names |= {f"mask_stride{stride}" for stride in (2, 4, 8, 16)}
+    if row.CGM:
+        names |= {"presence"}
         assert outputs["presence"].shape == (2, max(classes - 1, 1))
-    assert set(outputs) == set(names)
+    assert set(outputs) == names
     for name in names:
         values = keras.ops.convert_to_numpy(outputs[name])
         assert values.dtype == np.float32 and values.min() >= 0 and values.max() <= 1
@@ -65,15 +69,24 @@ def test_flags_override_the_type():
     model = small_model("MODEL.TYPE=unet3plus", "MODEL.DEEP_SUPERVISION=True", "MODEL.CGM=True")
     assert {"mask", "mask_stride16", "presence"} <= set(model.output)
     assert set(small_model("MODEL.TYPE=unet3plus_deepsup_cgm", "MODEL.CGM=False").output) == {
-        "mask", "mask_stride2", "mask_stride4", "mask_stride8", "mask_stride16",
-    }  # fmt: skip
+        "mask",
+        "mask_stride2",
+        "mask_stride4",
+        "mask_stride8",
+        "mask_stride16",
+    }
 
 
 @pytest.mark.parametrize("height, width", [(33, 47), (31, 32), (17, 50)])
 def test_odd_sizes(height, width):
     model = build_model(
         load_config(
-            [f"INPUT.HEIGHT={height}", f"INPUT.WIDTH={width}", "MODEL.FILTERS=[4,6,8,10,12]", "MODEL.DEEP_SUPERVISION=True"]
+            [
+                f"INPUT.HEIGHT={height}",
+                f"INPUT.WIDTH={width}",
+                "MODEL.FILTERS=[4,6,8,10,12]",
+                "MODEL.DEEP_SUPERVISION=True",
+            ]
         )
     )
     outputs = model(np.zeros((1, height, width, 3), np.float32))
@@ -126,13 +139,70 @@ def test_match_size_crops_and_repeats(wanted):
     np.testing.assert_array_equal(MatchSize()([x, reference]), x[:, rows][:, :, columns])
 
 
-def test_upsample_conv_equals_the_two_layers():
-    x = np.random.default_rng(0).normal(size=(2, 5, 7, 6)).astype(np.float32)
-    ours = UpsampleConv2D(4, 4)
-    y = ours(x)
+@settings(max_examples=40, deadline=None)
+@given(
+    scale=st.sampled_from([2, 3, 4, 8, 16]),
+    kernel_size=st.sampled_from([1, 3, 5]),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    channels=st.integers(1, 5),
+    filters=st.integers(1, 4),
+    bias=st.booleans(),
+)
+def test_upsample_conv_equals_the_two_layers(scale, kernel_size, height, width, channels, filters, bias):
+    """Value and gradients, in float64, through the fast form whatever it costs."""
+    rng = np.random.default_rng(scale * 100 + height * 10 + width)
+    ours = UpsampleConv2D(filters, scale, kernel_size, use_bias=bias, dtype="float64")
+    ours._pays = lambda *sizes: True
+    x = tf.Variable(rng.normal(size=(2, height, width, channels)))
+    direction = rng.normal(size=(2, height * scale, width * scale, filters))
+    ours.build(x.shape)
     plain = keras.Sequential(
-        [keras.layers.UpSampling2D(4, interpolation="bilinear"), keras.layers.Conv2D(4, 3, padding="same")]
+        [
+            keras.layers.UpSampling2D(scale, interpolation="bilinear", dtype="float64"),
+            keras.layers.Conv2D(filters, kernel_size, padding="same", use_bias=bias, dtype="float64"),
+        ]
     )
     plain.build(x.shape)
     plain.layers[1].set_weights(ours.get_weights())
-    np.testing.assert_allclose(y, plain(x), atol=1e-5)
+    results = []
+    for layer in (ours, plain):
+        with tf.GradientTape() as tape:
+            y = layer(x)
+            total = tf.reduce_sum(y * direction)
+        results.append([y, *tape.gradient(total, [x, *(v.value for v in layer.trainable_variables)])])
+    for one, other in zip(*results, strict=True):
+        # UpSampling2D itself rounds to float32.
+        np.testing.assert_allclose(one, other, atol=2e-5 * scale * scale)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_upsample_conv_with_sizes_known_at_run_time(xla):
+    x = np.random.default_rng(0).normal(size=(2, 5, 7, 6)).astype(np.float32)
+    layer = UpsampleConv2D(4, 4)
+    static = layer(x)
+    shape = x.shape if xla else (None, None, None, 6)
+    compiled = tf.function(layer, jit_compile=xla, input_signature=[tf.TensorSpec(shape, tf.float32)])
+    np.testing.assert_allclose(compiled(x), static, atol=1e-5)
+
+
+def test_upsample_conv_is_serialisable():
+    layer = UpsampleConv2D(4, 2, kernel_regularizer="l2", fast=False)
+    assert UpsampleConv2D.from_config(layer.get_config()).get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 47)])
+def test_fast_and_plain_upsampling_share_weights_and_predictions(size, tmp_path):
+    common = [
+        "MODEL.TYPE=unet3plus_deepsup",
+        "MODEL.FILTERS=[8,16,24,32,64]",
+        f"INPUT.HEIGHT={size[0]}",
+        f"INPUT.WIDTH={size[1]}",
+    ]
+    fast = build_model(load_config(common))
+    plain = build_model(load_config([*common, "MODEL.EXACT_FAST_UPSAMPLE=False"]))
+    fast.save_weights(tmp_path / "fast.weights.h5")
+    plain.load_weights(tmp_path / "fast.weights.h5")
+    images = np.random.default_rng(0).random((2, *size, 3), dtype=np.float32)
+    for name, value in fast(images).items():
+        np.testing.assert_allclose(value, plain(images)[name], atol=1e-4)

@@ -117,9 +117,7 @@ def test_every_orientation_gives_the_same_pictures(tmp_path, codes, ending):
     save(tmp_path / "train", 1, scan, labels)
     turn = ornt_transform(io_orientation(AFFINE), axcodes2ornt(codes))
     turned, turned_labels = (nib.Nifti1Image(array, AFFINE).as_reoriented(turn) for array in (scan, labels))
-    save(
-        tmp_path / "train", 2, np.asarray(turned.dataobj), np.asarray(turned_labels.dataobj), turned.affine, ending
-    )
+    save(tmp_path / "train", 2, np.asarray(turned.dataobj), np.asarray(turned_labels.dataobj), turned.affine, ending)
     save(tmp_path / "val", 0, scan)
     preprocess_data(config(tmp_path))
     for index in range(4):

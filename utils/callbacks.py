@@ -1,5 +1,6 @@
 """What happens during training beside the steps: progress, best weights, logs, curves."""
 
+import resource
 import time
 
 import keras
@@ -14,7 +15,7 @@ from utils.files import resolve_output_path, write_whole
 MONITOR = "val_dice_coef"  # what the best weights and early stopping go by, higher is better
 
 
-def build_callbacks(cfg, network, order, log_path):
+def build_callbacks(cfg, network, order, log_path, replicas):
     """The callbacks of a training run.
 
     Args:
@@ -22,6 +23,7 @@ def build_callbacks(cfg, network, order, log_path):
         network: the model whose weights are saved.
         order: `EpochOrder` of the training data.
         log_path: where the CSV log goes; the curves are drawn beside the weights.
+        replicas: int, devices that share a batch.
     """
     weights = weights_path(cfg)
     checkpoint = cfg.CALLBACKS.MODEL_CHECKPOINT
@@ -43,7 +45,8 @@ def build_callbacks(cfg, network, order, log_path):
     if cfg.VERBOSE == 2:
         callbacks.append(EpochLines(cfg.HYPER_PARAMETERS.EPOCHS))
     if "bench_steps" in cfg:
-        callbacks.append(StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps))
+        images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
+        callbacks.append(StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images))
     return callbacks
 
 
@@ -142,12 +145,13 @@ def describe(logs):
 
 
 class StepTimer(keras.callbacks.Callback):
-    """Time `bench_steps` steps after `warmup_steps`, stop training, print images/s and latency percentiles."""
+    """Time `bench_steps` steps after `warmup_steps`, stop training, print images/s, latency and peak memory."""
 
-    def __init__(self, warmup_steps, bench_steps):
+    def __init__(self, warmup_steps, bench_steps, batch_images):
         super().__init__()
         self.warmup_steps = warmup_steps
         self.bench_steps = bench_steps
+        self.batch_images = batch_images
         self.seconds = []
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -163,6 +167,10 @@ class StepTimer(keras.callbacks.Callback):
         if not len(timed):
             print("No step was timed: the epochs ended during warmup_steps.")
             return
-        images = self.model.batch_images / (timed.mean() / 1000)
+        images = self.batch_images / (timed.mean() / 1000)
         p50, p90, p99 = np.percentile(timed, (50, 90, 99))
-        print(f"{len(timed)} steps: {images:.2f} images/s, latency p50 {p50:.1f} p90 {p90:.1f} p99 {p99:.1f} ms")
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(
+            f"{len(timed)} steps: {images:.2f} images/s, latency p50 {p50:.1f} p90 {p90:.1f} p99 {p99:.1f} ms, "
+            f"peak memory of the process {memory:.2f} GiB"
+        )

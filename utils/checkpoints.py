@@ -1,5 +1,7 @@
 """Weights on disk: weights only, whole or not there, with the config that rebuilds their model beside them."""
 
+import warnings
+
 from omegaconf import OmegaConf
 
 from utils.config import config_path_of, weights_path
@@ -29,8 +31,11 @@ def load_weights(network, cfg):
     if not path.exists():
         raise UserError(f"No weights at {path}. Train first, or set MODEL.WEIGHTS_FILE_NAME.")
     try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns about parts of a model that the file does not have; they would stay untrained.
+            warnings.simplefilter("error")
+            network.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"The weights {path} do not fit MODEL.TYPE={cfg.MODEL.TYPE} with {cfg.OUTPUT.CLASSES} classes, "

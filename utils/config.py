@@ -103,7 +103,13 @@ RULES = {
 
 # A run that differs from its weights in one of these keys could not load them.
 ARCHITECTURE = ("MODEL.", "INPUT.CHANNELS", "OUTPUT.CLASSES")
-NOT_ARCHITECTURE = ("MODEL.WEIGHTS_FILE_NAME",)
+NOT_ARCHITECTURE = (
+    "MODEL.WEIGHTS_FILE_NAME",
+    "MODEL.PRUNE",
+    "MODEL.L2",
+    "MODEL.EXACT_FAST_UPSAMPLE",
+    "MODEL.BACKBONE.TRAINABLE",
+)
 
 
 def entry(task):
@@ -203,7 +209,7 @@ def default_config():
     cfg.pop("hydra")
     for choice in cfg.pop("defaults"):
         if isinstance(choice, DictConfig):
-            (group, name), = choice.items()
+            ((group, name),) = choice.items()
             if not group.startswith("override"):
                 cfg[group.upper()] = OmegaConf.load(CONFIGS / group / f"{name}.yaml")
     return cfg
