@@ -5,7 +5,7 @@ import json
 from data_generators import build_dataset
 from data_preparation.verify_data import verify_data
 from losses import build_metrics
-from models import build_model
+from models import build_model, mask_output
 from utils.config import entry, restore_config, weights_path
 from utils.devices import make_strategy
 from utils.files import write_whole
@@ -33,7 +33,7 @@ def evaluate(cfg):
     with strategy.scope():
         network = build_model(cfg)
         load_weights(network, cfg)
-        metrics = {"mask": build_metrics(cfg)}
+        metrics = {mask_output(network.output, cfg.MODEL.PRUNE): build_metrics(cfg)}
         if "presence" in network.output:
             metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES)]
         trainer = Trainer(network, build_training_loss(cfg), metrics)

@@ -34,7 +34,7 @@ def predict(cfg):
     pairs = find_pairs(cfg, "val")
     network = build_model(cfg)
     load_weights(network, cfg)
-    model = inference_model(network)
+    model = inference_model(network, cfg.MODEL.PRUNE)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
     folder = resolve_output_path(cfg, cfg.PREDICT.OUTPUT_PATH) / weights_path(cfg).name.removesuffix(".weights.h5")
     writer = PredictionWriter(folder, cfg.OUTPUT.CLASSES, cfg.SHOW_CENTER_CHANNEL_IMAGE)

@@ -84,7 +84,8 @@ def check_sizes(pair, image, mask, settings):
     height, width = image.shape[:2]
     if mask is not None and mask.shape[:2] != (height, width):
         raise UserError(f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {pair.image} {height}x{width}.")
-    if not settings.resize and (height, width) != (settings.height, settings.width):
+    any_size = settings.height is None
+    if not settings.resize and not any_size and (height, width) != (settings.height, settings.width):
         raise UserError(
             f"{pair.image}: is {height}x{width} (height x width), INPUT is {settings.height}x{settings.width}; "
             "PREPROCESS_DATA.RESIZE.VALUE=True resizes it."

@@ -107,6 +107,8 @@ def preprocess_data(cfg):
 def plan_jobs(cfg, split):
     """One job for each case of a split, in the order of their numbers."""
     paths = cfg.DATASET[split.upper()]
+    if cfg.DATA_PREPARATION.RESIZED_HEIGHT is None or cfg.DATA_PREPARATION.RESIZED_WIDTH is None:
+        raise UserError("DATA_PREPARATION.RESIZED_HEIGHT and RESIZED_WIDTH must be set: the size of the slices.")
     for name in ("IMAGES_PATH", "MASK_PATH"):
         if not isinstance(paths[name], str):
             raise UserError(f"DATASET.{split.upper()}.{name}={paths[name]} must be one folder, to write pictures to.")

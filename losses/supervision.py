@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from losses.targets import to_one_hot
+from utils.errors import UserError
 
 
 def presence_target(y_true, classes):
@@ -17,15 +18,25 @@ def build_training_loss(cfg):
 
     Returns:
         `loss(y_true, outputs) -> scalar`, y_true the mask `(batch, height, width, 1 or classes)`, outputs the dict of
-        `models.build_model`. Side outputs count as much as the mask itself (UNet 3+, section 3.2).
+        `models.build_model`. Side outputs count as much as the mask itself (UNet 3+, section 3.2) unless
+        MODEL.DEEP_SUPERVISION_WEIGHTS says otherwise.
     """
     from losses import build_loss
 
     mask_loss = build_loss(cfg)
     classes = cfg.OUTPUT.CLASSES
+    weights = cfg.MODEL.DEEP_SUPERVISION_WEIGHTS
 
     def loss(y_true, outputs):
-        total = sum(mask_loss(y_true, output) for name, output in outputs.items() if name != "presence")
+        masks = [output for name, output in outputs.items() if name != "presence"]
+        if weights is not None and len(weights) != len(masks):
+            raise UserError(
+                f"MODEL.DEEP_SUPERVISION_WEIGHTS={list(weights)} needs {len(masks)} entries, one for each of "
+                f"{', '.join(name for name in outputs if name != 'presence')}."
+            )
+        total = sum(
+            weight * mask_loss(y_true, mask) for weight, mask in zip(weights or [1] * len(masks), masks, strict=True)
+        )
         if "presence" in outputs:
             crossentropy = keras.losses.binary_crossentropy(presence_target(y_true, classes), outputs["presence"])
             total = total + ops.mean(crossentropy)

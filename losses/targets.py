@@ -8,7 +8,16 @@ from utils.errors import UserError
 def prepare(y_true, y_pred):
     """Return truth and prediction as float32 `(batch, height, width, classes)`; see `to_one_hot` for `y_true`."""
     y_pred = ops.cast(y_pred, "float32")
-    return to_one_hot(y_true, y_pred.shape[-1]), y_pred
+    y_true = to_one_hot(y_true, y_pred.shape[-1])
+    return center_crop(y_true, *y_pred.shape[1:3]), y_pred
+
+
+def center_crop(maps, height, width):
+    """The centre of `(batch, height, width, classes)`: a U-Net without padding predicts no more than that."""
+    if None in (height, width, *maps.shape[1:3]) or maps.shape[1:3] == (height, width):
+        return maps
+    top, left = (maps.shape[1] - height) // 2, (maps.shape[2] - width) // 2
+    return maps[:, top : top + height, left : left + width]
 
 
 def to_one_hot(y_true, classes):

@@ -33,6 +33,7 @@ class ModelType:
     DEEP_SUPERVISION: bool = False
     CGM: bool = False
     CONV_BIAS: bool = False
+    HEAD_TRANSPOSE: bool = False
     encoder: str | None = None  # a type that brings its own, whatever MODEL.BACKBONE.TYPE
 
 
@@ -45,7 +46,13 @@ MODEL_TYPES = {
     "unet3plus_deepsup": ModelType(**UNET3PLUS, DEEP_SUPERVISION=True),
     "unet3plus_deepsup_cgm": ModelType(**UNET3PLUS, DEEP_SUPERVISION=True, CGM=True),
     "tiny_unet3plus": ModelType(**UNET3PLUS, FILTERS=(16, 32, 64, 128, 256)),
-    "conv_deconv": ModelType("conv_deconv", FILTERS=(16, 32, 64), CONV_BIAS=True, encoder="models.conv_deconv:encoder"),
+    "conv_deconv": ModelType(
+        "conv_deconv",
+        FILTERS=(16, 32, 64),
+        CONV_BIAS=True,
+        HEAD_TRANSPOSE=True,
+        encoder="models.conv_deconv:encoder",
+    ),
 }
 
 
@@ -60,6 +67,10 @@ def model_settings(cfg):
     for key in ("FILTERS", "DEEP_SUPERVISION", "CGM", "CONV_BIAS"):
         if model[key] is None:
             model[key] = getattr(row, key)
+    if model.HEAD.TRANSPOSE is None:
+        model.HEAD.TRANSPOSE = row.HEAD_TRANSPOSE
+    if row.encoder and model.BACKBONE.TYPE != "unet3plus":
+        raise UserError(f"MODEL.TYPE={cfg.MODEL.TYPE} has an encoder of its own: leave MODEL.BACKBONE.TYPE out.")
     levels = len(model.FILTERS)
     if levels < 2 or (row.decoder == "conv_deconv" and levels != 3):
         wanted = "3 widths" if row.decoder == "conv_deconv" else "at least 2 widths, usually 5"

@@ -75,9 +75,9 @@ def conv_block(x, filters, style, name, convs=1):
     return x
 
 
-def norm_activation(x, style, name, norm=None):
-    """Batch normalisation (where the style has it), dropout (likewise), activation."""
-    if style.norm if norm is None else norm:
+def norm_activation(x, style, name):
+    """Batch normalisation and dropout, where the style has them, and the activation."""
+    if style.norm:
         x = layers.BatchNormalization(momentum=style.norm_momentum, name=f"{name}_norm")(x)
     if style.dropout:
         x = layers.Dropout(style.dropout, name=f"{name}_dropout")(x)
@@ -103,18 +103,20 @@ def up_block(x, skips, filters, style, name):
 
 
 def upsample(x, filters, style, name):
-    """Twice the height and width: a transposed convolution to `filters`, or interpolation that keeps the channels."""
-    if style.upsample != "transpose":
-        return layers.UpSampling2D(2, interpolation=style.upsample, name=f"{name}_upsample")(x)
-    x = layers.Conv2DTranspose(
-        filters,
-        style.upsample_kernel,
-        strides=2,
-        padding="same",
-        name=f"{name}_upsample",
-        **style.conv_options(followed_by_norm=style.upsample_norm),
-    )(x)
-    return norm_activation(x, style, f"{name}_upsample") if style.upsample_norm else x
+    """Twice the height and width.
+
+    A transposed convolution to `filters`; or bilinear upsampling and a 3x3 convolution to `filters`; or repeated
+    pixels, which keep the channels.
+    """
+    name_up = f"{name}_upsample"
+    if style.upsample == "nearest":
+        return layers.UpSampling2D(2, interpolation="nearest", name=name_up)(x)
+    options = style.conv_options(followed_by_norm=style.upsample_norm)
+    if style.upsample == "bilinear":
+        x = UpsampleConv2D(filters, 2, fast=style.fast_upsample, name=name_up, **options)(x)
+    else:
+        x = layers.Conv2DTranspose(filters, style.upsample_kernel, 2, "same", name=name_up, **options)(x)
+    return norm_activation(x, style, name_up) if style.upsample_norm else x
 
 
 def resize_conv_block(x, stride, reference, to_stride, filters, style, name):
@@ -132,13 +134,15 @@ def resize_conv_block(x, stride, reference, to_stride, filters, style, name):
         return norm_activation(match_size(up(x), reference, name), style, name)
     if stride < to_stride:
         x = layers.MaxPooling2D(to_stride // stride, padding="same", name=f"{name}_pool")(x)
-    return conv_block(match_size(x, reference, name), filters, style, name)
+    return conv_block(x, filters, style, name)
 
 
 def match_size(x, reference, name):
-    """Crop or extend `x` to the height and width of `reference`; nothing is added where they are equal."""
-    if None not in x.shape[1:3] and x.shape[1:3] == reference.shape[1:3]:
-        return x
+    """Crop or extend `x` to the height and width of `reference`.
+
+    The layer is there even where the sizes agree (it then does nothing): Keras stores weights in the order of the
+    graph, which must not depend on the size of the images.
+    """
     return MatchSize(name=f"{name}_match")([x, reference])
 
 

@@ -38,7 +38,7 @@ class Rule:
 
 PATHS = Rule(types=(str, list, type(None)))
 SCANS = Rule(types=(str,))
-SIZE = Rule(low=1, high=65536)
+SIZE = Rule(types=(int, type(None)), low=1, high=65536)
 FLAG_OR_MODEL = Rule(types=(bool, type(None)))
 
 RULES = {
@@ -75,6 +75,7 @@ RULES = {
     "MODEL.DECODER.CONVS": Rule(low=0, high=8),
     "MODEL.DECODER.NORM_MOMENTUM": Rule(low=0, high=0.9999),
     "MODEL.DECODER.DROPOUT": Rule(low=0, high=0.95),
+    "MODEL.HEAD.TRANSPOSE": FLAG_OR_MODEL,
     "MODEL.HEAD.KERNEL": Rule(low=1, high=15),
     "DATA_GENERATOR_TYPE": Rule(choices="data_generators:LOADERS"),
     "SEED": Rule(low=0, high=2**32 - 1),
@@ -228,13 +229,23 @@ def check_config(cfg):
             f"DATA_PREPARATION.SCAN_MIN_VALUE={window.SCAN_MIN_VALUE} must be below "
             f"SCAN_MAX_VALUE={window.SCAN_MAX_VALUE}."
         )
+    if (cfg.INPUT.HEIGHT is None) != (cfg.INPUT.WIDTH is None):
+        raise UserError("INPUT.HEIGHT and INPUT.WIDTH must both be numbers, or both null (images of any size).")
+    if cfg.INPUT.HEIGHT is None and cfg.HYPER_PARAMETERS.BATCH_SIZE > 1:
+        raise UserError(
+            f"INPUT.HEIGHT=null (images of any size) needs HYPER_PARAMETERS.BATCH_SIZE=1, not "
+            f"{cfg.HYPER_PARAMETERS.BATCH_SIZE}: images of different sizes cannot share a batch."
+        )
     resize = cfg.PREPROCESS_DATA.RESIZE
+    if resize.VALUE and resize.HEIGHT is None:
+        raise UserError("PREPROCESS_DATA.RESIZE.VALUE=True needs a size: set INPUT.HEIGHT and INPUT.WIDTH.")
     if resize.VALUE and (resize.HEIGHT, resize.WIDTH) != (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH):
         raise UserError(
             f"PREPROCESS_DATA.RESIZE {resize.HEIGHT}x{resize.WIDTH} must equal INPUT "
             f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave RESIZE.HEIGHT and WIDTH alone, they follow INPUT."
         )
     check_loss(cfg)
+    load("models:check_padding")(cfg)
 
 
 def check_loss(cfg):

@@ -1,0 +1,57 @@
+"""Look at the models: `python -m models` lists all, `python -m models MODEL.TYPE=unet++ ...` shows one.
+
+The list gives parameters and GFLOPs at INPUT size. One model is printed layer by layer and drawn to
+<MODEL.TYPE>_<BACKBONE>.png in the current folder (needs pydot and Graphviz; without them the picture is left out).
+"""
+
+from models import ENCODERS, MODEL_TYPES, build_model
+from utils.config import entry, load_config
+from utils.devices import make_strategy
+
+
+def show(cfg):
+    """Print one model if MODEL is set on the command line, else all of them."""
+    make_strategy(cfg)
+    if any(override.lstrip("+").startswith("MODEL.") for override in cfg.OVERRIDES):
+        show_one(cfg)
+    else:
+        show_all(cfg)
+
+
+def show_one(cfg):
+    import keras
+
+    model = build_model(cfg)
+    model.summary(line_length=120, expand_nested=True)
+    print(describe(model))
+    path = f"{model.name}_{cfg.MODEL.BACKBONE.TYPE}.png"
+    try:
+        keras.utils.plot_model(model, path, show_shapes=True, dpi=60)
+        print(f"drawn to {path}")
+    except ImportError:
+        print("no picture: pip install pydot, and install Graphviz (apt install graphviz)")
+
+
+def show_all(cfg):
+    import keras
+
+    size = f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}x{cfg.INPUT.CHANNELS}"
+    print(f"{'MODEL.TYPE':<24}{'MODEL.BACKBONE.TYPE':<22}{'parameters':>14}{'GFLOPs':>10}   at {size}")
+    for model_type, row in MODEL_TYPES.items():
+        for backbone in ["unet3plus"] if row.encoder else ENCODERS:
+            model = build_model(
+                load_config([*cfg.OVERRIDES, f"MODEL.TYPE={model_type}", f"MODEL.BACKBONE.TYPE={backbone}"])
+            )
+            print(f"{model_type:<24}{backbone:<22}{describe(model)}", flush=True)
+            keras.backend.clear_session()
+
+
+def describe(model):
+    from models.cost import count_flops
+
+    flops = f"{count_flops(model) / 1e9:>10.1f}" if None not in model.input_shape[1:] else f"{'any size':>10}"
+    return f"{model.count_params():>14,}{flops}"
+
+
+if __name__ == "__main__":
+    entry(show)()

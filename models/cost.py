@@ -1,0 +1,41 @@
+"""What a model costs: multiplications and additions of one image, from the shapes of its layers."""
+
+import math
+
+from keras import Model, layers
+
+from models.layers import UpsampleConv2D
+
+
+def count_flops(model):
+    """Floating-point operations of the convolutions and dense layers of one forward pass of one image.
+
+    A multiplication and an addition count two. Normalisation, activations and interpolation are left out, as usual.
+    `UpsampleConv2D` counts what the convolution of the upsampled map would cost, so that models compare by
+    architecture, not by the way they are computed.
+
+    Raises:
+        ValueError: the model has no fixed height and width.
+    """
+    return sum(_layer_flops(layer) for layer in model.layers)
+
+
+def _layer_flops(layer):
+    if isinstance(layer, Model):
+        return count_flops(layer)
+    if isinstance(layer, layers.Dense):
+        return 2 * math.prod(layer.kernel.shape)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return 2 * math.prod(layer.kernel.shape[:2]) * _elements(layer.output)
+    if isinstance(layer, layers.Conv2DTranspose):
+        # Every input element meets the whole kernel.
+        return 2 * math.prod(layer.kernel.shape) * _elements(layer.input) // layer.input.shape[-1]
+    if isinstance(layer, (layers.Conv2D, UpsampleConv2D)):
+        return 2 * math.prod(layer.kernel.shape[:3]) * _elements(layer.output)
+    return 0
+
+
+def _elements(tensor):
+    if None in tensor.shape[1:]:
+        raise ValueError("The cost needs a fixed INPUT.HEIGHT and INPUT.WIDTH.")
+    return math.prod(tensor.shape[1:])
