@@ -10,15 +10,19 @@ DEMO := demo
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
 
-venv: $(VENV)/installed  ## Create .venv and install what the project needs
+venv: $(VENV)/dev  ## Create .venv and install what the application and its tests need
 
-$(VENV)/installed: requirements.txt requirements-dev.txt
+$(VENV)/app: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/dev: $(VENV)/app requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-demo: venv  ## Phantom CT scans -> prepare -> train -> evaluate -> predict, in minutes, without a GPU
+demo: $(VENV)/app  ## Phantom CT scans -> prepare -> train -> evaluate -> predict, in minutes, without a GPU
 	$(BIN)/python data_preparation/make_phantom.py $(DEMO)/data --overwrite
 	$(BIN)/python data_preparation/preprocess_data.py $(DEMO_SETTINGS)
 	$(BIN)/python train.py $(DEMO_SETTINGS)
@@ -31,7 +35,7 @@ DEMO_SETTINGS := WORK_DIR=$(DEMO) MODEL.TYPE=tiny_unet3plus INPUT.HEIGHT=96 INPU
 
 test: venv  ## ruff and the whole test suite
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: venv  ## ruff alone
 	$(BIN)/ruff check .

@@ -4,9 +4,9 @@ import json
 
 from data_generators import build_dataset
 from data_preparation.verify_data import verify_data
-from losses import build_metrics
 from models import build_model, mask_output
-from utils.config import entry, restore_config, weights_path
+from utils.checkpoints import beside, load_weights, restore_config, weights_path
+from utils.config import entry
 from utils.devices import make_strategy
 from utils.files import write_whole
 
@@ -24,8 +24,7 @@ def evaluate(cfg):
     data = verify_data(cfg, splits=("val",))
     strategy = make_strategy(cfg)
 
-    from losses.supervision import PresenceAccuracy, build_training_loss
-    from utils.checkpoints import load_weights
+    from losses.supervision import build_output_metrics, build_training_loss
     from utils.summary import ProgressSteps, print_scores
     from utils.trainer import Trainer
 
@@ -33,9 +32,7 @@ def evaluate(cfg):
     with strategy.scope():
         network = build_model(cfg)
         load_weights(network, cfg)
-        metrics = {mask_output(network.output, cfg.MODEL.PRUNE): build_metrics(cfg)}
-        if "presence" in network.output:
-            metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES)]
+        metrics = build_output_metrics(cfg, network.output, mask_output(network.output, cfg.MODEL.PRUNE))
         trainer = Trainer(network, build_training_loss(cfg), metrics)
         trainer.compile(jit_compile=cfg.OPTIMIZATION.XLA)
     callbacks = [ProgressSteps("Evaluate")] if cfg.VERBOSE else []
@@ -43,7 +40,7 @@ def evaluate(cfg):
     scores = {name: float(value) for name, value in scores.items()}
 
     weights = weights_path(cfg)
-    report = weights.with_name(weights.name.replace(".weights.h5", ".evaluation.json"))
+    report = beside(weights, ".evaluation.json")
     with write_whole(report) as temporary:
         temporary.write_text(json.dumps({"images": data["val"]["pairs"], "weights": weights.name, **scores}, indent=2))
     print_scores(cfg, scores, data["val"]["pairs"], report)

@@ -3,12 +3,15 @@
 import numpy as np
 
 from data_generators import build_dataset
+from data_generators.images import picture_size
 from data_generators.pairing import find_pairs
 from data_preparation.verify_data import verify_data
 from models import build_model, inference_model
-from utils.config import entry, restore_config, weights_path
+from utils.checkpoints import ENDING, load_weights, restore_config, weights_path
+from utils.config import entry
 from utils.devices import make_strategy
-from utils.files import resolve_output_path
+from utils.errors import UserError
+from utils.files import writable_folder
 
 
 def predict(cfg):
@@ -22,22 +25,23 @@ def predict(cfg):
     """
     cfg = restore_config(cfg)
     verify_data(cfg, splits=("val",), need_masks=False)
+    pairs = find_pairs(cfg, "val")
+    check_names(pairs)
+    output = writable_folder(cfg, cfg.PREDICT.OUTPUT_PATH, "PREDICT.OUTPUT_PATH")
+    folder = output / weights_path(cfg).name.removesuffix(ENDING)
     make_strategy(cfg)
 
     import keras
 
-    from utils.checkpoints import load_weights
     from utils.predictions import PredictionWriter
     from utils.summary import progress
 
     cfg.PREPROCESS_DATA.SHUFFLE.VAL.VALUE = False
-    pairs = find_pairs(cfg, "val")
     network = build_model(cfg)
     load_weights(network, cfg)
     model = inference_model(network, cfg.MODEL.PRUNE)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
-    folder = resolve_output_path(cfg, cfg.PREDICT.OUTPUT_PATH) / weights_path(cfg).name.removesuffix(".weights.h5")
-    writer = PredictionWriter(folder, cfg.OUTPUT.CLASSES, cfg.SHOW_CENTER_CHANNEL_IMAGE)
+    writer = PredictionWriter(folder, cfg.SHOW_CENTER_CHANNEL_IMAGE)
 
     dataset = build_dataset(cfg, "val")
     names = iter(pairs)
@@ -47,10 +51,20 @@ def predict(cfg):
             probabilities = keras.ops.convert_to_numpy(model.predict_on_batch(images))
             for image, mask, probability in zip(images, masks, probabilities, strict=True):
                 truth = None if mask is None else np.asarray(mask)[..., 0]
-                writer.write(next(names).image, np.asarray(image), truth, probability)
+                path = next(names).image
+                writer.write(path.stem, np.asarray(image), truth, probability, picture_size(path))
                 bar.update()
     print(f"Predicted {len(pairs)} images: pictures in {writer.pictures}, masks in {writer.masks}")
     return folder
+
+
+def check_names(pairs):
+    """Two images of one name, from two folders, would overwrite each other's masks."""
+    seen = {}
+    for image, _ in pairs:
+        other = seen.setdefault(image.stem, image)
+        if other != image:
+            raise UserError(f"{other} and {image} would both be written as {image.stem}.png. Predict them separately.")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from data_generators import build_dataset
 from data_preparation.verify_data import verify_data
-from losses import build_metrics
 from models import build_model
-from utils.config import entry, weights_path
+from utils.checkpoints import weights_path
+from utils.config import entry
 from utils.devices import make_strategy
-from utils.files import resolve_output_path
+from utils.errors import UserError
+from utils.files import writable_folder
 
 
 def train(cfg):
@@ -19,35 +20,31 @@ def train(cfg):
         {log name: list of values, one per epoch}
 
     Raises:
-        UserError: data that cannot be trained on, with all problems found.
+        UserError: data that cannot be trained on, with all problems found; a folder that cannot be written to; a loss
+            that is not a number from the first epoch on.
     """
+    callbacks_cfg = cfg.CALLBACKS
+    writable_folder(cfg, callbacks_cfg.MODEL_CHECKPOINT.PATH, "CALLBACKS.MODEL_CHECKPOINT.PATH")
+    log_folder = writable_folder(cfg, callbacks_cfg.CSV_LOGGER.PATH, "CALLBACKS.CSV_LOGGER.PATH")
+    log = log_folder / f"training_logs_{cfg.MODEL.TYPE}.csv"
+    weights = weights_path(cfg)
     data = verify_data(cfg)
     strategy = make_strategy(cfg)
 
-    from losses.supervision import PresenceAccuracy, build_training_loss
+    from losses.supervision import build_output_metrics, build_training_loss
     from utils.callbacks import BestWeights, build_callbacks
-    from utils.checkpoints import keep_previous, save_config
     from utils.summary import print_end, print_start
     from utils.trainer import Trainer, make_optimizer
 
     train_data = build_dataset(cfg, "train", strategy.num_replicas_in_sync)
     val_data = build_dataset(cfg, "val", strategy.num_replicas_in_sync)
-
     with strategy.scope():
         network = build_model(cfg)
-        metrics = {"mask": build_metrics(cfg)}
-        if "presence" in network.output:
-            metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES)]
-        trainer = Trainer(network, build_training_loss(cfg), metrics)
+        trainer = Trainer(network, build_training_loss(cfg), build_output_metrics(cfg, network.output))
         trainer.compile(optimizer=make_optimizer(cfg), jit_compile=cfg.OPTIMIZATION.XLA)
 
-    weights = weights_path(cfg)
-    resolve_output_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH)
-    log = resolve_output_path(cfg, cfg.CALLBACKS.CSV_LOGGER.PATH) / f"training_logs_{cfg.MODEL.TYPE}.csv"
     print_start(cfg, network, data, strategy)
-    keep_previous(cfg, log)
-    save_config(cfg, weights)
-    callbacks = build_callbacks(cfg, network, train_data.order, log, strategy.num_replicas_in_sync)
+    callbacks = build_callbacks(cfg, network, train_data.order, weights, log, strategy.num_replicas_in_sync)
     history = trainer.fit(
         train_data,
         validation_data=val_data,
@@ -55,10 +52,12 @@ def train(cfg):
         callbacks=callbacks,
         shuffle=False,  # the dataset has its own order
         verbose=0,
-    )
-    best = next(callback for callback in callbacks if isinstance(callback, BestWeights))
-    print_end(cfg, best, weights, log)
-    return history.history
+    ).history
+    for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
+        if best.best is None:
+            raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
+        print_end(cfg, best, weights, log)
+    return history
 
 
 if __name__ == "__main__":

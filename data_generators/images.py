@@ -172,6 +172,11 @@ def resize_mask(mask, height, width):
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
+def picture_size(path):
+    """(height, width) of a picture file, from its header."""
+    return tuple(read_header(path, read_bytes(path))[:2])
+
+
 def check_header(path):
     """Raise a UserError where the file is no picture, or promises more than 400 million pixels; decodes nothing."""
     read_header(path, read_bytes(path))

@@ -30,7 +30,7 @@ from data_generators.images import resize_image, resize_mask
 from data_preparation.lits import Case, crop_or_pad, find_cases, label_slice, read_case, window_slice
 from utils.config import entry
 from utils.errors import UserError
-from utils.files import resolve_output_path, write_whole
+from utils.files import writable_folder, write_whole
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def preprocess_data(cfg):
     """
     jobs = plan_jobs(cfg, "train") + plan_jobs(cfg, "val")
     check_destinations(jobs)
+    notes = retire_moved(jobs)
     done = {job: read_manifest(job.manifest) for job in jobs if is_done(job)}
     todo = [job for job in jobs if job not in done]
     summary = {}
@@ -94,6 +95,8 @@ def preprocess_data(cfg):
         summary[job.split]["skipped" if job in done else "written"] += 1
     silent = cfg.VERBOSE == 0 or not todo
     bar = tqdm(run_jobs(todo, cfg.DATA_PREPARATION.WORKERS), "volumes", len(todo), disable=silent)
+    for note in notes:
+        bar.write(f"Note: {note}")
     for job, manifest, note in bar:
         done[job] = manifest
         if note:
@@ -113,7 +116,9 @@ def plan_jobs(cfg, split):
         if not isinstance(paths[name], str):
             raise UserError(f"DATASET.{split.upper()}.{name}={paths[name]} must be one folder, to write pictures to.")
     cases = find_cases(cfg, f"SCANS_{split.upper()}_DATA_PATH")
-    images, masks = (resolve_output_path(cfg, path) for path in (paths.IMAGES_PATH, paths.MASK_PATH))
+    images, masks = (
+        writable_folder(cfg, paths[name], f"DATASET.{split.upper()}.{name}") for name in ("IMAGES_PATH", "MASK_PATH")
+    )
     return [Job(split, case, images, masks, Settings.from_config(cfg)) for case in cases]
 
 
@@ -127,6 +132,35 @@ def check_destinations(jobs):
                 f"{other.case.volume} and {job.case.volume} would both be written as {job.manifest.stem} in "
                 f"{job.images.parent}. Give DATASET.TRAIN and DATASET.VAL separate folders, or rename a volume."
             )
+
+
+def retire_moved(jobs):
+    """Remove the slices of a volume from the split it was moved out of: training on validation data flatters.
+
+    Returns:
+        list of str, remarks for the user: what was removed, and which prepared volumes have no scan any more.
+    """
+    notes = []
+    current = {job.manifest for job in jobs}
+    numbers = {job.case.number: job for job in jobs}
+    folders = {job.manifest.parent: job for job in jobs}
+    for folder, neighbour in folders.items():
+        for path in sorted(folder.glob("volume-*.json")):
+            moved = numbers.get(int(path.stem.removeprefix("volume-")))
+            if path in current:
+                continue
+            manifest = read_manifest(path)
+            if moved and manifest.get("sources") == describe_sources(moved.case):
+                for key, target in (("images", neighbour.images), ("masks", neighbour.masks)):
+                    for name in manifest[key]:
+                        (target / name).unlink(missing_ok=True)
+                path.unlink()
+                notes.append(
+                    f"{path.stem} is now a scan of {moved.split}: its slices were removed from {folder.parent}."
+                )
+            else:
+                notes.append(f"{folder.parent} also holds slices of {path.stem}, which is not among the scans.")
+    return notes
 
 
 def run_jobs(jobs, workers):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from losses import build_loss, build_metrics
 from losses.targets import to_one_hot
 from utils.errors import UserError
 
@@ -21,8 +22,6 @@ def build_training_loss(cfg):
         `models.build_model`. Side outputs count as much as the mask itself (UNet 3+, section 3.2) unless
         MODEL.DEEP_SUPERVISION_WEIGHTS says otherwise.
     """
-    from losses import build_loss
-
     mask_loss = build_loss(cfg)
     classes = cfg.OUTPUT.CLASSES
     weights = cfg.MODEL.DEEP_SUPERVISION_WEIGHTS
@@ -54,3 +53,16 @@ class PresenceAccuracy(keras.metrics.BinaryAccuracy):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         super().update_state(presence_target(y_true, self.classes), y_pred, sample_weight)
+
+
+def build_output_metrics(cfg, outputs, mask="mask"):
+    """The metrics of each output that has some: `{output name: list of metrics}`.
+
+    Args:
+        outputs: the names of the model's outputs.
+        mask: the output that is the prediction.
+    """
+    metrics = {mask: build_metrics(cfg)}
+    if "presence" in outputs:
+        metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES)]
+    return metrics

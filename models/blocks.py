@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from models.layers import MatchSize, UpsampleConv2D
+from utils.errors import UserError
 
 
 class DecoderMap(NamedTuple):
@@ -37,6 +38,12 @@ class Style:
     @classmethod
     def from_config(cls, model):
         decoder = model.DECODER
+        try:
+            keras.activations.get(decoder.ACTIVATION)
+        except ValueError:
+            raise UserError(
+                f"MODEL.DECODER.ACTIVATION={decoder.ACTIVATION} is not a name Keras knows: relu, swish, gelu, elu, ..."
+            ) from None
         return cls(
             activation=decoder.ACTIVATION,
             norm=decoder.NORM,
@@ -134,6 +141,7 @@ def resize_conv_block(x, stride, reference, to_stride, filters, style, name):
         return norm_activation(match_size(up(x), reference, name), style, name)
     if stride < to_stride:
         x = layers.MaxPooling2D(to_stride // stride, padding="same", name=f"{name}_pool")(x)
+        x = match_size(x, reference, name)
     return conv_block(x, filters, style, name)
 
 

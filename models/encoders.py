@@ -68,8 +68,9 @@ def pretrained(image, model, style):
                 f"{', '.join(row.skips.values())}; `python -m models MODEL.BACKBONE.TYPE={settings.TYPE}` lists all."
             )
     taps = keras.Model(base.input, [base.get_layer(name).output for name in names], name="encoder")
-    taps.trainable = settings.TRAINABLE
-    maps = taps(x) if settings.TRAINABLE else taps(x, training=False)
+    if not settings.TRAINABLE:
+        freeze(base)
+    maps = taps(x)
     features = dict(zip(skips, maps, strict=False))
     for stride, feature in features.items():
         if height and feature.shape[1] not in (height // stride, math.ceil(height / stride)):
@@ -78,6 +79,14 @@ def pretrained(image, model, style):
                 f"its place needs stride {stride}. Name one layer for each of the strides {list(row.skips)}."
             )
     return features, {**features, **dict(zip(down, maps[len(skips) :], strict=True))}
+
+
+def freeze(base):
+    """No weight changes, batch normalisation keeps its statistics, nothing is dropped."""
+    base.trainable = False
+    for layer in base.layers:
+        if isinstance(layer, layers.Dropout):
+            layer.rate = 0.0
 
 
 def expected_pixels(image, pixels, settings):

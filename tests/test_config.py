@@ -5,8 +5,10 @@ from conftest import PROJECT, assert_one_clear_error, run_command
 from omegaconf import OmegaConf
 
 from models import ENCODERS, MODEL_TYPES
-from utils.config import load_config, restore_config, weights_path
+from utils.checkpoints import restore_config, weights_path
+from utils.config import load_config
 from utils.errors import UserError
+from utils.files import writable_folder
 
 
 def test_defaults_are_those_users_know():
@@ -51,9 +53,17 @@ def test_a_loss_preset_replaces_the_default():
         ("MODEL.BACKBONE.TYPE=vgg", ["MODEL.BACKBONE.TYPE=vgg", *ENCODERS]),
         ("DATA_GENERATOR_TYPE=torch", ["DATA_GENERATOR_TYPE=torch", "TF_GENERATOR", "TF_DATA"]),
         ("OPTIMIZATION.AMP=maybe", ["OPTIMIZATION.AMP=maybe", "bfloat16"]),
-        ("MODEL.FILTERS=[8,wide]", ["MODEL.FILTERS", "list of numbers"]),
+        ("MODEL.FILTERS=[8,wide]", ["MODEL.FILTERS", "entry must be int"]),
         ("MODEL.BACKBONE.SKIP_LAYERS=[a,b]", ["MODEL.BACKBONE.SKIP_LAYERS", "5 entries"]),
         ("HYPER_PARAMETERS.LEARNING_RATE=nan", ["HYPER_PARAMETERS.LEARNING_RATE", "number"]),
+        ("MODEL.FILTERS=[8.5,16]", ["MODEL.FILTERS", "entry must be int"]),
+        ("DATASET.VAL.IMAGES_PATH=[null,3]", ["DATASET.VAL.IMAGES_PATH", "str"]),
+        ("MODEL.WEIGHTS_FILE_NAME=", ["MODEL.WEIGHTS_FILE_NAME", "empty"]),
+        ("~MODEL.TYPE", ["MODEL.TYPE is missing"]),
+        ("~DATASET.TRAIN", ["DATASET.TRAIN is missing"]),
+        ("bench_steps=3", ["+bench_steps"]),
+        ("los=dice", ["los", "loss"]),
+        ("INPUT.HEIGHT=null", ["INPUT.WIDTH", "both"]),
         ("loss=nothing", ["loss/nothing", "unet3plus_hybrid"]),
         ("+LOSS.jaccard=1", ["LOSS.jaccard", "iou"]),
         ("LOSS.ssim=-1", ["LOSS.ssim=-1", "at least 0"]),
@@ -145,3 +155,39 @@ def test_an_override_that_contradicts_the_weights_names_its_key(trained, overrid
 def test_no_weights_yet(tmp_path):
     with pytest.raises(UserError, match="Train first"):
         restore_config(load_config([f"WORK_DIR={tmp_path}"]))
+
+
+def test_a_flag_that_the_type_implies_does_not_contradict(trained):
+    assert restore_config(load_config([*trained, "MODEL.DEEP_SUPERVISION=False"])).OUTPUT.CLASSES == 3
+
+
+def test_settings_of_the_command_are_not_taken_from_the_weights(trained, tmp_path):
+    path = tmp_path / "checkpoint/model_tiny_unet3plus.yaml"
+    saved = OmegaConf.load(path)
+    saved.VERBOSE, saved.USE_MULTI_GPUS.VALUE = 0, True
+    OmegaConf.save(saved, path)
+    cfg = restore_config(load_config(trained))
+    assert cfg.VERBOSE == 1 and cfg.USE_MULTI_GPUS.VALUE is False
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "MODEL: {TYPE: [", "MODEL: 3"])
+def test_a_damaged_config_beside_the_weights(trained, tmp_path, text):
+    (tmp_path / "checkpoint/model_tiny_unet3plus.yaml").write_text(text)
+    with pytest.raises(UserError, match="damaged"):
+        restore_config(load_config(trained))
+
+
+def test_a_path_is_read_where_it_is_written(tmp_path):
+    (tmp_path / "work").mkdir()
+    absolute = tmp_path / "elsewhere" / "checkpoint"
+    absolute.parent.mkdir()
+    cfg = load_config([f"WORK_DIR={tmp_path / 'work'}", f"CALLBACKS.MODEL_CHECKPOINT.PATH={absolute}"])
+    before = weights_path(cfg)
+    assert writable_folder(cfg, absolute, "KEY") == absolute == before.parent == weights_path(cfg).parent
+    assert writable_folder(cfg, "/checkpoint", "KEY") == tmp_path / "work" / "checkpoint"
+
+
+def test_a_folder_that_cannot_be_made_names_its_key(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="SOME_KEY"):
+        writable_folder(load_config([f"WORK_DIR={tmp_path}"]), "file/below", "SOME_KEY")

@@ -100,7 +100,7 @@ def test_every_pair_trains_predicts_and_reloads(decoder, encoder, tmp_path):
     assert len(masks) >= 4
     assert {tuple(model.output[name].shape) for name in masks} == {(None, 33, 40, 3)}
     targets = {name: np.zeros((2, *shape.shape[1:]), np.float32) for name, shape in model.output.items()}
-    model.compile(optimizer="sgd", loss=dict.fromkeys(model.output, "mse"))
+    model.compile(optimizer="sgd", loss=dict.fromkeys(model.output, "mse"), run_eagerly=True)  # tracing takes longer
     before = [np.array(v) for v in model.trainable_variables[:1]]
     loss = model.train_on_batch(images, targets)
     assert np.isfinite(loss if np.isscalar(loss) else loss[0])
@@ -220,7 +220,7 @@ images = np.load(sys.argv[1] + "/images.npy")
 for name, overrides in eval(sys.argv[2]).items():
     model = build_model(load_config(overrides))
     model.load_weights(f"{sys.argv[1]}/{name}.weights.h5")
-    np.save(f"{sys.argv[1]}/{name}_jax.npy", inference_model(model)(images))
+    np.save(f"{sys.argv[1]}/{name}_jax.npy", inference_model(model).predict(images, verbose=0))
 """
 
 
@@ -229,8 +229,6 @@ def test_models_on_jax_without_tensorflow(tmp_path):
     models = {
         "unet3plus": ["MODEL.TYPE=unet3plus_deepsup_cgm", *size],
         "unet_vgg": [*choose("unet", "vgg16"), *size, "MODEL.DECODER.UPSAMPLE=bilinear"],
-        "unetpp_resnet": [*choose("unet++", "resnet50"), *size, "MODEL.DECODER.FILTERS=[8,8,8,8,8]"],
-        "unet_mobile": [*choose("unet", "mobilenetv2"), *size],
         "conv_deconv": ["MODEL.TYPE=conv_deconv", *size[:2]],
     }
     images = np.random.default_rng(0).random((2, 33, 40, 3), dtype=np.float32)

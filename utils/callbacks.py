@@ -1,53 +1,50 @@
 """What happens during training beside the steps: progress, best weights, logs, curves."""
 
 import resource
+import sys
 import time
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from utils.checkpoints import save_weights
-from utils.config import weights_path
+from utils.checkpoints import beside, keep_previous, save_config, save_weights
 from utils.curves import plot_curves
-from utils.files import resolve_output_path, write_whole
+from utils.files import writable_folder, write_whole
 
 MONITOR = "val_dice_coef"  # what the best weights and early stopping go by, higher is better
 
 
-def build_callbacks(cfg, network, order, log_path, replicas):
+def build_callbacks(cfg, network, order, weights, log_path, replicas):
     """The callbacks of a training run.
 
     Args:
         cfg: checked config; CALLBACKS and VERBOSE are read.
         network: the model whose weights are saved.
         order: `EpochOrder` of the training data.
+        weights: path of the weights to save.
         log_path: where the CSV log goes; the curves are drawn beside the weights.
         replicas: int, devices that share a batch.
     """
-    weights = weights_path(cfg)
-    checkpoint = cfg.CALLBACKS.MODEL_CHECKPOINT
-    callbacks = [
+    bar = {0: [], 1: [Progress(cfg.HYPER_PARAMETERS.EPOCHS)], 2: [EpochLines(cfg.HYPER_PARAMETERS.EPOCHS)]}[cfg.VERBOSE]
+    if "bench_steps" in cfg:  # a run that only measures time leaves no files
+        images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
+        return [FollowEpoch(order), *bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
+    logs = writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH")
+    return [
         FollowEpoch(order),
-        BestWeights(network, weights, checkpoint.SAVE_BEST_ONLY, checkpoint.SAVE_WEIGHTS_ONLY),
+        keras.callbacks.TerminateOnNaN(),
+        BestWeights(network, cfg, weights),
         keras.callbacks.CSVLogger(str(log_path), append=cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
         Curves(weights.parent / "training_curves.png"),
         keras.callbacks.EarlyStopping(
             MONITOR, mode="max", patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE, verbose=min(cfg.VERBOSE, 1)
         ),
         keras.callbacks.TensorBoard(
-            str(resolve_output_path(cfg, cfg.CALLBACKS.TENSORBOARD.PATH) / cfg.MODEL.TYPE), write_graph=False
+            str(logs / beside(weights, time.strftime(" %Y-%m-%d %H-%M-%S")).name), write_graph=False
         ),
-        keras.callbacks.TerminateOnNaN(),
+        *bar,
     ]
-    if cfg.VERBOSE == 1:
-        callbacks.append(Progress(cfg.HYPER_PARAMETERS.EPOCHS))
-    if cfg.VERBOSE == 2:
-        callbacks.append(EpochLines(cfg.HYPER_PARAMETERS.EPOCHS))
-    if "bench_steps" in cfg:
-        images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
-        callbacks.append(StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images))
-    return callbacks
 
 
 class FollowEpoch(keras.callbacks.Callback):
@@ -62,34 +59,42 @@ class FollowEpoch(keras.callbacks.Callback):
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Save the weights whenever `val_dice_coef` is better than before, or after every epoch.
+    """Save weights and config whenever `val_dice_coef` is better than before, or after every epoch.
+
+    An epoch whose loss is not a finite number is never saved. With the first save the files of an earlier run are
+    renamed, so that weights and config always belong together.
 
     Args:
         network: the model.
-        path: of its weights; with `weights_only` false the whole model goes beside them as .keras.
-        best_only: bool.
+        cfg: config; CALLBACKS.MODEL_CHECKPOINT says when to save, and whether the whole model goes beside the weights.
+        path: of the weights.
 
     Attributes:
-        best: float, best value so far; best_epoch: int, counted from 1.
+        best: float or None, best value so far; best_epoch: int, counted from 1.
     """
 
-    def __init__(self, network, path, best_only, weights_only=True):
+    def __init__(self, network, cfg, path):
         super().__init__()
         self.network = network
+        self.cfg = cfg
         self.path = path
-        self.best_only = best_only
-        self.weights_only = weights_only
-        self.best = -np.inf
+        self.best = None
         self.best_epoch = 0
 
     def on_epoch_end(self, epoch, logs=None):
-        better = logs[MONITOR] > self.best
+        if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
+            return
+        first, better = self.best is None, self.best is None or logs[MONITOR] > self.best
         if better:
             self.best, self.best_epoch = float(logs[MONITOR]), epoch + 1
-        if better or not self.best_only:
+        settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
+        if better or not settings.SAVE_BEST_ONLY:
+            if first:
+                keep_previous(self.path)
+                save_config(self.cfg, self.path)
             save_weights(self.network, self.path)
-            if not self.weights_only:
-                with write_whole(str(self.path).removesuffix(".weights.h5") + ".keras") as temporary:
+            if not settings.SAVE_WEIGHTS_ONLY:
+                with write_whole(beside(self.path, ".keras")) as temporary:
                     self.network.save(temporary)
 
 
@@ -169,7 +174,9 @@ class StepTimer(keras.callbacks.Callback):
             return
         images = self.batch_images / (timed.mean() / 1000)
         p50, p90, p99 = np.percentile(timed, (50, 90, 99))
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        # In kilobytes on Linux, in bytes on macOS.
+        unit = 2**30 if sys.platform == "darwin" else 2**20
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         print(
             f"{len(timed)} steps: {images:.2f} images/s, latency p50 {p50:.1f} p90 {p90:.1f} p99 {p99:.1f} ms, "
             f"peak memory of the process {memory:.2f} GiB"

@@ -1,12 +1,53 @@
-"""Weights on disk: weights only, whole or not there, with the config that rebuilds their model beside them."""
+"""Weights on disk: weights only, whole or not there, with the config that rebuilds their model beside them.
 
+`<name>.weights.h5`, `<name>.yaml` (config), `<name>.evaluation.json` (scores). Imports no Keras.
+"""
+
+import re
 import warnings
+from pathlib import Path
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from utils.config import config_path_of, weights_path
+from utils.config import CONFIGS, check_config, default_config
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import resolve_path, write_whole
+from utils.lookup import load
+
+ENDING = ".weights.h5"
+
+# A run that differs from its weights in one of these keys could not load them.
+ARCHITECTURE = ("MODEL.", "INPUT.CHANNELS", "OUTPUT.CLASSES")
+NOT_ARCHITECTURE = (
+    "MODEL.WEIGHTS_FILE_NAME",
+    "MODEL.PRUNE",
+    "MODEL.L2",
+    "MODEL.EXACT_FAST_UPSAMPLE",
+    "MODEL.DEEP_SUPERVISION_WEIGHTS",
+    "MODEL.BACKBONE.TRAINABLE",
+    "MODEL.BACKBONE.WEIGHTS",
+    "MODEL.DECODER.DROPOUT",
+    "MODEL.DECODER.NORM_MOMENTUM",
+)
+
+# These concern the machine and the moment, not the weights: each command's own values hold.
+OF_THE_COMMAND = ("WORK_DIR", "VERBOSE", "DATALOADER_WORKERS", "USE_MULTI_GPUS", "OPTIMIZATION", "PREDICT", "OVERRIDES")
+
+
+def weights_path(cfg):
+    """Where the best weights of this run are: `<checkpoint folder>/<name>.weights.h5`.
+
+    The endings .hdf5, .h5 and .weights.h5 of WEIGHTS_FILE_NAME are accepted and mean the same file.
+    """
+    name = re.sub(r"(\.weights)?\.(h5|hdf5)$", "", cfg.MODEL.WEIGHTS_FILE_NAME)
+    return resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH) / f"{name}{ENDING}"
+
+
+def beside(weights, ending):
+    """The file of the same name with another ending: `beside(weights, ".yaml")` is the config of the weights."""
+    return Path(str(weights).removesuffix(ENDING) + ending)
 
 
 def save_weights(network, path):
@@ -17,7 +58,7 @@ def save_weights(network, path):
 
 def save_config(cfg, weights):
     """Write the resolved config beside its weights."""
-    with write_whole(config_path_of(weights)) as temporary:
+    with write_whole(beside(weights, ".yaml")) as temporary:
         OmegaConf.save(cfg, temporary, resolve=True)
 
 
@@ -43,11 +84,74 @@ def load_weights(network, cfg):
         ) from None
 
 
-def keep_previous(cfg, log):
-    """Rename the files of an earlier run to `<name>.previous<ending>`, so that a new run overwrites nothing good."""
-    weights = weights_path(cfg)
-    paths = [weights, config_path_of(weights)] + ([] if cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS else [log])
-    for path in paths:
+def keep_previous(weights):
+    """Rename the files of an earlier run to `<name>.previous<ending>`: weights, config and scores together."""
+    for ending in (ENDING, ".yaml", ".evaluation.json", ".keras"):
+        path, previous = beside(weights, ending), beside(weights, f".previous{ending}")
+        previous.unlink(missing_ok=True)
         if path.exists():
-            name, ending = path.name.split(".", 1)
-            path.replace(path.with_name(f"{name}.previous.{ending}"))
+            path.replace(previous)
+
+
+def restore_config(cfg):
+    """Return the config that `cfg`'s weights were trained with, changed only by what the user typed.
+
+    Raises:
+        UserError: there are no weights yet, their config is damaged, or an override contradicts them (another model,
+            channels, classes).
+    """
+    weights = weights_path(cfg)
+    if not weights.exists():
+        raise UserError(
+            f"No weights at {weights}. Train first (python train.py MODEL.TYPE={cfg.MODEL.TYPE}), or set "
+            "MODEL.WEIGHTS_FILE_NAME or CALLBACKS.MODEL_CHECKPOINT.PATH."
+        )
+    if not beside(weights, ".yaml").exists():
+        return cfg
+    restored = read_config(beside(weights, ".yaml"))
+    trained = with_model_settings(restored)
+    wanted = with_model_settings(cfg)
+    for key in OF_THE_COMMAND:
+        restored[key] = cfg[key]
+    for key in typed_keys(cfg):
+        is_architecture = key.startswith(ARCHITECTURE) and key not in NOT_ARCHITECTURE
+        if is_architecture and OmegaConf.select(trained, key) != OmegaConf.select(wanted, key):
+            raise UserError(
+                f"{key}={OmegaConf.select(cfg, key)} contradicts the weights {weights}, trained with {key}="
+                f"{OmegaConf.select(trained, key)}. Leave it out, or name other weights with MODEL.WEIGHTS_FILE_NAME."
+            )
+        OmegaConf.update(restored, key, OmegaConf.select(cfg, key), merge=False)
+    check_config(restored)
+    return restored
+
+
+def read_config(path):
+    """The config saved beside weights; keys that are newer than it have their defaults."""
+    try:
+        saved = OmegaConf.load(path)
+        restored = OmegaConf.merge(default_config(), saved)
+        restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
+        check_config(restored)
+    except (YAMLError, OmegaConfBaseException, AttributeError, TypeError, ValueError, OSError, UserError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"The config of the weights, {path}, is damaged ({reason}). Restore it, or remove it and type the settings."
+        ) from None
+    return restored
+
+
+def with_model_settings(cfg):
+    """A copy of the config in which the nulls of MODEL are what MODEL.TYPE stands for."""
+    full = cfg.copy()
+    full.MODEL = load("models:model_settings")(cfg)[0]
+    return full
+
+
+def typed_keys(cfg):
+    """The keys that the overrides name; LOSS counts as a whole, however a part of it was chosen."""
+    keys = []
+    for override in cfg.OVERRIDES:
+        key = override.split("=", 1)[0].lstrip("+~")
+        key = key.upper() if (CONFIGS / key).is_dir() else key
+        keys.append("LOSS" if key.startswith("LOSS.") else key)
+    return keys

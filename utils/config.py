@@ -15,7 +15,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from utils.errors import UserError
-from utils.files import resolve_path
 from utils.lookup import list_choices, load
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -34,14 +33,16 @@ class Rule:
     high: float | None = None
     choices: tuple | str | None = None  # values, or "module:TABLE"
     length: int | None = None
+    items: tuple = (int,)  # types of the entries, where the value is a list
 
 
-PATHS = Rule(types=(str, list, type(None)))
+PATHS = Rule(types=(str, list, type(None)), items=(str,))
 SCANS = Rule(types=(str,))
 SIZE = Rule(types=(int, type(None)), low=1, high=65536)
 FLAG_OR_MODEL = Rule(types=(bool, type(None)))
 
 RULES = {
+    "OVERRIDES": Rule(items=(str,)),
     "DATA_PREPARATION.RESIZED_HEIGHT": SIZE,
     "DATA_PREPARATION.RESIZED_WIDTH": SIZE,
     "DATA_PREPARATION.RESIZE_METHOD": Rule(choices=("resize", "crop_or_pad")),
@@ -60,15 +61,15 @@ RULES = {
     "MODEL.FILTERS": Rule(types=(list, type(None)), low=1),
     "MODEL.DEEP_SUPERVISION": FLAG_OR_MODEL,
     "MODEL.CGM": FLAG_OR_MODEL,
-    "MODEL.DEEP_SUPERVISION_WEIGHTS": Rule(types=(list, type(None)), low=0),
+    "MODEL.DEEP_SUPERVISION_WEIGHTS": Rule(types=(list, type(None)), low=0, items=(int, float)),
     "MODEL.PRUNE": Rule(types=(int, type(None)), low=1, high=4),
     "MODEL.L2": Rule(low=0, high=1),
     "MODEL.PADDING": Rule(choices=("same", "valid")),
     "MODEL.CONV_BIAS": FLAG_OR_MODEL,
     "MODEL.BACKBONE.TYPE": Rule(choices="models:ENCODERS"),
     "MODEL.BACKBONE.WEIGHTS": Rule(types=(str, type(None))),
-    "MODEL.BACKBONE.SKIP_LAYERS": Rule(types=(list, type(None)), length=5),
-    "MODEL.BACKBONE.DOWN_LAYERS": Rule(types=(list, type(None)), length=3),
+    "MODEL.BACKBONE.SKIP_LAYERS": Rule(types=(list, type(None)), length=5, items=(str,)),
+    "MODEL.BACKBONE.DOWN_LAYERS": Rule(types=(list, type(None)), length=3, items=(str,)),
     "MODEL.DECODER.FILTERS": Rule(types=(list, type(None)), low=1),
     "MODEL.DECODER.UPSAMPLE": Rule(choices=("transpose", "nearest", "bilinear")),
     "MODEL.DECODER.UPSAMPLE_KERNEL": Rule(low=2, high=16),
@@ -102,16 +103,6 @@ RULES = {
     "OPTIMIZATION.AMP": Rule(types=(bool, str), choices=(False, True, "bfloat16")),
 }
 
-# A run that differs from its weights in one of these keys could not load them.
-ARCHITECTURE = ("MODEL.", "INPUT.CHANNELS", "OUTPUT.CLASSES")
-NOT_ARCHITECTURE = (
-    "MODEL.WEIGHTS_FILE_NAME",
-    "MODEL.PRUNE",
-    "MODEL.L2",
-    "MODEL.EXACT_FAST_UPSAMPLE",
-    "MODEL.BACKBONE.TRAINABLE",
-)
-
 
 def entry(task):
     """Make `task(cfg)` a command: Hydra overrides in, one clear line and exit code 2 for bad input."""
@@ -122,6 +113,9 @@ def entry(task):
             task(finish_config(cfg, HydraConfig.get().overrides.task))
         except UserError as error:
             fail(error)
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            sys.exit(130)
 
     def command():
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: one place formats all errors
@@ -166,9 +160,10 @@ def finish_config(cfg, overrides):
     """Note what was typed, read "none" as null, and check every value."""
     OmegaConf.set_struct(cfg, False)
     cfg.OVERRIDES = list(overrides)
-    for split in cfg.DATASET.values():
+    splits = cfg.DATASET.values() if isinstance(cfg.get("DATASET"), DictConfig) else []
+    for split in (split for split in splits if isinstance(split, DictConfig)):
         for key in ("IMAGES_PATH", "MASK_PATH"):
-            if isinstance(split, DictConfig) and str(split.get(key)).lower() in ("none", "null", ""):
+            if key in split and str(split[key]).lower() in ("none", "null", ""):
                 split[key] = None
     check_config(cfg)
     return cfg
@@ -176,19 +171,18 @@ def finish_config(cfg, overrides):
 
 def explain(error):
     """Say a Hydra error in our words, with the keys that exist beside the mistyped one."""
-    chain = []
-    while error is not None:
-        chain.append(str(error))
-        error = error.__cause__ or error.__context__
-    text = "\n".join(chain)
+    text = str(error)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         return unknown_key(unknown.group(1))
-    return text.strip()
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("See http")]
+    return "\n".join(lines)
 
 
 def unknown_key(key):
     """Message for a key that config.yaml does not have: the choices at the deepest level that exists."""
+    if key in OPTIONAL_KEYS:
+        return f"{key} has no default: give it with a plus, +{key}=..."
     node, path = default_config(), []
     for part in key.split("."):
         if not isinstance(node, DictConfig) or part not in node:
@@ -199,6 +193,8 @@ def unknown_key(key):
         return f"{'.'.join(path)} is a single value; {key} does not exist."
     prefix = "".join(f"{name}." for name in path)
     choices = [prefix + name for name in node]
+    if not path:
+        choices += sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())  # groups: loss=NAME
     return f"The key {key} does not exist. {list_choices(key, choices)}"
 
 
@@ -263,6 +259,9 @@ def check_loss(cfg):
 
 def check_level(node, default, prefix):
     """Check one level of the config and what lies below it."""
+    for name in default:
+        if name not in node:
+            raise UserError(f"{prefix}{name} is missing: it cannot be removed, set it to null if it may be empty.")
     for name in node:
         key = f"{prefix}{name}"
         if key in OPTIONAL_KEYS:
@@ -302,8 +301,12 @@ def check_value(key, value, default, rule):
         return
     if rule.length is not None and isinstance(value, list) and len(value) != rule.length:
         raise UserError(f"{key}={value} needs {rule.length} entries, got {len(value)}.")
-    if isinstance(value, list) and rule.low is not None and not all(is_number(entry) for entry in value):
-        raise UserError(f"{key}={value} has the wrong type: a list of numbers is expected.")
+    wrong = [entry for entry in value if type(entry) not in rule.items] if isinstance(value, list) else []
+    if wrong:
+        names = " or ".join(kind.__name__ for kind in rule.items)
+        raise UserError(f"{key}={value} has the wrong type: every entry must be {names}, not {wrong[0]}.")
+    if value == "":
+        raise UserError(f"{key} must not be empty.")
     for number in value if isinstance(value, list) else [value]:
         if not is_number(number):
             continue
@@ -317,59 +320,3 @@ def check_value(key, value, default, rule):
 
 def is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def weights_path(cfg):
-    """Where the best weights of this run are: `<checkpoint folder>/<name>.weights.h5`.
-
-    The endings .hdf5, .h5 and .weights.h5 of WEIGHTS_FILE_NAME are accepted and mean the same file.
-    """
-    name = re.sub(r"(\.weights)?\.(h5|hdf5)$", "", cfg.MODEL.WEIGHTS_FILE_NAME)
-    return resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH) / f"{name}.weights.h5"
-
-
-def config_path_of(weights):
-    """The resolved config that was saved beside a weights file."""
-    return Path(str(weights).removesuffix(".weights.h5") + ".yaml")
-
-
-def restore_config(cfg):
-    """Return the config that `cfg`'s weights were trained with, changed only by what the user typed.
-
-    Raises:
-        UserError: there are no weights yet, or an override contradicts them (another model, channels, classes).
-    """
-    weights = weights_path(cfg)
-    if not weights.exists():
-        raise UserError(
-            f"No weights at {weights}. Train first (python train.py MODEL.TYPE={cfg.MODEL.TYPE}), or set "
-            "MODEL.WEIGHTS_FILE_NAME or CALLBACKS.MODEL_CHECKPOINT.PATH."
-        )
-    saved_path = config_path_of(weights)
-    if not saved_path.exists():
-        return cfg
-    saved = OmegaConf.load(saved_path)
-    restored = OmegaConf.merge(default_config(), saved)
-    restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
-    for key in typed_keys(cfg):
-        value = OmegaConf.select(cfg, key)
-        is_architecture = key.startswith(ARCHITECTURE) and key not in NOT_ARCHITECTURE
-        if is_architecture and OmegaConf.select(saved, key) != value:
-            raise UserError(
-                f"{key}={value} contradicts the weights {weights}, trained with {key}="
-                f"{OmegaConf.select(saved, key)}. Leave it out, or name other weights with MODEL.WEIGHTS_FILE_NAME."
-            )
-        OmegaConf.update(restored, key, value, merge=False)
-    restored.OVERRIDES = list(cfg.OVERRIDES)
-    restored.WORK_DIR = cfg.WORK_DIR
-    check_config(restored)
-    return restored
-
-
-def typed_keys(cfg):
-    """The keys that the overrides name; a group (loss=bce) stands for its node (LOSS)."""
-    keys = []
-    for override in cfg.OVERRIDES:
-        key = override.split("=", 1)[0].lstrip("+~")
-        keys.append(key.upper() if (CONFIGS / key).is_dir() else key)
-    return [key for key in keys if OmegaConf.select(cfg, key) is not None or key.upper() == key]

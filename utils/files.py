@@ -11,30 +11,29 @@ from utils.errors import UserError
 def resolve_path(cfg, path):
     """Return the absolute path of a config value: below WORK_DIR, leading slash or not.
 
-    Where that does not exist and the value is absolute and does exist, it is taken as it stands.
+    Where that does not exist, a value that is an absolute path is taken as it stands, if it or the folder that holds it
+    exists. Reading and writing follow the same rule, so that what a run writes is where the next one looks.
     """
     below = Path(cfg.WORK_DIR).resolve() / str(path).lstrip("/")
     as_written = Path(path)
-    if not below.exists() and as_written.is_absolute() and as_written.exists():
-        return as_written
-    return below
+    parent = as_written.parent
+    there = as_written.exists() or (parent != Path("/") and parent.exists())
+    return as_written if as_written.is_absolute() and there and not below.exists() else below
 
 
-def resolve_output_path(cfg, path):
+def writable_folder(cfg, path, key):
     """Return the absolute path of a folder to write to, and create it.
 
-    Below WORK_DIR like every path of the config, unless the value is absolute and its parent folder exists.
+    Raises:
+        UserError: it cannot be created or written to; names the config key.
     """
-    as_written = Path(path)
-    below = Path(cfg.WORK_DIR).resolve() / str(path).lstrip("/")
-    absolute = as_written.is_absolute() and as_written.parent != Path("/") and as_written.parent.exists()
-    folder = as_written if absolute and not below.exists() else below
+    folder = resolve_path(cfg, path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"Cannot create the folder {folder}: {error.strerror}. Set another path.") from None
+        raise UserError(f"{key}: cannot create the folder {folder}: {error.strerror}. Set another path.") from None
     if not os.access(folder, os.W_OK):
-        raise UserError(f"Cannot write to the folder {folder}: permission denied.")
+        raise UserError(f"{key}: cannot write to the folder {folder}: permission denied. Set another path.")
     return folder
 
 

@@ -15,36 +15,41 @@ class PredictionWriter:
 
     Args:
         folder: gets the folders `masks` and `pictures`.
-        classes: int, OUTPUT.CLASSES.
         center_channel: bool, SHOW_CENTER_CHANNEL_IMAGE.
     """
 
-    def __init__(self, folder, classes, center_channel):
-        self.classes = classes
+    def __init__(self, folder, center_channel):
         self.center_channel = center_channel
         self.masks = Path(folder) / "masks"
         self.pictures = Path(folder) / "pictures"
-        self.written = {}
 
-    def write(self, path, image, truth, probability):
+    def write(self, name, image, truth, probability, size):
         """Write the prediction for one image.
 
         Args:
-            path: of the image; gives the names of the files.
-            image: `(height, width, channels)` float in [0, 1].
+            name: of the files, without ending.
+            image: `(height, width, channels)` float in [0, 1], as the model saw it.
             truth: `(height, width)` class indices, or None.
-            probability: `(height, width, classes)` float.
-
-        Raises:
-            UserError: another image of the same name was written before.
+            probability: `(height, width, classes)` float; of an unpadded network the centre of the image only.
+            size: (height, width) of the image file. The bare mask gets that size where the image was resized.
         """
-        if path.stem in self.written:
-            raise UserError(f"{path} and {self.written[path.stem]} would both be written as {path.stem}.png.")
-        self.written[path.stem] = path
-        mask = class_indices(probability)
-        write_png(self.masks / f"{path.stem}.png", mask)
-        picture = side_by_side(displayable(image, self.center_channel), truth, mask)
-        write_png(self.pictures / f"{path.stem}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        seen = image.shape[:2]
+        predicted = probability.shape[:2]
+        image = center(image, predicted)
+        truth = None if truth is None else center(truth, predicted)
+        picture = side_by_side(displayable(image, self.center_channel), truth, class_indices(probability))
+        write_png(self.pictures / f"{name}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        if predicted == seen != size:
+            # Probabilities, not labels, are resized: smooth borders, and no class between two others.
+            probability = cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR)
+            probability = probability.reshape(*size, -1)
+        write_png(self.masks / f"{name}.png", class_indices(probability))
+
+
+def center(array, size):
+    """The centre of `(height, width, ...)`, of the given size."""
+    top, left = ((have - want) // 2 for have, want in zip(array.shape, size, strict=False))
+    return array[top : top + size[0], left : left + size[1]]
 
 
 def class_indices(probability):

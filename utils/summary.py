@@ -1,9 +1,11 @@
 """What a run says at its start and at its end."""
 
+import shlex
+
 import keras
 from tqdm import tqdm
 
-from utils.config import config_path_of
+from utils.checkpoints import beside
 
 
 def print_start(cfg, network, data, strategy):
@@ -34,12 +36,15 @@ def print_end(cfg, best, weights, log):
     print(f"Best validation Dice {best.best:.4f} in epoch {best.best_epoch}")
     for name, path in {
         "weights": weights,
-        "config": config_path_of(weights),
+        "config": beside(weights, ".yaml"),
         "log": log,
         "curves": weights.parent / "training_curves.png",
     }.items():
         print(f"{name:>9}  {path}")
-    print(f"Next: python evaluate.py {' '.join(cfg.OVERRIDES)}")
+    where = [
+        override for override in cfg.OVERRIDES if override.startswith(("WORK_DIR", "MODEL.TYPE", "MODEL.WEIGHTS_F"))
+    ]
+    print(f"Next: python evaluate.py {shlex.join(where)}")
 
 
 def print_scores(cfg, scores, images, report):
