@@ -21,9 +21,12 @@ def predict(cfg):
 
     Returns:
         The folder written: `<image name>.png` (class index as grey value) in `masks/`, and pictures of image, truth
-        (where there are masks) and prediction side by side in `pictures/`.
+        (where there are masks) and prediction side by side in `pictures/`; of a classifier `labels.csv`.
     """
     cfg = restore_config(cfg)
+    is_classifier = cfg.MODEL.TYPE == "classifier"
+    if is_classifier:
+        cfg.DATASET.VAL.MASK_PATH = None
     verify_data(cfg, splits=("val",), need_masks=False)
     pairs = find_pairs(cfg, "val")
     check_names(pairs)
@@ -33,7 +36,7 @@ def predict(cfg):
 
     import keras
 
-    from utils.predictions import PredictionWriter
+    from utils.predictions import LabelWriter, PredictionWriter
     from utils.summary import progress
 
     cfg.PREPROCESS_DATA.SHUFFLE.VAL.VALUE = False
@@ -41,12 +44,14 @@ def predict(cfg):
     load_weights(network, cfg)
     model = inference_model(network, cfg.MODEL.PRUNE)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
-    writer = PredictionWriter(folder, cfg.SHOW_CENTER_CHANNEL_IMAGE)
+    if is_classifier:
+        writer = LabelWriter(folder, list(cfg.OUTPUT.CLASS_NAMES))
+    else:
+        writer = PredictionWriter(folder, cfg.SHOW_CENTER_CHANNEL_IMAGE)
 
-    dataset = build_dataset(cfg, "val")
     names = iter(pairs)
-    with progress(cfg, len(pairs), "Predict", "image") as bar:
-        for batch in dataset:
+    with writer, progress(cfg, len(pairs), "Predict", "image") as bar:
+        for batch in build_dataset(cfg, "val", targets=not is_classifier):
             images, masks = batch if len(batch) == 2 else (batch[0], [None] * len(batch[0]))
             probabilities = keras.ops.convert_to_numpy(model.predict_on_batch(images))
             for image, mask, probability in zip(images, masks, probabilities, strict=True):
@@ -54,7 +59,7 @@ def predict(cfg):
                 path = next(names).image
                 writer.write(path.stem, np.asarray(image), truth, probability, picture_size(path))
                 bar.update()
-    print(f"Predicted {len(pairs)} images: pictures in {writer.pictures}, masks in {writer.masks}")
+    print(f"Predicted {len(pairs)} images: {writer.written}")
     return folder
 
 

@@ -1,13 +1,15 @@
 """Train a segmentation model: python train.py MODEL.TYPE=unet3plus"""
 
 from data_generators import build_dataset
+from data_generators.labels import class_names
 from data_preparation.verify_data import verify_data
+from losses import main_score
 from models import build_model
 from utils.checkpoints import weights_path
 from utils.config import entry
 from utils.devices import make_strategy
 from utils.errors import UserError
-from utils.files import writable_folder
+from utils.files import check_writable, writable_folder
 
 
 def train(cfg):
@@ -23,11 +25,11 @@ def train(cfg):
         UserError: data that cannot be trained on, with all problems found; a folder that cannot be written to; a loss
             that is not a number from the first epoch on.
     """
-    callbacks_cfg = cfg.CALLBACKS
-    writable_folder(cfg, callbacks_cfg.MODEL_CHECKPOINT.PATH, "CALLBACKS.MODEL_CHECKPOINT.PATH")
-    log_folder = writable_folder(cfg, callbacks_cfg.CSV_LOGGER.PATH, "CALLBACKS.CSV_LOGGER.PATH")
-    log = log_folder / f"training_logs_{cfg.MODEL.TYPE}.csv"
-    weights = weights_path(cfg)
+    outputs = {f"CALLBACKS.{name}.PATH": cfg.CALLBACKS[name].PATH for name in ("MODEL_CHECKPOINT", "CSV_LOGGER")}
+    for key, path in outputs.items():
+        check_writable(cfg, path, key)
+    if cfg.MODEL.TYPE == "classifier":
+        cfg.OUTPUT.CLASS_NAMES = class_names(cfg)  # kept with the weights
     data = verify_data(cfg)
     strategy = make_strategy(cfg)
 
@@ -43,8 +45,11 @@ def train(cfg):
         trainer = Trainer(network, build_training_loss(cfg), build_output_metrics(cfg, network.output))
         trainer.compile(optimizer=make_optimizer(cfg), jit_compile=cfg.OPTIMIZATION.XLA)
 
+    _, log_folder = (writable_folder(cfg, path, key) for key, path in outputs.items())
+    weights, log = weights_path(cfg), log_folder / f"training_logs_{cfg.MODEL.TYPE}.csv"
     print_start(cfg, network, data, strategy)
-    callbacks = build_callbacks(cfg, network, train_data.order, weights, log, strategy.num_replicas_in_sync)
+    order, score = train_data.order, main_score(cfg)
+    callbacks = build_callbacks(cfg, network, order, weights, log, score, strategy.num_replicas_in_sync)
     history = trainer.fit(
         train_data,
         validation_data=val_data,
@@ -56,7 +61,7 @@ def train(cfg):
     for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
         if best.best is None:
             raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
-        print_end(cfg, best, weights, log)
+        print_end(cfg, best, score, weights, log)
     return history
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data_generators.images import ReadSettings, check_sizes, read_image, read_mask
-from data_generators.pairing import list_problems, match_pairs
+from data_generators.labels import match_labels
+from data_generators.pairing import Pair, list_problems, match_pairs
 from utils.config import entry
 from utils.errors import UserError
 
@@ -36,7 +37,7 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True):
     Args:
         cfg: the config.
         splits: which of "train", "val", "test".
-        need_masks: whether a split without masks is an error.
+        need_masks: whether a split without masks (for a classifier, without labels) is an error.
 
     Returns:
         `{split: {"pairs": int, "foreground_share": float | None}}`; the share of pixels with a label above 0,
@@ -47,10 +48,7 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True):
     """
     summary, problems, hints = {}, [], []
     for split in splits:
-        key = f"DATASET.{split.upper()}.MASK_PATH"
-        if need_masks and cfg.DATASET[split.upper()].MASK_PATH is None:
-            problems.append(f"{split} needs masks: set {key}.")
-        pairs, unpaired = match_pairs(cfg, split)
+        pairs, unpaired = find_samples(cfg, split, need_masks)
         findings = examine_all(cfg, pairs, split)
         problems += unpaired + [problem for finding in findings for problem in finding.problems]
         hints += [finding.hint for finding in findings if finding.hint]
@@ -61,6 +59,17 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True):
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"the data has {count}:\n{list_problems(problems)}{advice}")
     return summary
+
+
+def find_samples(cfg, split, need_masks):
+    """Return `(pairs, problems)` of a split; the labelled images of a classifier count as pairs without a mask."""
+    if cfg.MODEL.TYPE == "classifier" and need_masks:
+        samples, problems = match_labels(cfg, split)
+        return [Pair(sample.image, None) for sample in samples], problems
+    pairs, problems = match_pairs(cfg, split)
+    if need_masks and cfg.DATASET[split.upper()].MASK_PATH is None:
+        problems = [f"{split} needs masks: set DATASET.{split.upper()}.MASK_PATH.", *problems]
+    return pairs, problems
 
 
 def examine_all(cfg, pairs, split):

@@ -29,6 +29,11 @@ METRICS = {
 SMALLEST_SIDE = {"ssim": 11, "ms_ssim": 176}
 
 
+def main_score(cfg):
+    """The metric that picks the best weights: `dice_coef`, of a classifier `accuracy`. Higher is better."""
+    return "accuracy" if cfg.MODEL.TYPE == "classifier" else "dice_coef"
+
+
 def build_loss(cfg):
     """Return the loss of one mask output: the sum of the terms of `cfg.LOSS`, each times its weight.
 

@@ -22,6 +22,9 @@ def build_training_loss(cfg):
         `models.build_model`. Side outputs count as much as the mask itself (UNet 3+, section 3.2) unless
         MODEL.DEEP_SUPERVISION_WEIGHTS says otherwise.
     """
+    if cfg.MODEL.TYPE == "classifier":
+        crossentropy = keras.losses.categorical_crossentropy if one_of_many(cfg) else keras.losses.binary_crossentropy
+        return lambda y_true, outputs: ops.mean(crossentropy(y_true, outputs["label"]))
     mask_loss = build_loss(cfg)
     classes = cfg.OUTPUT.CLASSES
     weights = cfg.MODEL.DEEP_SUPERVISION_WEIGHTS
@@ -44,6 +47,11 @@ def build_training_loss(cfg):
     return loss
 
 
+def one_of_many(cfg):
+    """Whether a classifier decides for one of its classes (softmax), not for each of them (sigmoid)."""
+    return cfg.OUTPUT.CLASSES > 1 and cfg.MODEL.CLASSIFIER_ACTIVATION != "sigmoid"
+
+
 class PresenceAccuracy(keras.metrics.BinaryAccuracy):
     """Share of (image, foreground class) pairs whose presence the classifier decides rightly (p > 0.5)."""
 
@@ -58,10 +66,18 @@ class PresenceAccuracy(keras.metrics.BinaryAccuracy):
 def build_output_metrics(cfg, outputs, mask="mask"):
     """The metrics of each output that has some: `{output name: list of metrics}`.
 
+    Of a classifier: `accuracy` (share of images, or with sigmoid of image-class pairs, decided rightly) and `roc_auc`
+    (area under the ROC curve by 200 thresholds, mean over classes).
+
     Args:
         outputs: the names of the model's outputs.
         mask: the output that is the prediction.
     """
+    if "label" in outputs:
+        classes = cfg.OUTPUT.CLASSES
+        accuracy = keras.metrics.CategoricalAccuracy if one_of_many(cfg) else keras.metrics.BinaryAccuracy
+        area = keras.metrics.AUC(multi_label=classes > 1, num_labels=classes if classes > 1 else None, name="roc_auc")
+        return {"label": [accuracy(name="accuracy"), area]}
     metrics = {mask: build_metrics(cfg)}
     if "presence" in outputs:
         metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES)]

@@ -28,7 +28,7 @@ DECODERS = {
 class ModelType:
     """What a name of MODEL.TYPE stands for: a decoder, and a value for each key of MODEL that is null."""
 
-    decoder: str
+    decoder: str | None  # None: no masks, a label for the whole image
     FILTERS: tuple = (64, 128, 256, 512, 1024)
     DEEP_SUPERVISION: bool = False
     CGM: bool = False
@@ -46,6 +46,7 @@ MODEL_TYPES = {
     "unet3plus_deepsup": ModelType(**UNET3PLUS, DEEP_SUPERVISION=True),
     "unet3plus_deepsup_cgm": ModelType(**UNET3PLUS, DEEP_SUPERVISION=True, CGM=True),
     "tiny_unet3plus": ModelType(**UNET3PLUS, FILTERS=(16, 32, 64, 128, 256)),
+    "classifier": ModelType(None),
     "conv_deconv": ModelType(
         "conv_deconv",
         FILTERS=(16, 32, 64),
@@ -90,6 +91,7 @@ def build_model(cfg):
         with deep supervision one more of the same shape for each supervised decoder map, named by its stride
         (`mask_stride2` ...) or, for UNet++, its depth (`mask_depth3` ...);
         with CGM `presence` `(batch, foreground classes)`, the probability that a class occurs in the image.
+        MODEL.TYPE=classifier has one output, `label` `(batch, classes)`.
         With MODEL.PADDING valid the masks are smaller than the image: its centre.
 
     Raises:
@@ -106,13 +108,18 @@ def build_model(cfg):
     image = keras.Input((cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS), name="image")
     encoder = row.encoder or choose(ENCODERS, model.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE")
     features, down = load(encoder)(image, model, style)
+    if row.decoder is None:
+        outputs = load("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, model)
+        return keras.Model(image, outputs, name=cfg.MODEL.TYPE)
     maps = load(DECODERS[row.decoder])(features, down, model, style)
     outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, model, style)
     return keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
 
 
 def inference_model(model, prune=None):
-    """Return the model that users run: images in, one tensor `(batch, height, width, classes)` out, float32.
+    """Return the model that users run: images in, one tensor out, `(batch, height, width, classes)` in float32.
+
+    Of a classifier it is `(batch, classes)`.
 
     Args:
         model: of `build_model`; the weights are shared, what only training needs is left out.
@@ -128,9 +135,9 @@ def inference_model(model, prune=None):
 
 
 def mask_output(outputs, prune):
-    """The name of the output that is the prediction: `mask`, or that of the depth which MODEL.PRUNE asks for."""
+    """The output that is the prediction: `label`, `mask`, or the mask of the depth which MODEL.PRUNE asks for."""
     if prune is None:
-        return "mask"
+        return "label" if "label" in outputs else "mask"
     depths = [name for name in outputs if name.startswith("mask_depth")]
     if prune == len(depths) + 1:
         return "mask"

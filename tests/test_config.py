@@ -8,7 +8,7 @@ from models import ENCODERS, MODEL_TYPES
 from utils.checkpoints import restore_config, weights_path
 from utils.config import load_config
 from utils.errors import UserError
-from utils.files import writable_folder
+from utils.files import check_writable, writable_folder
 
 
 def test_defaults_are_those_users_know():
@@ -189,5 +189,7 @@ def test_a_path_is_read_where_it_is_written(tmp_path):
 
 def test_a_folder_that_cannot_be_made_names_its_key(tmp_path):
     (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="SOME_KEY"):
+        check_writable(load_config([f"WORK_DIR={tmp_path}"]), "file/below", "SOME_KEY")
     with pytest.raises(UserError, match="SOME_KEY"):
         writable_folder(load_config([f"WORK_DIR={tmp_path}"]), "file/below", "SOME_KEY")

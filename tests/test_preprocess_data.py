@@ -229,18 +229,16 @@ def test_what_has_changed_is_done_again(scans):
     assert (summary["train"]["written"], summary["val"]["written"]) == (1, 1)
 
 
-def test_a_volume_moved_to_the_other_split_leaves_the_first(scans, capsys):
+def test_a_volume_moved_to_the_other_split_leaves_the_first(scans):
+    save(scans / "train", 29, hounsfield())
     preprocess_data(config(scans))
-    train = scans / "data/train/images"
-    number = sorted(path.stem for path in (scans / "data/train/manifest").iterdir())[0].removeprefix("volume-")
-    for source in (scans / "data/Training Batch 2").glob(f"*-{number}.nii*"):
-        source.rename(scans / "data/Training Batch 1" / source.name)
-    assert list(train.glob(f"image_{number}_*"))
-    if not list((scans / "data/Training Batch 2").glob("volume-*")):
-        save(scans / "data/Training Batch 2", 99, hounsfield())
-    preprocess_data(config(scans))
-    assert not list(train.glob(f"image_{number}_*")) and not list((scans / "data/train/mask").glob(f"mask_{number}_*"))
-    assert list((scans / "data/val/images").glob(f"image_{number}_*"))
+    for path in (scans / "train").glob("*-29.nii"):
+        path.rename(scans / "val" / path.name)
+    assert list((scans / "data/train/images").glob("image_29_*"))
+    summary = preprocess_data(config(scans))
+    assert not list((scans / "data/train").rglob("*_29_*"))
+    assert len(list((scans / "data/val").rglob("*_29_*"))) == 8
+    assert summary["train"]["slices"] == 4 and summary["val"]["slices"] == 8
 
 
 def test_stale_slices_go_and_other_files_stay(scans):

@@ -12,10 +12,8 @@ from utils.checkpoints import beside, keep_previous, save_config, save_weights
 from utils.curves import plot_curves
 from utils.files import writable_folder, write_whole
 
-MONITOR = "val_dice_coef"  # what the best weights and early stopping go by, higher is better
 
-
-def build_callbacks(cfg, network, order, weights, log_path, replicas):
+def build_callbacks(cfg, network, order, weights, log_path, score, replicas):
     """The callbacks of a training run.
 
     Args:
@@ -24,9 +22,11 @@ def build_callbacks(cfg, network, order, weights, log_path, replicas):
         order: `EpochOrder` of the training data.
         weights: path of the weights to save.
         log_path: where the CSV log goes; the curves are drawn beside the weights.
+        score: name of the metric that best weights and early stopping go by, higher is better.
         replicas: int, devices that share a batch.
     """
-    bar = {0: [], 1: [Progress(cfg.HYPER_PARAMETERS.EPOCHS)], 2: [EpochLines(cfg.HYPER_PARAMETERS.EPOCHS)]}[cfg.VERBOSE]
+    epochs = cfg.HYPER_PARAMETERS.EPOCHS
+    bar = {0: [], 1: [Progress(epochs, score)], 2: [EpochLines(epochs, score)]}[cfg.VERBOSE]
     if "bench_steps" in cfg:  # a run that only measures time leaves no files
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [FollowEpoch(order), *bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
@@ -34,11 +34,11 @@ def build_callbacks(cfg, network, order, weights, log_path, replicas):
     return [
         FollowEpoch(order),
         keras.callbacks.TerminateOnNaN(),
-        BestWeights(network, cfg, weights),
+        BestWeights(network, cfg, weights, score),
         keras.callbacks.CSVLogger(str(log_path), append=cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
         Curves(weights.parent / "training_curves.png"),
         keras.callbacks.EarlyStopping(
-            MONITOR, mode="max", patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE, verbose=min(cfg.VERBOSE, 1)
+            f"val_{score}", mode="max", patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE, verbose=min(cfg.VERBOSE, 1)
         ),
         keras.callbacks.TensorBoard(
             str(logs / beside(weights, time.strftime(" %Y-%m-%d %H-%M-%S")).name), write_graph=False
@@ -59,7 +59,7 @@ class FollowEpoch(keras.callbacks.Callback):
 
 
 class BestWeights(keras.callbacks.Callback):
-    """Save weights and config whenever `val_dice_coef` is better than before, or after every epoch.
+    """Save weights and config whenever the validation score is better than before, or after every epoch.
 
     An epoch whose loss is not a finite number is never saved. With the first save the files of an earlier run are
     renamed, so that weights and config always belong together.
@@ -68,25 +68,27 @@ class BestWeights(keras.callbacks.Callback):
         network: the model.
         cfg: config; CALLBACKS.MODEL_CHECKPOINT says when to save, and whether the whole model goes beside the weights.
         path: of the weights.
+        score: name of the metric, higher is better.
 
     Attributes:
         best: float or None, best value so far; best_epoch: int, counted from 1.
     """
 
-    def __init__(self, network, cfg, path):
+    def __init__(self, network, cfg, path, score):
         super().__init__()
         self.network = network
         self.cfg = cfg
         self.path = path
+        self.monitor = f"val_{score}"
         self.best = None
         self.best_epoch = 0
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
             return
-        first, better = self.best is None, self.best is None or logs[MONITOR] > self.best
+        first, better = self.best is None, self.best is None or logs[self.monitor] > self.best
         if better:
-            self.best, self.best_epoch = float(logs[MONITOR]), epoch + 1
+            self.best, self.best_epoch = float(logs[self.monitor]), epoch + 1
         settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
         if better or not settings.SAVE_BEST_ONLY:
             if first:
@@ -113,39 +115,41 @@ class Curves(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """One bar per epoch with loss and Dice; the validation scores when it is done."""
+    """One bar per epoch with loss and score; the validation scores when it is done."""
 
-    def __init__(self, epochs):
+    def __init__(self, epochs, score):
         super().__init__()
         self.epochs = epochs
+        self.score = score
 
     def on_epoch_begin(self, epoch, logs=None):
         self.bar = tqdm(total=self.params["steps"], desc=f"Epoch {epoch + 1}/{self.epochs}", unit="step", leave=True)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bar.set_postfix_str(f"loss {logs['loss']:.4f} dice {logs['dice_coef']:.4f}", refresh=False)
+        self.bar.set_postfix_str(f"loss {logs['loss']:.4f} {self.score} {logs[self.score]:.4f}", refresh=False)
         self.bar.update(batch + 1 - self.bar.n)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.bar.set_postfix_str(describe(logs))
+        self.bar.set_postfix_str(describe(logs, self.score))
         self.bar.close()
 
 
 class EpochLines(keras.callbacks.Callback):
     """One line per epoch, for logs in files."""
 
-    def __init__(self, epochs):
+    def __init__(self, epochs, score):
         super().__init__()
         self.epochs = epochs
+        self.score = score
 
     def on_epoch_end(self, epoch, logs=None):
-        print(f"Epoch {epoch + 1}/{self.epochs}  {describe(logs)}", flush=True)
+        print(f"Epoch {epoch + 1}/{self.epochs}  {describe(logs, self.score)}", flush=True)
 
 
-def describe(logs):
-    return (
-        f"loss {logs['loss']:.4f} dice {logs['dice_coef']:.4f} | "
-        f"val loss {logs['val_loss']:.4f} dice {logs['val_dice_coef']:.4f}"
+def describe(logs, score):
+    return " | ".join(
+        f"{name}loss {logs[f'{prefix}loss']:.4f} {score} {logs[prefix + score]:.4f}"
+        for name, prefix in (("", ""), ("val ", "val_"))
     )
 
 

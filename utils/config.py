@@ -85,6 +85,9 @@ RULES = {
     "INPUT.HEIGHT": SIZE,
     "INPUT.WIDTH": SIZE,
     "INPUT.CHANNELS": Rule(low=1, high=512),
+    "MODEL.CLASSIFIER_DROPOUT": Rule(low=0, high=0.95),
+    "MODEL.CLASSIFIER_ACTIVATION": Rule(choices=(None, "softmax", "sigmoid"), types=(str, type(None))),
+    "OUTPUT.CLASS_NAMES": Rule(types=(list, type(None)), items=(str,)),
     "OUTPUT.CLASSES": Rule(low=1, high=256),
     "HYPER_PARAMETERS.EPOCHS": Rule(low=1),
     "HYPER_PARAMETERS.BATCH_SIZE": Rule(low=1),
@@ -240,7 +243,15 @@ def check_config(cfg):
             f"PREPROCESS_DATA.RESIZE {resize.HEIGHT}x{resize.WIDTH} must equal INPUT "
             f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave RESIZE.HEIGHT and WIDTH alone, they follow INPUT."
         )
-    check_loss(cfg)
+    is_classifier = cfg.MODEL.TYPE == "classifier"
+    if is_classifier and any(
+        override.lstrip("+~").lower().startswith(("loss=", "loss.")) for override in cfg.OVERRIDES
+    ):
+        raise UserError(
+            "LOSS is for masks; MODEL.TYPE=classifier takes the cross-entropy of its activation: leave it out."
+        )
+    if not is_classifier:
+        check_loss(cfg)
     load("models:check_padding")(cfg)
 
 

@@ -4,7 +4,7 @@ from utils.files import write_whole
 
 
 def plot_curves(history, path):
-    """Draw loss on the left and Dice and IoU on the right, training and validation, over epochs.
+    """Draw loss on the left and the scores on the right, training and validation, over epochs.
 
     Args:
         history: {name of a log: list of values, one per epoch}.
@@ -14,7 +14,7 @@ def plot_curves(history, path):
 
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    panels = {left: ("loss",), right: ("dice_coef", "iou")}
+    panels = {left: ("loss",), right: ("dice_coef", "iou", "accuracy", "roc_auc")}
     for axes, names in panels.items():
         for number, name in enumerate(names):
             for prefix, line in (("", "-"), ("val_", "--")):

@@ -21,6 +21,20 @@ def resolve_path(cfg, path):
     return as_written if as_written.is_absolute() and there and not below.exists() else below
 
 
+def check_writable(cfg, path, key):
+    """Find out early, without creating anything, whether a folder can be written to.
+
+    Raises:
+        UserError: it cannot; names the config key.
+    """
+    folder = resolve_path(cfg, path)
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(
+            f"{key}: cannot write to the folder {folder}: permission denied at {nearest}. Set another path."
+        )
+
+
 def writable_folder(cfg, path, key):
     """Return the absolute path of a folder to write to, and create it.
 

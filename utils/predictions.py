@@ -1,5 +1,6 @@
 """Write what a model predicts."""
 
+import csv
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,13 @@ class PredictionWriter:
         self.center_channel = center_channel
         self.masks = Path(folder) / "masks"
         self.pictures = Path(folder) / "pictures"
+        self.written = f"pictures in {self.pictures}, masks in {self.masks}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Every file is whole when it is written: nothing is left to do."""
 
     def write(self, name, image, truth, probability, size):
         """Write the prediction for one image.
@@ -44,6 +52,37 @@ class PredictionWriter:
             probability = cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR)
             probability = probability.reshape(*size, -1)
         write_png(self.masks / f"{name}.png", class_indices(probability))
+
+
+class LabelWriter:
+    """Write `labels.csv`: for each image the likeliest class and the probability of each.
+
+    Args:
+        folder: to write to.
+        names: list of class names, in the order of the model's output.
+    """
+
+    def __init__(self, folder, names):
+        self.names = names
+        self.path = Path(folder) / "labels.csv"
+        self.rows = []
+        self.written = f"labels in {self.path}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *error):
+        if kind is not None:
+            return
+        with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["image", "label", *self.names], *self.rows])
+
+    def write(self, name, image, truth, probability, size):
+        """Note the prediction for one image: probability `(classes,)`. One class stands for the second name."""
+        if len(probability) == 1:
+            probability = np.array([1 - probability[0], probability[0]])
+        label = self.names[int(probability.argmax())]
+        self.rows.append([name, label, *(f"{value:.6f}" for value in probability)])
 
 
 def center(array, size):

@@ -14,11 +14,12 @@ def print_start(cfg, network, data, strategy):
         return
     size = f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}x{cfg.INPUT.CHANNELS}"
     loss = " + ".join(f"{weight:g} {name}" for name, weight in cfg.LOSS.items() if weight)
+    loss = "cross-entropy" if cfg.MODEL.TYPE == "classifier" else loss
     replicas = strategy.num_replicas_in_sync
     lines = {
         "model": f"{cfg.MODEL.TYPE}, encoder {cfg.MODEL.BACKBONE.TYPE}, {network.count_params():,} parameters",
         "input": f"{size} -> {cfg.OUTPUT.CLASSES} classes",
-        "data": f"{data['train']['pairs']} training pairs, {data['val']['pairs']} for validation, "
+        "data": f"{data['train']['pairs']} for training, {data['val']['pairs']} for validation, "
         f"loader {cfg.DATA_GENERATOR_TYPE}",
         "loss": f"{loss}, L2 {cfg.MODEL.L2:g}",
         "training": f"{cfg.HYPER_PARAMETERS.EPOCHS} epochs, batch {cfg.HYPER_PARAMETERS.BATCH_SIZE} on {replicas} "
@@ -29,11 +30,11 @@ def print_start(cfg, network, data, strategy):
         print(f"{name:>9}  {line}")
 
 
-def print_end(cfg, best, weights, log):
+def print_end(cfg, best, score, weights, log):
     """Say how good the best epoch was and where everything is."""
     if not cfg.VERBOSE:
         return
-    print(f"Best validation Dice {best.best:.4f} in epoch {best.best_epoch}")
+    print(f"Best validation {score} {best.best:.4f} in epoch {best.best_epoch}")
     for name, path in {
         "weights": weights,
         "config": beside(weights, ".yaml"),
@@ -50,6 +51,11 @@ def print_end(cfg, best, weights, log):
 def print_scores(cfg, scores, images, report):
     """Print the scores as a table, one row per class."""
     if not cfg.VERBOSE:
+        return
+    if cfg.MODEL.TYPE == "classifier":
+        print(f"{images} images, weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
+        print(f"accuracy {scores['accuracy']:.4f}\nroc_auc  {scores['roc_auc']:.4f}    mean over classes")
+        print(f"loss     {scores['loss']:.4f}\nsaved {report}")
         return
     classes = sorted(int(name.removeprefix("dice_class")) for name in scores if name.startswith("dice_class"))
     print(f"{images} images, weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
