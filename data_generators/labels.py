@@ -96,7 +96,8 @@ def check_labels(cfg, samples, key):
     problems = []
     if known is not None and set(found) - set(known):
         problems.append(f"{key} holds classes that are not in OUTPUT.CLASS_NAMES: {sorted(set(found) - set(known))}.")
-    elif known is None and found and len(found) != wanted:
+    elif len(known or found) != wanted:
+        found = known or found
         problems.append(f"{key} holds {len(found)} classes ({', '.join(found[:10])}); set OUTPUT.CLASSES={len(found)}.")
     several = next((sample for sample in samples if len(sample.labels) > 1), None)
     if several is not None and cfg.MODEL.CLASSIFIER_ACTIVATION != "sigmoid":
