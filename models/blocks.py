@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from models.layers import MatchSize, UpsampleConv2D
+from models.layers import BatchNorm, MatchSize, UpsampleConv2D
 from utils.errors import UserError
 
 
@@ -85,7 +85,7 @@ def conv_block(x, filters, style, name, convs=1):
 def norm_activation(x, style, name):
     """Batch normalisation and dropout, where the style has them, and the activation."""
     if style.norm:
-        x = layers.BatchNormalization(momentum=style.norm_momentum, name=f"{name}_norm")(x)
+        x = BatchNorm(momentum=style.norm_momentum, name=f"{name}_norm")(x)
     if style.dropout:
         x = layers.Dropout(style.dropout, name=f"{name}_dropout")(x)
     return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)

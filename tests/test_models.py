@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models import MODEL_TYPES, build_model, inference_model
 from models.heads import PairSoftmax, PresenceGate
-from models.layers import MatchSize, UpsampleConv2D
+from models.layers import BatchNorm, MatchSize, UpsampleConv2D
 from utils.config import load_config
 
 SMALL = ["INPUT.HEIGHT=32", "INPUT.WIDTH=48", "MODEL.FILTERS=[4,6,8,10,12]"]
@@ -137,6 +137,33 @@ def test_match_size_crops_and_repeats(wanted):
     reference = np.zeros((1, *wanted, 2), np.float32)
     rows, columns = np.minimum(np.arange(wanted[0]), 3), np.minimum(np.arange(wanted[1]), 4)
     np.testing.assert_array_equal(MatchSize()([x, reference]), x[:, rows][:, :, columns])
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_equals_keras(training, trainable):
+    rng = np.random.default_rng(0)
+    x = tf.Variable(rng.normal(3, 2, (2, 5, 7, 4)).astype(np.float32))
+    results = []
+    for layer in (BatchNorm(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)):
+        layer.build(x.shape)
+        layer.set_weights([np.linspace(0.5, 2, 4), np.arange(4), np.full(4, 2.5), np.full(4, 3.0)])
+        layer.trainable = trainable
+        with tf.GradientTape() as tape:
+            y = layer(x, training=training)
+            total = tf.reduce_sum(y**3)
+        gradients = tape.gradient(total, [x, *(v.value for v in layer.trainable_variables)])
+        results.append([y, *gradients, *layer.get_weights()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
+
+
+def test_batch_norm_in_mixed_precision_keeps_float32_statistics():
+    layer = BatchNorm(dtype="mixed_float16")
+    y = layer(np.random.default_rng(0).normal(3, 2, (2, 5, 7, 4)), training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == "float16"
+    assert {keras.backend.standardize_dtype(v.dtype) for v in layer.variables} == {"float32"}
+    assert np.isfinite(y).all()
 
 
 @settings(max_examples=40, deadline=None)
