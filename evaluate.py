@@ -30,7 +30,7 @@ def evaluate(cfg):
 
     dataset = build_dataset(cfg, "val", strategy.num_replicas_in_sync)
     with strategy.scope():
-        network = build_model(cfg)
+        network = build_model(cfg, pretrained=False)
         load_weights(network, cfg)
         metrics = build_output_metrics(cfg, network.output, mask_output(network.output, cfg.MODEL.PRUNE))
         trainer = Trainer(network, build_training_loss(cfg), metrics)
@@ -42,7 +42,11 @@ def evaluate(cfg):
     weights = weights_path(cfg)
     report = beside(weights, ".evaluation.json")
     with write_whole(report) as temporary:
-        temporary.write_text(json.dumps({"images": data["val"]["pairs"], "weights": weights.name, **scores}, indent=2))
+        temporary.write_text(
+            json.dumps(
+                {"images": data["val"]["pairs"], "weights": weights.name, "prune": cfg.MODEL.PRUNE, **scores}, indent=2
+            )
+        )
     print_scores(cfg, scores, data["val"]["pairs"], report)
     return scores
 

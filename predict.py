@@ -4,6 +4,7 @@ import numpy as np
 
 from data_generators import build_dataset
 from data_generators.images import picture_size
+from data_generators.labels import image_list
 from data_generators.pairing import find_pairs
 from data_preparation.verify_data import verify_data
 from models import build_model, inference_model
@@ -26,10 +27,11 @@ def predict(cfg):
     cfg = restore_config(cfg)
     is_classifier = cfg.MODEL.TYPE == "classifier"
     if is_classifier:
-        cfg.DATASET.VAL.MASK_PATH = None
+        cfg.DATASET.VAL.IMAGES_PATH, cfg.DATASET.VAL.MASK_PATH = image_list(cfg, "val"), None
     verify_data(cfg, splits=("val",), need_masks=False)
     pairs = find_pairs(cfg, "val")
-    check_names(pairs)
+    if not is_classifier:
+        check_names(pairs)
     output = writable_folder(cfg, cfg.PREDICT.OUTPUT_PATH, "PREDICT.OUTPUT_PATH")
     folder = output / weights_path(cfg).name.removesuffix(ENDING)
     make_strategy(cfg)
@@ -40,7 +42,7 @@ def predict(cfg):
     from utils.summary import progress
 
     cfg.PREPROCESS_DATA.SHUFFLE.VAL.VALUE = False
-    network = build_model(cfg)
+    network = build_model(cfg, pretrained=False)
     load_weights(network, cfg)
     model = inference_model(network, cfg.MODEL.PRUNE)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
@@ -57,7 +59,7 @@ def predict(cfg):
             for image, mask, probability in zip(images, masks, probabilities, strict=True):
                 truth = None if mask is None else np.asarray(mask)[..., 0]
                 path = next(names).image
-                writer.write(path.stem, np.asarray(image), truth, probability, picture_size(path))
+                writer.write(path, np.asarray(image), truth, probability, picture_size(path))
                 bar.update()
     print(f"Predicted {len(pairs)} images: {writer.written}")
     return folder

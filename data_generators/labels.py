@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_generators.images import check_sizes, read_image, resize_image, to_unit_range
-from data_generators.pairing import Pair, is_picture, list_problems
+from data_generators.pairing import ENDINGS, Pair, is_picture, list_problems
 from utils.errors import UserError
 from utils.files import resolve_path
 
@@ -23,7 +23,7 @@ def find_labelled(cfg, split):
     """Return the images of a split with their labels.
 
     `DATASET.<SPLIT>.IMAGES_PATH` is a folder with a folder of images for each class, or a CSV file with the rows
-    `image,label[,label...]` (image paths relative to the file; a first row whose image does not exist is the header).
+    `image,label[,label...]` (image paths relative to the file; a first row that names no picture is the header).
 
     Raises:
         UserError: nothing there, images that do not exist, or classes that do not fit OUTPUT; lists up to 20 problems.
@@ -46,7 +46,10 @@ def match_labels(cfg, split):
     if path.is_dir():
         samples, problems = read_folders(path), []
     elif path.is_file():
-        samples, problems = read_table(path)
+        try:
+            samples, problems = read_table(path)
+        except (UnicodeDecodeError, csv.Error):
+            return [], [f"{key}: {path} is not a CSV file in UTF-8 with the rows image,label[,label...]."]
     else:
         return [], [f"{key}={value}: there is neither a folder nor a CSV file {path}."]
     if not samples and not problems:
@@ -67,7 +70,7 @@ def read_table(path):
         for number, row in enumerate(csv.reader(file)):
             cells = [cell.strip() for cell in row if cell.strip()]
             image = path.parent / cells[0] if cells else None
-            if image is None or (number == 0 and not image.is_file()):
+            if image is None or (number == 0 and image.suffix.lower() not in ENDINGS):
                 continue
             if not image.is_file():
                 problems.append(f"{path}, line {number + 1}: the image {image} does not exist.")
@@ -76,6 +79,16 @@ def read_table(path):
             else:
                 samples.append(Labelled(image, tuple(cells[1:])))
     return samples, problems
+
+
+def image_list(cfg, split):
+    """The images of a split as a config value that needs no labels: a list where they are in class folders or a CSV."""
+    value = cfg.DATASET[split.upper()].IMAGES_PATH
+    path = resolve_path(cfg, value) if isinstance(value, str) else None
+    if path is None or (path.is_dir() and any(is_picture(entry) for entry in path.iterdir())):
+        return value
+    samples, _ = match_labels(cfg, split)
+    return [str(sample.image) for sample in samples] or value
 
 
 def class_names(cfg):

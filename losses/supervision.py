@@ -63,21 +63,38 @@ class PresenceAccuracy(keras.metrics.BinaryAccuracy):
         super().update_state(presence_target(y_true, self.classes), y_pred, sample_weight)
 
 
+class RocAuc(keras.metrics.AUC):
+    """Area under the ROC curve by 200 thresholds: the mean over the classes that some images have and some have not.
+
+    NaN where there is no such class. (Keras's own mean counts a class that no image has as 0.)
+    """
+
+    def __init__(self, classes, name="roc_auc"):
+        super().__init__(multi_label=True, num_labels=classes, name=name)
+
+    def result(self):
+        positives = self.true_positives + self.false_negatives
+        negatives = self.false_positives + self.true_negatives
+        rate = ops.divide_no_nan(self.true_positives, positives)
+        false_rate = ops.divide_no_nan(self.false_positives, negatives)
+        area = ops.sum((false_rate[:-1] - false_rate[1:]) * (rate[:-1] + rate[1:]) / 2, axis=0)
+        defined = ops.cast((positives[0] > 0) & (negatives[0] > 0), area.dtype)
+        return ops.sum(area * defined) / ops.sum(defined)
+
+
 def build_output_metrics(cfg, outputs, mask="mask"):
     """The metrics of each output that has some: `{output name: list of metrics}`.
 
     Of a classifier: `accuracy` (share of images, or with sigmoid of image-class pairs, decided rightly) and `roc_auc`
-    (area under the ROC curve by 200 thresholds, mean over classes).
+    (see RocAuc).
 
     Args:
         outputs: the names of the model's outputs.
         mask: the output that is the prediction.
     """
     if "label" in outputs:
-        classes = cfg.OUTPUT.CLASSES
         accuracy = keras.metrics.CategoricalAccuracy if one_of_many(cfg) else keras.metrics.BinaryAccuracy
-        area = keras.metrics.AUC(multi_label=classes > 1, num_labels=classes if classes > 1 else None, name="roc_auc")
-        return {"label": [accuracy(name="accuracy"), area]}
+        return {"label": [accuracy(name="accuracy"), RocAuc(cfg.OUTPUT.CLASSES)]}
     metrics = {mask: build_metrics(cfg)}
     if "presence" in outputs:
         metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from models.backbones import BACKBONES
 from utils.errors import UserError
+from utils.files import resolve_path
 from utils.lookup import choose, load
 
 # MODEL.BACKBONE.TYPE -> a function (image, model, style) -> ({stride: feature map}, {stride: map to upsample first})
@@ -79,16 +80,17 @@ def model_settings(cfg):
     return model, row
 
 
-def build_model(cfg):
+def build_model(cfg, pretrained=True):
     """Build the model that the config describes.
 
     Args:
         cfg: checked config; MODEL, INPUT and OUTPUT are read. INPUT.HEIGHT and WIDTH may be None: any size then.
+        pretrained: false leaves out loading MODEL.BACKBONE.WEIGHTS, where trained weights are loaded anyway.
 
     Returns:
         A functional `keras.Model`. Input: images `(batch, height, width, channels)` in [0, 1]. Outputs, a dict:
         `mask` `(batch, height, width, classes)` probabilities in float32 (sigmoid for 1 class, else softmax);
-        with deep supervision one more of the same shape for each supervised decoder map, named by its stride
+        with deep supervision one more such mask for each supervised decoder map, named by its stride
         (`mask_stride2` ...) or, for UNet++, its depth (`mask_depth3` ...);
         with CGM `presence` `(batch, foreground classes)`, the probability that a class occurs in the image.
         MODEL.TYPE=classifier has one output, `label` `(batch, classes)`.
@@ -102,8 +104,12 @@ def build_model(cfg):
     from models.blocks import Style
     from models.heads import make_outputs
 
+    check_model(cfg)
     model, row = model_settings(cfg)
-    check_padding(cfg)
+    weights = model.BACKBONE.WEIGHTS
+    if weights is not None and resolve_path(cfg, weights).is_file():
+        model.BACKBONE.WEIGHTS = str(resolve_path(cfg, weights))
+    model.BACKBONE.LOAD_WEIGHTS = pretrained
     style = Style.from_config(model)
     image = keras.Input((cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS), name="image")
     encoder = row.encoder or choose(ENCODERS, model.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE")
@@ -139,14 +145,46 @@ def mask_output(outputs, prune):
     if prune is None:
         return "label" if "label" in outputs else "mask"
     depths = [name for name in outputs if name.startswith("mask_depth")]
+    if not depths:
+        raise UserError(f"MODEL.PRUNE={prune} needs MODEL.TYPE=unet++ trained with MODEL.DEEP_SUPERVISION=True.")
     if prune == len(depths) + 1:
         return "mask"
     if f"mask_depth{prune}" not in outputs:
-        raise UserError(
-            f"MODEL.PRUNE={prune} needs MODEL.TYPE=unet++ trained with MODEL.DEEP_SUPERVISION=True, "
-            f"depths 1 to {len(depths) + 1}."
-        )
+        raise UserError(f"MODEL.PRUNE={prune}: this model has the depths 1 to {len(depths) + 1}.")
     return f"mask_depth{prune}"
+
+
+def check_model(cfg):
+    """Refuse settings that the chosen model would ignore or could not build.
+
+    Raises:
+        UserError: names the key and what it needs.
+    """
+    model, row = model_settings(cfg)
+    backbone = model.BACKBONE
+    if backbone.TYPE == "unet3plus":
+        given = [key for key in ("WEIGHTS", "SKIP_LAYERS", "DOWN_LAYERS") if backbone[key] is not None]
+        given += [] if backbone.TRAINABLE else ["TRAINABLE"]
+        if given:
+            raise UserError(
+                f"MODEL.BACKBONE.{given[0]} needs an ImageNet backbone: set MODEL.BACKBONE.TYPE, one of "
+                f"{', '.join(BACKBONES)}."
+            )
+    if backbone.DOWN_LAYERS is not None and row.decoder != "unet++":
+        raise UserError("MODEL.BACKBONE.DOWN_LAYERS is for MODEL.TYPE=unet++: leave it out.")
+    for key in ("DEEP_SUPERVISION", "CGM"):
+        without_side_masks = row.decoder is None or (row.decoder == "conv_deconv" and key == "DEEP_SUPERVISION")
+        if model[key] and without_side_masks:
+            raise UserError(
+                f"MODEL.{key}=True does not go with MODEL.TYPE={cfg.MODEL.TYPE}, which has no stages: leave it out."
+            )
+    if model.PRUNE is not None and not (row.decoder == "unet++" and model.DEEP_SUPERVISION):
+        raise UserError(f"MODEL.PRUNE={model.PRUNE} needs MODEL.TYPE=unet++ with MODEL.DEEP_SUPERVISION=True.")
+    if row.decoder is None and cfg.OUTPUT.CLASSES == 1 and model.CLASSIFIER_ACTIVATION == "softmax":
+        raise UserError(
+            "MODEL.CLASSIFIER_ACTIVATION=softmax of one class is always 1: leave it out, or set OUTPUT.CLASSES=2."
+        )
+    check_padding(cfg)
 
 
 def check_padding(cfg):
@@ -162,6 +200,11 @@ def check_padding(cfg):
             "MODEL.PADDING=valid needs MODEL.TYPE=unet and MODEL.BACKBONE.TYPE=unet3plus, the network of 2015."
         )
     levels = len(cfg.MODEL.FILTERS or MODEL_TYPES["unet"].FILTERS)
+    decoder = cfg.MODEL.DECODER
+    if decoder.CONVS != 2 or (decoder.FILTERS is not None and len(decoder.FILTERS) != levels - 1):
+        raise UserError(
+            f"MODEL.PADDING=valid needs MODEL.DECODER.CONVS=2 and MODEL.DECODER.FILTERS null or {levels - 1} widths."
+        )
     for key in ("HEIGHT", "WIDTH"):
         size = cfg.INPUT[key]
         if size is None or valid_output_size(size, levels) is None:

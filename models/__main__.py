@@ -1,7 +1,7 @@
 """Look at the models: `python -m models` lists all, `python -m models MODEL.TYPE=unet++ ...` shows one.
 
-The list gives parameters and GFLOPs at INPUT size. One model is printed layer by layer and drawn to
-<MODEL.TYPE>_<BACKBONE>.png in the current folder (needs pydot and Graphviz; without them the picture is left out).
+The list gives parameters and GFLOPs at INPUT size and takes some minutes. One model is printed layer by layer and drawn
+to <name>_<BACKBONE>.png in the current folder (needs pydot and Graphviz; without them the picture is left out).
 """
 
 from models import ENCODERS, MODEL_TYPES, build_model

@@ -6,6 +6,7 @@ first column (the skips themselves unless MODEL.BACKBONE.DOWN_LAYERS says otherw
 """
 
 import math
+import warnings
 from pathlib import Path
 
 import keras
@@ -107,7 +108,7 @@ def expected_pixels(image, pixels, settings):
 
 def build_base(row, settings, shape):
     """Build the backbone without its classifier and load its weights."""
-    build, weights = load(row.build), settings.WEIGHTS
+    build, weights = load(row.build), settings.WEIGHTS if settings.LOAD_WEIGHTS else None
     named = weights in row.weights
     if weights is not None and not named and not Path(weights).is_file():
         raise UserError(
@@ -128,11 +129,14 @@ def build_base(row, settings, shape):
 
 
 def load_backbone_weights(base, settings):
-    """Load a file of weights: .weights.h5 of Keras 3, or .h5 of earlier versions, by order or by layer names."""
+    """Load a file of weights: .weights.h5 of Keras 3, or .h5 of earlier versions; names work with the latter."""
     options = {"by_name": True, "skip_mismatch": True} if settings.WEIGHTS_BY_NAME else {}
     try:
-        base.load_weights(settings.WEIGHTS, **options)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            if not options:
+                warnings.simplefilter("error")  # Keras only warns about layers that the file does not have
+            base.load_weights(settings.WEIGHTS, **options)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"MODEL.BACKBONE.WEIGHTS={settings.WEIGHTS} does not fit {settings.TYPE} without its classifier: {reason}"

@@ -1,21 +1,34 @@
 """The U-Net decoder (Ronneberger et al., MICCAI 2015, arXiv:1505.04597)."""
 
 from models.blocks import DecoderMap, up_block
+from utils.errors import UserError
 
 WIDTHS = (256, 128, 64, 32, 16)  # of the stages on an ImageNet backbone, from coarse to fine
 
 
-def stage_widths(features, model):
+def stage_widths(features, model, least=None):
     """{stride: width} of the decoder stages, coarse to fine: MODEL.DECODER.FILTERS, or a default.
 
     The default mirrors the plain encoder, and takes 256, 128, 64, 32, 16 on an ImageNet backbone. There may be one
-    stage fewer than it takes to reach stride 1; the head then brings the mask to the image's size.
+    stage fewer than it takes to reach stride 1; the head then brings the mask to the image's size. `least` is the
+    smallest number of stages, if it is another.
+
+    Raises:
+        UserError: too few or too many widths.
     """
     bottleneck = max(features)
     widths = model.DECODER.FILTERS
     if widths is None:
         widths = model.FILTERS[-2::-1] if model.BACKBONE.TYPE == "unet3plus" else WIDTHS
     strides = [bottleneck >> step for step in range(1, bottleneck.bit_length())]
+    if model.DECODER.FILTERS is None:
+        widths = widths[: len(strides)]
+    least = len(strides) - 1 if least is None else least
+    if not max(least, 1) <= len(widths) <= len(strides):
+        raise UserError(
+            f"MODEL.DECODER.FILTERS={list(widths)} needs {max(least, 1)} to {len(strides)} widths: the stages go from "
+            f"stride {strides[0]} to 1."
+        )
     return dict(zip(strides, widths, strict=False))
 
 

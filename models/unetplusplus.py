@@ -17,7 +17,7 @@ def unetplusplus(features, down, model, style):
     Returns:
         list of DecoderMap: the mask's node, then the nodes of the finest row that supervise depths 3, 2, 1.
     """
-    widths = stage_widths(features, model)
+    widths = stage_widths(features, model, least=len(features) - 1)
     rows = {stride: [features[stride]] for stride in sorted(features)}  # {stride: nodes from left to right}
     bottleneck = max(rows)
     for column in range(1, len(rows)):

@@ -8,6 +8,7 @@ import pytest
 
 from data_generators import build_dataset
 from evaluate import evaluate
+from losses.supervision import RocAuc
 from models import build_model
 from predict import predict
 from train import train
@@ -61,9 +62,11 @@ def test_from_folders_to_labels(folders):
     folder = predict(load_config([*overrides[:2], f"DATASET.VAL.IMAGES_PATH={stripes}", "VERBOSE=0"]))
     with open(folder / "labels.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [row["image"] for row in rows] == sorted(path.stem for path in stripes.iterdir())
+    assert [row["image"] for row in rows] == sorted(str(path) for path in stripes.iterdir())
     assert np.mean([row["label"] == "striped" for row in rows]) > 0.6
     assert sum(float(rows[0][name]) for name in NAMES) == pytest.approx(1, abs=1e-4)
+    predict(load_config([*overrides[:2], "VERBOSE=0"]))  # the folders it was trained on
+    assert len((folder / "labels.csv").read_text().splitlines()) == 19
 
 
 def test_several_labels_from_a_table(folders):
@@ -116,6 +119,32 @@ def test_bad_labels_are_explained(folders, overrides, words):
         train(load_config([f"WORK_DIR={folders}", *SETTINGS, *overrides]))
     for word in words:
         assert word in str(error.value)
+
+
+def test_roc_auc_leaves_out_classes_that_no_image_has():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    labels = np.eye(4, dtype=np.float32)[rng.integers(0, 3, 60)]
+    scores = (0.4 * labels + 0.6 * rng.random((60, 4))).astype(np.float32)
+    metric = RocAuc(4)
+    for part in (slice(0, 7), slice(7, 60)):
+        metric.update_state(labels[part], scores[part])
+    expected = np.mean([roc_auc_score(labels[:, i], scores[:, i]) for i in range(3)])
+    assert float(metric.result()) == pytest.approx(expected, abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    "overrides, word",
+    [
+        (["MODEL.CGM=True"], "MODEL.CGM"),
+        (["MODEL.DEEP_SUPERVISION=True"], "MODEL.DEEP_SUPERVISION"),
+        (["OUTPUT.CLASSES=1", "MODEL.CLASSIFIER_ACTIVATION=softmax"], "always 1"),
+    ],
+)
+def test_settings_without_effect_are_refused(overrides, word):
+    with pytest.raises(UserError, match=word):
+        load_config(["MODEL.TYPE=classifier", *overrides])
 
 
 def test_a_mask_loss_is_refused():

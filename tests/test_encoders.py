@@ -16,6 +16,7 @@ from utils.lookup import load
 
 def encode(cfg, image):
     model, _ = model_settings(cfg)
+    model.BACKBONE.LOAD_WEIGHTS = True
     return load(ENCODERS[cfg.MODEL.BACKBONE.TYPE])(image, model, Style.from_config(model))
 
 
@@ -169,3 +170,18 @@ def test_without_network_the_message_says_where_weights_go(monkeypatch):
     monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", offline)
     with pytest.raises(UserError, match=r"MODEL.BACKBONE.WEIGHTS=/path/to"):
         build_model(load_config([*SMALL, "MODEL.BACKBONE.WEIGHTS=imagenet"]))
+
+
+def test_trained_weights_need_no_pretrained_file_any_more(backbone_weights, tmp_path):
+    copy = tmp_path / "backbone.weights.h5"
+    copy.write_bytes(backbone_weights.read_bytes())
+    cfg = load_config([f"WORK_DIR={tmp_path}", *SMALL, "MODEL.BACKBONE.WEIGHTS=backbone.weights.h5"])
+    model = build_model(cfg)
+    model.save_weights(tmp_path / "a.weights.h5")
+    copy.unlink()
+    with pytest.raises(UserError, match="neither a file"):
+        build_model(cfg)
+    again = build_model(cfg, pretrained=False)
+    again.load_weights(tmp_path / "a.weights.h5")
+    images = np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
+    np.testing.assert_array_equal(again(images)["mask"], model(images)["mask"])

@@ -142,6 +142,8 @@ def test_pruning_unetplusplus_gives_the_supervised_mask_with_fewer_layers():
         np.testing.assert_array_equal(pruned(images), model(images)[name])
         sizes.append(len(pruned.layers))
     assert sizes == sorted(set(sizes))
+    with pytest.raises(UserError, match="depths 1 to 4"):
+        inference_model(model, prune=5)
     with pytest.raises(UserError, match="DEEP_SUPERVISION"):
         inference_model(build_model(load_config(["MODEL.TYPE=unet", *NARROW[:3]])), prune=2)
 
@@ -242,3 +244,29 @@ def test_models_on_jax_without_tensorflow(tmp_path):
     assert result.returncode == 0, result.stderr
     for name, value in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}_jax.npy"), value, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["MODEL.TYPE=unet", "MODEL.BACKBONE.WEIGHTS=imagenet"], ["MODEL.BACKBONE.WEIGHTS", "efficientnetb0"]),
+        (["MODEL.TYPE=unet", "MODEL.BACKBONE.TRAINABLE=False"], ["MODEL.BACKBONE.TRAINABLE"]),
+        (choose("unet", "resnet50") + ["MODEL.BACKBONE.DOWN_LAYERS=[a,b,c]"], ["DOWN_LAYERS", "unet++"]),
+        (["MODEL.TYPE=conv_deconv", "MODEL.DEEP_SUPERVISION=True"], ["MODEL.DEEP_SUPERVISION"]),
+        (["MODEL.TYPE=conv_deconv", "MODEL.BACKBONE.TYPE=vgg16"], ["encoder of its own"]),
+        (["MODEL.TYPE=unet++", "MODEL.PRUNE=1"], ["MODEL.PRUNE=1", "DEEP_SUPERVISION"]),
+        (["MODEL.TYPE=unet++", "MODEL.DECODER.FILTERS=[8,8]"], ["MODEL.DECODER.FILTERS", "4 to 4"]),
+        (["MODEL.TYPE=unet", "MODEL.DECODER.FILTERS=[]"], ["MODEL.DECODER.FILTERS", "3 to 4"]),
+        (["MODEL.TYPE=unet", "MODEL.DECODER.FILTERS=[8,8,8,8,8]"], ["MODEL.DECODER.FILTERS", "3 to 4"]),
+        (["MODEL.TYPE=unet", "MODEL.DECODER.ACTIVATION=foo"], ["MODEL.DECODER.ACTIVATION=foo"]),
+        (
+            ["MODEL.TYPE=unet", "MODEL.PADDING=valid", "INPUT.HEIGHT=188", "INPUT.WIDTH=188", "MODEL.DECODER.CONVS=3"],
+            ["MODEL.DECODER.CONVS=2"],
+        ),
+    ],
+)
+def test_settings_that_would_be_ignored_or_cannot_be_built(overrides, words):
+    with pytest.raises(UserError) as error:
+        build_model(load_config(overrides))
+    for word in words:
+        assert word in str(error.value)

@@ -252,7 +252,7 @@ def check_config(cfg):
         )
     if not is_classifier:
         check_loss(cfg)
-    load("models:check_padding")(cfg)
+    load("models:check_model")(cfg)
 
 
 def check_loss(cfg):

@@ -31,11 +31,11 @@ class PredictionWriter:
     def __exit__(self, *error):
         """Every file is whole when it is written: nothing is left to do."""
 
-    def write(self, name, image, truth, probability, size):
+    def write(self, path, image, truth, probability, size):
         """Write the prediction for one image.
 
         Args:
-            name: of the files, without ending.
+            path: of the image; its name is that of the files.
             image: `(height, width, channels)` float in [0, 1], as the model saw it.
             truth: `(height, width)` class indices, or None.
             probability: `(height, width, classes)` float; of an unpadded network the centre of the image only.
@@ -46,12 +46,12 @@ class PredictionWriter:
         image = center(image, predicted)
         truth = None if truth is None else center(truth, predicted)
         picture = side_by_side(displayable(image, self.center_channel), truth, class_indices(probability))
-        write_png(self.pictures / f"{name}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        write_png(self.pictures / f"{path.stem}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         if predicted == seen != size:
             # Probabilities, not labels, are resized: smooth borders, and no class between two others.
             probability = cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR)
             probability = probability.reshape(*size, -1)
-        write_png(self.masks / f"{name}.png", class_indices(probability))
+        write_png(self.masks / f"{path.stem}.png", class_indices(probability))
 
 
 class LabelWriter:
@@ -77,12 +77,12 @@ class LabelWriter:
         with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["image", "label", *self.names], *self.rows])
 
-    def write(self, name, image, truth, probability, size):
+    def write(self, path, image, truth, probability, size):
         """Note the prediction for one image: probability `(classes,)`. One class stands for the second name."""
         if len(probability) == 1:
             probability = np.array([1 - probability[0], probability[0]])
         label = self.names[int(probability.argmax())]
-        self.rows.append([name, label, *(f"{value:.6f}" for value in probability)])
+        self.rows.append([path, label, *(f"{value:.6f}" for value in probability)])
 
 
 def center(array, size):

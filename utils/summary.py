@@ -54,7 +54,7 @@ def print_scores(cfg, scores, images, report):
         return
     if cfg.MODEL.TYPE == "classifier":
         print(f"{images} images, weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
-        print(f"accuracy {scores['accuracy']:.4f}\nroc_auc  {scores['roc_auc']:.4f}    mean over classes")
+        print(f"accuracy {scores['accuracy']:.4f}\nroc_auc  {scores['roc_auc']:.4f}    mean over classes that occur")
         print(f"loss     {scores['loss']:.4f}\nsaved {report}")
         return
     classes = sorted(int(name.removeprefix("dice_class")) for name in scores if name.startswith("dice_class"))
