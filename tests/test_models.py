@@ -233,3 +233,19 @@ def test_fast_and_plain_upsampling_share_weights_and_predictions(size, tmp_path)
     images = np.random.default_rng(0).random((2, *size, 3), dtype=np.float32)
     for name, value in fast(images).items():
         np.testing.assert_allclose(value, plain(images)[name], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_full_size_unet3plus_makes_a_training_step():
+    """320x320, batch 1, with the default loss: seconds on two cores, 3 to 4 GB."""
+    from losses import build_metrics
+    from losses.supervision import build_training_loss
+    from utils.trainer import Trainer, make_optimizer
+
+    cfg = load_config()
+    trainer = Trainer(build_model(cfg), build_training_loss(cfg), {"mask": build_metrics(cfg)})
+    trainer.compile(optimizer=make_optimizer(cfg), jit_compile=False)
+    images = np.random.default_rng(0).random((1, 320, 320, 3), dtype=np.float32)
+    masks = (images[..., :1] > 0.5).astype(np.uint8)
+    losses = [float(trainer.train_on_batch(images, masks)[0]) for _ in range(2)]
+    assert np.isfinite(losses).all() and losses[0] != losses[1]

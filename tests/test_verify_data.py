@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import assert_one_clear_error, run_command
 
 from data_preparation.verify_data import verify_data
 from utils.config import load_config
@@ -142,6 +143,50 @@ def test_the_command_prints_one_message_and_exits_with_2(data):
     good = subprocess.run([*command, "INPUT.WIDTH=48"], capture_output=True, text=True, cwd=data)
     assert good.returncode == 0, good.stderr
     assert "train: 4 pairs, foreground 5" in good.stdout or "train: 4 pairs, foreground 4" in good.stdout
+
+
+def spoil(folder, kind):
+    """Make one thing wrong with the training split."""
+    images, masks = folder / "data/train/images", folder / "data/train/mask"
+    first, first_mask = images / "image_1_0.png", masks / "mask_1_0.png"
+    if kind == "missing mask":
+        first_mask.unlink()
+    if kind == "truncated":
+        first.write_bytes(first.read_bytes()[:200])
+    if kind == "unreadable":
+        first.write_bytes(b"no picture")
+    if kind == "size mismatch":
+        write(first_mask, mask(height=16))
+    if kind == "label":
+        write(first_mask, np.full((32, 48), 255, np.uint8))
+    if kind == "empty":
+        for path in images.iterdir():
+            path.unlink()
+    if kind == "shared mask":
+        write(images / "mask_1_0.png", image())  # its own name is that of the first image's mask
+    if kind == "size":
+        for path in (first, first_mask):
+            write(path, cv2.resize(cv2.imread(str(path), -1), (24, 16), interpolation=cv2.INTER_NEAREST))
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("missing mask", ["image_1_0.png", "no mask"]),
+        ("truncated", ["image_1_0.png", "truncated"]),
+        ("unreadable", ["image_1_0.png", "not a picture"]),
+        ("size mismatch", ["mask_1_0.png", "16x48", "32x48"]),
+        ("label", ["mask_1_0.png", "255", "NORMALIZE_MASK"]),
+        ("empty", ["DATASET.TRAIN.IMAGES_PATH", "no pictures"]),
+        ("shared mask", ["mask_1_0.png", "two images"]),
+        ("size", ["image_1_0.png", "16x24", "PREPROCESS_DATA.RESIZE.VALUE=True"]),
+    ],
+)
+def test_train_stops_with_2_before_anything_is_written(data, kind, words):
+    spoil(data, kind)
+    result = run_command("train.py", f"WORK_DIR={data}", "INPUT.HEIGHT=32", "INPUT.WIDTH=48")
+    assert_one_clear_error(result, *words)
+    assert not (data / "checkpoint").exists()
 
 
 def test_neither_tensorflow_nor_keras_is_imported():
