@@ -49,7 +49,7 @@ def test_training_leaves_everything(trained):
     assert {"val_dice_coef", "val_dice_class1", "val_iou_class1"} <= set(rows[0])
     assert cv2.imread(str(checkpoint / "training_curves.png")).shape[1] > 500
     assert list((checkpoint / "tb_logs").rglob("events*"))
-    assert "20 for training" in result.stdout and "Best validation Dice" in result.stdout
+    assert "20 for training" in result.stdout and "Best validation dice_coef" in result.stdout
     assert "dice" in result.stderr and "Epoch 2/2" in result.stderr
     assert not list(checkpoint.glob(".*"))
 
