@@ -19,6 +19,7 @@ def evaluate(cfg):
     Returns:
         {metric name: float}: `loss`, `dice_coef` (mean over images), `dice`, `iou` (over the set, mean over foreground
         classes), `dice_class<n>`, `iou_class<n>`; with CGM `presence_accuracy`.
+        Of a classifier: `loss`, `accuracy`, `roc_auc`.
     """
     cfg = restore_config(cfg)
     data = verify_data(cfg, splits=("val",))

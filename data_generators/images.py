@@ -22,7 +22,7 @@ JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 
 # Errors are raised with the file's name; OpenCV's own lines on stderr would only repeat them without it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-# Pillow warns from a smaller size on; the limit here is checked by check_header.
+# Pillow warns from a smaller size on; the limit here is checked by read_header.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
@@ -173,13 +173,12 @@ def resize_mask(mask, height, width):
 
 
 def picture_size(path):
-    """(height, width) of a picture file, from its header."""
+    """(height, width) of a picture file, from its header; decodes nothing.
+
+    Raises:
+        UserError: the file is no picture, or promises more than 400 million pixels.
+    """
     return tuple(read_header(path, read_bytes(path))[:2])
-
-
-def check_header(path):
-    """Raise a UserError where the file is no picture, or promises more than 400 million pixels; decodes nothing."""
-    read_header(path, read_bytes(path))
 
 
 def read_whole(path):

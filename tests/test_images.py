@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_generators.images import (
     ReadSettings,
-    check_header,
+    picture_size,
     read_image,
     read_mask,
     read_pair,
@@ -178,7 +178,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_huge_pictures_are_refused_by_their_header(tmp_path):
     path = huge_png(tmp_path / "huge.png")
-    for read in (check_header, read_mask, lambda path: read_image(path, 3)):
+    for read in (picture_size, read_mask, lambda path: read_image(path, 3)):
         with pytest.raises(UserError, match=r"huge\.png: promises 40000x40000 pixels, more than 400,000,000"):
             read(path)
 
@@ -195,7 +195,7 @@ def test_huge_headers_of_other_formats(tmp_path, ending):
             data[at + 2 : at + 12] = struct.pack("<HII", 4, 1, 50000)
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"promises .*pixels"):
-        check_header(path)
+        picture_size(path)
 
 
 def test_resizing_keeps_type_channels_and_labels():
