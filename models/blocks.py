@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from models.layers import BatchNorm, MatchSize, UpsampleConv2D
+from models.layers import BatchNorm, Conv2D, MatchSize, UpsampleConv2D
 from utils.errors import UserError
 
 
@@ -75,19 +75,28 @@ def conv_block(x, filters, style, name, convs=1):
     """
     for number in range(1, convs + 1):
         part = f"{name}_{number}" if convs > 1 else name
-        conv = layers.Conv2D(
-            filters, 3, padding=style.padding, name=f"{part}_conv", **style.conv_options(followed_by_norm=style.norm)
-        )
-        x = norm_activation(conv(x), style, part)
+        x = activation(conv_norm(x, filters, style, part), style, part)
     return x
 
 
-def norm_activation(x, style, name):
-    """Batch normalisation and dropout, where the style has them, and the activation."""
+def conv_norm(x, filters, style, name):
+    """Convolution 3x3 and normalisation, of `conv_block`."""
+    conv = Conv2D(
+        filters, 3, padding=style.padding, name=f"{name}_conv", **style.conv_options(followed_by_norm=style.norm)
+    )
+    return norm(conv(x), style, name)
+
+
+def norm(x, style, name):
+    """Batch normalisation and dropout, where the style has them."""
     if style.norm:
         x = BatchNorm(momentum=style.norm_momentum, name=f"{name}_norm")(x)
     if style.dropout:
         x = layers.Dropout(style.dropout, name=f"{name}_dropout")(x)
+    return x
+
+
+def activation(x, style, name):
     return layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)
 
 
@@ -123,11 +132,11 @@ def upsample(x, filters, style, name):
         x = UpsampleConv2D(filters, 2, fast=style.fast_upsample, name=name_up, **options)(x)
     else:
         x = layers.Conv2DTranspose(filters, style.upsample_kernel, 2, "same", name=name_up, **options)(x)
-    return norm_activation(x, style, name_up) if style.upsample_norm else x
+    return activation(norm(x, style, name_up), style, name_up) if style.upsample_norm else x
 
 
-def resize_conv_block(x, stride, reference, to_stride, filters, style, name):
-    """Bring a map from one stride to another's size, with a convolution, batch normalisation and activation.
+def resize_conv_norm(x, stride, reference, to_stride, filters, style, name):
+    """Bring a map from one stride to another's size, with a convolution and normalisation.
 
     A finer map is max-pooled before the convolution, a coarser one upsampled bilinearly (UNet 3+, section 3.1).
 
@@ -138,11 +147,11 @@ def resize_conv_block(x, stride, reference, to_stride, filters, style, name):
     options = style.conv_options(followed_by_norm=style.norm)
     if stride > to_stride:
         up = UpsampleConv2D(filters, stride // to_stride, fast=style.fast_upsample, name=f"{name}_conv", **options)
-        return norm_activation(match_size(up(x), reference, name), style, name)
+        return norm(match_size(up(x), reference, name), style, name)
     if stride < to_stride:
         x = layers.MaxPooling2D(to_stride // stride, padding="same", name=f"{name}_pool")(x)
         x = match_size(x, reference, name)
-    return conv_block(x, filters, style, name)
+    return conv_norm(x, filters, style, name)
 
 
 def match_size(x, reference, name):

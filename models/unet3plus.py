@@ -2,7 +2,7 @@
 
 from keras import layers
 
-from models.blocks import DecoderMap, conv_block, resize_conv_block
+from models.blocks import DecoderMap, activation, conv_block, resize_conv_norm
 
 
 def unet3plus(features, down, model, style):
@@ -22,7 +22,7 @@ def unet3plus(features, down, model, style):
     maps = {strides[-1]: features[strides[-1]]}
     for stride in reversed(strides[:-1]):
         incoming = [
-            resize_conv_block(
+            resize_conv_norm(
                 maps[source] if source > stride else features[source],
                 source,
                 features[stride],
@@ -34,6 +34,8 @@ def unet3plus(features, down, model, style):
             for source in strides
         ]
         x = layers.Concatenate(name=f"decoder{stride}_concat")(incoming)
+        # Activation after concatenation is the same function; before it, the maps would be kept twice for the gradient.
+        x = activation(x, style, f"decoder{stride}_concat")
         maps[stride] = conv_block(x, width * len(strides), style, f"decoder{stride}")
     return [
         DecoderMap("mask" if stride == strides[0] else f"mask_stride{stride}", stride, maps[stride])
