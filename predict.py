@@ -44,7 +44,7 @@ def predict(cfg):
     cfg.PREPROCESS_DATA.SHUFFLE.VAL.VALUE = False
     network = build_model(cfg, pretrained=False)
     load_weights(network, cfg)
-    model = inference_model(network, cfg.MODEL.PRUNE)
+    model = inference_model(network, cfg.MODEL.PRUNE, fold=True)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
     if is_classifier:
         writer = LabelWriter(folder, list(cfg.OUTPUT.CLASS_NAMES))

@@ -5,6 +5,8 @@ and all of them take their n-th step before any takes its next.
 """
 
 import argparse
+import importlib.util
+import itertools
 import multiprocessing
 import os
 import resource
@@ -16,11 +18,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 WIDTHS = (64, 128, 256, 512, 1024)
+NARROW = (16, 32, 64, 128, 256)
 
 
-def plain_unet3plus(size, classes):
-    """UNet 3+ as it is usually built, from stock Keras layers: each map is upsampled and then convolved."""
-    from keras import Input, Model, layers
+def plain_unet3plus(keras, size, classes):
+    """UNet 3+ as it is usually built, from stock layers of `keras`: maps are upsampled, then convolved."""
+    layers = keras.layers
 
     def block(x, filters, convs=1):
         for _ in range(convs):
@@ -28,7 +31,7 @@ def plain_unet3plus(size, classes):
             x = layers.Activation("relu")(layers.BatchNormalization()(x))
         return x
 
-    image = Input((size, size, 3))
+    image = keras.Input((size, size, 3))
     encoder, x = [], image
     for level, width in enumerate(WIDTHS):
         x = block(layers.MaxPooling2D()(x) if level else x, width, convs=2)
@@ -45,12 +48,12 @@ def plain_unet3plus(size, classes):
             incoming.append(block(x, WIDTHS[0]))
         decoder[level] = block(layers.Concatenate()(incoming), 5 * WIDTHS[0])
     logits = layers.Conv2D(classes, 3, padding="same")(decoder[0])
-    return Model(image, {"mask": layers.Softmax(dtype="float32")(logits)})
+    return keras.Model(image, layers.Softmax(dtype="float32")(logits))
 
 
-def plain_unet(size, classes):
-    """U-Net with 16 features from stock Keras layers."""
-    from keras import Input, Model, layers
+def plain_unet(keras, size, classes):
+    """U-Net with 16 features from stock layers of `keras`."""
+    layers = keras.layers
 
     def block(x, filters):
         for _ in range(2):
@@ -58,42 +61,177 @@ def plain_unet(size, classes):
             x = layers.Activation("relu")(layers.BatchNormalization()(x))
         return x
 
-    image = Input((size, size, 3))
+    image = keras.Input((size, size, 3))
     skips, x = [], image
-    for width in (16, 32, 64, 128):
+    for width in NARROW[:-1]:
         skips.append(block(x, width))
         x = layers.MaxPooling2D()(skips[-1])
-    x = block(x, 256)
-    for width, skip in zip((128, 64, 32, 16), reversed(skips), strict=True):
+    x = block(x, NARROW[-1])
+    for width, skip in zip(reversed(NARROW[:-1]), reversed(skips), strict=True):
         x = layers.Conv2DTranspose(width, 2, strides=2)(x)
         x = block(layers.Concatenate()([x, skip]), width)
-    return Model(image, {"mask": layers.Softmax(dtype="float32")(layers.Conv2D(classes, 1)(x))})
+    return keras.Model(image, layers.Softmax(dtype="float32")(layers.Conv2D(classes, 1)(x)))
 
 
-def ours(*overrides):
-    def build(size, classes):
-        from models import build_model
+def stock(build, module="keras"):
+    """A reference of stock layers, in Keras 3 ("keras") or Keras 2 ("tf_keras")."""
+
+    def make(options, train):
+        keras = importlib.import_module(module)
+        policies = keras.config if module == "keras" else keras.mixed_precision
+        getattr(policies, "set_dtype_policy" if module == "keras" else "set_global_policy")(options.precision)
+        model = build(keras, options.size, options.classes)
+        return keras_step(model, options, train), (count(model) if module == "keras" else None)
+
+    return make
+
+
+def ours(*overrides, without=None, fold=False):
+    """Our model; `without` is a function that switches a technique off, `fold` folds batch normalisation."""
+
+    def make(options, train):
+        import keras
+
+        from models import build_model, inference_model
         from utils.config import load_config
 
-        return build_model(
-            load_config([*overrides, f"INPUT.HEIGHT={size}", f"INPUT.WIDTH={size}", f"OUTPUT.CLASSES={classes}"])
-        )
+        keras.config.set_dtype_policy(options.precision)
+        if without:
+            without()
+        size = [f"INPUT.HEIGHT={options.size}", f"INPUT.WIDTH={options.size}", f"OUTPUT.CLASSES={options.classes}"]
+        model = inference_model(build_model(load_config([*overrides, *size])), fold=fold)
+        return keras_step(model, options, train), count(model)
 
-    return build
+    return make
 
 
-# model -> {implementation: function (size, classes) -> keras.Model with the output "mask"}; the first is the reference
+def fused_batch_norm():
+    import keras
+
+    from models.layers import BatchNorm
+
+    BatchNorm.call = keras.layers.BatchNormalization.call
+
+
+def kernel_products():
+    from models.layers import Conv2D
+
+    Conv2D._products_pay = lambda self, shape: False
+
+
+def torch_unet(options, train):
+    """The U-Net of `plain_unet` in PyTorch, channels last."""
+    import numpy as np
+    import torch
+    from torch import nn
+
+    if options.precision != "float32":
+        raise SystemExit("The PyTorch reference is written for --precision float32.")
+
+    def block(channels, width):
+        convs = [
+            part
+            for inside in (channels, width)
+            for part in (nn.Conv2d(inside, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True))
+        ]
+        return nn.Sequential(*convs)
+
+    class UNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.down = nn.ModuleList(map(block, (3, *NARROW[:-1]), NARROW))
+            self.up = nn.ModuleList(
+                nn.ConvTranspose2d(coarse, width, 2, 2) for width, coarse in itertools.pairwise(NARROW)
+            )
+            self.fuse = nn.ModuleList(block(2 * width, width) for width in NARROW[:-1])
+            self.logits = nn.Conv2d(NARROW[0], options.classes, 1)
+
+        def forward(self, x):
+            skips = []
+            for level, down in enumerate(self.down):
+                x = down(nn.functional.max_pool2d(x, 2) if level else x)
+                skips.append(x)
+            for up, fuse, skip in list(zip(self.up, self.fuse, skips[:-1], strict=True))[::-1]:
+                x = fuse(torch.cat([up(x), skip], 1))
+            return self.logits(x)
+
+    model = UNet().to(memory_format=torch.channels_last)
+    images, labels = random_batch(options)
+    images = torch.from_numpy(np.moveaxis(images, -1, 1)).to(memory_format=torch.channels_last)
+    labels = torch.from_numpy(labels)
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def train_step():
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    def run():
+        with torch.inference_mode():
+            model(images).softmax(1)
+
+    model.train(train)
+    return (train_step if train else run), None
+
+
+OURS_UNET = ("MODEL.TYPE=unet", f"MODEL.FILTERS={list(NARROW)}", "MODEL.HEAD.KERNEL=1", "MODEL.L2=0")
+REFERENCE = "plain layers"
+
+# model -> {implementation: function (options, train) -> (step, FLOPs of one image as counted by `count` or None)}
 IMPLEMENTATIONS = {
     "unet3plus": {
-        "plain layers": plain_unet3plus,
+        REFERENCE: stock(plain_unet3plus),
+        "plain layers, Keras 2": stock(plain_unet3plus, "tf_keras"),
         "ours": ours("MODEL.TYPE=unet3plus"),
-        "ours, EXACT_FAST_UPSAMPLE=False": ours("MODEL.TYPE=unet3plus", "MODEL.EXACT_FAST_UPSAMPLE=False"),
+        "ours, no EXACT_FAST_UPSAMPLE": ours("MODEL.TYPE=unet3plus", "MODEL.EXACT_FAST_UPSAMPLE=False"),
+        "ours, no fused normalisation": ours("MODEL.TYPE=unet3plus", without=fused_batch_norm),
+        "ours, no kernel products": ours("MODEL.TYPE=unet3plus", without=kernel_products),
+        "ours, folded": ours("MODEL.TYPE=unet3plus", fold=True),
     },
     "unet": {
-        "plain layers": plain_unet,
-        "ours": ours("MODEL.TYPE=unet", "MODEL.FILTERS=[16,32,64,128,256]", "MODEL.HEAD.KERNEL=1", "MODEL.L2=0"),
+        REFERENCE: stock(plain_unet),
+        "plain layers, Keras 2": stock(plain_unet, "tf_keras"),
+        "PyTorch, channels last": torch_unet,
+        "ours": ours(*OURS_UNET),
+        "ours, no fused normalisation": ours(*OURS_UNET, without=fused_batch_norm),
+        "ours, folded": ours(*OURS_UNET, fold=True),
     },
 }
+
+NEEDS = {"plain layers, Keras 2": "tf_keras", "PyTorch, channels last": "torch"}
+ONLY_TRAINING = ("ours, no kernel products", "ours, no fused normalisation")
+ONLY_INFERENCE = ("ours, folded",)
+
+
+def random_batch(options):
+    """Images `(batch, size, size, 3)` in [0, 1] and class indices `(batch, size, size)`."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    shape = (options.batch, options.size, options.size)
+    return rng.random((*shape, 3), dtype=np.float32), rng.integers(0, options.classes, shape)
+
+
+def keras_step(model, options, train):
+    """A function that takes one training step, or runs the model once."""
+    import numpy as np
+
+    model.compile("adam", "categorical_crossentropy", jit_compile=options.xla)
+    images, labels = random_batch(options)
+    masks = np.eye(options.classes, dtype=np.float32)[labels]
+    return lambda: model.train_on_batch(images, masks) if train else np.asarray(model.predict_on_batch(images))
+
+
+def count(model):
+    """(FLOPs of one image as plain layers would take them, FLOPs that are done), forward."""
+    from models.cost import count_flops
+    from models.layers import UpsampleConv2D
+
+    plain = done = count_flops(model)
+    for layer in model.layers:
+        if isinstance(layer, UpsampleConv2D):
+            done -= layer.saved_multiplications(layer.input.shape) * 2
+    return plain, done
 
 
 def serve(pipe, model_name, implementation, train, options):
@@ -101,30 +239,15 @@ def serve(pipe, model_name, implementation, train, options):
     from utils.devices import quiet_stderr
 
     with quiet_stderr():
-        import keras
-        import numpy as np
+        if implementation != "PyTorch, channels last":
+            import keras
 
-        keras.ops.zeros(1)  # probes the devices
-
-    from models.cost import count_flops
-
+            keras.ops.zeros(1)  # probes the devices
+            keras.utils.set_random_seed(0)
     start = time.perf_counter()
-    keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy(options.precision)
-    model = IMPLEMENTATIONS[model_name][implementation](options.size, options.classes)
-    model = keras.Model(model.input, model.output["mask"])
-    model.compile("adam", "categorical_crossentropy", jit_compile=options.xla)
-    shape = (options.batch, options.size, options.size)
-    rng = np.random.default_rng(0)
-    images = rng.random((*shape, 3), dtype=np.float32)
-    masks = np.eye(options.classes, dtype=np.float32)[rng.integers(0, options.classes, shape)]
-
-    def step():
-        return model.train_on_batch(images, masks) if train else np.asarray(model.predict_on_batch(images))
-
+    step, flops = IMPLEMENTATIONS[model_name][implementation](options, train)
     step()
-    first = time.perf_counter() - start
-    pipe.send((first, count_flops(model)))
+    pipe.send((time.perf_counter() - start, flops))
     while pipe.recv():
         start = time.perf_counter()
         step()
@@ -138,7 +261,7 @@ def matrix_product_peak():
 
     matrix = np.random.default_rng(0).random((2048, 2048), dtype=np.float32)
     seconds = []
-    for _ in range(8):
+    for _ in range(4):
         start = time.perf_counter()
         matrix @ matrix
         seconds.append(time.perf_counter() - start)
@@ -148,8 +271,9 @@ def matrix_product_peak():
 def main(train):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["unet3plus"], choices=IMPLEMENTATIONS)
-    parser.add_argument("--size", type=int, default=320, help="height and width, pixels")
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--size", type=int, nargs="+", default=[320], help="height and width, pixels")
+    parser.add_argument("--batch", type=int, nargs="+", default=[2])
+    parser.add_argument("--only", nargs="+", default=[], metavar="IMPLEMENTATION", help="beside the reference")
     parser.add_argument("--classes", type=int, default=2)
     parser.add_argument("--precision", default="float32", choices=["float32", "mixed_float16", "mixed_bfloat16"])
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each implementation")
@@ -157,30 +281,49 @@ def main(train):
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    print(
-        f"{'training step' if train else 'inference'}, {options.size}x{options.size}x3, batch {options.batch}, "
-        f"{options.precision}, {backend}; matrix product peak {matrix_product_peak():.0f} GFLOP/s (NumPy, float32)"
-    )
-    header = f"{'model':<11}{'implementation':<34}{'median s':>9}{'ratio':>7}{'peak GiB':>10}{'ratio':>7}"
-    print(header + f"{'images/s':>10}{'GFLOP/s*':>10}{'first step s':>14}")
-    for name in options.models:
-        print_rows(name, measure(name, train, options), options, train)
-    print("* of the model as plain layers would compute it; a training step counted as three forward passes")
+    print(f"{'Training step' if train else 'Inference'}, {options.precision}, {backend}, XLA {options.xla}")
+    header = f"{'model':<10}{'size':>5}{'batch':>6} {'implementation':<30}{'median s':>9}{'ratio':>7}{'peak GiB':>10}"
+    print(header + f"{'ratio':>7}{'images/s':>10}{'GFLOP':>9}{'GFLOP/s':>9}{'first step s':>14}")
+    for name, size, batch in itertools.product(options.models, options.size, options.batch):
+        case = argparse.Namespace(**vars(options) | {"size": size, "batch": batch})
+        result, peak = measure(name, train, case)
+        print_rows(name, result, case, train)
+        print(f"{'':22}(a matrix product on the same machine meanwhile: up to {peak:.0f} GFLOP/s)")
+    print("GFLOP: arithmetic done by the convolutions and matrices of a step; a training step is three forward passes")
+
+
+def chosen(name, train, only):
+    """The implementations to measure: the reference first, those whose package is there, those that `only` names."""
+    for implementation in IMPLEMENTATIONS[name]:
+        package = NEEDS.get(implementation)
+        wanted = not only or implementation in (REFERENCE, *only)
+        if not wanted or implementation in (ONLY_INFERENCE if train else ONLY_TRAINING):
+            continue
+        if package and importlib.util.find_spec(package) is None:
+            print(f"Left out: {implementation} (pip install -r benchmarks/requirements.txt)")
+            continue
+        yield implementation
 
 
 def measure(name, train, options):
-    """{implementation: (median seconds, peak GiB, seconds to the end of the first step, FLOPs of one image)}"""
+    """Measure one model.
+
+    Returns:
+        {implementation: (median seconds, peak GiB, seconds to the end of the first step, FLOPs or None)}, and the
+        GFLOP/s of a matrix product, measured between the steps.
+    """
     context = multiprocessing.get_context("spawn")
     pipes, firsts, processes = {}, {}, []
-    for implementation in IMPLEMENTATIONS[name]:
+    for implementation in chosen(name, train, options.only):
         pipe, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, name, implementation, train, options), daemon=True)
         process.start()
         processes.append(process)
         theirs.close()
         pipes[implementation], firsts[implementation] = pipe, pipe.recv()  # one builds at a time
-    seconds = {implementation: [] for implementation in pipes}
+    seconds, peaks = {implementation: [] for implementation in pipes}, []
     for _ in range(options.steps):
+        peaks.append(matrix_product_peak())
         for implementation, pipe in pipes.items():
             pipe.send(True)
             seconds[implementation].append(pipe.recv())
@@ -190,14 +333,15 @@ def measure(name, train, options):
         result[implementation] = (statistics.median(seconds[implementation]), pipe.recv(), *firsts[implementation])
     for process in processes:
         process.join()
-    return result
+    return result, max(peaks)
 
 
 def print_rows(name, result, options, train):
-    reference = next(iter(result.values()))
+    reference = result[REFERENCE]
     for implementation, (median, peak, first, flops) in result.items():
-        work = flops * options.batch * (3 if train else 1) / 1e9
+        done = (flops or reference[3])[1] * options.batch * (3 if train else 1) / 1e9
         print(
-            f"{name:<11}{implementation:<34}{median:>9.3f}{median / reference[0]:>7.2f}{peak:>10.2f}"
-            f"{peak / reference[1]:>7.2f}{options.batch / median:>10.2f}{work / median:>10.0f}{first:>14.1f}"
+            f"{name:<10}{options.size:>5}{options.batch:>6} {implementation:<30}{median:>9.3f}"
+            f"{median / reference[0]:>7.2f}{peak:>10.2f}{peak / reference[1]:>7.2f}{options.batch / median:>10.2f}"
+            f"{done:>9.0f}{done / median:>9.0f}{first:>14.1f}"
         )

@@ -122,14 +122,16 @@ def build_model(cfg, pretrained=True):
     return keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
 
 
-def inference_model(model, prune=None):
+def inference_model(model, prune=None, fold=False):
     """Return the model that users run: images in, one tensor out, `(batch, height, width, classes)` in float32.
 
     Of a classifier it is `(batch, classes)`.
 
     Args:
-        model: of `build_model`; the weights are shared, what only training needs is left out.
+        model: of `build_model`; what only training needs is left out.
         prune: 1 to 4 or None; MODEL.PRUNE of a UNet++ with deep supervision: the mask of that depth.
+        fold: true folds batch normalisation into the convolutions: faster, equal up to rounding, weights of its own.
+            Else the weights are the model's.
 
     Raises:
         UserError: the model has no mask of that depth.
@@ -137,7 +139,8 @@ def inference_model(model, prune=None):
     import keras
 
     mask = model.output[mask_output(model.output, prune)]
-    return keras.Model(model.input, mask, name=f"{model.name}_inference")
+    inference = keras.Model(model.input, mask, name=f"{model.name}_inference")
+    return load("models.folding:fold_batch_norm")(inference) if fold else inference
 
 
 def mask_output(outputs, prune):

@@ -145,20 +145,26 @@ class UpsampleConv2D(keras.layers.Layer):
 
     def call(self, x):
         _, height, width, channels = ops.shape(x)
-        y = self._mix_then_upsample(x) if self.fast and self._pays(height, width, channels) else self._two_layers(x)
+        y = self._mix_then_upsample(x) if self._pays(height, width, channels) else self._two_layers(x)
         return y if self.bias is None else ops.add(y, self.bias)
 
     def _pays(self, height, width, channels):
         """Whether the matrices cost less than the convolution of the upsampled map that they replace.
 
-        Multiplications per low-resolution pixel and filter. The matrices grow with the image, the convolution with
-        its channels: for narrow maps of large images and a scale of 2 the two layers are cheaper.
+        The matrices grow with the image, the convolution with its channels: for narrow maps of large images and a
+        scale of 2 the two layers are cheaper.
         """
         if not (isinstance(height, int) and isinstance(width, int)):
-            return True
+            return self.fast
+        return self.saved_multiplications((None, height, width, channels)) > 0
+
+    def saved_multiplications(self, input_shape):
+        """Multiplications saved for an image of `(batch, height, width, channels)`, 0 if the fast form is not used."""
+        _, height, width, channels = input_shape
         taps, scale = self.kernel_size, self.scale
         matrices = taps * channels * taps + taps * taps * scale * width + taps * scale**2 * height
-        return matrices < taps * taps * scale**2 * channels
+        per_pixel_and_filter = taps * taps * scale**2 * channels - matrices
+        return max(per_pixel_and_filter, 0) * height * width * self.filters if self.fast else 0
 
     def _mix_then_upsample(self, x):
         _, height, width, channels = ops.shape(x)
