@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import MODEL_TYPES, build_model, inference_model
+from models.folding import fold_batch_norm
 from models.heads import PairSoftmax, PresenceGate
-from models.layers import BatchNorm, MatchSize, UpsampleConv2D
+from models.kernel_gradient import kernel_gradient
+from models.layers import BatchNorm, Conv2D, MatchSize, UpsampleConv2D
 from utils.config import load_config
 
 SMALL = ["INPUT.HEIGHT=32", "INPUT.WIDTH=48", "MODEL.FILTERS=[4,6,8,10,12]"]
@@ -249,3 +251,92 @@ def test_full_size_unet3plus_makes_a_training_step():
     masks = (images[..., :1] > 0.5).astype(np.uint8)
     losses = [float(trainer.train_on_batch(images, masks)[0]) for _ in range(2)]
     assert np.isfinite(losses).all() and losses[0] != losses[1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 3), st.integers(2, 7), st.integers(2, 7), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99)
+)
+def test_kernel_gradient_by_products(batch, height, width, channels, filters, seed):
+    rng = np.random.default_rng(seed)
+    x, upstream = rng.normal(size=(batch, height, width, channels)), rng.normal(size=(batch, height, width, filters))
+    # By hand: every tap pairs the pixels that it connects.
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    expected = [
+        [np.einsum("bhwc,bhwf->cf", padded[:, i : i + height, j : j + width], upstream) for j in range(3)]
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(kernel_gradient(tf.constant(x), tf.constant(upstream)), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape, used", [((66, 64, 256), True), ((64, 64, 8), False), ((None, None, 256), False)])
+def test_convolution_with_products_equals_the_library(shape, used):
+    layer, plain = Conv2D(256, 3, padding="same"), keras.layers.Conv2D(256, 3, padding="same")
+    x = np.random.default_rng(0).normal(size=(2, *(64 if size is None else size for size in shape))).astype("float32")
+    assert layer._products_pay((None, *shape)) == used
+    assert not Conv2D(256, 3, 2, padding="same")._products_pay((None, *shape))
+    layer.build((None, *shape)), plain.build((None, *shape))
+    plain.set_weights(layer.get_weights())
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape))])
+    def both(x):
+        results = []
+        for model in (layer, plain):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = model(x)
+                loss = tf.reduce_sum(tf.sin(y))
+            results.append([y, *tape.gradient(loss, [x, model.kernel.value, model.bias.value])])
+        return results
+
+    for ours, theirs in zip(*both(x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["MODEL.TYPE=unet3plus_deepsup_cgm"],
+        ["MODEL.TYPE=unet++", "MODEL.DECODER.UPSAMPLE=bilinear"],
+        ["MODEL.TYPE=unet", "MODEL.DECODER.UPSAMPLE_NORM=True", "INPUT.HEIGHT=33"],
+        ["MODEL.TYPE=unet", "MODEL.BACKBONE.TYPE=mobilenetv2"],
+        ["MODEL.TYPE=unet", "MODEL.BACKBONE.TYPE=resnet50", "MODEL.BACKBONE.TRAINABLE=False"],
+        ["MODEL.TYPE=unet3plus", "MODEL.BACKBONE.TYPE=efficientnetb0"],
+        ["MODEL.TYPE=classifier"],
+        ["MODEL.TYPE=conv_deconv", "MODEL.FILTERS=[4,6,8]"],
+    ],
+)
+def test_folding_leaves_no_normalisation_and_the_same_output(overrides):
+    model = small_model(*overrides)
+    rng = np.random.default_rng(0)
+    for layer in normalisations(model):
+        gamma, beta, mean, variance = layer.get_weights()
+        layer.set_weights(
+            [gamma * rng.uniform(0.8, 1.2, gamma.shape), beta + 0.1, mean + rng.normal(0, 0.1, mean.shape), variance]
+        )
+    before = [weight.copy() for weight in model.get_weights()]
+    plain, folded = inference_model(model), inference_model(model, fold=True)
+    assert not normalisations(folded)
+    images = rng.random((2, *plain.input_shape[1:]), dtype=np.float32)
+    expected = plain.predict_on_batch(images)
+    np.testing.assert_allclose(folded.predict_on_batch(images), expected, atol=1e-4)
+    assert expected.std() > 1e-3
+    for weight, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+
+
+def test_folding_keeps_a_normalisation_that_no_convolution_can_do():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(image)
+    y = keras.layers.BatchNormalization()(x)  # after an activation
+    shared = keras.layers.Conv2D(4, 1)(y)
+    out = keras.layers.Add()([keras.layers.BatchNormalization()(shared), shared])  # the convolution is needed as it is
+    model = keras.Model(image, out)
+    folded = fold_batch_norm(model)
+    assert len(normalisations(folded)) == 2
+    images = np.random.default_rng(0).random((1, 8, 8, 3), dtype=np.float32)
+    np.testing.assert_allclose(folded(images), model(images), atol=1e-6)
+
+
+def normalisations(model):
+    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
