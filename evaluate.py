@@ -43,7 +43,7 @@ def evaluate(cfg):
         network = build_model(cfg, pretrained=False)
         load_weights(network, cfg)
     forward = make_forward(network, strategy, cfg.OPTIMIZATION.XLA)
-    gallery, results = Gallery(cfg.EVALUATION.GALLERY), []
+    gallery, results = Gallery(cfg.EVALUATION.GALLERY, cfg.OUTPUT.CLASSES), []
     for split in cfg.EVALUATION.SPLITS:
         result = SplitResult(split, images=data[split]["pairs"], first=sum(result.images for result in results))
         dataset = build_dataset(in_order(cfg), split, strategy.num_replicas_in_sync)

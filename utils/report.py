@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ def write_report(path, cfg, about, results, gallery):
             name: {"truth": class_color(index), "predicted": prediction_color(index)}
             for index, name in enumerate(classes, start=1)
         },
+        "contours": gallery.contours,
+        "of_classes": [name for name in results[0].rules if re.search(r"_class\d+$", name)],
         "measures": [(name, *texts) for name, texts in MEASURES.items()],
         "states": STATES,
         "curves": curves(cfg),
@@ -123,16 +126,16 @@ def draw_histograms(results, regions, classes, label, cfg):
         for result in results:
             found = [describe(case.confusion, regions[name])["dice"] for case in result.measurement.images]
             dices.append([dice for dice in found if dice is not None])
-        axis.hist(
-            dices, np.linspace(0, 1, 21), label=[f"{r.split} ({len(d)})" for r, d in zip(results, dices, strict=True)]
-        )
-        axis.set_title(label(cfg, name), fontsize=10)
+        names = [f"{result.split} ({len(found)})" for result, found in zip(results, dices, strict=True)]
+        axis.hist(dices, np.linspace(0, 1, 21), label=names)
+        axis.set_title(label(cfg, name) if len(results) > 1 else f"{label(cfg, name)} ({len(dices[0])})", fontsize=10)
         axis.set_xlabel("Dice")
         axis.set_ylabel("images")
         axis.set_xlim(0, 1)
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(fontsize=8, frameon=False)
+        if len(results) > 1:
+            axis.legend(fontsize=8)
     for axis in axes[len(classes) :]:
         axis.set_visible(False)
     return figure

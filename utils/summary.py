@@ -49,14 +49,20 @@ def print_end(cfg, best, score, weights, log):
     print(f"Next: python evaluate.py {shlex.join(where)}")
 
 
+# Measures of utils.scores for the terminal; the report has all.
+PRINTED = ("dice_global", "dice_per_case", "volume_error", "hd95_mm", "assd_mm", "surface_dice")
+
+
 def print_results(cfg, results, folder):
-    """Print the scores of an evaluation: a row per score, a column per split, and how each averages."""
+    """Print the main scores of an evaluation: a row per score, a column per split, and how each averages."""
     if not cfg.VERBOSE:
         return
     print(f"weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
     rows = [("", [result.split for result in results], "")]
     rows += [("images", [f"{result.images}" for result in results], "")]
     for name, rule in results[0].rules.items():
+        if "_class" in name:
+            continue  # a class has rows of its own below
         rows.append((name, [f"{result.scores[name]:.4f}" for result in results], rule))
     if results[0].summary:
         case = results[0].summary["case"]
@@ -75,7 +81,8 @@ def print_results(cfg, results, folder):
 def region_rows(region, results):
     """Rows of the measures of one region: value, 95% interval and cases of each split."""
     regions = [result.summary["regions"][region] for result in results]
-    for measure, (title, rule) in MEASURES.items():
+    for measure in PRINTED:
+        title, rule = MEASURES[measure]
         if any(measure in found for found in regions):
             cells = [format_measure(found.get(measure)) for found in regions]
             yield f"{title}, {region}", cells, rule.format(cases=f"{results[0].summary['case']}s")
