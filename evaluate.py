@@ -12,6 +12,7 @@ from models import build_model, mask_output
 from utils.checkpoints import load_weights, restore_config
 from utils.config import entry
 from utils.devices import make_strategy
+from utils.files import check_writable
 from utils.results import SplitResult, write_results
 
 
@@ -29,6 +30,7 @@ def evaluate(cfg):
         UserError: bad data, weights or settings; a volume with a missing slice, or without spacing where it is needed.
     """
     cfg = restore_config(cfg)
+    check_writable(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, "CALLBACKS.MODEL_CHECKPOINT.PATH")
     data = verify_data(cfg, splits=cfg.EVALUATION.SPLITS)
     has_masks = cfg.MODEL.TYPE != "classifier"
     pairs = {split: find_pairs(cfg, split) if has_masks else None for split in cfg.EVALUATION.SPLITS}
