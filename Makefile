@@ -28,7 +28,7 @@ demo: $(VENV)/app  ## Phantom CT scans -> prepare -> train -> evaluate -> predic
 	$(BIN)/python train.py $(DEMO_SETTINGS)
 	$(BIN)/python evaluate.py $(DEMO_SETTINGS)
 	$(BIN)/python predict.py $(DEMO_SETTINGS)
-	@echo "Look at $(DEMO)/predictions/model_tiny_unet3plus/pictures and $(DEMO)/checkpoint/training_curves.png"
+	@echo "Look at $(DEMO)/predictions/model_tiny_unet3plus/pictures and $(DEMO)/checkpoint/model_tiny_unet3plus.evaluation/report.html"
 
 DEMO_SETTINGS := WORK_DIR=$(DEMO) MODEL.TYPE=tiny_unet3plus INPUT.HEIGHT=96 INPUT.WIDTH=96 \
 	HYPER_PARAMETERS.EPOCHS=12 HYPER_PARAMETERS.BATCH_SIZE=8 HYPER_PARAMETERS.LEARNING_RATE=1e-3

@@ -27,6 +27,7 @@ import cv2
 from tqdm import tqdm
 
 from data_generators.images import resize_image, resize_mask
+from data_generators.volumes import read_manifest
 from data_preparation.lits import Case, crop_or_pad, find_cases, label_slice, read_case, window_slice
 from utils.config import entry
 from utils.errors import UserError
@@ -305,14 +306,6 @@ def describe_sources(case):
 def sizes_of(folder):
     """`{file name: bytes}` of a folder, sorted by name."""
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-
-
-def read_manifest(path):
-    """The manifest of a volume; empty where there is none or it cannot be read."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
 
 
 def write_manifest(path, manifest):

@@ -57,12 +57,13 @@ def test_training_leaves_everything(trained):
 def test_evaluate_agrees_with_the_log_of_training(trained):
     folder, _ = trained
     scores = evaluate(load_config([f"WORK_DIR={folder}", *TINY[:1], "VERBOSE=0", "HYPER_PARAMETERS.BATCH_SIZE=3"]))
-    saved = json.loads((folder / "checkpoint/model_tiny_unet3plus.evaluation.json").read_text())
+    saved = json.loads((folder / "checkpoint/model_tiny_unet3plus.evaluation/evaluation.json").read_text())
     with open(folder / "checkpoint/training_logs_tiny_unet3plus.csv") as file:
         best = max(csv.DictReader(file), key=lambda row: float(row["val_dice_coef"]))
     for name in ("dice_coef", "dice", "iou", "dice_class1"):
         assert scores[name] == pytest.approx(float(best[f"val_{name}"]), abs=1e-5, nan_ok=True)
-    assert saved["dice_coef"] == scores["dice_coef"] and saved["images"] == 10
+    found = saved["splits"]["val"]
+    assert found["scores"]["dice_coef"] == scores["dice_coef"] and found["images"] == 10
 
 
 def test_predict_writes_a_mask_and_a_picture_of_every_image(trained):
@@ -120,10 +121,16 @@ def test_a_second_run_keeps_the_first(trained, tmp_path):
     folder, _ = trained
     shutil.copytree(folder, tmp_path / "again")
     before = (tmp_path / "again/checkpoint/model_tiny_unet3plus.weights.h5").read_bytes()
+    for name in ("model_tiny_unet3plus.evaluation", "model_tiny_unet3plus.previous.evaluation"):
+        (tmp_path / "again/checkpoint" / name).mkdir(exist_ok=True)
+        (tmp_path / "again/checkpoint" / name / "evaluation.json").write_text(name)
     train(load_config([f"WORK_DIR={tmp_path / 'again'}", *TINY, *QUICK, "HYPER_PARAMETERS.EPOCHS=1"]))
     checkpoint = tmp_path / "again/checkpoint"
     assert (checkpoint / "model_tiny_unet3plus.previous.weights.h5").read_bytes() == before
     assert (checkpoint / "model_tiny_unet3plus.previous.yaml").exists()
+    kept = checkpoint / "model_tiny_unet3plus.previous.evaluation/evaluation.json"
+    assert kept.read_text() == "model_tiny_unet3plus.evaluation"
+    assert not (checkpoint / "model_tiny_unet3plus.evaluation").exists()
     cfg = load_config(
         [
             f"WORK_DIR={tmp_path / 'again'}",

@@ -1,9 +1,10 @@
 """Weights on disk: weights only, whole or not there, with the config that rebuilds their model beside them.
 
-`<name>.weights.h5`, `<name>.yaml` (config), `<name>.evaluation.json` (scores). Imports no Keras.
+`<name>.weights.h5`, `<name>.yaml` (config), `<name>.evaluation` (folder of scores). Imports no Keras.
 """
 
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -85,8 +86,10 @@ def load_weights(network, cfg):
 
 def keep_previous(weights):
     """Rename the files of an earlier run to `<name>.previous<ending>`: weights, config and scores together."""
-    for ending in (ENDING, ".yaml", ".evaluation.json", ".keras"):
+    for ending in (ENDING, ".yaml", ".evaluation", ".keras"):
         path, previous = beside(weights, ending), beside(weights, f".previous{ending}")
+        if previous.is_dir():
+            shutil.rmtree(previous)
         previous.unlink(missing_ok=True)
         if path.exists():
             path.replace(previous)

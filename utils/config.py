@@ -39,6 +39,7 @@ class Rule:
 PATHS = Rule(types=(str, list, type(None)), items=(str,))
 SCANS = Rule(types=(str,))
 SIZE = Rule(types=(int, type(None)), low=1, high=65536)
+SPLITS = ("train", "val", "test")
 FLAG_OR_MODEL = Rule(types=(bool, type(None)))
 
 RULES = {
@@ -102,6 +103,12 @@ RULES = {
     "PREPROCESS_DATA.RESIZE.WIDTH": SIZE,
     "PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE": Rule(choices=("normalize",)),
     "PREPROCESS_DATA.NORMALIZE_MASK.NORMALIZE_VALUE": Rule(low=1),
+    "EVALUATION.SPLITS": Rule(choices=SPLITS),
+    "EVALUATION.VOLUMES": Rule(types=(bool, type(None))),
+    "EVALUATION.SPACING_MM": Rule(types=(list, type(None)), low=1e-4, high=1e4, length=3, items=(int, float)),
+    "EVALUATION.SURFACE_TOLERANCE_MM": Rule(low=0, high=1e4),
+    "EVALUATION.BOOTSTRAP": Rule(low=0, high=100_000),
+    "EVALUATION.GALLERY": Rule(low=0, high=10_000),
     "USE_MULTI_GPUS.GPU_IDS": Rule(types=(int, list), low=-1),
     "OPTIMIZATION.AMP": Rule(types=(bool, str), choices=(False, True, "bfloat16")),
 }
@@ -307,8 +314,12 @@ def check_value(key, value, default, rule):
         raise UserError(f"{key}={value} has the wrong type: expected {names}, got {type(value).__name__}.")
     if rule.choices is not None:
         choices = tuple(load(rule.choices)) if isinstance(rule.choices, str) else rule.choices
-        if value not in choices:
-            raise UserError(f"{key}={value} is not known. {list_choices(value, choices)}")
+        entries = value if isinstance(value, list) else [value]
+        for entry in entries:
+            if entry not in choices:
+                raise UserError(f"{key}={entry} is not known. {list_choices(entry, choices)}")
+        if not entries or len(set(entries)) < len(entries):
+            raise UserError(f"{key}={value} must name at least one of {', '.join(map(str, choices))}, each once.")
         return
     if rule.length is not None and isinstance(value, list) and len(value) != rule.length:
         raise UserError(f"{key}={value} needs {rule.length} entries, got {len(value)}.")

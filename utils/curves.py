@@ -4,11 +4,19 @@ from utils.files import write_whole
 
 
 def plot_curves(history, path):
+    """Write the learning curves of `draw_curves` as a PNG."""
+    with write_whole(path) as temporary:
+        draw_curves(history).savefig(temporary, dpi=110)
+
+
+def draw_curves(history):
     """Draw loss on the left and the scores on the right, training and validation, over epochs.
 
     Args:
         history: {name of a log: list of values, one per epoch}.
-        path: PNG to write.
+
+    Returns:
+        A matplotlib Figure.
     """
     from matplotlib.figure import Figure
 
@@ -30,5 +38,4 @@ def plot_curves(history, path):
     left.set_ylabel("loss")
     right.set_ylim(0, 1.02)
     right.set_ylabel("score")
-    with write_whole(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    return figure

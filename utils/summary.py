@@ -1,11 +1,12 @@
 """What a run says at its start and at its end."""
 
 import shlex
+from textwrap import shorten
 
-import keras
 from tqdm import tqdm
 
 from utils.checkpoints import beside
+from utils.scores import MEASURES
 
 
 def print_start(cfg, network, data, strategy):
@@ -48,45 +49,53 @@ def print_end(cfg, best, score, weights, log):
     print(f"Next: python evaluate.py {shlex.join(where)}")
 
 
-def print_scores(cfg, scores, images, report):
-    """Print the scores as a table, one row per class."""
+# Measures of utils.scores for the terminal; the report has all.
+PRINTED = ("dice_global", "dice_per_case", "volume_error", "hd95_mm", "assd_mm", "surface_dice")
+
+
+def print_results(cfg, results, folder):
+    """Print the main scores of an evaluation: a row per score, a column per split, and how each averages."""
     if not cfg.VERBOSE:
         return
-    if cfg.MODEL.TYPE == "classifier":
-        print(f"{images} images, weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
-        print(f"accuracy {scores['accuracy']:.4f}\nroc_auc  {scores['roc_auc']:.4f}    mean over classes that occur")
-        print(f"loss     {scores['loss']:.4f}\nsaved {report}")
-        return
-    classes = sorted(int(name.removeprefix("dice_class")) for name in scores if name.startswith("dice_class"))
-    print(f"{images} images, weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
-    print(f"{'class':<12}{'Dice':>9}{'IoU':>9}    over all pixels of the set")
-    for index in classes:
-        label = f"{index} background" if index == 0 and cfg.OUTPUT.CLASSES > 1 else str(index)
-        print(f"{label:<12}{scores[f'dice_class{index}']:>9.4f}{scores[f'iou_class{index}']:>9.4f}")
-    print(f"{'foreground':<12}{scores['dice']:>9.4f}{scores['iou']:>9.4f}    mean over foreground classes")
-    print(f"{'dice_coef':<12}{scores['dice_coef']:>9.4f}{'':>9}    mean over images; empty and predicted empty is 1")
-    if "presence_accuracy" in scores:
-        print(f"{'presence':<12}{scores['presence_accuracy']:>9.4f}{'':>9}    accuracy of the classifier (CGM)")
-    print(f"loss {scores['loss']:.4f}\nsaved {report}")
+    print(f"weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
+    rows = [("", [result.split for result in results], "")]
+    rows += [("images", [f"{result.images}" for result in results], "")]
+    for name, rule in results[0].rules.items():
+        if "_class" in name:
+            continue  # a class has rows of its own below
+        rows.append((name, [f"{result.scores[name]:.4f}" for result in results], rule))
+    if results[0].summary:
+        case = results[0].summary["case"]
+        rows += [(f"{case}s", [f"{result.summary['cases']}" for result in results], "")] if case == "volume" else []
+        rows += [row for region in results[0].summary["regions"] for row in region_rows(region, results)]
+    names = max(len(name) for name, _, _ in rows)
+    widths = [max(len(cells[column]) for _, cells, _ in rows) for column in range(len(results))]
+    for name, cells, rule in rows:
+        cells = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        print(f"{name.ljust(names)}  {cells}  {shorten(rule, 70, placeholder='...')}".rstrip())
+    for result in results:
+        print(f"{result.split}: {result.speed:.1f} images/s, reading included")
+    print(f"saved {folder}")
+
+
+def region_rows(region, results):
+    """Rows of the measures of one region: value, 95% interval and cases of each split."""
+    regions = [result.summary["regions"][region] for result in results]
+    for measure in PRINTED:
+        title, rule = MEASURES[measure]
+        if any(measure in found for found in regions):
+            cells = [format_measure(found.get(measure)) for found in regions]
+            yield f"{title}, {region}", cells, rule.format(cases=f"{results[0].summary['case']}s")
+
+
+def format_measure(entry):
+    """`0.9350 [0.9200, 0.9410]`, the brackets where there is an interval; a dash where nothing defines the measure."""
+    if entry is None:
+        return "-"
+    text = f"{entry['value']:.4f}"
+    return text if entry["low"] is None else f"{text} [{entry['low']:.4f}, {entry['high']:.4f}]"
 
 
 def progress(cfg, total, name, unit):
     """A tqdm bar, silent with VERBOSE=0."""
     return tqdm(total=total, desc=name, unit=unit, disable=not cfg.VERBOSE)
-
-
-class ProgressSteps(keras.callbacks.Callback):
-    """A bar over the steps of an evaluation."""
-
-    def __init__(self, name):
-        super().__init__()
-        self.name = name
-
-    def on_test_begin(self, logs=None):
-        self.bar = tqdm(total=self.params.get("steps"), desc=self.name, unit="step")
-
-    def on_test_batch_end(self, batch, logs=None):
-        self.bar.update(batch + 1 - self.bar.n)
-
-    def on_test_end(self, logs=None):
-        self.bar.close()

@@ -15,6 +15,10 @@ CLASS_COLORS = (
     (247, 129, 191),
     (27, 158, 119),
     (102, 194, 165),
+    (231, 41, 138),
+    (117, 112, 179),
+    (230, 171, 2),
+    (217, 95, 2),
 )
 STRIP = 22  # height of the caption above a panel, pixels
 MIN_PANEL = 192  # panels are enlarged by a whole factor to at least this width, so that captions are readable

@@ -1,0 +1,58 @@
+"""Distances between the surface of a true and of a predicted shape, in millimetres.
+
+The surface of a shape are its border voxels: those of it with at least one face neighbour that is not in it; what lies
+beyond the volume is not in it. A distance runs from the centre of a border voxel to the centre of the nearest border
+voxel of the other shape. These are the definitions of MedPy (https://loli.github.io/medpy), with which the LiTS
+challenge was scored. Surfaces made of area-weighted elements (Nikolov et al. 2018) give slightly other values.
+"""
+
+import numpy as np
+from scipy.ndimage import binary_erosion, distance_transform_edt
+
+
+def surface_scores(truth, prediction, spacing, tolerance):
+    """How far two surfaces lie apart.
+
+    Args:
+        truth, prediction: bool `(slice, row, column)`, none of them empty.
+        spacing: mm between voxel centres along slice, row and column.
+        tolerance: mm, at least 0.
+
+    Returns:
+        dict of floats: `hd95_mm`, the 95th percentile of the distances of both directions together; `assd_mm`, the mean
+        of the mean distance of either direction; `surface_dice` in [0, 1], the share of the voxels of both surfaces
+        that are no further than `tolerance` from the other one (Nikolov et al. 2018, https://arxiv.org/abs/1809.04430).
+
+    Raises:
+        ValueError: a shape is empty, so that no distance is defined.
+    """
+    there, back = surface_distances(truth, prediction, spacing)
+    both = np.concatenate([there, back])
+    return {
+        "hd95_mm": float(np.percentile(both, 95)),
+        "assd_mm": float((there.mean() + back.mean()) / 2),
+        # A voxel at the tolerance itself is within it, whatever the last bit of a square root.
+        "surface_dice": float((both <= tolerance + 1e-9).mean()),
+    }
+
+
+def surface_distances(truth, prediction, spacing):
+    """Distance of each border voxel of `truth` to the surface of `prediction`, and back: two float64 `(voxels,)`."""
+    if not truth.any() or not prediction.any():
+        raise ValueError("Surface distances need two shapes that are not empty.")
+    box = bounding_box(truth | prediction)
+    truth, prediction = border(truth[box]), border(prediction[box])
+    to_prediction, to_truth = (distance_transform_edt(~surface, sampling=spacing) for surface in (prediction, truth))
+    return to_prediction[truth], to_truth[prediction]
+
+
+def border(shape):
+    """The voxels of a bool array that have a face neighbour outside the shape or the array."""
+    return shape & ~binary_erosion(shape)
+
+
+def bounding_box(shape):
+    """Slices along each axis that hold all of a bool array's true elements."""
+    axes = range(shape.ndim)
+    where = [np.flatnonzero(shape.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    return tuple(slice(found[0], found[-1] + 1) for found in where)

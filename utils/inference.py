@@ -1,0 +1,79 @@
+"""Run a network over batches, on one device or shared between several."""
+
+
+def make_forward(network, strategy, jit_compile=False):
+    """Return `forward(images) -> {output name: tensor (batch, ...)}`, each image through the network once.
+
+    Args:
+        network: functional model, image -> dict of outputs.
+        strategy: `tf.distribute.Strategy` under which it was built; its replicas share each batch.
+        jit_compile: compile with XLA.
+    """
+    import tensorflow as tf
+
+    replicas = strategy.num_replicas_in_sync
+
+    @tf.function(reduce_retracing=True, jit_compile=jit_compile)
+    def run(images):
+        return network(images, training=False)
+
+    @tf.function(reduce_retracing=True)
+    def share(images):
+        parts = tf.split(images, replicas)
+        values = strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group]
+        )
+        outputs = strategy.run(lambda part: network(part, training=False), args=(values,))
+        return {name: tf.concat(strategy.experimental_local_results(value), 0) for name, value in outputs.items()}
+
+    def forward(images):
+        images = tf.convert_to_tensor(images)
+        if replicas == 1:
+            return run(images)
+        # Equal parts: the last image is repeated, and what comes of the repetitions is cut off.
+        count = len(images)
+        images = tf.concat([images, tf.repeat(images[-1:], -count % replicas, axis=0)], 0)
+        return {name: output[:count] for name, output in share(images).items()}
+
+    return forward
+
+
+def make_scorer(metrics, count=None):
+    """Return `score(targets, output)`: updates the metrics, returns each image's confusion matrix `(batch, n, n)`.
+
+    Args:
+        metrics: list of Keras metrics of one output.
+        count: function (targets, output) -> confusion matrices; None for an output that is no mask.
+    """
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def score(targets, output):
+        for metric in metrics:
+            metric.update_state(targets, output)
+        return None if count is None else count(targets, output)
+
+    return score
+
+
+class MeanLoss:
+    """The training loss over a set: the mean of the batches, each by its images, plus the weight regularisation.
+
+    Args:
+        network: the model; what its layers add to the loss is counted once.
+        loss: `loss(targets, outputs) -> scalar`, mean over the images of a batch.
+    """
+
+    def __init__(self, network, loss):
+        import tensorflow as tf
+
+        self.loss = tf.function(loss, reduce_retracing=True)
+        self.regularisation = sum(float(value) for value in network.losses)
+        self.total, self.images = 0.0, 0
+
+    def add(self, targets, outputs):
+        self.total += float(self.loss(targets, outputs)) * len(targets)
+        self.images += len(targets)
+
+    def result(self):
+        return self.total / self.images + self.regularisation
