@@ -35,8 +35,9 @@ def train(cfg):
 
     from losses.supervision import build_output_metrics, build_training_loss
     from utils.callbacks import BestWeights, build_callbacks
+    from utils.optimizers import make_optimizer
     from utils.summary import print_end, print_start
-    from utils.trainer import Trainer, make_optimizer
+    from utils.trainer import Trainer
 
     train_data = build_dataset(cfg, "train", strategy.num_replicas_in_sync)
     val_data = build_dataset(cfg, "val", strategy.num_replicas_in_sync)

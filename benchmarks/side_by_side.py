@@ -286,7 +286,12 @@ def main(train):
     print(header + f"{'ratio':>7}{'images/s':>10}{'GFLOP':>9}{'GFLOP/s':>9}{'first step s':>14}")
     for name, size, batch in itertools.product(options.models, options.size, options.batch):
         case = argparse.Namespace(**vars(options) | {"size": size, "batch": batch})
-        result, peak = measure(name, train, case)
+        try:
+            result, peak = measure(name, train, case)
+        except (EOFError, BrokenPipeError):
+            raise SystemExit(
+                "An implementation was killed, perhaps for memory: all are held at once. Use --only."
+            ) from None
         print_rows(name, result, case, train)
         print(f"{'':22}(a matrix product on the same machine meanwhile: up to {peak:.0f} GFLOP/s)")
     print("GFLOP: arithmetic done by the convolutions and matrices of a step; a training step is three forward passes")

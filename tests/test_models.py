@@ -242,7 +242,8 @@ def test_full_size_unet3plus_makes_a_training_step():
     """320x320, batch 1, with the default loss: seconds on two cores, 3 to 4 GB."""
     from losses import build_metrics
     from losses.supervision import build_training_loss
-    from utils.trainer import Trainer, make_optimizer
+    from utils.optimizers import make_optimizer
+    from utils.trainer import Trainer
 
     cfg = load_config()
     trainer = Trainer(build_model(cfg), build_training_loss(cfg), {"mask": build_metrics(cfg)})

@@ -1,5 +1,6 @@
 """What happens during training beside the steps: progress, best weights, logs, curves."""
 
+import math
 import resource
 import sys
 import time
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from utils.checkpoints import beside, keep_previous, save_config, save_weights
 from utils.curves import plot_curves
 from utils.files import writable_folder, write_whole
+from utils.schedules import learning_rate
 
 
 def build_callbacks(cfg, network, order, weights, log_path, score, replicas):
@@ -30,9 +32,11 @@ def build_callbacks(cfg, network, order, weights, log_path, score, replicas):
     if "bench_steps" in cfg:  # a run that only measures time leaves no files
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [FollowEpoch(order), *bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
+    averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
     logs = writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH")
     return [
         FollowEpoch(order),
+        LearningRate(cfg, score),
         keras.callbacks.TerminateOnNaN(),
         BestWeights(network, cfg, weights, score),
         keras.callbacks.CSVLogger(str(log_path), append=cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
@@ -44,6 +48,7 @@ def build_callbacks(cfg, network, order, weights, log_path, score, replicas):
             str(logs / beside(weights, time.strftime(" %Y-%m-%d %H-%M-%S")).name), write_graph=False
         ),
         *bar,
+        *averages,
     ]
 
 
@@ -56,6 +61,55 @@ class FollowEpoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.order.epoch = epoch
+
+
+class LearningRate(keras.callbacks.Callback):
+    """Set the learning rate at the start of each epoch, lower it on a plateau, and note it in the logs.
+
+    Args:
+        cfg: checked config; LR_SCHEDULE, HYPER_PARAMETERS are read.
+        score: name of the metric whose validation value counts, higher is better.
+
+    Attributes:
+        factor: float, what plateaus have left of the schedule's rate; best, waited: score and epochs of this plateau.
+    """
+
+    def __init__(self, cfg, score):
+        super().__init__()
+        self.cfg = cfg
+        self.monitor = f"val_{score}"
+        patience = cfg.LR_SCHEDULE.PLATEAU_PATIENCE
+        self.patience = 10 if patience is None and cfg.LR_SCHEDULE.NAME == "plateau" else patience
+        self.factor, self.best, self.waited = 1.0, -math.inf, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        rate = learning_rate(self.cfg, epoch) * self.factor
+        self.model.optimizer.learning_rate = max(rate, self.cfg.LR_SCHEDULE.MINIMUM)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        if logs[self.monitor] > self.best:
+            self.best, self.waited = logs[self.monitor], 0
+            return
+        self.waited += 1
+        if self.patience is not None and self.waited >= self.patience:
+            self.factor, self.waited = self.factor * self.cfg.LR_SCHEDULE.PLATEAU_FACTOR, 0
+
+
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
+    """With OPTIMIZER.EMA: validation and what is saved at the end of an epoch see the averaged weights.
+
+    To be the last callback: the weights that are trained come back when all others are done with the epoch.
+    """
+
+    def on_test_begin(self, logs=None):
+        self._swap_variables()
+
+    def on_test_end(self, logs=None):
+        """The averages stay until the end of the epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._swap_variables()
 
 
 class BestWeights(keras.callbacks.Callback):

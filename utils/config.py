@@ -93,6 +93,23 @@ RULES = {
     "HYPER_PARAMETERS.EPOCHS": Rule(low=1),
     "HYPER_PARAMETERS.BATCH_SIZE": Rule(low=1),
     "HYPER_PARAMETERS.LEARNING_RATE": Rule(low=1e-12, high=1e3),
+    "OPTIMIZER.NAME": Rule(choices="utils.optimizers:OPTIMIZERS"),
+    "OPTIMIZER.WEIGHT_DECAY": Rule(low=0, high=1),
+    "OPTIMIZER.MOMENTUM": Rule(low=0, high=0.9999),
+    "OPTIMIZER.CLIP_NORM": Rule(types=(float, type(None)), low=1e-12),
+    "OPTIMIZER.ACCUMULATION_STEPS": Rule(low=1),
+    "OPTIMIZER.EMA": Rule(types=(float, type(None)), low=0, high=0.99999),
+    "LR_SCHEDULE.NAME": Rule(choices="utils.schedules:SCHEDULES"),
+    "LR_SCHEDULE.MINIMUM": Rule(low=0),
+    "LR_SCHEDULE.WARMUP_EPOCHS": Rule(low=0),
+    "LR_SCHEDULE.WARMUP_START": Rule(low=0),
+    "LR_SCHEDULE.SUSTAIN_EPOCHS": Rule(low=0),
+    "LR_SCHEDULE.DECAY": Rule(low=0, high=1),
+    "LR_SCHEDULE.PERIOD": Rule(low=1),
+    "LR_SCHEDULE.PERIOD_FACTOR": Rule(low=1),
+    "LR_SCHEDULE.PEAK_FACTOR": Rule(low=0, high=1),
+    "LR_SCHEDULE.PLATEAU_PATIENCE": Rule(types=(int, type(None)), low=1),
+    "LR_SCHEDULE.PLATEAU_FACTOR": Rule(low=0, high=1),
     "LOSS_OPTIONS.focal.alpha": Rule(low=0),
     "LOSS_OPTIONS.focal.gamma": Rule(low=0),
     "LOSS_OPTIONS.iou.smooth": Rule(low=1e-7),
@@ -250,6 +267,12 @@ def check_config(cfg):
             f"PREPROCESS_DATA.RESIZE {resize.HEIGHT}x{resize.WIDTH} must equal INPUT "
             f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave RESIZE.HEIGHT and WIDTH alone, they follow INPUT."
         )
+    schedule, peak = cfg.LR_SCHEDULE, cfg.HYPER_PARAMETERS.LEARNING_RATE
+    for key in ("MINIMUM", "WARMUP_START"):
+        if schedule[key] > peak:
+            raise UserError(
+                f"LR_SCHEDULE.{key}={schedule[key]} must not be above HYPER_PARAMETERS.LEARNING_RATE={peak}."
+            )
     is_classifier = cfg.MODEL.TYPE == "classifier"
     if is_classifier and any(
         override.lstrip("+~").lower().startswith(("loss=", "loss.")) for override in cfg.OVERRIDES

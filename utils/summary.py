@@ -24,7 +24,8 @@ def print_start(cfg, network, data, strategy):
         f"loader {cfg.DATA_GENERATOR_TYPE}",
         "loss": f"{loss}, L2 {cfg.MODEL.L2:g}",
         "training": f"{cfg.HYPER_PARAMETERS.EPOCHS} epochs, batch {cfg.HYPER_PARAMETERS.BATCH_SIZE} on {replicas} "
-        f"device{'s' if replicas > 1 else ''}, learning rate {cfg.HYPER_PARAMETERS.LEARNING_RATE:g}",
+        f"device{'s' if replicas > 1 else ''}",
+        "steps": f"{cfg.OPTIMIZER.NAME}, learning rate {cfg.HYPER_PARAMETERS.LEARNING_RATE:g}, {cfg.LR_SCHEDULE.NAME}",
         "speed": f"AMP {cfg.OPTIMIZATION.AMP}, XLA {cfg.OPTIMIZATION.XLA}",
     }
     for name, line in lines.items():

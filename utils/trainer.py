@@ -47,8 +47,3 @@ class Trainer(keras.Model):
             for metric in metrics:
                 metric.update_state(y, y_pred[name])
         return self.get_metrics_result()
-
-
-def make_optimizer(cfg):
-    """Adam with the learning rate of the config. `compile` adds loss scaling where AMP is float16."""
-    return keras.optimizers.Adam(cfg.HYPER_PARAMETERS.LEARNING_RATE)
