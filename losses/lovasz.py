@@ -1,0 +1,36 @@
+"""The Lovász extension of the Jaccard loss: convex in the errors, and 1 - IoU at hard masks."""
+
+from keras import ops
+
+
+def lovasz(y_true, y_pred, valid, average):
+    """Lovász-Softmax; with a single class the same on the sigmoid's probability.
+
+    Berman et al. 2018, https://arxiv.org/abs/1705.08790. Mean over the classes that the truth holds (a single class
+    always counts), then over images.
+
+    Args:
+        y_true, y_pred: float32 `(batch, height, width, classes)`, one map per class and probabilities.
+        valid: see `losses.targets.prepare`; ignored pixels have no error.
+        average: "image": mean of the loss of each image; "batch": the pixels of the whole batch as one image.
+
+    Returns:
+        Scalar in [0, 1].
+    """
+    classes = y_pred.shape[-1]
+    images = (1, -1, classes) if average == "batch" else (-1, ops.shape(y_pred)[1] * ops.shape(y_pred)[2], classes)
+    errors = ops.abs(y_true - y_pred)
+    errors = ops.reshape(errors if valid is None else errors * valid, images)
+    truth = ops.reshape(y_true, images)
+
+    # Largest error first; the slope of the Jaccard loss as one pixel after the other turns wrong.
+    order = ops.stop_gradient(ops.argsort(-errors, axis=1))
+    errors, truth = ops.take_along_axis(errors, order, axis=1), ops.take_along_axis(truth, order, axis=1)
+    area = ops.sum(truth, axis=1, keepdims=True)
+    missed = ops.cumsum(truth, axis=1)
+    jaccard = 1 - (area - missed) / (area + ops.cumsum(1 - truth, axis=1))
+    slope = ops.concatenate([jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]], axis=1)
+    loss = ops.sum(errors * ops.stop_gradient(slope), axis=1)
+
+    counts = ops.ones_like(loss) if classes == 1 else ops.cast(area[:, 0] > 0, "float32")
+    return ops.mean(ops.divide_no_nan(ops.sum(loss * counts, axis=-1), ops.sum(counts, axis=-1)))
