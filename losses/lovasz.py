@@ -17,21 +17,24 @@ def lovasz(y_true, y_pred, valid, average):
     Returns:
         Scalar in [0, 1].
     """
-    classes = y_pred.shape[-1]
-    images = (1, -1, classes) if average == "batch" else (-1, ops.shape(y_pred)[1] * ops.shape(y_pred)[2], classes)
     errors = ops.abs(y_true - y_pred)
-    errors = ops.reshape(errors if valid is None else errors * valid, images)
-    truth = ops.reshape(y_true, images)
+    errors = pixels_of_images(errors if valid is None else errors * valid, average)
+    truth = pixels_of_images(y_true, average)
 
     # Largest error first; the Jaccard loss as one pixel after the other turns wrong, each step weighted with the drop
     # to the next error. (Errors times differences of the Jaccard loss are the same sum, but cancel in float32.)
-    order = ops.stop_gradient(ops.argsort(-errors, axis=1))
-    errors, truth = ops.take_along_axis(errors, order, axis=1), ops.take_along_axis(truth, order, axis=1)
-    area = ops.sum(truth, axis=1, keepdims=True)
-    missed = ops.cumsum(truth, axis=1)
-    jaccard = 1 - (area - missed) / (area + ops.cumsum(1 - truth, axis=1))
-    drop = errors - ops.pad(errors[:, 1:], ((0, 0), (0, 1), (0, 0)))
-    loss = ops.sum(drop * ops.stop_gradient(jaccard), axis=1)
+    order = ops.stop_gradient(ops.argsort(-errors, axis=-1))
+    errors, truth = ops.take_along_axis(errors, order, axis=-1), ops.take_along_axis(truth, order, axis=-1)
+    area = ops.sum(truth, axis=-1, keepdims=True)
+    jaccard = 1 - (area - ops.cumsum(truth, axis=-1)) / (area + ops.cumsum(1 - truth, axis=-1))
+    drop = errors - ops.pad(errors[..., 1:], ((0, 0), (0, 0), (0, 1)))
+    loss = ops.sum(drop * ops.stop_gradient(jaccard), axis=-1)
 
-    counts = ops.ones_like(loss) if classes == 1 else ops.cast(area[:, 0] > 0, "float32")
-    return ops.mean(ops.divide_no_nan(ops.sum(loss * counts, axis=-1), ops.sum(counts, axis=-1)))
+    counts = ops.ones_like(loss) if y_pred.shape[-1] == 1 else ops.cast(area[..., 0] > 0, "float32")
+    return ops.mean(ops.divide_no_nan(ops.sum(loss * counts, axis=0), ops.sum(counts, axis=0)))
+
+
+def pixels_of_images(maps, average):
+    """`(batch, height, width, classes)` -> `(classes, images, pixels)`, one image for all if averaged by batch."""
+    images = 1 if average == "batch" else ops.shape(maps)[0]
+    return ops.reshape(ops.transpose(maps, (3, 0, 1, 2)), (maps.shape[-1], images, -1))
