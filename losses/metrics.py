@@ -52,6 +52,8 @@ class ExactSums(keras.metrics.Metric):
 
     # float32 alone stops counting at 2**24: a sum is kept as `high * UNIT + low`, low below UNIT.
     UNIT = 2**14
+    # Scores in [0, 1] are rounded to multiples of 1 / STEPS and summed as integers, of 65,000 images exactly.
+    STEPS = 2**22
 
     def __init__(self, shape, classes, ignore_label, name, dtype=None):
         super().__init__(name=name, dtype=dtype)
@@ -104,12 +106,11 @@ class DiceCoefficient(ExactSums):
         common, true, predicted = (foreground(pixels) for pixels in counts)
         dice = ops.mean((2 * common + 1e-9) / (true + predicted + 1e-9), axis=-1)
         weight = ops.ones_like(dice) if sample_weight is None else ops.cast(sample_weight, "float32")
-        # As fractions of UNIT the scores keep 24 bits behind the point.
-        self.add(ops.stack([dice * weight * self.UNIT, weight], axis=-1))
+        self.add(ops.stack([ops.round(dice * weight * self.STEPS), weight], axis=-1))
 
     def result(self):
         total, images = ops.unstack(self.sums(), 2)
-        return ops.divide_no_nan(total / self.UNIT, images)
+        return ops.divide_no_nan(total / self.STEPS, images)
 
     def get_config(self):
         config = super().get_config()
@@ -210,15 +211,14 @@ class ImageScores(ExactSums):
         dice = ops.where(total > 0, 2 * common / ops.maximum(total, 1.0), value)
         iou = ops.where(total > 0, common / ops.maximum(total - common, 1.0), value)
         counted = ops.cast(total > 0, "float32") if self.empty == "skip" else ops.ones_like(total)
-        # As fractions of UNIT the scores keep 24 bits behind the point.
-        return ops.stack([dice * self.UNIT, iou * self.UNIT, counted], axis=1)
+        return ops.stack([ops.round(dice * self.STEPS), ops.round(iou * self.STEPS), counted], axis=1)
 
     def result(self):
         dice, iou, images = ops.unstack(self.sums(), 3)
         results = {}
         for name, total in (("dice_images", dice), ("iou_images", iou)):
-            results[name] = mean_of_defined(total / self.UNIT, images)
-            results |= of_each_class(name, total / self.UNIT / images, first=1)
+            results[name] = mean_of_defined(total / self.STEPS, images)
+            results |= of_each_class(name, total / self.STEPS / images, first=1)
         return results
 
     def get_config(self):
