@@ -7,6 +7,7 @@ from data_generators import build_dataset
 from data_generators.pairing import find_pairs
 from data_generators.volumes import find_volumes
 from data_preparation.verify_data import verify_data
+from losses import averaging
 from losses.surface import surface_scores
 from models import build_model, mask_output
 from utils.checkpoints import load_weights, restore_config
@@ -66,30 +67,30 @@ def in_order(cfg):
 
 def measure_split(cfg, result, dataset, network, forward, pairs, volumes, gallery):
     """Run every image of a split through the network once and fill in its result."""
+    from losses.metrics import count_confusion
     from losses.supervision import build_output_metrics, build_training_loss
     from utils.inference import MeanLoss, make_scorer
     from utils.measure import Measurement
-    from utils.shim import count_confusion
     from utils.summary import progress
 
     mask = mask_output(network.output, cfg.MODEL.PRUNE)
-    metrics = build_output_metrics(cfg, network.output, mask)
-    count = partial(count_confusion, ignore_label=cfg.DATASET.get("IGNORE_LABEL"))
+    metrics = build_output_metrics(cfg, network.output, mask, full=True)
+    count = partial(count_confusion, ignore_label=cfg.DATASET.IGNORE_LABEL)
     scorers = {name: make_scorer(found, count if name == mask and pairs else None) for name, found in metrics.items()}
     loss, measurement = MeanLoss(network, build_training_loss(cfg)), None
     if pairs:
         measurement = Measurement(cfg, pairs, *volumes, scorers.pop(mask), surface_scores, gallery, result.first)
     begin = time.perf_counter()
     with progress(cfg, result.images, f"Evaluate {result.split}", "image") as bar:
-        for images, targets in dataset:
+        for images, targets, *border in dataset:
             outputs = forward(images)
-            loss.add(targets, outputs)
+            loss.add(targets, outputs, *border)
             for name, score in scorers.items():
                 score(targets, outputs[name])
             if measurement:
                 measurement.add(images, targets, outputs[mask])
             bar.update(len(images))
-    result.complete(loss.result(), metrics, measurement, time.perf_counter() - begin)
+    result.complete(loss.result(), metrics, averaging, measurement, time.perf_counter() - begin)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def predict(cfg):
 
     names = iter(pairs)
     with writer, progress(cfg, len(pairs), "Predict", "image") as bar:
-        for batch in build_dataset(cfg, "val", targets=not is_classifier):
+        for batch in build_dataset(cfg, "val", targets=not is_classifier, borders=False):
             images, masks = batch if len(batch) == 2 else (batch[0], [None] * len(batch[0]))
             probabilities = keras.ops.convert_to_numpy(model.predict_on_batch(images))
             for image, mask, probability in zip(images, masks, probabilities, strict=True):

@@ -10,7 +10,7 @@ LOADERS = {
 }
 
 
-def build_dataset(cfg, split, replicas=1, targets=True):
+def build_dataset(cfg, split, replicas=1, targets=True, borders=True):
     """Build the dataset of one split.
 
     Args:
@@ -18,10 +18,13 @@ def build_dataset(cfg, split, replicas=1, targets=True):
         split: "train", "val" or "test".
         replicas: number of devices that share a batch of `replicas * BATCH_SIZE`.
         targets: false for the images alone.
+        borders: false leaves out the third part of a batch, which only the loss needs.
 
     Returns:
         A `keras.utils.PyDataset` or `tf.data.Dataset` of batches `(image, mask)`: image
-        `(batch, height, width, channels)` float32 in [0, 1]; mask `(batch, height, width, 1)` uint8 class indices.
+        `(batch, height, width, channels)` float32 in [0, 1]; mask `(batch, height, width, 1)` uint8 class indices,
+        DATASET.IGNORE_LABEL among them. Where LOSS uses `boundary_weighted_ce` the batches are
+        `(image, mask, border)`: border `(batch, height, width, 1)` float32, see `data_generators.borders`.
         Without masks (MASK_PATH null) the batches are `(image,)`; for MODEL.TYPE=classifier they are `(image, label)`,
         label `(batch, classes)` float32. Every sample comes once per epoch, the last batch may be smaller.
         `dataset.order` is the `EpochOrder` that shuffles it.
@@ -32,7 +35,7 @@ def build_dataset(cfg, split, replicas=1, targets=True):
     from data_generators.order import EpochOrder
 
     labelled = cfg.MODEL.TYPE == "classifier" and targets
-    samples, read, spec = labelled_samples(cfg, split) if labelled else paired_samples(cfg, split, targets)
+    samples, read, spec = labelled_samples(cfg, split) if labelled else paired_samples(cfg, split, targets, borders)
     shuffle = split != "test" and cfg.PREPROCESS_DATA.SHUFFLE[split.upper()].VALUE
     order = EpochOrder(len(samples), cfg.SEED, shuffle)
     loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
@@ -41,15 +44,26 @@ def build_dataset(cfg, split, replicas=1, targets=True):
     return dataset
 
 
-def paired_samples(cfg, split, targets):
-    """Samples, reading function and specification of images with masks, or without."""
+def paired_samples(cfg, split, targets, borders):
+    """Samples, reading function and specification of images with masks (and border weights), or without."""
+    from data_generators.borders import border_weights
     from data_generators.images import ReadSettings, read_pair
     from data_generators.pairing import find_pairs
 
     pairs, settings = find_pairs(cfg, split), ReadSettings.from_config(cfg)
-    spec = [image_spec(cfg), ((cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, 1), "uint8")]
-    parts = 2 if targets and pairs[0].mask is not None else 1
-    return pairs, lambda pair: read_pair(pair, settings)[:parts], spec[:parts]
+    mask_shape = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, 1)
+    spec = [image_spec(cfg), (mask_shape, "uint8"), (mask_shape, "float32")]
+    if not targets or pairs[0].mask is None:
+        return pairs, lambda pair: read_pair(pair, settings)[:1], spec[:1]
+    if not borders or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
+        return pairs, lambda pair: read_pair(pair, settings), spec[:2]
+    w0, sigma = cfg.LOSS_OPTIONS.boundary_weighted_ce.w0, cfg.LOSS_OPTIONS.boundary_weighted_ce.sigma
+
+    def read(pair):
+        image, mask = read_pair(pair, settings)
+        return image, mask, border_weights(mask, w0, sigma, settings.ignore_label)
+
+    return pairs, read, spec
 
 
 def labelled_samples(cfg, split):

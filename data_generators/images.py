@@ -43,6 +43,7 @@ class ReadSettings:
     channels: int
     resize: bool
     divide_mask_by: int
+    ignore_label: int | None = None
 
     @classmethod
     def from_config(cls, cfg):
@@ -53,6 +54,7 @@ class ReadSettings:
             channels=cfg.INPUT.CHANNELS,
             resize=cfg.PREPROCESS_DATA.RESIZE.VALUE,
             divide_mask_by=divide.NORMALIZE_VALUE if divide.VALUE else 1,
+            ignore_label=cfg.DATASET.IGNORE_LABEL,
         )
 
 
@@ -71,7 +73,7 @@ def read_pair(pair, settings):
         UserError: names the file that cannot be read, or whose size does not fit.
     """
     image = read_image(pair.image, settings.channels)
-    mask = None if pair.mask is None else read_mask(pair.mask, settings.divide_mask_by)
+    mask = None if pair.mask is None else read_mask(pair.mask, settings.divide_mask_by, settings.ignore_label)
     check_sizes(pair, image, mask, settings)
     if settings.resize:
         image = resize_image(image, settings.height, settings.width)
@@ -117,8 +119,10 @@ def read_image(path, channels):
     return pixels
 
 
-def read_mask(path, divide_by=1):
+def read_mask(path, divide_by=1, ignore_label=None):
     """Read a mask: uint8 `(height, width)` class indices, the stored values divided by `divide_by` and rounded.
+
+    Pixels that are stored as `ignore_label` keep that value.
 
     A palette picture gives its indices, not its colours; a grey picture stored as colour its grey value.
 
@@ -131,7 +135,8 @@ def read_mask(path, divide_by=1):
     else:
         values = drop_equal_channels(path, decode(path, data))
     if divide_by != 1:
-        values = np.rint(values.astype(np.float32) / divide_by)
+        divided = np.rint(values.astype(np.float32) / divide_by)
+        values = divided if ignore_label is None else np.where(values == ignore_label, ignore_label, divided)
     if values.dtype != np.uint8:
         largest = int(values.max())
         if largest > 255:

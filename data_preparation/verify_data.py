@@ -1,6 +1,8 @@
 """Check a dataset before training and report everything that is wrong with it at once.
 
 python data_preparation/verify_data.py OUTPUT.CLASSES=2 DATASET.TRAIN.IMAGES_PATH=/data/train/images
+
+The command also says how often each label occurs, suggests class weights, and writes all of it to DATASET.REPORT_PATH.
 """
 
 import os
@@ -18,8 +20,17 @@ from tqdm import tqdm
 from data_generators.images import ReadSettings, check_sizes, read_image, read_mask
 from data_generators.labels import match_labels
 from data_generators.pairing import Pair, list_problems, match_pairs
+from data_preparation.dataset_report import (
+    add_up,
+    describe_split,
+    intensity,
+    print_labels,
+    suggest_weights,
+    write_report,
+)
 from utils.config import entry
 from utils.errors import UserError
+from utils.files import check_writable
 
 
 class Finding(NamedTuple):
@@ -27,21 +38,23 @@ class Finding(NamedTuple):
 
     problems: list
     hint: str | None
-    foreground: int  # pixels
-    pixels: int
+    labels: np.ndarray  # pixels of each value of the mask, up to its largest; empty without a mask
+    size: tuple | None = None  # (height, width, channels) of the image file
+    intensity: np.ndarray | None = None  # see data_preparation.dataset_report
 
 
-def verify_data(cfg, splits=("train", "val"), need_masks=True):
+def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
     """Read every pair of the splits and check files, sizes and labels.
 
     Args:
         cfg: the config.
         splits: which of "train", "val", "test".
         need_masks: whether a split without masks (for a classifier, without labels) is an error.
+        details: also measure the images, and return what `data_preparation.dataset_report.describe_split` adds.
 
     Returns:
-        `{split: {"pairs": int, "foreground_share": float | None}}`; the share of pixels with a label above 0,
-        None without masks.
+        `{split: {"pairs": int, "foreground_share": float | None}}`; the share of pixels with a label above 0 among
+        those that are not ignored, None without masks.
 
     Raises:
         UserError: lists the first 20 problems of all splits, counts the rest, and says what may help.
@@ -49,10 +62,12 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True):
     summary, problems, hints = {}, [], []
     for split in splits:
         pairs, unpaired = find_samples(cfg, split, need_masks)
-        findings = examine_all(cfg, pairs, split)
+        findings = examine_all(cfg, pairs, split, details)
         problems += unpaired + [problem for finding in findings for problem in finding.problems]
         hints += [finding.hint for finding in findings if finding.hint]
-        summary[split] = summarise(findings)
+        summary[split] = summarise(findings, cfg.DATASET.IGNORE_LABEL)
+        if details:
+            summary[split] |= describe_split(findings, cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
         warn(cfg, pairs, summary[split], split)
     if problems:
         advice = "".join(f"\n{hint}" for hint in dict.fromkeys(hints))
@@ -72,28 +87,30 @@ def find_samples(cfg, split, need_masks):
     return pairs, problems
 
 
-def examine_all(cfg, pairs, split):
+def examine_all(cfg, pairs, split, details):
     """The findings of all pairs, in their order."""
     # Threads do: reading and decoding release the interpreter's lock.
-    work = partial(examine, settings=ReadSettings.from_config(cfg), classes=cfg.OUTPUT.CLASSES)
+    work = partial(examine, settings=ReadSettings.from_config(cfg), classes=cfg.OUTPUT.CLASSES, details=details)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         findings = threads.map(work, pairs)
         silent = cfg.VERBOSE == 0 or not pairs
         return list(tqdm(findings, f"verify {split}", len(pairs), disable=silent, leave=False))
 
 
-def examine(pair, settings, classes):
+def examine(pair, settings, classes, details):
     """Read one pair and list what is wrong with it."""
-    problems, hint, foreground = [], None, 0
+    problems, hint, labels = [], None, np.zeros(0, np.int64)
     image = attempt(problems, read_image, pair.image, settings.channels)
-    mask = None if pair.mask is None else attempt(problems, read_mask, pair.mask, settings.divide_mask_by)
+    mask = None
+    if pair.mask is not None:
+        mask = attempt(problems, read_mask, pair.mask, settings.divide_mask_by, settings.ignore_label)
     if image is not None:
         attempt(problems, check_sizes, pair, image, mask, settings)
     if mask is not None:
-        counts = np.bincount(mask.ravel(), minlength=256)
-        foreground = int(counts[1:].sum())
-        hint = check_labels(problems, pair.mask, np.flatnonzero(counts).tolist(), classes)
-    return Finding(problems, hint, foreground, 0 if mask is None else mask.size)
+        labels = np.bincount(mask.ravel())
+        hint = check_labels(problems, pair.mask, np.flatnonzero(labels).tolist(), classes, settings.ignore_label)
+    measured = details and image is not None
+    return Finding(problems, hint, labels, image.shape if measured else None, intensity(image) if measured else None)
 
 
 def attempt(problems, function, *arguments):
@@ -105,21 +122,29 @@ def attempt(problems, function, *arguments):
         return None
 
 
-def check_labels(problems, path, values, classes):
+def check_labels(problems, path, values, classes, ignore_label):
     """Note label values that the number of classes does not allow; return what may help, or None."""
     allowed = max(classes - 1, 1)  # one class is foreground against background
-    if values[-1] <= allowed:
+    if all(value <= allowed or value == ignore_label for value in values):
         return None
     shown = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
-    problems.append(f"{path}: holds the values {shown}; OUTPUT.CLASSES={classes} allows 0 to {allowed}.")
+    ignored = "" if ignore_label is None else f", and DATASET.IGNORE_LABEL={ignore_label}"
+    problems.append(f"{path}: holds the values {shown}; OUTPUT.CLASSES={classes} allows 0 to {allowed}{ignored}.")
     if values in ([0, 255], [255]):
         return "Masks of 0 and 255: PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True turns 255 into class 1."
-    return "Set OUTPUT.CLASSES above the largest label value, or relabel the masks."
+    return (
+        "Set OUTPUT.CLASSES above the largest label value, or relabel the masks; a value that means 'not labelled' is "
+        "DATASET.IGNORE_LABEL."
+    )
 
 
-def summarise(findings):
-    pixels = sum(finding.pixels for finding in findings)
-    share = sum(finding.foreground for finding in findings) / pixels if pixels else None
+def summarise(findings, ignore_label):
+    """Number of pairs, and share of foreground among the pixels that are labelled."""
+    labels = add_up([finding.labels for finding in findings])
+    if ignore_label is not None:
+        labels[ignore_label] = 0
+    pixels = int(labels.sum())
+    share = int(labels[1:].sum()) / pixels if pixels else None
     return {"pairs": len(findings), "foreground_share": share}
 
 
@@ -140,8 +165,20 @@ def warn(cfg, pairs, summary, split):
 
 @entry
 def main(cfg):
-    for split, found in verify_data(cfg).items():
-        print(f"{split}: {found['pairs']} pairs, foreground {found['foreground_share']:.2%} of the pixels, no problems")
+    check_writable(cfg, Path(cfg.DATASET.REPORT_PATH).parent, "DATASET.REPORT_PATH")
+    report = verify_data(cfg, details=True)
+    for split, found in report.items():
+        share = found["foreground_share"]
+        masks = "" if share is None else f", foreground {share:.2%} of the pixels"
+        print(f"{split}: {found['pairs']} pairs{masks}, no problems")
+        print_labels(found)
+    suggestion = suggest_weights(cfg, report["train"])
+    if suggestion:
+        report["suggestion"] = suggestion
+        print(f"Rare classes weigh more in the loss (median-frequency balancing) with\n  {suggestion['override']}")
+        if suggestion["absent"]:
+            print(f"  (classes {suggestion['absent']} do not occur in train; their weight is 1)")
+    print(f"saved {write_report(cfg, report)}")
 
 
 if __name__ == "__main__":

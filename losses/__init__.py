@@ -3,26 +3,66 @@
 Importing this module imports no Keras: the rows are loaded when a loss or the metrics are built.
 """
 
+import re
 from functools import partial
 
 from utils.errors import UserError
 from utils.lookup import load
 
-# A term is a function (y_true, y_pred, **LOSS_OPTIONS.<name>) -> scalar; losses/targets.py prepares its arguments.
+# A term is a function (y_true, y_pred, valid, **LOSS_OPTIONS.<name>) -> scalar; losses/targets.py prepares the first
+# three.
 LOSSES = {
     "focal": "losses.cross_entropy:focal",
     "bce": "losses.cross_entropy:binary_cross_entropy",
     "cce": "losses.cross_entropy:categorical_cross_entropy",
+    "boundary_weighted_ce": "losses.cross_entropy:boundary_weighted",
     "ssim": "losses.structural_similarity:ssim",
     "ms_ssim": "losses.structural_similarity:ms_ssim",
     "iou": "losses.overlap:iou",
     "dice": "losses.overlap:dice",
+    "tversky": "losses.overlap:tversky",
+    "focal_tversky": "losses.overlap:focal_tversky",
+    "lovasz": "losses.lovasz:lovasz",
+    "bce_dice": "losses.combined:bce_dice",
+    "bce_dice_half": "losses.combined:bce_dice_half",
+    "combo": "losses.combined:combo",
 }
 
-# A row is a function cfg -> keras.metrics.Metric.
+# Terms that also take `border`, the map of `data_generators.borders` that comes with each batch.
+NEED_BORDER = ("boundary_weighted_ce",)
+
+# What training watches. A row is a function cfg -> keras.metrics.Metric.
 METRICS = {
     "dice_coef": "losses.metrics:dice_coefficient",
     "overlap": "losses.metrics:overlap_scores",
+}
+
+# What evaluation measures, unless EVALUATION.METRICS names fewer.
+EVALUATION_METRICS = {
+    "dice_coef": "losses.metrics:dice_coefficient",
+    "confusion": "losses.metrics:confusion_scores",
+    "images": "losses.metrics:image_scores",
+    "channels": "losses.metrics:channel_scores",
+}
+
+# How each result averages. `..._class<n>` is the row of its name for one class; README.md says which published table
+# has which.
+AVERAGING = {
+    "dice": "all pixels of the set as one image, mean over foreground classes",
+    "iou": "all pixels of the set as one image, mean over foreground classes",
+    "dice_all_classes": "all pixels of the set as one image, mean over classes, background included",
+    "iou_all_classes": "all pixels of the set as one image, mean over classes, background included",
+    "sensitivity": "true-positive rate (recall), all pixels of the set, mean over foreground classes",
+    "precision": "all pixels of the set, mean over foreground classes",
+    "specificity": "true-negative rate, all pixels of the set, mean over foreground classes",
+    "sensitivity_all_classes": "true-positive rate, all pixels of the set, mean over classes, background included",
+    "pixel_accuracy": "share of the pixels of the set whose class is right; void (IGNORE_LABEL) is not counted",
+    "binary_accuracy": "share of (pixel, channel) pairs of the set that are on the right side of p = 0.5",
+    "dice_coef": "mean over images of the mean over foreground classes; absent and not predicted counts 1",
+    "dice_images": "mean over images, then over foreground classes; empty images as EVALUATION.EMPTY_IMAGES says",
+    "iou_images": "mean over images, then over foreground classes; empty images as EVALUATION.EMPTY_IMAGES says",
+    "soft_dice_flat": "of probabilities: all pixels and channels of the set laid out flat, smooth 1",
+    "soft_dice_channels": "of probabilities: all pixels of the set, smooth 1, mean over channels, background included",
 }
 
 # An 11-pixel window has to fit, at the coarsest of five levels in MS-SSIM: 11 * 2**4.
@@ -41,26 +81,57 @@ def build_loss(cfg):
         cfg: config with LOSS `{term: weight}` and LOSS_OPTIONS `{term: {option: value}}`; weight 0 leaves a term out.
 
     Returns:
-        `loss(y_true, y_pred)` -> float32 scalar. `y_pred` are probabilities `(batch, height, width, classes)`;
-        the forms of `y_true` are those of `losses.targets.to_one_hot`.
+        `loss(y_true, y_pred, border=None)` -> float32 scalar. `y_pred` are probabilities
+        `(batch, height, width, classes)`; the forms of `y_true` are those of `losses.targets.to_one_hot`. `border`
+        `(batch, height, width, 1)` is what the loader adds to a batch for the terms of NEED_BORDER. Pixels of
+        DATASET.IGNORE_LABEL count in no term.
     """
-    prepare = load("losses.targets:prepare")
+    from keras import ops
+
+    from losses.targets import center_crop, prepare
+
     terms = [
-        (weight, partial(load(LOSSES[name]), **cfg.LOSS_OPTIONS.get(name, {})))
+        (name, weight, partial(load(LOSSES[name]), **cfg.LOSS_OPTIONS.get(name, {})))
         for name, weight in cfg.LOSS.items()
         if weight > 0
     ]
+    ignore_label = cfg.DATASET.IGNORE_LABEL
 
-    def loss(y_true, y_pred):
-        y_true, y_pred = prepare(y_true, y_pred)
-        return sum(weight * term(y_true, y_pred) for weight, term in terms)
+    def loss(y_true, y_pred, border=None):
+        y_true, y_pred, valid = prepare(y_true, y_pred, ignore_label)
+        if border is not None:
+            border = center_crop(ops.cast(border, "float32"), *y_pred.shape[1:3])
+        total = 0.0
+        for name, weight, term in terms:
+            if name in NEED_BORDER and border is None:
+                raise ValueError(f"The loss term {name} needs the border weights that build_dataset(cfg, ...) adds.")
+            extra = {"border": border} if name in NEED_BORDER else {}
+            total = total + weight * term(y_true, y_pred, valid, **extra)
+        return total
 
     return loss
 
 
-def build_metrics(cfg):
-    """Return a new list with every metric of METRICS, for one mask output with `cfg.OUTPUT.CLASSES` classes."""
-    return [load(location)(cfg) for location in METRICS.values()]
+def build_metrics(cfg, full=False):
+    """Return new metrics for one mask output with `cfg.OUTPUT.CLASSES` classes.
+
+    Args:
+        full: false for METRICS, which cost a training step little; true for EVALUATION_METRICS, of which
+            `cfg.EVALUATION.METRICS` may choose some.
+
+    Returns:
+        list of `keras.metrics.Metric`. Each `result()` is a scalar, or a dict of scalars named as in AVERAGING.
+    """
+    if full:
+        rows = [EVALUATION_METRICS[name] for name in cfg.EVALUATION.METRICS or EVALUATION_METRICS]
+    else:
+        rows = METRICS.values()
+    return [load(location)(cfg) for location in rows]
+
+
+def averaging(name):
+    """The sentence of AVERAGING for a result, that of one class included; None for what is no metric of a mask."""
+    return AVERAGING.get(re.sub(r"_class\d+$", "", name))
 
 
 def check_size(name, height, width):

@@ -1,17 +1,21 @@
-"""Pixel-wise losses: cross-entropy and its focal form.
+"""Pixel-wise losses: cross-entropy and its relatives.
 
-Every term takes `y_true` (one map per class) and `y_pred` (probabilities), both float32
-`(batch, height, width, classes)`, and returns a scalar of at least 0, the mean over all pixels of all images.
+Every term takes `y_true` (one map per class), `y_pred` (probabilities), both float32
+`(batch, height, width, classes)`, and `valid` (`losses.targets.prepare`), and returns a scalar of at least 0: the mean
+over the pixels of all images that are not ignored.
+
+`class_weights` is None or one number per class, background first (two for a single class): the factor of the pixels of
+that class. The mean divides by the number of pixels, not by the sum of their weights.
 """
 
 from keras import ops
 
-from losses.targets import with_background
+from losses.targets import mean_of_valid, with_background
 
 SMALLEST_PROBABILITY = 1e-7
 
 
-def focal(y_true, y_pred, alpha, gamma):
+def focal(y_true, y_pred, valid, alpha, gamma, class_weights):
     """Focal loss: `alpha * (1 - p)^gamma * -log(p)` with p the probability of the true class.
 
     Lin et al. 2017, "Focal Loss for Dense Object Detection", https://arxiv.org/abs/1708.02002. A single foreground
@@ -23,19 +27,45 @@ def focal(y_true, y_pred, alpha, gamma):
     """
     probability = keep_inside(with_background(y_pred))
     per_class = with_background(y_true) * ops.power(1 - probability, gamma) * -ops.log(probability)
-    return alpha * ops.mean(ops.sum(per_class, axis=-1))
+    return alpha * mean_of_valid(ops.sum(weighted(per_class, class_weights), axis=-1, keepdims=True), valid)
 
 
-def binary_cross_entropy(y_true, y_pred):
-    """Cross-entropy of every class against the rest, mean over pixels and classes; for overlapping classes too."""
+def binary_cross_entropy(y_true, y_pred, valid, class_weights=None):
+    """Cross-entropy of every class against the rest, mean over pixels and classes; for overlapping classes too.
+
+    `class_weights` of several classes are the factors of their maps; of a single class those of its two values.
+    """
     probability = keep_inside(y_pred)
-    return -ops.mean(y_true * ops.log(probability) + (1 - y_true) * ops.log(1 - probability))
+    absent, present = (1 - y_true) * -ops.log(1 - probability), y_true * -ops.log(probability)
+    if class_weights is not None and y_pred.shape[-1] == 1:
+        absent, present = class_weights[0] * absent, class_weights[1] * present
+        class_weights = None
+    return mean_of_valid(weighted(absent + present, class_weights), valid)
 
 
-def categorical_cross_entropy(y_true, y_pred):
+def categorical_cross_entropy(y_true, y_pred, valid, class_weights):
     """Cross-entropy `-log(p)` of the true class, mean over pixels. With a single class it equals the binary one."""
-    probability = keep_inside(with_background(y_pred))
-    return -ops.mean(ops.sum(with_background(y_true) * ops.log(probability), axis=-1))
+    per_class = with_background(y_true) * -ops.log(keep_inside(with_background(y_pred)))
+    return mean_of_valid(ops.sum(weighted(per_class, class_weights), axis=-1, keepdims=True), valid)
+
+
+def boundary_weighted(y_true, y_pred, valid, border, w0, sigma, class_weights):
+    """Cross-entropy of the true class, each pixel times `w_c + w0 * exp(-(d1 + d2)^2 / (2 sigma^2))`.
+
+    Ronneberger et al. 2015, "U-Net", https://arxiv.org/abs/1505.04597, equations 1 and 2: what separates two objects
+    that nearly touch counts most. `w_c` is the class weight of the pixel (None: 1).
+
+    Args:
+        border: float32 `(batch, height, width, 1)`, the second summand of the weight; the loader computes it from the
+            mask with `w0` and `sigma` (`data_generators.borders`), which are not used here.
+    """
+    per_class = with_background(y_true) * -ops.log(keep_inside(with_background(y_pred)))
+    return mean_of_valid(ops.sum(weighted(per_class, class_weights) + border * per_class, -1, keepdims=True), valid)
+
+
+def weighted(per_class, class_weights):
+    """Multiply each map of `(batch, height, width, classes)` by the weight of its class."""
+    return per_class if class_weights is None else per_class * ops.convert_to_tensor(list(class_weights), "float32")
 
 
 def keep_inside(probability):

@@ -1,8 +1,15 @@
 """Losses that compare regions: how much of the predicted and the true area is common.
 
-Every term takes `y_true` (one map per class) and `y_pred` (probabilities), both float32
-`(batch, height, width, classes)`, sums over height, width and classes, and returns a scalar in [0, 1].
-`smooth` (pixels) is added above and below the line, so that an empty truth with an empty prediction is no loss.
+Every term takes `y_true` (one map per class), `y_pred` (probabilities), both float32
+`(batch, height, width, classes)`, and `valid` (`losses.targets.prepare`), sums over the pixels that are not ignored,
+and returns a scalar in [0, 1]. Arguments that several of them share:
+
+    smooth: float above 0, pixels; added above and below the line, so that an empty truth with an empty prediction is
+        no loss.
+    include_background: bool, whether class 0 of several counts.
+    average: "image": mean of the loss of each image; "batch": one loss of the areas of the whole batch, which is
+        steadier where many images are empty.
+    class_weights: None or one number per class, background first (two for a single class, whose background is unused).
 """
 
 from keras import ops
@@ -12,37 +19,81 @@ from losses.targets import foreground
 PIXELS = (1, 2, 3)
 
 
-def iou(y_true, y_pred, smooth, include_background):
-    """`1 - intersection / union`, mean over images.
+def iou(y_true, y_pred, valid, smooth, include_background, class_weights):
+    """`1 - intersection / union` of the areas of all classes together, mean over images.
 
-    The Jaccard term of BASNet (Qin et al., CVPR 2019) and of UNet 3+ (Huang et al. 2020).
-
-    Args:
-        smooth: float above 0, pixels.
-        include_background: bool, whether class 0 of several is part of the area.
+    The Jaccard term of BASNet (Qin et al., CVPR 2019) and of UNet 3+ (Huang et al. 2020). Class weights multiply
+    the areas.
     """
-    intersection, total = areas(y_true, y_pred, PIXELS, include_background)
-    return 1 - ops.mean((intersection + smooth) / (total - intersection + smooth))
+    intersection, true, predicted = areas(y_true, y_pred, valid, PIXELS, include_background, class_weights)
+    return 1 - ops.mean((intersection + smooth) / (true + predicted - intersection + smooth))
 
 
-def dice(y_true, y_pred, smooth, include_background, average):
-    """`1 - 2 * intersection / (true area + predicted area)`, the soft Dice loss.
+def dice(y_true, y_pred, valid, smooth, include_background=True, average="image", class_weights=None):
+    """`1 - 2 * intersection / (true area + predicted area)` of all classes together, the soft Dice loss.
 
-    Milletari et al. 2016, "V-Net", https://arxiv.org/abs/1606.04797, with areas in place of their squares.
-
-    Args:
-        smooth: float above 0, pixels.
-        include_background: bool, whether class 0 of several is part of the area.
-        average: "image": mean of the loss of each image; "batch": one loss of the areas of the whole batch, which
-            is steadier where many images are empty.
+    Milletari et al. 2016, "V-Net", https://arxiv.org/abs/1606.04797, with areas in place of their squares. Class
+    weights multiply the areas (Sudre et al. 2017, https://arxiv.org/abs/1707.03237).
     """
     axes = PIXELS if average == "image" else (0, *PIXELS)
-    intersection, total = areas(y_true, y_pred, axes, include_background)
-    return 1 - ops.mean((2 * intersection + smooth) / (total + smooth))
+    intersection, true, predicted = areas(y_true, y_pred, valid, axes, include_background, class_weights)
+    return 1 - ops.mean((2 * intersection + smooth) / (true + predicted + smooth))
 
 
-def areas(y_true, y_pred, axes, include_background):
-    """Return the common area, and the true plus the predicted area, summed over `axes`."""
-    if not include_background:
-        y_true, y_pred = foreground(y_true), foreground(y_pred)
-    return ops.sum(y_true * y_pred, axis=axes), ops.sum(y_true, axis=axes) + ops.sum(y_pred, axis=axes)
+def tversky(y_true, y_pred, valid, alpha, beta, smooth, include_background, average, class_weights):
+    """`1 - TP / (TP + alpha FP + beta FN)` of each class, mean over classes: misses may cost more than false finds.
+
+    Salehi et al. 2017, https://arxiv.org/abs/1706.05721. With alpha = beta = 0.5 it is Dice (and `smooth` counts
+    twice as much as there). The mean over classes is weighted with `class_weights`.
+
+    Args:
+        alpha: float, cost of a pixel predicted in excess.
+        beta: float, cost of a pixel missed.
+    """
+    index = tversky_index(y_true, y_pred, valid, alpha, beta, smooth, include_background, average)
+    return mean_over_classes(1 - index, class_weights)
+
+
+def focal_tversky(y_true, y_pred, valid, alpha, beta, gamma, smooth, include_background, average, class_weights):
+    """`(1 - Tversky index)^gamma` of each class, mean over classes.
+
+    Abraham and Khan 2019, https://arxiv.org/abs/1810.07842, who write the exponent as 1 / gamma with gamma = 4/3.
+
+    Args:
+        gamma: float above 0; below 1, classes that are nearly right weigh more.
+    """
+    loss = 1 - tversky_index(y_true, y_pred, valid, alpha, beta, smooth, include_background, average)
+    # The power's gradient is infinite at 0, for an exponent below 1: a perfect class has none.
+    wrong = loss > 1e-7
+    loss = ops.where(wrong, ops.power(ops.where(wrong, loss, 1.0), gamma), 0.0)
+    return mean_over_classes(loss, class_weights)
+
+
+def tversky_index(y_true, y_pred, valid, alpha, beta, smooth, include_background, average):
+    """`(TP + smooth) / (TP + alpha FP + beta FN + smooth)`: `(batch, classes)`, averaged by batch `(classes,)`."""
+    axes = (1, 2) if average == "image" else (0, 1, 2)
+    common, true, predicted = areas(y_true, y_pred, valid, axes, include_background)
+    return (common + smooth) / (common + alpha * (predicted - common) + beta * (true - common) + smooth)
+
+
+def mean_over_classes(loss, class_weights):
+    """Weighted mean of `(..., classes)` over the classes, then over what is left."""
+    if class_weights is None:
+        return ops.mean(loss)
+    weights = weights_of_maps(class_weights, loss)
+    return ops.mean(ops.sum(loss * weights, axis=-1) / ops.sum(weights))
+
+
+def weights_of_maps(class_weights, maps):
+    """The weights, background first, of maps `(..., classes)` that may be without the background: `(classes,)`."""
+    return ops.convert_to_tensor(list(class_weights)[-maps.shape[-1] :], "float32")
+
+
+def areas(y_true, y_pred, valid, axes, include_background, class_weights=None):
+    """Return the common, the true and the predicted area, each summed over `axes`."""
+    if valid is not None:
+        y_pred = y_pred * valid
+    maps = (y_true * y_pred, y_true, y_pred)
+    if class_weights is not None:
+        maps = tuple(area * weights_of_maps(class_weights, area) for area in maps)
+    return tuple(ops.sum(area if include_background else foreground(area), axis=axes) for area in maps)

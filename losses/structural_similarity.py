@@ -1,14 +1,19 @@
 """Losses that compare local structure: SSIM and multi-scale SSIM.
 
-Every term takes `y_true` (one map per class) and `y_pred` (probabilities), both float32
-`(batch, height, width, classes)` in [0, 1], and returns a scalar, 0 for equal maps.
-The values are those of `tf.image.ssim` and `tf.image.ssim_multiscale` with `max_val=1`.
+Every term takes `y_true` (one map per class), `y_pred` (probabilities), both float32
+`(batch, height, width, classes)` in [0, 1], and `valid` (`losses.targets.prepare`), and returns a scalar, 0 for equal
+maps. The values are those of `tf.image.ssim` and `tf.image.ssim_multiscale` with `max_val=1`.
+
+Ignored pixels are 0 in both maps, so that nothing predicted there matters, and the means leave out the windows that
+are centred on one (in MS-SSIM a coarse pixel counts by its share of valid ones). An image without a valid window is no
+loss.
 """
 
 import numpy as np
 from keras import ops
 
 from losses import check_size
+from losses.targets import mean_of_valid
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -17,7 +22,7 @@ C1, C2 = 0.01**2, 0.03**2
 LEVEL_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
-def ssim(y_true, y_pred):
+def ssim(y_true, y_pred, valid):
     """`1 - SSIM`, mean over positions, classes and images.
 
     Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
@@ -26,11 +31,11 @@ def ssim(y_true, y_pred):
         UserError: height or width is below the 11 pixels of the window.
     """
     check_size("ssim", *y_pred.shape[1:3])
-    luminance, structure = similarity(y_true, y_pred)
-    return 1 - ops.mean(luminance * structure)
+    luminance, structure = similarity(y_true, only_valid(y_pred, valid))
+    return mean_of_valid(1 - luminance * structure, centres(valid))
 
 
-def ms_ssim(y_true, y_pred):
+def ms_ssim(y_true, y_pred, valid):
     """`1 - MS-SSIM` over five levels, mean over classes and images.
 
     Wang et al. 2003, "Multiscale structural similarity for image quality assessment".
@@ -39,15 +44,27 @@ def ms_ssim(y_true, y_pred):
         UserError: height or width is below 176 pixels, where the window does not fit the fifth level.
     """
     check_size("ms_ssim", *y_pred.shape[1:3])
+    y_pred = only_valid(y_pred, valid)
     product = 1.0
     for level, weight in enumerate(LEVEL_WEIGHTS, start=1):
         luminance, structure = similarity(y_true, y_pred)
         last = level == len(LEVEL_WEIGHTS)
-        score = ops.mean(luminance * structure if last else structure, axis=(1, 2))
+        score = 1 - mean_of_valid(1 - (luminance * structure if last else structure), centres(valid), axis=(1, 2))
         product = product * power_of_positive(score, weight)
         if not last:
             y_true, y_pred = halve(y_true), halve(y_pred)
+            valid = None if valid is None else halve(valid)
     return 1 - ops.mean(product)
+
+
+def only_valid(maps, valid):
+    return maps if valid is None else maps * valid
+
+
+def centres(valid):
+    """The part of `valid` on which the windows that lie inside the image are centred."""
+    border = WINDOW // 2
+    return None if valid is None else valid[:, border:-border, border:-border]
 
 
 def similarity(x, y):

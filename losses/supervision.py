@@ -8,9 +8,9 @@ from losses.targets import to_one_hot
 from utils.errors import UserError
 
 
-def presence_target(y_true, classes):
+def presence_target(y_true, classes, ignore_label=None):
     """Which foreground classes occur: masks `(batch, height, width, 1 or classes)` -> `(batch, foreground)` 0 or 1."""
-    occurs = ops.max(to_one_hot(y_true, classes), axis=(1, 2))
+    occurs = ops.max(to_one_hot(y_true, classes, ignore_label), axis=(1, 2))
     return occurs if classes == 1 else occurs[:, 1:]
 
 
@@ -18,18 +18,18 @@ def build_training_loss(cfg):
     """The loss of a dict of outputs: the mask loss of each mask output, plus binary cross-entropy of `presence`.
 
     Returns:
-        `loss(y_true, outputs) -> scalar`, y_true the mask `(batch, height, width, 1 or classes)`, outputs the dict of
-        `models.build_model`. Side outputs count as much as the mask itself (UNet 3+, section 3.2) unless
-        MODEL.DEEP_SUPERVISION_WEIGHTS says otherwise.
+        `loss(y_true, outputs, border=None) -> scalar`, y_true the mask `(batch, height, width, 1 or classes)`, outputs
+        the dict of `models.build_model`, border the third part of a batch where there is one. Side outputs count as
+        much as the mask itself (UNet 3+, section 3.2) unless MODEL.DEEP_SUPERVISION_WEIGHTS says otherwise.
     """
     if cfg.MODEL.TYPE == "classifier":
         crossentropy = keras.losses.categorical_crossentropy if one_of_many(cfg) else keras.losses.binary_crossentropy
-        return lambda y_true, outputs: ops.mean(crossentropy(y_true, outputs["label"]))
+        return lambda y_true, outputs, border=None: ops.mean(crossentropy(y_true, outputs["label"]))
     mask_loss = build_loss(cfg)
-    classes = cfg.OUTPUT.CLASSES
+    classes, ignore_label = cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL
     weights = cfg.MODEL.DEEP_SUPERVISION_WEIGHTS
 
-    def loss(y_true, outputs):
+    def loss(y_true, outputs, border=None):
         masks = [output for name, output in outputs.items() if name != "presence"]
         if weights is not None and len(weights) != len(masks):
             raise UserError(
@@ -37,10 +37,12 @@ def build_training_loss(cfg):
                 f"{', '.join(name for name in outputs if name != 'presence')}."
             )
         total = sum(
-            weight * mask_loss(y_true, mask) for weight, mask in zip(weights or [1] * len(masks), masks, strict=True)
+            weight * mask_loss(y_true, mask, border)
+            for weight, mask in zip(weights or [1] * len(masks), masks, strict=True)
         )
         if "presence" in outputs:
-            crossentropy = keras.losses.binary_crossentropy(presence_target(y_true, classes), outputs["presence"])
+            presence = presence_target(y_true, classes, ignore_label)
+            crossentropy = keras.losses.binary_crossentropy(presence, outputs["presence"])
             total = total + ops.mean(crossentropy)
         return total
 
@@ -55,12 +57,13 @@ def one_of_many(cfg):
 class PresenceAccuracy(keras.metrics.BinaryAccuracy):
     """Share of (image, foreground class) pairs whose presence the classifier decides rightly (p > 0.5)."""
 
-    def __init__(self, classes, name="presence_accuracy"):
+    def __init__(self, classes, ignore_label=None, name="presence_accuracy"):
         super().__init__(name=name)
         self.classes = classes
+        self.ignore_label = ignore_label
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        super().update_state(presence_target(y_true, self.classes), y_pred, sample_weight)
+        super().update_state(presence_target(y_true, self.classes, self.ignore_label), y_pred, sample_weight)
 
 
 class RocAuc(keras.metrics.AUC):
@@ -82,7 +85,7 @@ class RocAuc(keras.metrics.AUC):
         return ops.sum(area * defined) / ops.sum(defined)
 
 
-def build_output_metrics(cfg, outputs, mask="mask"):
+def build_output_metrics(cfg, outputs, mask="mask", full=False):
     """The metrics of each output that has some: `{output name: list of metrics}`.
 
     Of a classifier: `accuracy` (share of images, or with sigmoid of image-class pairs, decided rightly) and `roc_auc`
@@ -91,11 +94,12 @@ def build_output_metrics(cfg, outputs, mask="mask"):
     Args:
         outputs: the names of the model's outputs.
         mask: the output that is the prediction.
+        full: see `losses.build_metrics`.
     """
     if "label" in outputs:
         accuracy = keras.metrics.CategoricalAccuracy if one_of_many(cfg) else keras.metrics.BinaryAccuracy
         return {"label": [accuracy(name="accuracy"), RocAuc(cfg.OUTPUT.CLASSES)]}
-    metrics = {mask: build_metrics(cfg)}
+    metrics = {mask: build_metrics(cfg, full)}
     if "presence" in outputs:
-        metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES)]
+        metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)]
     return metrics

@@ -5,11 +5,24 @@ from keras import ops
 from utils.errors import UserError
 
 
-def prepare(y_true, y_pred):
-    """Return truth and prediction as float32 `(batch, height, width, classes)`; see `to_one_hot` for `y_true`."""
+def prepare(y_true, y_pred, ignore_label=None):
+    """Return truth and prediction as the loss terms and metrics take them.
+
+    Args:
+        y_true: mask of any form that `to_one_hot` accepts.
+        y_pred: probabilities `(batch, height, width, classes)`, any float dtype.
+        ignore_label: int, DATASET.IGNORE_LABEL, or None.
+
+    Returns:
+        y_true: float32 `(batch, height, width, classes)`, 0 in every class where the pixel is ignored.
+        y_pred: float32 `(batch, height, width, classes)`.
+        valid: float32 `(batch, height, width, 1)`, 1 where a pixel counts and 0 where it is ignored; None without
+            `ignore_label`.
+    """
     y_pred = ops.cast(y_pred, "float32")
-    y_true = to_one_hot(y_true, y_pred.shape[-1])
-    return center_crop(y_true, *y_pred.shape[1:3]), y_pred
+    height, width, classes = y_pred.shape[1:]
+    valid = None if ignore_label is None else center_crop(valid_pixels(y_true, ignore_label), height, width)
+    return center_crop(to_one_hot(y_true, classes, ignore_label), height, width), y_pred, valid
 
 
 def center_crop(maps, height, width):
@@ -20,7 +33,7 @@ def center_crop(maps, height, width):
     return maps[:, top : top + height, left : left + width]
 
 
-def to_one_hot(y_true, classes):
+def to_one_hot(y_true, classes, ignore_label=None):
     """Return a mask of any accepted form as one map per class.
 
     Args:
@@ -28,6 +41,7 @@ def to_one_hot(y_true, classes):
             per class, `(batch, height, width, classes)`, one-hot, multi-hot or soft. With one class the map is
             the foreground: 0 or 1.
         classes: int, channels of the prediction.
+        ignore_label: a pixel of that value (in every map, where there are several) belongs to no class.
 
     Returns:
         float32 `(batch, height, width, classes)`. An index outside the classes belongs to none of them.
@@ -35,18 +49,29 @@ def to_one_hot(y_true, classes):
     Raises:
         UserError: the last axis is neither 1 nor `classes`.
     """
-    y_true = ops.convert_to_tensor(y_true)
-    if len(y_true.shape) == 3:
-        y_true = ops.expand_dims(y_true, -1)
+    y_true = with_channels(y_true)
     channels = y_true.shape[-1]
     if channels == classes:
-        return ops.cast(y_true, "float32")
+        maps = ops.cast(y_true, "float32")
+        return maps if ignore_label is None else maps * valid_pixels(y_true, ignore_label)
     if channels == 1:
         return ops.one_hot(ops.cast(y_true[..., 0], "int32"), classes, dtype="float32")
     raise UserError(
         f"A mask with {channels} channels does not fit OUTPUT.CLASSES={classes}: give the class index in 1 channel, "
         f"or one channel per class."
     )
+
+
+def valid_pixels(y_true, ignore_label):
+    """float32 `(batch, height, width, 1)`: 0 where a mask of any form holds `ignore_label` in every channel, else 1."""
+    y_true = with_channels(y_true)
+    differs = ops.cast(y_true != ops.cast(ignore_label, y_true.dtype), "float32")
+    return differs if y_true.shape[-1] == 1 else ops.max(differs, axis=-1, keepdims=True)
+
+
+def with_channels(y_true):
+    y_true = ops.convert_to_tensor(y_true)
+    return ops.expand_dims(y_true, -1) if len(y_true.shape) == 3 else y_true
 
 
 def foreground(maps):
@@ -57,3 +82,16 @@ def foreground(maps):
 def with_background(maps):
     """Add the background `1 - p` in front of a single foreground class; several classes have theirs already."""
     return ops.concatenate([1 - maps, maps], axis=-1) if maps.shape[-1] == 1 else maps
+
+
+def mean_of_valid(values, valid, axis=None):
+    """Mean of `values` `(batch, height, width, channels)` over `axis` (None: all) where `valid` is above 0.
+
+    Args:
+        values: float32, finite everywhere.
+        valid: weights `(batch, height, width, 1)`, or None for all ones. Where nothing is valid the mean is 0.
+    """
+    if valid is None:
+        return ops.mean(values, axis=axis)
+    weights = ops.broadcast_to(valid, ops.shape(values))
+    return ops.divide_no_nan(ops.sum(values * weights, axis=axis), ops.sum(weights, axis=axis))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import run_command
 
-from losses import LOSSES, SMALLEST_SIDE, build_loss, build_metrics
+from losses import LOSSES, NEED_BORDER, SMALLEST_SIDE, build_loss, build_metrics
 from losses.targets import to_one_hot
 from utils.config import CONFIGS, load_config
 from utils.errors import UserError
@@ -18,12 +18,25 @@ SIDES = 176, 181  # odd sides at the finer levels, and the smallest that MS-SSIM
 PRESETS = sorted(path.stem for path in (CONFIGS / "loss").glob("*.yaml"))
 
 
+# The value of a perfect prediction, where it is not 0.
+BEST = {"combo": -0.95}
+# The loss of a batch that is not the mean of the losses of its images.
+OF_THE_BATCH = ("bce_dice",)
+
+
 @functools.cache
 def one_term(name, *overrides):
-    """The loss of a single term with weight 1."""
+    """The loss of a single term with weight 1; where it needs border weights, with those of `make_border`."""
     cfg = load_config(["loss=dice", *overrides])
     cfg.LOSS = {name: 1}
-    return build_loss(cfg)
+    loss = build_loss(cfg)
+    return (lambda y, p: loss(y, p, make_border(p))) if name in NEED_BORDER else loss
+
+
+def make_border(p):
+    """Border weights in [0, 1] that fit a prediction `(batch, height, width, classes)`, the same for all images."""
+    rows, columns = np.mgrid[: p.shape[1], : p.shape[2]]
+    return np.broadcast_to((rows * columns % 7 / 7)[:, :, None], (*p.shape[:3], 1)).astype("float32")
 
 
 def make_batch(classes, images=2, height=SIDES[0], width=SIDES[1], seed=0):
@@ -46,24 +59,81 @@ def one_hot(masks, classes):
     return masks.astype("float64") if classes == 1 else np.eye(classes)[masks[..., 0]]
 
 
-def expected(name, y, p):
-    """The default term, written image by image in float64 NumPy, or TensorFlow's own function for SSIM."""
-    y, p = y.astype("float64"), p.astype("float64")
-    if name == "ssim":
-        return 1 - np.mean(tf.image.ssim(tf.cast(y, "float32"), tf.cast(p, "float32"), 1.0))
-    if name == "ms_ssim":
-        return 1 - np.mean(tf.image.ssim_multiscale(tf.cast(y, "float32"), tf.cast(p, "float32"), 1.0))
-    if name == "bce":
-        return np.mean(-y * np.log(p) - (1 - y) * np.log(1 - p))
-    if name in ("focal", "cce"):
-        true_class = np.where(y == 1, p, 1 - p)[..., 0] if y.shape[-1] == 1 else p[y == 1]
-        return np.mean((4 * (1 - true_class) ** 2 if name == "focal" else 1) * -np.log(true_class))
-    values = []
-    for truth, prediction in zip(y, p, strict=True):
-        common, total = (truth * prediction).sum(), truth.sum() + prediction.sum()
-        iou, dice = (common + 1) / (total - common + 1), (2 * common + 1) / (total + 1)
-        values.append(1 - {"iou": iou, "dice": dice}[name])
-    return np.mean(values)
+def of_images(function):
+    """The mean over images of a function of truth and prediction `(height, width, classes)`."""
+    return lambda y, p: np.mean([function(*image) for image in zip(y, p, strict=True)])
+
+
+def tensorflow_ssim(y, p):
+    return 1 - np.mean(tf.image.ssim(tf.cast(y, "float32"), tf.cast(p, "float32"), 1.0))
+
+
+def tensorflow_ms_ssim(y, p):
+    return 1 - np.mean(tf.image.ssim_multiscale(tf.cast(y, "float32"), tf.cast(p, "float32"), 1.0))
+
+
+def bce(y, p):
+    return np.mean(-y * np.log(p) - (1 - y) * np.log(1 - p))
+
+
+def of_true_class(y, p):
+    """Probability of the true class of each pixel, `(batch, height, width)`."""
+    return np.where(y == 1, p, 1 - p)[..., 0] if y.shape[-1] == 1 else (y * p).sum(-1)
+
+
+def dice_score(y, p, smooth=1.0):
+    return (2 * (y * p).sum() + smooth) / (y.sum() + p.sum() + smooth)
+
+
+def iou_score(y, p):
+    return ((y * p).sum() + 1) / ((y + p - y * p).sum() + 1)
+
+
+def tversky_losses(y, p):
+    """One minus the index of each foreground class of an image."""
+    for k in range(0 if y.shape[-1] == 1 else 1, y.shape[-1]):
+        hits, excess, missed = (
+            (a * b).sum() for a, b in ((y[..., k], p[..., k]), (1 - y[..., k], p[..., k]), (y[..., k], 1 - p[..., k]))
+        )
+        yield 1 - (hits + 1) / (hits + 0.3 * excess + 0.7 * missed + 1)
+
+
+def lovasz_of_image(y, p):
+    """By definition: the Jaccard loss of the set of wrong pixels, interpolated along the sorted errors."""
+    losses = []
+    for k in range(y.shape[-1]):
+        truth, error = y[..., k].ravel() == 1, np.abs(y[..., k] - p[..., k]).ravel()
+        if y.shape[-1] > 1 and not truth.any():
+            continue
+        wrong, previous, total = np.zeros(truth.shape, bool), 0.0, 0.0
+        missed = excess = 0
+        for pixel in np.argsort(-error, kind="stable"):
+            wrong[pixel] = True
+            missed, excess = missed + truth[pixel], excess + (not truth[pixel])
+            jaccard = (missed + excess) / (truth.sum() + excess)
+            total, previous = total + error[pixel] * (jaccard - previous), jaccard
+        losses.append(total)
+    return np.mean(losses)
+
+
+# Every term with its default options, once more: in float64 NumPy or by TensorFlow, from truth and prediction
+# `(batch, height, width, classes)`.
+INDEPENDENT = {
+    "focal": lambda y, p: np.mean(4 * (1 - of_true_class(y, p)) ** 2 * -np.log(of_true_class(y, p))),
+    "bce": bce,
+    "cce": lambda y, p: np.mean(-np.log(of_true_class(y, p))),
+    "boundary_weighted_ce": lambda y, p: np.mean((1 + make_border(p)[..., 0]) * -np.log(of_true_class(y, p))),
+    "ssim": tensorflow_ssim,
+    "ms_ssim": tensorflow_ms_ssim,
+    "iou": of_images(lambda y, p: 1 - iou_score(y, p)),
+    "dice": of_images(lambda y, p: 1 - dice_score(y, p)),
+    "tversky": of_images(lambda y, p: np.mean(list(tversky_losses(y, p)))),
+    "focal_tversky": of_images(lambda y, p: np.mean([loss**0.75 for loss in tversky_losses(y, p)])),
+    "lovasz": of_images(lovasz_of_image),
+    "bce_dice": lambda y, p: bce(y, p) + 1 - dice_score(y, p),
+    "bce_dice_half": lambda y, p: bce(y, p) / 2 + of_images(lambda t, q: 1 - dice_score(t, q, 1e-5))(y, p),
+    "combo": lambda y, p: 0.05 * bce(y, p) - 0.95 * of_images(dice_score)(y, p),
+}
 
 
 @pytest.mark.parametrize("classes", [1, 2, 4])
@@ -73,7 +143,7 @@ def test_value_equals_an_independent_computation(name, classes):
     value = one_term(name)(masks, p)
     tolerance = 1e-4 if "ssim" in name else 1e-6
     assert value.dtype == "float32" and value.shape == ()
-    assert float(value) == pytest.approx(expected(name, one_hot(masks, classes), p), abs=tolerance)
+    assert float(value) == pytest.approx(INDEPENDENT[name](one_hot(masks, classes), p.astype("float64")), abs=tolerance)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -97,7 +167,7 @@ def test_perfect_prediction_is_best_and_its_inverse_worse(name, classes):
     masks, p = make_batch(classes)
     loss, truth = one_term(name), one_hot(masks, classes).astype("float32")
     perfect, usual, inverse = (float(loss(masks, prediction)) for prediction in (truth, p, 1 - truth))
-    assert perfect == pytest.approx(0, abs=1e-6)
+    assert perfect == pytest.approx(BEST.get(name, 0), abs=1e-6)
     assert perfect < usual < inverse
 
 
@@ -107,8 +177,9 @@ def test_empty_masks(name, classes):
     masks = np.zeros((2, *SIDES, 1), "uint8")
     nothing = one_hot(masks, classes).astype("float32")
     loss = one_term(name)
-    assert float(loss(masks, nothing)) == pytest.approx(0, abs=1e-6)
-    assert np.isfinite(float(loss(masks, 1 - nothing))) and float(loss(masks, 1 - nothing)) > 0.1
+    best, worst = BEST.get(name, 0), float(loss(masks, 1 - nothing))
+    assert float(loss(masks, nothing)) == pytest.approx(best, abs=1e-6)
+    assert np.isfinite(worst) and worst > best + 0.1
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -135,7 +206,7 @@ def test_gradient_is_finite_at_extreme_probabilities(name, classes, fill):
     assert np.isfinite(value) and np.isfinite(tape.gradient(value, p)).all()
 
 
-@pytest.mark.parametrize("name", ["focal", "bce", "cce"])
+@pytest.mark.parametrize("name", ["focal", "bce", "cce", "boundary_weighted_ce", "bce_dice", "combo"])
 @pytest.mark.parametrize("truth", [0, 1])
 def test_a_pixel_that_is_wrong_with_full_confidence_still_learns(name, truth):
     p = tf.constant(np.full((1, 4, 4, 1), 1.0 - truth, "float32"))
@@ -179,7 +250,7 @@ def test_background_left_out_of_two_classes_is_the_single_class(name):
     assert float(without(masks, p[..., 1:])) == pytest.approx(float(one_term(name)(masks, p[..., 1:])), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in OF_THE_BATCH])
 def test_batch_value_is_the_mean_over_images(name):
     masks, p = make_batch(2, images=3)
     loss = one_term(name)
@@ -236,17 +307,201 @@ def test_a_preset_is_the_weighted_sum_of_its_terms_and_nothing_else(preset):
     assert list(cfg.LOSS) == [name for name in written if name in LOSSES]
     cfg.LOSS[next(iter(cfg.LOSS))] = 0.25
     total = sum(weight * float(one_term(name)(masks, p)) for name, weight in cfg.LOSS.items())
-    assert float(build_loss(cfg)(masks, p)) == pytest.approx(total, abs=1e-5)
+    assert float(build_loss(cfg)(masks, p, make_border(p))) == pytest.approx(total, abs=1e-5)
+
+
+def test_terms_by_hand():
+    """One image of four pixels, two of them foreground; smooth 1."""
+    truth = np.array([1, 1, 0, 0], "uint8").reshape(1, 1, 4, 1)
+    p = np.array([0.8, 0.4, 0.3, 0.1], "float32").reshape(1, 1, 4, 1)
+    bce_value = -(np.log(0.8) + np.log(0.4) + np.log(0.7) + np.log(0.9)) / 4
+    dice_value = 1 - 3.4 / 4.6  # common 1.2, true 2, predicted 1.6
+    tversky_value = 1 - 2.2 / (2.2 + 0.3 * 0.4 + 0.7 * 0.8)
+    # Errors 0.6, 0.3, 0.2, 0.1 turn a miss, an excess, a miss, an excess: Jaccard loss 1/2, 2/3, 1, 1.
+    lovasz_value = 0.6 / 2 + 0.3 / 6 + 0.2 / 3
+    for name, value in {
+        "bce": bce_value,
+        "cce": bce_value,
+        "dice": dice_value,
+        "iou": 1 - 2.2 / 3.4,
+        "tversky": tversky_value,
+        "focal_tversky": tversky_value**0.75,
+        "lovasz": lovasz_value,
+        "bce_dice": bce_value + dice_value,
+        "bce_dice_half": bce_value / 2 + 1 - 2.40001 / 3.60001,
+        "combo": 0.05 * bce_value - 0.95 * 3.4 / 4.6,
+        "focal": -4 * (0.04 * np.log(0.8) + 0.36 * np.log(0.4) + 0.09 * np.log(0.7) + 0.01 * np.log(0.9)) / 4,
+    }.items():
+        assert float(one_term(name)(truth, p)) == pytest.approx(value, abs=1e-6), name
+    border = np.array([0, 10, 2, 0], "float32").reshape(1, 1, 4, 1)
+    value = -(np.log(0.8) + 11 * np.log(0.4) + 3 * np.log(0.7) + np.log(0.9)) / 4
+    assert float(build_loss(load_config(["loss=boundary"]))(truth, p, border)) == pytest.approx(value, abs=1e-6)
+
+
+def test_lovasz_is_one_minus_iou_at_hard_masks():
+    masks, p = make_batch(1)
+    hard = (p > 0.5).astype("float32")
+    ious = [(t & h).sum() / (t | h).sum() for t, h in zip(masks == 1, hard == 1, strict=True)]
+    assert float(one_term("lovasz")(masks, hard)) == pytest.approx(1 - np.mean(ious), abs=1e-6)
+
+
+def test_bce_dice_is_of_the_flattened_batch():
+    masks, p = make_batch(1, images=3)
+    truth = one_hot(masks, 1)
+    assert float(one_term("bce_dice")(masks, p)) == pytest.approx(bce(truth, p) + 1 - dice_score(truth, p), abs=1e-6)
+    each = np.mean([1 - dice_score(t, q) for t, q in zip(truth, p, strict=True)])
+    assert abs(each - (1 - dice_score(truth, p))) > 1e-4  # the mean over images is another number
+
+
+def test_cross_entropy_equals_keras():
+    masks, p = make_batch(3)
+    from_indices = tf.keras.losses.SparseCategoricalCrossentropy()(masks, p)
+    assert float(one_term("cce")(masks, p)) == pytest.approx(float(from_indices), abs=1e-6)
+    masks, p = make_batch(1)
+    assert float(one_term("bce")(masks, p)) == pytest.approx(
+        float(tf.keras.losses.BinaryCrossentropy()(masks, p)), 1e-6
+    )
+
+
+def test_soft_targets():
+    soft, p = make_batch(3, seed=1)[1], make_batch(3)[1]
+    assert float(one_term("cce")(soft, p)) == pytest.approx(np.mean(-(soft * np.log(p)).sum(-1)), abs=1e-6)
+    assert float(one_term("dice")(soft, p)) == pytest.approx(
+        np.mean([1 - dice_score(t, q) for t, q in zip(soft, p, strict=True)]), abs=1e-6
+    )
+
+
+WEIGHTED = [name for name, options in load_config().LOSS_OPTIONS.items() if "class_weights" in options]
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_class_weights(name, classes):
+    masks, p = make_batch(classes)
+    shown = max(classes, 2)
+    plain = float(one_term(name, f"OUTPUT.CLASSES={classes}")(masks, p))
+
+    def with_weights(weights):
+        return float(
+            one_term(name, f"OUTPUT.CLASSES={classes}", f"LOSS_OPTIONS.{name}.class_weights={weights}")(masks, p)
+        )
+
+    if name != "boundary_weighted_ce":
+        assert with_weights([1] * shown) == pytest.approx(plain, abs=1e-6)
+    weights = [0.5, 3, 2][:shown]
+    y, p = one_hot(masks, classes), p.astype("float64")
+    of_pixel = np.array(weights)[masks[..., 0]]
+    q = of_true_class(y, p)
+    w = np.array(weights[-classes:])
+    areas = [((t * s * w).sum(), (t * w).sum(), (s * w).sum()) for t, s in zip(y, p, strict=True)]
+    tverskys = [np.array(list(tversky_losses(t, s))) for t, s in zip(y, p, strict=True)]
+    fg = np.array(weights[1:])
+    values = {
+        "cce": lambda: np.mean(of_pixel * -np.log(q)),
+        "focal": lambda: np.mean(of_pixel * 4 * (1 - q) ** 2 * -np.log(q)),
+        "bce": lambda: np.mean(
+            of_pixel * -np.log(q) if classes == 1 else ((-y * np.log(p) - (1 - y) * np.log(1 - p)) * w)
+        ),
+        "boundary_weighted_ce": lambda: np.mean((of_pixel + make_border(p)[..., 0]) * -np.log(q)),
+        "iou": lambda: np.mean([1 - (common + 1) / (t + s - common + 1) for common, t, s in areas]),
+        "dice": lambda: np.mean([1 - (2 * common + 1) / (t + s + 1) for common, t, s in areas]),
+        "tversky": lambda: np.mean([(loss * fg).sum() / fg.sum() for loss in tverskys]),
+        "focal_tversky": lambda: np.mean([(loss**0.75 * fg).sum() / fg.sum() for loss in tverskys]),
+    }
+    assert with_weights(weights) == pytest.approx(values[name](), rel=2e-6)
+
+
+IGNORED = 9
+
+
+def with_void(masks):
+    """The masks with a void rectangle and a void border; and the rectangle as a map of bool."""
+    void = np.zeros(masks.shape, bool)
+    void[:, 60:100, 30:130], void[:, :, -9:] = True, True
+    return np.where(void, IGNORED, masks).astype("uint8"), void
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("name", LOSSES)
+def test_ignored_pixels_have_no_influence_and_no_gradient(name, classes):
+    masks, p = make_batch(classes)
+    masks, void = with_void(masks)
+    loss = one_term(name, f"OUTPUT.CLASSES={classes}", f"DATASET.IGNORE_LABEL={IGNORED}")
+    value = float(loss(masks, p))
+    other = np.where(void, make_batch(classes, seed=1)[1], p)
+    assert not np.array_equal(other, p) and float(loss(masks, other)) == value
+    p = tf.constant(p)
+    with tf.GradientTape() as tape:
+        tape.watch(p)
+        result = loss(masks, p)
+    gradient = tape.gradient(result, p).numpy()
+    void = np.broadcast_to(void, gradient.shape)
+    assert np.isfinite(gradient).all() and not gradient[void].any() and gradient[~void].any()
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("name", [name for name in LOSSES if "ssim" not in name])
+def test_the_value_is_that_of_the_pixels_that_count(name, classes):
+    """Void columns at the right: as if the images were narrower."""
+    masks, p = make_batch(classes)
+    masks[:, :, 150:] = IGNORED
+    settings = f"OUTPUT.CLASSES={classes}", f"DATASET.IGNORE_LABEL={IGNORED}"
+    narrow = one_term(name)(masks[:, :, :150], p[:, :, :150])
+    assert float(one_term(name, *settings)(masks, p)) == pytest.approx(float(narrow), abs=1e-6)
+    if name not in NEED_BORDER:
+        maps = np.where(masks == IGNORED, IGNORED, one_hot(np.where(masks == IGNORED, 0, masks), classes))
+        assert float(one_term(name, *settings)(maps, p)) == pytest.approx(float(narrow), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_perfect_where_it_counts_and_nothing_that_counts(name):
+    masks, _ = make_batch(3)
+    void_masks, _ = with_void(masks)
+    loss = one_term(name, "OUTPUT.CLASSES=3", f"DATASET.IGNORE_LABEL={IGNORED}")
+    truth = one_hot(masks, 3).astype("float32")
+    assert float(loss(void_masks, truth)) == pytest.approx(BEST.get(name, 0), abs=1e-6)
+    p = tf.constant(1 - truth)
+    with tf.GradientTape() as tape:
+        tape.watch(p)
+        value = loss(np.full_like(masks, IGNORED), p)
+    assert float(value) == pytest.approx(BEST.get(name, 0), abs=1e-6)
+    assert not np.any(tape.gradient(value, p))
+
+
+def test_ssim_with_void_by_hand():
+    """Mean over the windows whose centre counts, of maps that are 0 where they do not."""
+    masks, p = make_batch(1, images=1, height=24, width=30)
+    masks[:, 10:14, 8:20] = IGNORED
+    valid = (masks != IGNORED).astype("float32")
+    truth = tf.constant(np.where(masks == IGNORED, 0, masks), "float32")
+    values = tf.image.ssim(truth, p * valid, 1.0, return_index_map=True).numpy()
+    centre = valid[:, 5:-5, 5:-5, 0]
+    loss = one_term("ssim", "OUTPUT.CLASSES=1", f"DATASET.IGNORE_LABEL={IGNORED}")
+    assert float(loss(masks, p)) == pytest.approx(1 - (values * centre).sum() / centre.sum(), abs=1e-4)
+
+
+def test_an_unpadded_network_takes_the_centre_of_mask_and_border():
+    masks, p = make_batch(2)
+    cfg = load_config(["loss=boundary", f"DATASET.IGNORE_LABEL={IGNORED}"])
+    masks, _ = with_void(masks)
+    border = make_border(p)
+    loss = build_loss(cfg)
+    cut = np.s_[:, 20:-20, 10:-11]
+    whole = loss(masks[cut], p[cut], border[cut])
+    assert float(loss(masks, p[cut], border)) == pytest.approx(float(whole), abs=1e-7)
+    with pytest.raises(ValueError, match="border weights"):
+        loss(masks, p)
 
 
 ON_JAX = """
 import json, os, sys
+from functools import partial
 
 sys.modules["tensorflow"] = None
 os.environ["KERAS_BACKEND"] = "jax"
 
 import numpy as np
-from losses import LOSSES, build_loss, build_metrics
+from losses import LOSSES, NEED_BORDER, build_loss, build_metrics
 from utils.config import load_config
 
 assert "keras" not in sys.modules
@@ -259,9 +514,9 @@ for classes in (1, 3):
     losses = {}
     for name in LOSSES:
         cfg.LOSS = {name: 1}
-        losses[name] = build_loss(cfg)
+        losses[name] = partial(build_loss(cfg), border=data["border"]) if name in NEED_BORDER else build_loss(cfg)
     terms = jax.jit(lambda y_true, y_pred: {name: loss(y_true, y_pred) for name, loss in losses.items()})(masks, p)
-    for metric in build_metrics(cfg):
+    for metric in [*build_metrics(cfg), *build_metrics(cfg, full=True)]:
         metric.update_state(masks, p)
         result = metric.result()
         terms |= result if isinstance(result, dict) else {metric.name: result}
@@ -277,12 +532,13 @@ def test_another_backend_without_tensorflow_gives_the_same_values(tmp_path):
     for classes in (1, 3):
         arrays[f"masks{classes}"], arrays[f"p{classes}"] = masks, p = make_batch(classes, images=1)
         terms = {name: one_term(name)(masks, p) for name in LOSSES}
-        for metric in build_metrics(load_config([f"OUTPUT.CLASSES={classes}"])):
+        cfg = load_config([f"OUTPUT.CLASSES={classes}"])
+        for metric in [*build_metrics(cfg), *build_metrics(cfg, full=True)]:
             metric.update_state(masks, p)
             result = metric.result()
             terms |= result if isinstance(result, dict) else {metric.name: result}
         here |= {f"{name} {classes}": float(value) for name, value in terms.items()}
-    np.savez(tmp_path / "data.npz", **arrays)
+    np.savez(tmp_path / "data.npz", border=make_border(p), **arrays)
     (tmp_path / "on_jax.py").write_text(ON_JAX)
     done = run_command(tmp_path / "on_jax.py", tmp_path / "data.npz", PYTHONPATH=".")
     assert done.returncode == 0, done.stderr

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import run_command
 
-from losses import METRICS, build_metrics
+from losses import AVERAGING, EVALUATION_METRICS, METRICS, averaging, build_metrics
 from utils.config import load_config
 
 tf = pytest.importorskip("tensorflow")
 
-from losses.metrics import DiceCoefficient, OverlapScores  # noqa: E402
+from losses.metrics import ConfusionScores, DiceCoefficient, OverlapScores, count_confusion  # noqa: E402
 
 CLASSES = [1, 2, 4]
 
@@ -182,6 +182,186 @@ def test_build_metrics_gives_new_ones_for_the_classes():
     assert OverlapScores.from_config(metrics[1].get_config()).classes == 3
 
 
+VOID = 200
+
+
+def small_case():
+    """Three images of four pixels with the classes 0, 1 and 2 (V: void), made so that the metrics differ.
+
+    truth      A 0 1 1 2   B 0 0 V 2   C 0 0 0 0
+    predicted  A 0 1 0 0   B 2 2 1 2   C 0 0 0 0
+    """
+    truth = np.array([[0, 1, 1, 2], [0, 0, VOID, 2], [0, 0, 0, 0]], "uint8")
+    p = [
+        [(0.8, 0.1, 0.1), (0.2, 0.6, 0.2), (0.4, 0.3, 0.3), (0.5, 0.1, 0.4)],
+        [(0.2, 0.1, 0.7), (0.3, 0.2, 0.5), (0.0, 1.0, 0.0), (0.1, 0.1, 0.8)],
+        [(0.9, 0.1, 0.0)] * 4,
+    ]
+    return truth.reshape(3, 1, 4, 1), np.array(p, "float32").reshape(3, 1, 4, 3)
+
+
+# Confusion matrix 5 0 2 | 1 1 0 | 1 0 1 of 11 pixels: true 7 2 2, predicted 7 1 3.
+BY_HAND = {
+    "dice_class0": 10 / 14,
+    "dice_class1": 2 / 3,
+    "dice_class2": 2 / 5,
+    "dice": (2 / 3 + 2 / 5) / 2,
+    "dice_all_classes": (10 / 14 + 2 / 3 + 2 / 5) / 3,
+    "iou_class0": 5 / 9,
+    "iou_class1": 1 / 2,
+    "iou_class2": 1 / 4,
+    "iou": 3 / 8,
+    "iou_all_classes": (5 / 9 + 1 / 2 + 1 / 4) / 3,
+    "sensitivity_class0": 5 / 7,
+    "sensitivity_class1": 1 / 2,
+    "sensitivity_class2": 1 / 2,
+    "sensitivity": 1 / 2,
+    "sensitivity_all_classes": (5 / 7 + 1 / 2 + 1 / 2) / 3,
+    "precision_class0": 5 / 7,
+    "precision_class1": 1,
+    "precision_class2": 1 / 3,
+    "precision": 2 / 3,
+    "specificity_class0": 2 / 4,
+    "specificity_class1": 9 / 9,
+    "specificity_class2": 7 / 9,
+    "specificity": 8 / 9,
+    "pixel_accuracy": 7 / 11,
+    # Images, class 1: A 2/3; class 2: A 0, B 1/2; the other three are empty.
+    "dice_coef": (1 / 3 + 3 / 4 + 1) / 3,
+    "dice_images_class1": 2 / 3,
+    "dice_images_class2": 1 / 4,
+    "dice_images": (2 / 3 + 1 / 4) / 2,
+    "iou_images_class1": 1 / 2,
+    "iou_images_class2": (0 + 1 / 3) / 2,
+    "iou_images": (1 / 2 + 1 / 6) / 2,
+    # Sums of y p 4.9 0.9 1.2, of y 7 2 2, of p 6.1 1.9 3.0.
+    "soft_dice_flat": 15 / 23,
+    "soft_dice_channels": (10.8 / 14.1 + 2.8 / 4.9 + 3.4 / 6) / 3,
+    # Wrong: A one channel at each of the last two pixels; B two at the first, one at the second.
+    "binary_accuracy": 28 / 33,
+}
+
+
+def full_set(classes, *overrides):
+    return build_metrics(load_config([f"OUTPUT.CLASSES={classes}", *overrides]), full=True)
+
+
+def collect_all(metrics, masks, p, batch):
+    return {name: value for metric in metrics for name, value in collect(metric, masks, p, batch).items()}
+
+
+def test_all_metrics_by_hand_on_a_case_where_they_differ():
+    masks, p = small_case()
+    values = collect_all(full_set(3, f"DATASET.IGNORE_LABEL={VOID}"), masks, p, 2)
+    assert values == pytest.approx(BY_HAND, abs=1e-6)
+    means = [BY_HAND[name] for name in AVERAGING]
+    assert len({round(value, 3) for value in means}) == len(means) == 15
+    short = collect_all(build_metrics(load_config(["OUTPUT.CLASSES=3", f"DATASET.IGNORE_LABEL={VOID}"])), masks, p, 2)
+    assert short == pytest.approx({name: BY_HAND[name] for name in short}, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rule, dice, iou",
+    [
+        ("one", ((2 / 3 + 1 + 1) / 3 + (0 + 1 / 2 + 1) / 3) / 2, ((1 / 2 + 1 + 1) / 3 + (0 + 1 / 3 + 1) / 3) / 2),
+        ("zero", (2 / 3 / 3 + 1 / 2 / 3) / 2, (1 / 2 / 3 + 1 / 3 / 3) / 2),
+        ("skip", BY_HAND["dice_images"], BY_HAND["iou_images"]),
+    ],
+)
+def test_the_rule_for_empty_images(rule, dice, iou):
+    masks, p = small_case()
+    settings = f"DATASET.IGNORE_LABEL={VOID}", f"EVALUATION.EMPTY_IMAGES={rule}", "EVALUATION.METRICS=[images]"
+    values = collect_all(full_set(3, *settings), masks, p, 3)
+    assert (values["dice_images"], values["iou_images"]) == pytest.approx((dice, iou), abs=1e-6)
+    empty = collect_all(full_set(3, *settings), 0 * masks, np.eye(3, dtype="float32")[0 * masks[..., 0]], 3)
+    assert empty["dice_images"] == pytest.approx({"one": 1, "zero": 0, "skip": np.nan}[rule], nan_ok=True)
+
+
+def test_the_confusion_matrix():
+    masks, p = small_case()
+    metric = ConfusionScores(3, VOID)
+    collect(metric, masks, p, 2)
+    assert metric.confusion_matrix().tolist() == [[5, 0, 2], [1, 1, 0], [1, 0, 1]]
+    assert metric.confusion_matrix().dtype == np.int64
+    np.testing.assert_array_equal(count_confusion(masks, p, VOID)[0], [[1, 0, 0], [1, 1, 0], [1, 0, 0]])
+    foreground = (masks > 0).astype("uint8") + (masks == VOID) * (VOID - 1)
+    single = ConfusionScores(1, VOID)
+    collect(single, foreground, 1 - p[..., :1], 3)  # foreground where p0 < 0.5
+    assert single.confusion_matrix().tolist() == [[5, 2], [1, 3]]
+
+
+def numpy_scores(masks, p, void):
+    """What follows from scikit-learn's confusion matrix, and the soft sums, in float64."""
+    from sklearn.metrics import confusion_matrix
+
+    truths, predictions = labels(masks, p)
+    keep, classes = truths != void, max(p.shape[-1], 2)
+    matrix = confusion_matrix(truths[keep], predictions[keep].astype(int), labels=range(classes))
+    common, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    of_class = {
+        "dice": 2 * common / (true + predicted),
+        "iou": common / (true + predicted - common),
+        "sensitivity": common / true,
+        "precision": common / predicted,
+        "specificity": (matrix.sum() - true - predicted + common) / (matrix.sum() - true),
+    }
+    scores = {name: values[1:].mean() for name, values in of_class.items()}
+    first = 1 if p.shape[-1] == 1 else 0
+    scores |= {f"{name}_class{k}": values[k] for name, values in of_class.items() for k in range(first, classes)}
+    scores |= {f"{name}_all_classes": of_class[name].mean() for name in ("dice", "iou", "sensitivity")}
+    scores["pixel_accuracy"] = common.sum() / matrix.sum()
+    y, p = (truths[..., None] if p.shape[-1] == 1 else np.eye(256)[truths][..., :classes])[keep], p[keep]
+    scores["binary_accuracy"] = np.mean((y > 0.5) == (p > 0.5))
+    scores["soft_dice_flat"] = (2 * (y * p).sum() + 1) / (y.sum() + p.sum() + 1)
+    scores["soft_dice_channels"] = np.mean((2 * (y * p).sum(0) + 1) / (y.sum(0) + p.sum(0) + 1))
+    return scores
+
+
+@pytest.mark.parametrize("void", [None, VOID])
+@pytest.mark.parametrize("classes", CLASSES)
+def test_the_full_set_is_the_same_for_any_batch_size(classes, void):
+    masks, p = make_set(classes)
+    if void:
+        masks[:, 3:9, 5:20] = void
+    settings = [f"DATASET.IGNORE_LABEL={void}"] if void else []
+    values = [collect_all(full_set(classes, *settings), masks, p, batch) for batch in (1, 3, 7, 10)]
+    for other in values[1:]:
+        assert other == pytest.approx(values[0], abs=1e-6)
+    expected = numpy_scores(masks, p.astype("float64"), void)
+    assert {name: values[0][name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    names = {name for name in values[0] if "images" not in name and name != "dice_coef"}
+    assert names == set(expected)
+
+
+def test_every_result_says_how_it_averages():
+    masks, p = make_set(3)
+    for name in collect_all([*full_set(3), *build_metrics(load_config(["OUTPUT.CLASSES=3"]))], masks, p, 10):
+        assert averaging(name), name
+    assert averaging("loss") is None and averaging("dice_class12") == AVERAGING["dice"]
+
+
+def test_the_config_chooses_the_metrics():
+    assert len(full_set(2)) == len(EVALUATION_METRICS)
+    assert [metric.name for metric in full_set(2, "EVALUATION.METRICS=[confusion]")] == ["confusion"]
+
+
+def test_a_mean_over_many_images_does_not_drift():
+    """100,000 images whose score is no sum of a few powers of two."""
+    metric = DiceCoefficient()
+    truth, p = np.array([1, 1, 0], "uint8").reshape(1, 1, 3), np.array([1.0, 1.0, 1.0], "float32").reshape(1, 1, 3, 1)
+    metric.update_state(truth, p)
+    step = tf.function(lambda: metric.update_state(np.repeat(truth, 512, 0), np.repeat(p, 512, 0)))
+    for _ in range(200):
+        step()
+    assert float(metric.result()) == pytest.approx(0.8, abs=2e-7)
+
+
+def test_metrics_are_made_again_from_their_config():
+    for metric in full_set(3, f"DATASET.IGNORE_LABEL={VOID}", "EVALUATION.EMPTY_IMAGES=zero"):
+        again = type(metric).from_config(metric.get_config())
+        assert again.get_config() == metric.get_config() and again.ignore_label == VOID
+
+
 MIRRORED = """
 import json, sys
 
@@ -198,10 +378,12 @@ for strategy in (tf.distribute.OneDeviceStrategy("cpu:0"), tf.distribute.Mirrore
     with strategy.scope():
         image = keras.Input((24, 24, 3))
         model = keras.Model(image, keras.layers.Identity()(image))
-        metrics = build_metrics(load_config(["OUTPUT.CLASSES=3"]))
+        cfg = load_config(["OUTPUT.CLASSES=3"])
+        metrics = [*build_metrics(cfg)[:1], *build_metrics(cfg, full=True)[1:]]
         model.compile(loss="mse", metrics=metrics, jit_compile=False)
     logs = model.evaluate(data["p"], data["maps"], batch_size=4, return_dict=True, verbose=0)
     print(json.dumps({name: float(value) for name, value in logs.items() if name != "loss"}))
+    print(json.dumps(metrics[1].confusion_matrix().tolist()))
 """
 
 
@@ -212,7 +394,8 @@ def test_two_replicas_give_the_result_of_one(tmp_path):
     (tmp_path / "mirrored.py").write_text(MIRRORED)
     done = run_command(tmp_path / "mirrored.py", tmp_path / "data.npz", PYTHONPATH=".")
     assert done.returncode == 0, done.stderr
-    single, mirrored = (json.loads(line) for line in done.stdout.splitlines()[-2:])
-    expected = {**collect(DiceCoefficient(), masks, p, 10), **collect(OverlapScores(3), masks, p, 10)}
+    single, matrix, mirrored, same_matrix = (json.loads(line) for line in done.stdout.splitlines()[-4:])
+    expected = collect_all(full_set(3), masks, p, 10)
     assert single == pytest.approx(expected, abs=1e-6)
     assert mirrored == pytest.approx(expected, abs=1e-6)
+    assert matrix == same_matrix and sum(map(sum, matrix)) == masks.size

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from utils.errors import UserError
-from utils.lookup import list_choices, load
+from utils.lookup import choose, list_choices, load
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = PROJECT / "configs"
@@ -40,6 +40,9 @@ PATHS = Rule(types=(str, list, type(None)), items=(str,))
 SCANS = Rule(types=(str,))
 SIZE = Rule(types=(int, type(None)), low=1, high=65536)
 SPLITS = ("train", "val", "test")
+CLASS_WEIGHTS = Rule(types=(list, type(None)), low=0, high=1e6, items=(int, float))
+SMOOTH = Rule(low=1e-7)
+AVERAGE = Rule(choices=("image", "batch"))
 FLAG_OR_MODEL = Rule(types=(bool, type(None)))
 
 RULES = {
@@ -58,6 +61,7 @@ RULES = {
     "DATASET.VAL.MASK_PATH": PATHS,
     "DATASET.TEST.IMAGES_PATH": PATHS,
     "DATASET.TEST.MASK_PATH": PATHS,
+    "DATASET.IGNORE_LABEL": Rule(types=(int, type(None)), low=0, high=255),
     "MODEL.TYPE": Rule(choices="models:MODEL_TYPES"),
     "MODEL.FILTERS": Rule(types=(list, type(None)), low=1),
     "MODEL.DEEP_SUPERVISION": FLAG_OR_MODEL,
@@ -112,9 +116,24 @@ RULES = {
     "LR_SCHEDULE.PLATEAU_FACTOR": Rule(low=0, high=1),
     "LOSS_OPTIONS.focal.alpha": Rule(low=0),
     "LOSS_OPTIONS.focal.gamma": Rule(low=0),
-    "LOSS_OPTIONS.iou.smooth": Rule(low=1e-7),
-    "LOSS_OPTIONS.dice.smooth": Rule(low=1e-7),
-    "LOSS_OPTIONS.dice.average": Rule(choices=("image", "batch")),
+    "LOSS_OPTIONS.boundary_weighted_ce.w0": Rule(low=0, high=1e6),
+    "LOSS_OPTIONS.boundary_weighted_ce.sigma": Rule(low=0.1, high=1000),
+    "LOSS_OPTIONS.tversky.alpha": Rule(low=0, high=1),
+    "LOSS_OPTIONS.tversky.beta": Rule(low=0, high=1),
+    "LOSS_OPTIONS.focal_tversky.alpha": Rule(low=0, high=1),
+    "LOSS_OPTIONS.focal_tversky.beta": Rule(low=0, high=1),
+    "LOSS_OPTIONS.focal_tversky.gamma": Rule(low=0.1, high=10),
+    **{f"LOSS_OPTIONS.{term}.average": AVERAGE for term in ("dice", "tversky", "focal_tversky", "lovasz")},
+    **{
+        f"LOSS_OPTIONS.{term}.smooth": SMOOTH
+        for term in ("iou", "dice", "tversky", "focal_tversky", "bce_dice", "bce_dice_half", "combo")
+    },
+    **{
+        f"LOSS_OPTIONS.{term}.class_weights": CLASS_WEIGHTS
+        for term in ("focal", "bce", "cce", "boundary_weighted_ce", "iou", "dice", "tversky", "focal_tversky")
+    },
+    "EVALUATION.METRICS": Rule(types=(list, type(None)), items=(str,)),
+    "EVALUATION.EMPTY_IMAGES": Rule(choices=("skip", "one", "zero")),
     "CALLBACKS.EARLY_STOPPING.PATIENCE": Rule(low=0),
     "PREPROCESS_DATA.RESIZE.HEIGHT": SIZE,
     "PREPROCESS_DATA.RESIZE.WIDTH": SIZE,
@@ -282,6 +301,7 @@ def check_config(cfg):
         )
     if not is_classifier:
         check_loss(cfg)
+        check_classes(cfg)
     load("models:check_model")(cfg)
 
 
@@ -296,6 +316,26 @@ def check_loss(cfg):
             raise UserError(f"LOSS.{name} is not a loss term. {list_choices(name, load('losses:LOSSES'))}")
         if weight > 0:
             load("losses:check_size")(name, cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
+
+
+def check_classes(cfg):
+    """What names classes or gives a number for each fits OUTPUT.CLASSES; the metrics are those of the table."""
+    classes = max(cfg.OUTPUT.CLASSES, 2)  # one class: background and foreground
+    ignored = cfg.DATASET.IGNORE_LABEL
+    if ignored is not None and ignored < classes:
+        raise UserError(
+            f"DATASET.IGNORE_LABEL={ignored} is a class index: OUTPUT.CLASSES={cfg.OUTPUT.CLASSES} has the classes 0 "
+            f"to {classes - 1}. Choose a value above, or lower OUTPUT.CLASSES."
+        )
+    for name, options in cfg.LOSS_OPTIONS.items():
+        weights = options.get("class_weights")
+        if weights is not None and (len(weights) != classes or not any(weights[1:])):
+            raise UserError(
+                f"LOSS_OPTIONS.{name}.class_weights={list(weights)} needs {classes} entries, background first, and one "
+                f"after it above 0 (OUTPUT.CLASSES={cfg.OUTPUT.CLASSES})."
+            )
+    for name in cfg.EVALUATION.METRICS or []:
+        choose(load("losses:EVALUATION_METRICS"), name, "EVALUATION.METRICS")
 
 
 def check_level(node, default, prefix):

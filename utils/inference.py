@@ -61,7 +61,7 @@ class MeanLoss:
 
     Args:
         network: the model; what its layers add to the loss is counted once.
-        loss: `loss(targets, outputs) -> scalar`, mean over the images of a batch.
+        loss: `loss(targets, outputs, border=None) -> scalar`, mean over the images of a batch.
     """
 
     def __init__(self, network, loss):
@@ -71,8 +71,8 @@ class MeanLoss:
         self.regularisation = sum(float(value) for value in network.losses)
         self.total, self.images = 0.0, 0
 
-    def add(self, targets, outputs):
-        self.total += float(self.loss(targets, outputs)) * len(targets)
+    def add(self, targets, outputs, *border):
+        self.total += float(self.loss(targets, outputs, *border)) * len(targets)
         self.images += len(targets)
 
     def result(self):

@@ -44,7 +44,7 @@ class Measurement:
     def __init__(self, cfg, pairs, places, spacings, score, surface, gallery, first=0):
         self.settings = cfg.EVALUATION
         self.classes = cfg.OUTPUT.CLASSES
-        self.ignored = cfg.DATASET.get("IGNORE_LABEL")
+        self.ignored = cfg.DATASET.IGNORE_LABEL
         self.center_channel = cfg.SHOW_CENTER_CHANNEL_IMAGE
         self.batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE
         self.seed = cfg.SEED

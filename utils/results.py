@@ -32,14 +32,17 @@ class SplitResult:
     summary: dict | None = None
     seconds: float = 0.0
 
-    def complete(self, loss, metrics, measurement, seconds):
-        """Take the results of `metrics` {output: list of Keras metrics} and of the measurement."""
+    def complete(self, loss, metrics, averaging, measurement, seconds):
+        """Take the results of `metrics` {output: list of Keras metrics} and of the measurement.
+
+        `averaging(name)` says how a metric of masks averages; of others it gives None.
+        """
         self.scores, self.rules, self.seconds = {"loss": loss}, {"loss": LOSS_RULE}, seconds
         for metric in (metric for found in metrics.values() for metric in found):
             value = metric.result()
             values = value if isinstance(value, dict) else {metric.name: value}
             self.scores |= {name: float(value) for name, value in values.items()}
-            self.rules |= dict.fromkeys(values, averaging_rule(metric))
+            self.rules |= {name: averaging(name) or first_paragraph(metric) for name in values}
         if measurement is not None:
             self.measurement, self.summary = measurement, measurement.result()
             for region, measures in self.summary["regions"].items():
@@ -52,8 +55,8 @@ class SplitResult:
         return self.images / self.seconds
 
 
-def averaging_rule(metric):
-    """How a metric averages: the first sentence of its documentation."""
+def first_paragraph(metric):
+    """What a metric is, by its documentation."""
     first = (type(metric).__doc__ or metric.name).strip().split("\n\n")[0]
     return " ".join(first.split())
 

@@ -9,7 +9,7 @@ class Trainer(keras.Model):
 
     Args:
         network: functional model, image -> dict of outputs.
-        loss: `loss(y_true, outputs) -> scalar`.
+        loss: `loss(y_true, outputs, border) -> scalar`; border is the third part of a batch, or None.
         metrics: {output name: list of metrics}; each is given `(y_true, outputs[name])`.
 
     `compile` it with an optimizer only. Weights are saved from `network`, which knows nothing of training.
@@ -31,7 +31,7 @@ class Trainer(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         # Keras divides by the number of replicas what its own losses return; so do we, and it undoes it for the log.
-        losses = [self.output_loss(y, y_pred)] + [ops.cast(loss, "float32") for loss in self.losses]
+        losses = [self.output_loss(y, y_pred, sample_weight)] + [ops.cast(loss, "float32") for loss in self.losses]
         return sum(self._scale_for_replicas(loss) for loss in losses)
 
     @staticmethod
