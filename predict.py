@@ -58,6 +58,8 @@ def predict(cfg):
             probabilities = keras.ops.convert_to_numpy(model.predict_on_batch(images))
             for image, mask, probability in zip(images, masks, probabilities, strict=True):
                 truth = None if mask is None else np.asarray(mask)[..., 0]
+                if truth is not None and cfg.DATASET.IGNORE_LABEL is not None:
+                    truth = np.where(truth == cfg.DATASET.IGNORE_LABEL, 0, truth)  # no colour for what is not labelled
                 path = next(names).image
                 writer.write(path, np.asarray(image), truth, probability, picture_size(path))
                 bar.update()

@@ -131,6 +131,13 @@ def test_dividing_rounds_to_the_nearest_class(tmp_path):
     assert read_mask(path, 255).tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
+def test_dividing_leaves_the_ignored_value(tmp_path):
+    path = save(tmp_path / "m.png", np.array([[0, 128, 255]], np.uint8))
+    assert read_mask(path, 255, 128).tolist() == [[0, 128, 1]]
+    assert read_mask(path, 255, 7).tolist() == [[0, 1, 1]]
+    assert read_mask(path, 1, 128).tolist() == [[0, 128, 255]]
+
+
 def test_a_16_bit_mask_can_be_divided_into_range(tmp_path):
     path = save(tmp_path / "m.png", np.array([[0, 65535]], np.uint16))
     assert read_mask(path, 65535).tolist() == [[0, 1]]

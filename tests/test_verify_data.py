@@ -1,5 +1,6 @@
 """verify_data finds everything that is wrong with a dataset in one go."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,56 @@ def test_one_class_allows_0_and_1(data):
     verify_data(config(data, "OUTPUT.CLASSES=1"))
     write(data / "data/val/mask/mask_1_0.png", mask(3))
     assert "OUTPUT.CLASSES=1 allows 0 to 1" in message(config(data, "OUTPUT.CLASSES=1"))
+
+
+def test_the_ignored_label_is_allowed_and_not_counted(data):
+    values = np.zeros((32, 48), np.uint8)
+    values[:8], values[8:20] = 1, 9
+    for path in (data / "data/train/mask").iterdir():
+        write(path, values)
+    assert "holds the values 0, 1, 9; OUTPUT.CLASSES=2 allows 0 to 1" in message(config(data))
+    summary = verify_data(config(data, "DATASET.IGNORE_LABEL=9"))
+    assert summary["train"] == {"pairs": 4, "foreground_share": pytest.approx(8 / 20)}
+    write(path, values + 1)
+    text = message(config(data, "DATASET.IGNORE_LABEL=9"))
+    assert "1 problem:" in text and "allows 0 to 1, and DATASET.IGNORE_LABEL=9" in text
+
+
+def test_the_report_counts_labels_and_suggests_weights(tmp_path):
+    """Train: a mask of 24 pixels 0, 8 of class 1; one of 16, 4 of class 2 and 12 ignored; an empty one."""
+    masks = np.zeros((3, 4, 8), np.uint8)
+    masks[0, 0], masks[1, 0, :4], masks[1, 2:, :6] = 1, 2, 9
+    for split in ("train", "val"):
+        for index, values in enumerate(masks):
+            write(tmp_path / f"data/{split}/images/image_1_{index}.png", np.full((4, 8, 3), 51 * index, np.uint8))
+            write(tmp_path / f"data/{split}/mask/mask_1_{index}.png", values)
+    size = [f"WORK_DIR={tmp_path}", "INPUT.HEIGHT=4", "INPUT.WIDTH=8", "loss=cce", "VERBOSE=0"]
+    settings = [*size, "OUTPUT.CLASSES=4", "DATASET.IGNORE_LABEL=9"]
+    result = run_command("data_preparation/verify_data.py", *settings)
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "data/dataset_report.json").read_text())
+    train = report["train"]
+    assert train["sizes"] == {"4x8x3": 3} and (train["masks"], train["empty_masks"]) == (3, 1)
+    assert train["intensity"] == pytest.approx(
+        {"min": 0, "max": 0.4, "mean": 0.2, "std": np.std([0, 0.2, 0.4])}, abs=1e-6
+    )
+    assert train["ignored_pixels"] == 12
+    shares = {"0": 72 / 84, "1": 8 / 32, "2": 4 / 20, "3": 0}
+    for label, (pixels, images) in {"0": (72, 3), "1": (8, 1), "2": (4, 1), "3": (0, 0)}.items():
+        found = train["labels"][label]
+        assert (found["pixels"], found["images"]) == (pixels, images)
+        assert found["share"] == pytest.approx(pixels / 84)
+        assert found["share_where_present"] == pytest.approx(shares[label])
+    suggestion = report["suggestion"]
+    assert suggestion["class_weights"] == pytest.approx([0.25 / (72 / 84), 1, 1.25, 1], abs=1e-4)
+    assert suggestion["absent"] == [3] and suggestion["override"] in result.stdout
+    weighted = load_config([*settings, suggestion["override"]])
+    assert list(weighted.LOSS_OPTIONS.cce.class_weights) == suggestion["class_weights"]
+
+
+def test_training_writes_no_report(data):
+    verify_data(config(data))
+    assert not list(data.rglob("*.json"))
 
 
 def test_more_than_twenty_are_counted(data):
