@@ -1,5 +1,7 @@
 """Train a segmentation model: python train.py MODEL.TYPE=unet3plus"""
 
+import secrets
+
 from data_generators import build_dataset
 from data_generators.labels import class_names
 from data_preparation.verify_data import verify_data
@@ -35,30 +37,32 @@ def train(cfg):
 
     from losses.supervision import build_output_metrics, build_training_loss
     from utils.callbacks import BestWeights, build_callbacks
+    from utils.inference import Validation
     from utils.optimizers import make_optimizer
+    from utils.resume import find_state, restore
     from utils.summary import print_end, print_start
     from utils.trainer import Trainer
 
-    train_data = build_dataset(cfg, "train", strategy.num_replicas_in_sync)
-    val_data = build_dataset(cfg, "val", strategy.num_replicas_in_sync)
-    with strategy.scope():
-        network = build_model(cfg)
-        trainer = Trainer(network, build_training_loss(cfg), build_output_metrics(cfg, network.output))
-        trainer.compile(optimizer=make_optimizer(cfg), jit_compile=cfg.OPTIMIZATION.XLA)
-
     _, log_folder = (writable_folder(cfg, path, key) for key, path in outputs.items())
     weights, log = weights_path(cfg), log_folder / f"training_logs_{cfg.MODEL.TYPE}.csv"
+    state = None if "bench_steps" in cfg else find_state(cfg, weights)
+    cfg.RUN = state[0]["config"]["RUN"] if state else secrets.token_hex(8)
+
+    replicas = strategy.num_replicas_in_sync
+    train_data, val_data = (build_dataset(cfg, split, replicas) for split in ("train", "val"))
+    loss = build_training_loss(cfg)
+    with strategy.scope():
+        network = build_model(cfg, pretrained=state is None)
+        trainer = Trainer(network, loss, build_output_metrics(cfg, network.output))
+        trainer.compile(optimizer=make_optimizer(cfg), jit_compile=cfg.OPTIMIZATION.XLA)
+    metrics = build_output_metrics(cfg, network.output)
+    validate = Validation(network, strategy, cfg.OPTIMIZATION.XLA, loss, metrics, val_data)
+
     print_start(cfg, network, data, strategy)
-    order, score = train_data.order, main_score(cfg)
-    callbacks = build_callbacks(cfg, network, order, weights, log, score, strategy.num_replicas_in_sync)
-    history = trainer.fit(
-        train_data,
-        validation_data=val_data,
-        epochs=cfg.HYPER_PARAMETERS.EPOCHS,
-        callbacks=callbacks,
-        shuffle=False,  # the dataset has its own order
-        verbose=0,
-    ).history
+    score = main_score(cfg)
+    callbacks = build_callbacks(cfg, trainer, weights, log, score, replicas)
+    start = restore(state, trainer, callbacks) if state else (0, 0)
+    history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
         if best.best is None:
             raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")

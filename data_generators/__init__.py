@@ -27,7 +27,8 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True):
         `(image, mask, border)`: border `(batch, height, width, 1)` float32, see `data_generators.borders`.
         Without masks (MASK_PATH null) the batches are `(image,)`; for MODEL.TYPE=classifier they are `(image, label)`,
         label `(batch, classes)` float32. Every sample comes once per epoch, the last batch may be smaller.
-        `dataset.order` is the `EpochOrder` that shuffles it.
+        `dataset.order` is the `EpochOrder` that shuffles it, `dataset.samples` are its samples, `dataset.steps` the
+        number of its batches.
 
     Raises:
         UserError: a missing folder, an empty one, an image without its mask.
@@ -37,10 +38,11 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True):
     labelled = cfg.MODEL.TYPE == "classifier" and targets
     samples, read, spec = labelled_samples(cfg, split) if labelled else paired_samples(cfg, split, targets, borders)
     shuffle = split != "test" and cfg.PREPROCESS_DATA.SHUFFLE[split.upper()].VALUE
-    order = EpochOrder(len(samples), cfg.SEED, shuffle)
+    batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
+    order = EpochOrder(len(samples), cfg.SEED, shuffle, batch_size)
     loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
-    dataset = loader(samples, order, read, spec, cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas, cfg.DATALOADER_WORKERS)
-    dataset.order = order
+    dataset = loader(samples, order, read, spec, batch_size, cfg.DATALOADER_WORKERS)
+    dataset.order, dataset.samples, dataset.steps = order, samples, -(-len(samples) // batch_size)
     return dataset
 
 

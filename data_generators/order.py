@@ -10,25 +10,32 @@ class EpochOrder:
         count: int, number of samples.
         seed: int.
         shuffle: bool; false gives 0, 1, 2, ...
+        batch_size: int, samples of a step.
 
     Attributes:
-        epoch: int, the epoch whose order comes next; loaders advance it, `FollowEpoch` sets it while training.
+        epoch: int, the epoch whose order comes next; loaders advance it.
+        step: int, the step of that epoch with which they begin.
     """
 
-    def __init__(self, count, seed, shuffle):
+    def __init__(self, count, seed, shuffle, batch_size):
         self.count = count
         self.seed = seed
         self.shuffle = shuffle
-        self.epoch = 0
+        self.batch_size = batch_size
+        self.begin(0)
 
-    def indices(self):
-        """Order of the current epoch: int64 array `(samples,)`."""
+    def begin(self, epoch, step=0):
+        """Say with which epoch, and which step of it, the next iteration begins."""
+        self.epoch, self.step = epoch, step
+
+    def of_epoch(self, epoch):
+        """The whole order of an epoch: int64 array `(samples,)`."""
         if not self.shuffle:
             return np.arange(self.count)
-        return np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
     def next_indices(self):
-        """Order of the current epoch, and go on to the next epoch."""
-        indices = self.indices()
-        self.epoch += 1
+        """The order from the step on with which to begin, and go on to the next epoch."""
+        indices = self.of_epoch(self.epoch)[self.step * self.batch_size :]
+        self.begin(self.epoch + 1)
         return indices

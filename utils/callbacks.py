@@ -1,5 +1,6 @@
 """What happens during training beside the steps: progress, best weights, logs, curves."""
 
+import csv
 import math
 import resource
 import sys
@@ -12,16 +13,16 @@ from tqdm import tqdm
 from utils.checkpoints import beside, keep_previous, save_config, save_weights
 from utils.curves import plot_curves
 from utils.files import writable_folder, write_whole
+from utils.resume import Checkpoint
 from utils.schedules import learning_rate
 
 
-def build_callbacks(cfg, network, order, weights, log_path, score, replicas):
+def build_callbacks(cfg, trainer, weights, log_path, score, replicas):
     """The callbacks of a training run.
 
     Args:
         cfg: checked config; CALLBACKS and VERBOSE are read.
-        network: the model whose weights are saved.
-        order: `EpochOrder` of the training data.
+        trainer: Trainer; the weights of its network are saved.
         weights: path of the weights to save.
         log_path: where the CSV log goes; the curves are drawn beside the weights.
         score: name of the metric that best weights and early stopping go by, higher is better.
@@ -31,16 +32,13 @@ def build_callbacks(cfg, network, order, weights, log_path, score, replicas):
     bar = {0: [], 1: [Progress(epochs, score)], 2: [EpochLines(epochs, score)]}[cfg.VERBOSE]
     if "bench_steps" in cfg:  # a run that only measures time leaves no files
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
-        return [FollowEpoch(order), *bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
+        return [*bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
     averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
     logs = writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH")
-    return [
-        FollowEpoch(order),
+    callbacks = [
         LearningRate(cfg, score),
-        keras.callbacks.TerminateOnNaN(),
-        BestWeights(network, cfg, weights, score),
-        keras.callbacks.CSVLogger(str(log_path), append=cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
-        Curves(weights.parent / "training_curves.png"),
+        BestWeights(trainer.network, cfg, weights, score),
+        EpochLog(log_path, weights.parent / "training_curves.png", cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
         keras.callbacks.EarlyStopping(
             f"val_{score}", mode="max", patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE, verbose=min(cfg.VERBOSE, 1)
         ),
@@ -50,17 +48,7 @@ def build_callbacks(cfg, network, order, weights, log_path, score, replicas):
         *bar,
         *averages,
     ]
-
-
-class FollowEpoch(keras.callbacks.Callback):
-    """Tell the order of the samples which epoch begins: Keras may look at a first batch before training."""
-
-    def __init__(self, order):
-        super().__init__()
-        self.order = order
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.order.epoch = epoch
+    return [*callbacks, Checkpoint(cfg, trainer, weights, callbacks)]
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -146,7 +134,7 @@ class BestWeights(keras.callbacks.Callback):
         settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
         if better or not settings.SAVE_BEST_ONLY:
             if first:
-                keep_previous(self.path)
+                keep_previous(self.path, self.cfg.RUN)
                 save_config(self.cfg, self.path)
             save_weights(self.network, self.path)
             if not settings.SAVE_WEIGHTS_ONLY:
@@ -154,18 +142,39 @@ class BestWeights(keras.callbacks.Callback):
                     self.network.save(temporary)
 
 
-class Curves(keras.callbacks.Callback):
-    """Draw loss and scores of training and validation after every epoch."""
+class EpochLog(keras.callbacks.Callback):
+    """Write the logs of all epochs as a CSV table and draw them as curves, after every epoch.
 
-    def __init__(self, path):
+    Args:
+        path: of the table; it is replaced.
+        curves: path of the picture.
+        append: keep the rows of the table that is there.
+
+    Attributes:
+        rows: list of {log name: float}, one per epoch.
+    """
+
+    def __init__(self, path, curves, append):
         super().__init__()
         self.path = path
-        self.history = {}
+        self.curves = curves
+        self.append = append
+        self.earlier = []
+        self.rows = []
+
+    def on_train_begin(self, logs=None):
+        if self.append and not self.rows and self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                self.earlier = list(csv.DictReader(file))
 
     def on_epoch_end(self, epoch, logs=None):
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(float(value))
-        plot_curves(self.history, self.path)
+        self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
+        with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
+            writer.writeheader()
+            writer.writerows([*self.earlier, *self.rows])
+        history = {name: [row[name] for row in self.rows] for name in logs}
+        plot_curves(history, self.curves)
 
 
 class Progress(keras.callbacks.Callback):

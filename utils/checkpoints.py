@@ -33,7 +33,16 @@ NOT_ARCHITECTURE = (
 )
 
 # These concern the machine and the moment, not the weights: each command's own values hold.
-OF_THE_COMMAND = ("WORK_DIR", "VERBOSE", "DATALOADER_WORKERS", "USE_MULTI_GPUS", "OPTIMIZATION", "PREDICT", "OVERRIDES")
+OF_THE_COMMAND = (
+    "WORK_DIR",
+    "VERBOSE",
+    "DATALOADER_WORKERS",
+    "USE_MULTI_GPUS",
+    "OPTIMIZATION",
+    "PREDICT",
+    "RESUME",
+    "OVERRIDES",
+)
 
 
 def weights_path(cfg):
@@ -84,8 +93,14 @@ def load_weights(network, cfg):
         ) from None
 
 
-def keep_previous(weights):
-    """Rename the files of an earlier run to `<name>.previous<ending>`: weights, config and scores together."""
+def keep_previous(weights, run):
+    """Rename the files of an earlier run to `<name>.previous<ending>`: weights, config and scores together.
+
+    Files that the config says are of this same `run`, which was interrupted and goes on, are left to be replaced.
+    """
+    config = beside(weights, ".yaml")
+    if config.exists() and f"RUN: {run}" in config.read_text(encoding="utf-8").splitlines():
+        return
     for ending in (ENDING, ".yaml", ".evaluation", ".keras"):
         path, previous = beside(weights, ending), beside(weights, f".previous{ending}")
         if previous.is_dir():

@@ -47,6 +47,8 @@ FLAG_OR_MODEL = Rule(types=(bool, type(None)))
 
 RULES = {
     "OVERRIDES": Rule(items=(str,)),
+    "RUN": Rule(types=(str, type(None))),
+    "CALLBACKS.CHECKPOINT_EVERY_STEPS": Rule(types=(int, type(None)), low=1),
     "DATA_PREPARATION.RESIZED_HEIGHT": SIZE,
     "DATA_PREPARATION.RESIZED_WIDTH": SIZE,
     "DATA_PREPARATION.RESIZE_METHOD": Rule(choices=("resize", "crop_or_pad")),

@@ -33,7 +33,7 @@ def make_strategy(cfg):
     """Seed everything, set the precision, and return the `tf.distribute.Strategy` to build and train under.
 
     Raises:
-        UserError: a GPU id that this machine does not have, or XLA with several GPUs.
+        UserError: a GPU id that this machine does not have.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet_stderr():
@@ -52,9 +52,12 @@ def make_strategy(cfg):
     if not cfg.USE_MULTI_GPUS.VALUE:
         return tf.distribute.get_strategy()
     chosen = choose_gpus(cfg.USE_MULTI_GPUS.GPU_IDS, len(gpus))
-    if cfg.OPTIMIZATION.XLA and len(chosen) > 1:
-        raise UserError("OPTIMIZATION.XLA=True does not work with several GPUs yet: set OPTIMIZATION.XLA=False.")
     return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in chosen])
+
+
+def local_replicas(strategy):
+    """Replicas of this process; with several workers each has its own."""
+    return 1 if strategy.num_replicas_in_sync == 1 else len(strategy.extended.worker_devices)
 
 
 def choose_gpus(gpu_ids, available):

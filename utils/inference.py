@@ -1,5 +1,7 @@
 """Run a network over batches, on one device or shared between several."""
 
+from utils.devices import local_replicas
+
 
 def make_forward(network, strategy, jit_compile=False):
     """Return `forward(images) -> {output name: tensor (batch, ...)}`, each image through the network once.
@@ -11,7 +13,7 @@ def make_forward(network, strategy, jit_compile=False):
     """
     import tensorflow as tf
 
-    replicas = strategy.num_replicas_in_sync
+    replicas = local_replicas(strategy)
 
     @tf.function(reduce_retracing=True, jit_compile=jit_compile)
     def run(images):
@@ -67,8 +69,11 @@ class MeanLoss:
     def __init__(self, network, loss):
         import tensorflow as tf
 
+        self.network = network
         self.loss = tf.function(loss, reduce_retracing=True)
-        self.regularisation = sum(float(value) for value in network.losses)
+        self.reset()
+
+    def reset(self):
         self.total, self.images = 0.0, 0
 
     def add(self, targets, outputs, *border):
@@ -76,4 +81,39 @@ class MeanLoss:
         self.images += len(targets)
 
     def result(self):
-        return self.total / self.images + self.regularisation
+        return self.total / self.images + sum(float(value) for value in self.network.losses)
+
+
+class Validation:
+    """Loss and metrics over a dataset. Replicas share the forward pass alone, so their number changes no score.
+
+    Args:
+        network, strategy, jit_compile: as in `make_forward`.
+        loss: as in MeanLoss.
+        metrics: {output name: list of Keras metrics}, made outside the strategy's scope.
+        dataset: of `build_dataset`.
+    """
+
+    def __init__(self, network, strategy, jit_compile, loss, metrics, dataset):
+        self.forward = make_forward(network, strategy, jit_compile)
+        self.loss = MeanLoss(network, loss)
+        self.metrics = metrics
+        self.scorers = {name: make_scorer(found) for name, found in metrics.items()}
+        self.dataset = dataset
+
+    def __call__(self):
+        """Go over the dataset once; return {name: float}."""
+        found = [metric for metrics in self.metrics.values() for metric in metrics]
+        self.loss.reset()
+        for metric in found:
+            metric.reset_state()
+        for images, targets, *border in self.dataset:
+            outputs = self.forward(images)
+            self.loss.add(targets, outputs, *border)
+            for name, score in self.scorers.items():
+                score(targets, outputs[name])
+        logs = {"loss": self.loss.result()}
+        for metric in found:
+            value = metric.result()
+            logs |= value if isinstance(value, dict) else {metric.name: value}
+        return {name: float(value) for name, value in logs.items()}

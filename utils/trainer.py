@@ -1,11 +1,19 @@
-"""The training step: one mask target for every output of a network."""
+"""The training loop: one path for one device, several replicas and several workers."""
 
 import keras
+import numpy as np
 from keras import ops
+
+from utils.devices import local_replicas
+from utils.errors import UserError
 
 
 class Trainer(keras.Model):
     """Train a network of `models.build_model` with a loss and metrics on its dict of outputs.
+
+    Make it inside the scope of the strategy. The public `fit` of Keras is replaced: its own cannot start in the middle
+    of an epoch, compile the step with XLA under a strategy, nor train with several workers. Optimizers, metrics, loss
+    scaling and callbacks are those of Keras.
 
     Args:
         network: functional model, image -> dict of outputs.
@@ -20,6 +28,8 @@ class Trainer(keras.Model):
         self.network = network
         self.output_loss = loss
         self.output_metrics = metrics
+        self.mean_loss = keras.metrics.Mean(name="loss")
+        self.step_function = None
 
     def compile(self, optimizer="sgd", **options):
         super().compile(optimizer=optimizer, **options)
@@ -29,21 +39,150 @@ class Trainer(keras.Model):
     def call(self, images, training=None):
         return self.network(images, training=training)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        # Keras divides by the number of replicas what its own losses return; so do we, and it undoes it for the log.
-        losses = [self.output_loss(y, y_pred, sample_weight)] + [ops.cast(loss, "float32") for loss in self.losses]
-        return sum(self._scale_for_replicas(loss) for loss in losses)
+    @property
+    def metrics(self):
+        """The metrics of training, all of them; Keras resets them before each epoch."""
+        return [self.mean_loss, *(metric for found in self.output_metrics.values() for metric in found)]
+
+    def fit(self, data, validate, epochs, callbacks, start=(0, 0)):
+        """Train.
+
+        Args:
+            data: of `build_dataset`: iterable of batches `(image, mask)` or `(image, mask, border)`, with `order`, the
+                `EpochOrder`, and `steps`, batches of an epoch.
+            validate: function () -> {name: float}, called after every epoch.
+            epochs: int, the number of the last epoch.
+            callbacks: list of Keras callbacks.
+            start: (epoch, step) to begin with; beyond (0, 0) after `utils.resume` restored all variables.
+
+        Returns:
+            {log name: list of values, one for each epoch trained here}
+
+        Raises:
+            UserError: the loss is not a number; the images of that batch are named.
+        """
+        callbacks = keras.callbacks.CallbackList(
+            callbacks, add_history=True, model=self, epochs=epochs, steps=data.steps, verbose=0
+        )
+        self.stop_training = False
+        callbacks.on_train_begin()
+        logs = {}
+        first_epoch, first_step = start
+        for epoch in range(first_epoch, epochs):
+            if first_step == 0:
+                self.reset_metrics()
+            callbacks.on_epoch_begin(epoch)
+            data.order.begin(epoch, first_step)
+            for step, batch in enumerate(data, first_step):
+                callbacks.on_train_batch_begin(step)
+                logs = {name: float(value) for name, value in self.train_on(batch).items()}
+                if not np.isfinite(logs["loss"]):
+                    raise UserError(self.explain_loss(data, epoch, step))
+                callbacks.on_train_batch_end(step, logs)
+                if self.stop_training:
+                    break
+            first_step = 0
+            logs = {name: float(value) for name, value in self.get_metrics_result().items()}
+            logs |= {f"val_{name}": value for name, value in validate().items()}
+            callbacks.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        self.optimizer.finalize_variable_values(self.trainable_weights)
+        callbacks.on_train_end(logs)
+        return self.history.history
 
     @staticmethod
-    def _scale_for_replicas(loss):
-        if keras.backend.backend() != "tensorflow":
-            return loss
+    def explain_loss(data, epoch, step):
+        size = data.order.batch_size
+        samples = [data.samples[number] for number in data.order.of_epoch(epoch)[step * size : (step + 1) * size]]
+        names = ", ".join(str(getattr(sample, "image", sample)) for sample in samples)
+        return (
+            f"The loss is not a number after the batch of {names}. What was saved before is kept. Lower "
+            "HYPER_PARAMETERS.LEARNING_RATE, set OPTIMIZER.CLIP_NORM=1.0, or look at these images."
+        )
+
+    def train_on(self, batch):
+        """Take one step on a batch; return the running metrics."""
+        if self.step_function is None:
+            self.step_function = self.make_step_function()
+        return self.step_function(batch)
+
+    def make_step_function(self):
         import tensorflow as tf
 
-        return loss / tf.distribute.get_strategy().num_replicas_in_sync
+        strategy = self.distribute_strategy
+        replicas = local_replicas(strategy)
+        compute = (
+            tf.function(self.loss_and_gradients, jit_compile=True) if self.jit_compile else self.loss_and_gradients
+        )
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        for name, metrics in self.output_metrics.items():
-            for metric in metrics:
-                metric.update_state(y, y_pred[name])
-        return self.get_metrics_result()
+        def step_of_replica(weight, images, targets, *border):
+            # Only this part is compiled: XLA cannot update variables that are mirrored.
+            loss, outputs, gradients = compute(weight, images, targets, *border)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+            self.mean_loss.update_state(loss, sample_weight=tf.shape(images)[0])
+            for name, metrics in self.output_metrics.items():
+                for metric in metrics:
+                    metric.update_state(targets, outputs[name])
+            return self.get_metrics_result()
+
+        @tf.function(reduce_retracing=True)
+        def step(batch):
+            results = strategy.run(step_of_replica, args=share(batch, strategy, replicas))
+            # What the progress bar shows; the logs of the epoch are read from all replicas.
+            return {name: first_of(strategy, value) for name, value in results.items()}
+
+        return step
+
+    def loss_and_gradients(self, weight, images, targets, border=None):
+        """Forward and backward pass of one replica: (loss, outputs, gradients as the optimizer takes them)."""
+        import tensorflow as tf
+
+        strategy = self.distribute_strategy
+        workers = strategy.num_replicas_in_sync // local_replicas(strategy)
+        with tf.GradientTape() as tape:
+            outputs = self(images, training=True)
+            loss = self.output_loss(targets, outputs, border)
+            regularisation = sum(ops.cast(value, "float32") for value in self.losses)
+            # Replicas add up their gradients, each of the mean over its own part of the batch.
+            part = loss * (weight / workers) + regularisation / strategy.num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(part)
+        return loss + regularisation, outputs, tape.gradient(scaled, self.trainable_weights)
+
+
+def share(batch, strategy, replicas):
+    """Divide a batch between the replicas.
+
+    Returns:
+        For `strategy.run`: (weight of the part, image, mask, ...). The weight is the part's share of the batch, so that
+        the weighted sum of the replicas' means is the mean over the batch, whatever its size. A replica for which
+        nothing is left takes an image with weight 0.
+    """
+    import tensorflow as tf
+
+    if replicas == 1:
+        return (tf.constant(1.0), *batch)
+    total = tf.shape(batch[0])[0]
+    distribute = strategy.experimental_distribute_values_from_function
+
+    def bounds(context):
+        replica = context.replica_id_in_sync_group % replicas
+        return total * replica // replicas, total * (replica + 1) // replicas
+
+    def weight(context):
+        first, end = bounds(context)
+        return tf.cast(end - first, tf.float32) / tf.cast(total, tf.float32)
+
+    def part_of(part):
+        def of_replica(context):
+            first, end = bounds(context)
+            first = tf.minimum(first, total - 1)
+            return part[first : tf.maximum(end, first + 1)]
+
+        return of_replica
+
+    return (distribute(weight), *(distribute(part_of(part)) for part in batch))
+
+
+def first_of(strategy, value):
+    return strategy.experimental_local_results(value)[0]

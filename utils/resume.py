@@ -1,0 +1,218 @@
+"""Stop at any moment and go on exactly where a run was.
+
+`<name>.state.npz` holds all that a run consists of at the end of a step: the variables of network, optimizer and
+metrics (loss scale, accumulated gradients, averages, random seeds), epoch and step, and what the callbacks know. Orders
+and crops follow from seed and epoch. Plain arrays and JSON: nothing in it can run.
+"""
+
+import json
+import signal
+import sys
+import zipfile
+
+import keras
+import numpy as np
+from omegaconf import OmegaConf
+
+from utils.checkpoints import beside
+from utils.errors import UserError
+from utils.files import resolve_path, write_whole
+
+STATE, PREVIOUS = ".state.npz", ".state.previous.npz"
+
+# What each callback knows from the epochs before, by the name of its class.
+KNOWN = {
+    "BestWeights": ("best", "best_epoch"),
+    "EarlyStopping": ("best", "best_epoch", "wait", "stopped_epoch"),
+    "EpochLog": ("rows",),
+    "LearningRate": ("factor", "best", "waited"),
+}
+
+# Settings that a run may change and still go on as the same run.
+HARMLESS = (
+    "HYPER_PARAMETERS.EPOCHS",
+    "CALLBACKS",
+    "DATALOADER_WORKERS",
+    "EVALUATION",
+    "OVERRIDES",
+    "PREDICT",
+    "RESUME",
+    "RUN",
+    "SHOW_CENTER_CHANNEL_IMAGE",
+    "VERBOSE",
+    "WORK_DIR",
+)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Save the state after every epoch, every so many steps, and when the run is told to stop.
+
+    To be the last callback: it saves what the others know. Ctrl-C and SIGTERM let the step end first.
+
+    Args:
+        cfg: checked config.
+        trainer: Trainer; its variables are saved.
+        weights: path of the weights that the state stands beside.
+        callbacks: list of the other callbacks.
+    """
+
+    def __init__(self, cfg, trainer, weights, callbacks):
+        super().__init__()
+        self.cfg = cfg
+        self.trainer = trainer
+        self.path = beside(weights, STATE)
+        self.callbacks = callbacks
+        self.every = cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS
+        self.signal = None
+        self.epoch = 0
+
+    def on_train_begin(self, logs=None):
+        self.handlers = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_end(self, logs=None):
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def stop(self, number, frame):
+        if self.signal is not None:  # asked twice: at once
+            sys.exit(128 + number)
+        self.signal = number
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.signal is not None or (self.every and (batch + 1) % self.every == 0):
+            self.save(self.epoch, batch + 1)
+        self.leave()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.save(epoch + 1, 0, finished=self.model.stop_training or epoch + 1 == self.params["epochs"])
+        self.leave()
+
+    def leave(self):
+        if self.signal is not None:
+            print(
+                f"\nStopped; the state is saved in {self.path}. Type the same command again to go on.", file=sys.stderr
+            )
+            sys.exit(128 + self.signal)
+
+    def save(self, epoch, step, finished=False):
+        """Write the state: `epoch` and `step` are those to begin with. Disk full: training goes on with a warning."""
+        known = {}
+        for callback in self.callbacks:
+            names = KNOWN.get(type(callback).__name__, ())
+            known[type(callback).__name__] = {name: plain(getattr(callback, name)) for name in names}
+        about = {
+            "epoch": epoch,
+            "step": step,
+            "finished": finished,
+            "config": OmegaConf.to_container(self.cfg, resolve=True),
+            "callbacks": known,
+        }
+        variables = all_variables(self.trainer)
+        arrays = {f"v{number}": keras.ops.convert_to_numpy(variable) for number, variable in enumerate(variables)}
+        try:
+            with write_whole(self.path) as temporary:
+                with open(temporary, "wb") as file:
+                    np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
+                if self.path.exists():
+                    self.path.replace(self.path.parent / self.path.name.replace(STATE, PREVIOUS))
+        except OSError as error:
+            print(f"\nWarning: the state was not saved ({error.strerror}); training goes on.", file=sys.stderr)
+
+
+def plain(value):
+    """A value that JSON knows; -inf and inf stand as they do in Python."""
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    return value.item() if hasattr(value, "item") else value
+
+
+def all_variables(trainer):
+    found = [*trainer.network.variables, *trainer.optimizer.variables]
+    return found + [variable for metric in trainer.metrics for variable in metric.variables]
+
+
+def find_state(cfg, weights):
+    """The state to go on from: (about, arrays), or None for a new run.
+
+    Raises:
+        UserError: RESUME is a path with no state; or the settings differ from those of the interrupted run.
+    """
+    if cfg.RESUME == "never":
+        return None
+    path = beside(weights, STATE) if cfg.RESUME == "auto" else None
+    if path is None:
+        path = resolve_path(cfg, cfg.RESUME)
+        if not path.is_file():
+            raise UserError(
+                f"RESUME={cfg.RESUME}: there is no state {path}. Use auto or never, or name a .state.npz file."
+            )
+    state = read_newest(path)
+    if state is None:
+        return None
+    about, _ = state
+    if about["finished"] and about["epoch"] >= cfg.HYPER_PARAMETERS.EPOCHS:
+        return None
+    different = compare(about["config"], OmegaConf.to_container(cfg, resolve=True))
+    if different and about["finished"]:
+        return None  # another run with the same name
+    if different:
+        raise UserError(
+            f"{path} is the state of an interrupted run with other settings: {', '.join(different)}. Type them as they "
+            "were to go on, or RESUME=never to start anew."
+        )
+    return state
+
+
+def compare(saved, now, prefix=""):
+    """Keys whose values differ, those of HARMLESS left out: `KEY=saved (now ...)`."""
+    different = []
+    for name in sorted(saved.keys() | now.keys()):
+        key, old, new = f"{prefix}{name}", saved.get(name), now.get(name)
+        if key in HARMLESS or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            different += compare(old, new, f"{key}.")
+        else:
+            different.append(f"{key}={old} (now {new})")
+    return different
+
+
+def read_newest(path):
+    """(about, arrays) of a state; of the one before, with a warning, where it is damaged; None where there is none."""
+    older = path.parent / path.name.replace(STATE, PREVIOUS)
+    for candidate in (path, older):
+        if not candidate.exists():
+            continue
+        try:
+            with np.load(candidate, allow_pickle=False) as file:
+                about = json.loads(bytes(file["about"]).decode())
+                arrays = [file[f"v{number}"] for number in range(len(file.files) - 1)]
+            if {"epoch", "step", "finished", "config", "callbacks"} <= about.keys():
+                return about, arrays
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, AttributeError):
+            """Damaged: the checksums of the archive do not fit, or it is none."""
+        print(f"Warning: the state {candidate} is damaged and was left out.", file=sys.stderr)
+    return None
+
+
+def restore(state, trainer, callbacks):
+    """Set everything as it was; return (epoch, step) to begin with.
+
+    Raises:
+        UserError: the state belongs to another model.
+    """
+    about, arrays = state
+    variables = all_variables(trainer)
+    if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
+        raise UserError("The state belongs to another model or optimizer. Use RESUME=never to start anew.")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    for callback in callbacks:
+        for name, value in about["callbacks"].get(type(callback).__name__, {}).items():
+            setattr(callback, name, value)
+    return about["epoch"], about["step"]
