@@ -20,8 +20,10 @@ class SampleSequence(keras.utils.PyDataset):
     def __getitem__(self, index):
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        chosen = self.order.indices()[index * self.batch_size : (index + 1) * self.batch_size]
-        return tuple(np.stack(part) for part in zip(*(self.read(self.samples[i]) for i in chosen), strict=True))
+        epoch, first = self.order.epoch, index * self.batch_size
+        chosen = self.order.indices()[first : first + self.batch_size]
+        parts = (self.read(self.samples[i], epoch, position) for position, i in enumerate(chosen, first))
+        return tuple(np.stack(part) for part in zip(*parts, strict=True))
 
     def on_epoch_end(self):
         self.order.epoch += 1

@@ -27,8 +27,8 @@ class EpochOrder:
             return np.arange(self.count)
         return np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
 
-    def next_indices(self):
-        """Order of the current epoch, and go on to the next epoch."""
-        indices = self.indices()
+    def next_epoch(self):
+        """Number and order of the current epoch, and go on to the next."""
+        epoch, indices = self.epoch, self.indices()
         self.epoch += 1
-        return indices
+        return np.int64(epoch), indices
