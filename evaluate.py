@@ -5,6 +5,7 @@ from functools import partial
 
 from data_generators import build_dataset
 from data_generators.pairing import find_pairs
+from data_generators.sampling import whole_images
 from data_generators.volumes import find_volumes
 from data_preparation.verify_data import verify_data
 from losses import averaging
@@ -30,7 +31,7 @@ def evaluate(cfg):
     Raises:
         UserError: bad data, weights or settings; a volume with a missing slice, or without spacing where it is needed.
     """
-    cfg = restore_config(cfg)
+    cfg = whole_images(restore_config(cfg))
     check_writable(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, "CALLBACKS.MODEL_CHECKPOINT.PATH")
     data = verify_data(cfg, splits=cfg.EVALUATION.SPLITS)
     has_masks = cfg.MODEL.TYPE != "classifier"

@@ -6,6 +6,7 @@ from data_generators import build_dataset
 from data_generators.images import picture_size
 from data_generators.labels import image_list
 from data_generators.pairing import find_pairs
+from data_generators.sampling import whole_images
 from data_preparation.verify_data import verify_data
 from models import build_model, inference_model
 from utils.checkpoints import ENDING, load_weights, restore_config, weights_path
@@ -24,7 +25,7 @@ def predict(cfg):
         The folder written: `<image name>.png` (class index as grey value) in `masks/`, and pictures of image, truth
         (where there are masks) and prediction side by side in `pictures/`; of a classifier `labels.csv`.
     """
-    cfg = restore_config(cfg)
+    cfg = whole_images(restore_config(cfg))
     is_classifier = cfg.MODEL.TYPE == "classifier"
     if is_classifier:
         cfg.DATASET.VAL.IMAGES_PATH, cfg.DATASET.VAL.MASK_PATH = image_list(cfg, "val"), None

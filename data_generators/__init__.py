@@ -3,7 +3,8 @@
 from utils.lookup import choose, load
 
 # DATA_GENERATOR_TYPE -> a function (samples, order, read, spec, batch_size, workers) -> what `keras.Model.fit` takes.
-# `read(sample)` gives the arrays of one sample, `spec` their (shape, dtype).
+# `read(sample, epoch, position)` gives the arrays of one sample (what is random in it depends on SEED and these two),
+# `spec` their (shape, dtype).
 LOADERS = {
     "TF_GENERATOR": "data_generators.keras_sequence:SampleSequence",
     "TF_DATA": "data_generators.tf_data:sample_dataset",
@@ -26,23 +27,29 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True):
         DATASET.IGNORE_LABEL among them. Where LOSS uses `boundary_weighted_ce` the batches are
         `(image, mask, border)`: border `(batch, height, width, 1)` float32, see `data_generators.borders`.
         Without masks (MASK_PATH null) the batches are `(image,)`; for MODEL.TYPE=classifier they are `(image, label)`,
-        label `(batch, classes)` float32. Every sample comes once per epoch, the last batch may be smaller.
+        label `(batch, classes)` float32. Every sample comes once per epoch (with
+        DATASET.FOREGROUND_FRACTION as many come as there are), the last batch may be smaller.
         `dataset.order` is the `EpochOrder` that shuffles it, `dataset.samples` are its samples, `dataset.steps` the
         number of its batches.
 
     Raises:
         UserError: a missing folder, an empty one, an image without its mask.
     """
+    from data_generators.images import ReadSettings
     from data_generators.order import EpochOrder
+    from data_generators.sampling import foreground_order
 
     labelled = cfg.MODEL.TYPE == "classifier" and targets
     samples, read, spec = labelled_samples(cfg, split) if labelled else paired_samples(cfg, split, targets, borders)
-    shuffle = split != "test" and cfg.PREPROCESS_DATA.SHUFFLE[split.upper()].VALUE
-    batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
-    order = EpochOrder(len(samples), cfg.SEED, shuffle, batch_size)
+    if cfg.DATASET.FOREGROUND_FRACTION is not None and split == "train" and targets:
+        order = foreground_order(cfg, samples, ReadSettings.from_config(cfg))
+    else:
+        shuffle = split != "test" and cfg.PREPROCESS_DATA.SHUFFLE[split.upper()].VALUE
+        order = EpochOrder(len(samples), cfg.SEED, shuffle)
     loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
-    dataset = loader(samples, order, read, spec, batch_size, cfg.DATALOADER_WORKERS)
-    dataset.order, dataset.samples, dataset.steps = order, samples, -(-len(samples) // batch_size)
+    order.batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
+    dataset = loader(samples, order, read, spec, order.batch_size, cfg.DATALOADER_WORKERS)
+    dataset.order, dataset.samples, dataset.steps = order, samples, -(-len(samples) // order.batch_size)
     return dataset
 
 
@@ -51,18 +58,19 @@ def paired_samples(cfg, split, targets, borders):
     from data_generators.borders import border_weights
     from data_generators.images import ReadSettings, read_pair
     from data_generators.pairing import find_pairs
+    from data_generators.sampling import Crop
 
-    pairs, settings = find_pairs(cfg, split), ReadSettings.from_config(cfg)
+    pairs, settings = find_pairs(cfg, split), ReadSettings.from_config(cfg, Crop.from_config(cfg, split))
     mask_shape = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, 1)
     spec = [image_spec(cfg), (mask_shape, "uint8"), (mask_shape, "float32")]
     if not targets or pairs[0].mask is None:
-        return pairs, lambda pair: read_pair(pair, settings)[:1], spec[:1]
+        return pairs, lambda pair, epoch, position: read_pair(pair, settings, epoch, position)[:1], spec[:1]
     if not borders or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
-        return pairs, lambda pair: read_pair(pair, settings), spec[:2]
+        return pairs, lambda pair, epoch, position: read_pair(pair, settings, epoch, position), spec[:2]
     w0, sigma = cfg.LOSS_OPTIONS.boundary_weighted_ce.w0, cfg.LOSS_OPTIONS.boundary_weighted_ce.sigma
 
-    def read(pair):
-        image, mask = read_pair(pair, settings)
+    def read(pair, epoch, position):
+        image, mask = read_pair(pair, settings, epoch, position)
         return image, mask, border_weights(mask, w0, sigma, settings.ignore_label)
 
     return pairs, read, spec
@@ -75,7 +83,7 @@ def labelled_samples(cfg, split):
 
     settings, names, classes = ReadSettings.from_config(cfg), class_names(cfg), cfg.OUTPUT.CLASSES
     spec = [image_spec(cfg), ((classes,), "float32")]
-    return find_labelled(cfg, split), lambda sample: read_labelled(sample, settings, names, classes), spec
+    return find_labelled(cfg, split), lambda sample, *_: read_labelled(sample, settings, names, classes), spec
 
 
 def image_spec(cfg):

@@ -3,6 +3,7 @@
 Pixels are taken as they are stored: an EXIF rotation is ignored, so that image and mask always agree.
 """
 
+import functools
 import io
 import struct
 from dataclasses import dataclass
@@ -44,9 +45,12 @@ class ReadSettings:
     resize: bool
     divide_mask_by: int
     ignore_label: int | None = None
+    label_values: tuple | None = None
+    crop: object = None  # `data_generators.sampling.Crop`
 
     @classmethod
-    def from_config(cls, cfg):
+    def from_config(cls, cfg, crop=None):
+        values = cfg.DATASET.LABEL_VALUES
         divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK
         return cls(
             height=cfg.INPUT.HEIGHT,
@@ -55,15 +59,18 @@ class ReadSettings:
             resize=cfg.PREPROCESS_DATA.RESIZE.VALUE,
             divide_mask_by=divide.NORMALIZE_VALUE if divide.VALUE else 1,
             ignore_label=cfg.DATASET.IGNORE_LABEL,
+            label_values=None if values is None else tuple(values),
+            crop=crop,
         )
 
 
-def read_pair(pair, settings):
+def read_pair(pair, settings, epoch=0, position=0):
     """Return `(image, mask)` as the model takes them.
 
     Args:
         pair: `Pair` of files.
         settings: `ReadSettings`.
+        epoch, position: int, epoch and place in it, from which a random crop is drawn.
 
     Returns:
         image: float32 `(height, width, channels)` in [0, 1].
@@ -73,8 +80,12 @@ def read_pair(pair, settings):
         UserError: names the file that cannot be read, or whose size does not fit.
     """
     image = read_image(pair.image, settings.channels)
-    mask = None if pair.mask is None else read_mask(pair.mask, settings.divide_mask_by, settings.ignore_label)
+    mask = None if pair.mask is None else read_mask_as(pair.mask, settings)
     check_sizes(pair, image, mask, settings)
+    if settings.crop:
+        top, left = settings.crop.corner(image.shape[:2], mask, epoch, position)
+        window = (slice(top, top + settings.crop.height), slice(left, left + settings.crop.width))
+        image, mask = image[window], None if mask is None else mask[window]
     if settings.resize:
         image = resize_image(image, settings.height, settings.width)
         mask = None if mask is None else resize_mask(mask, settings.height, settings.width)
@@ -86,11 +97,19 @@ def check_sizes(pair, image, mask, settings):
     height, width = image.shape[:2]
     if mask is not None and mask.shape[:2] != (height, width):
         raise UserError(f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {pair.image} {height}x{width}.")
+    crop = settings.crop
+    if crop:
+        if height < crop.height or width < crop.width:
+            raise UserError(
+                f"{pair.image}: is {height}x{width} (height x width), smaller than DATASET.CROP "
+                f"{crop.height}x{crop.width}. Set a smaller INPUT.HEIGHT and INPUT.WIDTH, or leave the image out."
+            )
+        return
     any_size = settings.height is None
     if not settings.resize and not any_size and (height, width) != (settings.height, settings.width):
         raise UserError(
             f"{pair.image}: is {height}x{width} (height x width), INPUT is {settings.height}x{settings.width}; "
-            "PREPROCESS_DATA.RESIZE.VALUE=True resizes it."
+            "PREPROCESS_DATA.RESIZE.VALUE=True resizes it, DATASET.CROP.MODE=random cuts parts out of larger ones."
         )
 
 
@@ -119,21 +138,29 @@ def read_image(path, channels):
     return pixels
 
 
-def read_mask(path, divide_by=1, ignore_label=None):
+def read_mask_as(path, settings):
+    """`read_mask` with the `ReadSettings` of the config."""
+    return read_mask(path, settings.divide_mask_by, settings.ignore_label, settings.label_values)
+
+
+def read_mask(path, divide_by=1, ignore_label=None, label_values=None):
     """Read a mask: uint8 `(height, width)` class indices, the stored values divided by `divide_by` and rounded.
 
-    Pixels that are stored as `ignore_label` keep that value.
+    With `label_values` a class index is the place of the stored value in that tuple. Pixels that are stored as
+    `ignore_label` keep that value.
 
     A palette picture gives its indices, not its colours; a grey picture stored as colour its grey value.
 
     Raises:
-        UserError: as `read_image`; also colours, and values above 255.
+        UserError: as `read_image`; also colours, values above 255, and values that are not in `label_values`.
     """
     data = read_whole(path)
     if read_header(path, data).has_palette:
         values = np.asarray(Image.open(io.BytesIO(data)))
     else:
         values = drop_equal_channels(path, decode(path, data))
+    if label_values is not None:
+        return look_up(path, values, label_values, ignore_label)
     if divide_by != 1:
         divided = np.rint(values.astype(np.float32) / divide_by)
         values = divided if ignore_label is None else np.where(values == ignore_label, ignore_label, divided)
@@ -143,6 +170,30 @@ def read_mask(path, divide_by=1, ignore_label=None):
             raise UserError(f"{path}: holds the value {largest}; class indices of a mask go up to 255.")
         values = values.astype(np.uint8)
     return values
+
+
+def look_up(path, values, label_values, ignore_label):
+    """Stored values -> uint8 class indices, the places of the values in `label_values`."""
+    table = class_table(label_values, ignore_label)
+    classes = table[values]
+    if classes.min() < 0:
+        unknown = int(values[classes < 0][0])
+        ignored = "" if ignore_label is None else f" and DATASET.IGNORE_LABEL={ignore_label}"
+        raise UserError(
+            f"{path}: holds the value {unknown}; DATASET.LABEL_VALUES has {list(label_values)}{ignored}. Add "
+            "its class, or ignore it."
+        )
+    return classes.astype(np.uint8)
+
+
+@functools.cache
+def class_table(label_values, ignore_label):
+    """int16 `(65536,)`: the class index of each value a mask may hold, -1 for those it must not."""
+    table = np.full(65536, -1, np.int16)
+    table[list(label_values)] = np.arange(len(label_values))
+    if ignore_label is not None:
+        table[ignore_label] = ignore_label
+    return table
 
 
 def drop_equal_channels(path, pixels):

@@ -2,6 +2,7 @@
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import keras
 import numpy as np
@@ -26,24 +27,25 @@ class SampleSequence(keras.utils.PyDataset):
     def __getitem__(self, index):
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        return self.batch(self.order.of_epoch(self.order.epoch)[index * self.batch_size :][: self.batch_size])
+        epoch, first = self.order.epoch, index * self.batch_size
+        chosen = self.order.of_epoch(epoch)[first : first + self.batch_size]
+        return self.batch((epoch, position, sample) for position, sample in enumerate(chosen, first))
 
-    def batch(self, indices):
-        return tuple(np.stack(part) for part in zip(*(self.read(self.samples[i]) for i in indices), strict=True))
+    def batch(self, visits):
+        parts = (self.read(self.samples[sample], epoch, position) for epoch, position, sample in visits)
+        return tuple(np.stack(part) for part in zip(*parts, strict=True))
 
     def __iter__(self):
-        indices = self.order.next_indices()
-        parts = iter([indices[first : first + self.batch_size] for first in range(0, len(indices), self.batch_size)])
-        with ThreadPoolExecutor(self.workers) as pool:
-            waiting = deque(
-                pool.submit(self.batch, part) for _, part in zip(range(2 * self.workers), parts, strict=False)
-            )
+        visits = self.order.next_epoch()
+        batches = iter([visits[first : first + self.batch_size] for first in range(0, len(visits), self.batch_size)])
+        with ThreadPoolExecutor(self.workers) as threads:
+            waiting = deque(threads.submit(self.batch, part) for part in islice(batches, 2 * self.workers))
             try:
                 while waiting:
                     yield waiting.popleft().result()
-                    waiting.extend(pool.submit(self.batch, part) for _, part in zip(range(1), parts, strict=False))
+                    waiting.extend(threads.submit(self.batch, part) for part in islice(batches, 1))
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+                threads.shutdown(cancel_futures=True)
 
     def on_epoch_end(self):
         self.order.begin(self.order.epoch + 1)

@@ -17,7 +17,7 @@ class EpochOrder:
         step: int, the step of that epoch with which they begin.
     """
 
-    def __init__(self, count, seed, shuffle, batch_size):
+    def __init__(self, count, seed, shuffle, batch_size=1):
         self.count = count
         self.seed = seed
         self.shuffle = shuffle
@@ -34,8 +34,13 @@ class EpochOrder:
             return np.arange(self.count)
         return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
-    def next_indices(self):
-        """The order from the step on with which to begin, and go on to the next epoch."""
-        indices = self.of_epoch(self.epoch)[self.step * self.batch_size :]
+    def next_epoch(self):
+        """What the next iteration visits: int64 `(visits, 3)`, each (epoch, position in it, sample).
+
+        The one after it goes on with the next epoch.
+        """
+        indices = self.of_epoch(self.epoch)
+        visits = np.stack([np.full_like(indices, self.epoch), np.arange(len(indices)), indices], axis=1)
+        first = self.step * self.batch_size
         self.begin(self.epoch + 1)
-        return indices
+        return visits[first:]

@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from tqdm import tqdm
 
-from data_generators.images import ReadSettings, check_sizes, read_image, read_mask
+from data_generators.images import ReadSettings, check_sizes, read_image, read_mask_as
 from data_generators.labels import match_labels
 from data_generators.pairing import Pair, list_problems, match_pairs
+from data_generators.sampling import Crop
 from data_preparation.dataset_report import (
     add_up,
     describe_split,
@@ -90,7 +91,8 @@ def find_samples(cfg, split, need_masks):
 def examine_all(cfg, pairs, split, details):
     """The findings of all pairs, in their order."""
     # Threads do: reading and decoding release the interpreter's lock.
-    work = partial(examine, settings=ReadSettings.from_config(cfg), classes=cfg.OUTPUT.CLASSES, details=details)
+    settings = ReadSettings.from_config(cfg, Crop.from_config(cfg, split))
+    work = partial(examine, settings=settings, classes=cfg.OUTPUT.CLASSES, details=details)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         findings = threads.map(work, pairs)
         silent = cfg.VERBOSE == 0 or not pairs
@@ -103,7 +105,7 @@ def examine(pair, settings, classes, details):
     image = attempt(problems, read_image, pair.image, settings.channels)
     mask = None
     if pair.mask is not None:
-        mask = attempt(problems, read_mask, pair.mask, settings.divide_mask_by, settings.ignore_label)
+        mask = attempt(problems, read_mask_as, pair.mask, settings)
     if image is not None:
         attempt(problems, check_sizes, pair, image, mask, settings)
     if mask is not None:
@@ -133,8 +135,8 @@ def check_labels(problems, path, values, classes, ignore_label):
     if values in ([0, 255], [255]):
         return "Masks of 0 and 255: PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True turns 255 into class 1."
     return (
-        "Set OUTPUT.CLASSES above the largest label value, or relabel the masks; a value that means 'not labelled' is "
-        "DATASET.IGNORE_LABEL."
+        "Set OUTPUT.CLASSES above the largest label value, or name the pixel value of each class, such as "
+        "DATASET.LABEL_VALUES=[0,128,255]; a value that means 'not labelled' is DATASET.IGNORE_LABEL."
     )
 
 

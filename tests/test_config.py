@@ -75,6 +75,10 @@ def test_a_loss_preset_replaces_the_default():
         ("LOSS_OPTIONS.boundary_weighted_ce.sigma=0", ["LOSS_OPTIONS.boundary_weighted_ce.sigma=0", "at least 0.1"]),
         ("DATASET.IGNORE_LABEL=1", ["DATASET.IGNORE_LABEL=1", "class index", "OUTPUT.CLASSES=2"]),
         ("DATASET.IGNORE_LABEL=256", ["DATASET.IGNORE_LABEL=256", "at most 255"]),
+        ("DATASET.LABEL_VALUES=[0,1,255]", ["DATASET.LABEL_VALUES=[0, 1, 255]", "2 different values"]),
+        ("DATASET.LABEL_VALUES=[0,-1]", ["DATASET.LABEL_VALUES", "at least 0"]),
+        ("DATASET.CROP.MODE=middle", ["DATASET.CROP.MODE=middle", "foreground"]),
+        ("DATASET.FOREGROUND_FRACTION=2", ["DATASET.FOREGROUND_FRACTION=2", "at most 1"]),
         ("EVALUATION.METRICS=[confuson]", ["EVALUATION.METRICS=confuson", "confusion", "dice_coef"]),
         ("EVALUATION.EMPTY_IMAGES=two", ["EVALUATION.EMPTY_IMAGES=two", "skip, one, zero"]),
         ("DATASET.VAL=5", ["DATASET.VAL=5", "IMAGES_PATH"]),
@@ -91,6 +95,23 @@ def test_one_clear_message_for_each_mistake(override, words):
         load_config(overrides)
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["DATASET.LABEL_VALUES=[0,9]", "DATASET.IGNORE_LABEL=9"], ["IGNORE_LABEL=9", "LABEL_VALUES"]),
+        (["DATASET.LABEL_VALUES=[0,9]", "PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True"], ["exclude"]),
+        (["DATASET.CROP.MODE=random", "PREPROCESS_DATA.RESIZE.VALUE=True"], ["DATASET.CROP.MODE=random", "RESIZE"]),
+        (["DATASET.CROP.MODE=random", "DATASET.CROP.WIDTH=64"], ["320x64", "320x320"]),
+        (["DATASET.CROP.MODE=random", "MODEL.TYPE=classifier"], ["DATASET.CROP.MODE=random", "masks"]),
+        (["DATASET.FOREGROUND_FRACTION=0.5", "MODEL.TYPE=classifier"], ["FOREGROUND_FRACTION=0.5", "masks"]),
+    ],
+)
+def test_settings_of_the_samples_that_contradict(overrides, words):
+    with pytest.raises(UserError) as error:
+        load_config(overrides)
+    assert all(word in str(error.value) for word in words)
 
 
 def test_extra_keys_for_timing_are_typed_too():

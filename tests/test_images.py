@@ -246,3 +246,20 @@ def test_sizes_that_do_not_fit(tmp_path):
     settings = ReadSettings(height=320, width=320, channels=3, resize=False, divide_mask_by=1)
     with pytest.raises(UserError, match=r"i\.png: is 12x16.*INPUT is 320x320.*PREPROCESS_DATA\.RESIZE\.VALUE=True"):
         read_pair(pair._replace(mask=None), settings)
+
+
+def test_label_values_are_the_classes_in_their_order(tmp_path):
+    path = save(tmp_path / "m.png", np.array([[0, 128, 255, 7]], np.uint8))
+    assert read_mask(path, ignore_label=7, label_values=(0, 128, 255)).tolist() == [[0, 1, 2, 7]]
+    assert read_mask(path, ignore_label=7, label_values=(255, 0, 128)).tolist() == [[1, 2, 0, 7]]
+    with pytest.raises(UserError, match=r"m\.png: holds the value 7; .*\[0, 128, 255\]"):
+        read_mask(path, label_values=(0, 128, 255))
+    deep = save(tmp_path / "d.png", np.array([[500, 65535]], np.uint16))
+    assert read_mask(deep, label_values=(500, 65535)).tolist() == [[0, 1]]
+
+
+def test_label_values_of_the_config(tmp_path):
+    pair = Pair(save(tmp_path / "i.png", COLOUR), save(tmp_path / "m.png", np.where(GREY > 99, 3, 1).astype(np.uint8)))
+    cfg = load_config(["INPUT.HEIGHT=12", "INPUT.WIDTH=16", "DATASET.LABEL_VALUES=[1,3]"])
+    _, mask = read_pair(pair, ReadSettings.from_config(cfg))
+    np.testing.assert_array_equal(mask[:, :, 0], GREY > 99)

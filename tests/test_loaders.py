@@ -122,7 +122,10 @@ def test_resized_and_divided_while_loading(loader, tmp_path):
 
 def test_the_order_is_a_function_of_seed_and_epoch():
     order, resumed = EpochOrder(50, 5, True), EpochOrder(50, 5, True)
-    orders = [order.next_indices() for _ in range(3)]
-    resumed.epoch = 2
-    np.testing.assert_array_equal(resumed.indices(), orders[2])
+    orders = [order.next_epoch()[:, 2] for _ in range(3)]
+    resumed.batch_size = 4
+    resumed.begin(2, step=3)
+    visits = resumed.next_epoch()
+    np.testing.assert_array_equal(visits[:, 2], orders[2][12:])
+    np.testing.assert_array_equal(visits[:, :2], [(2, position) for position in range(12, 50)])
     assert not np.array_equal(orders[0], orders[1])

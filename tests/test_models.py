@@ -250,7 +250,7 @@ def test_full_size_unet3plus_makes_a_training_step():
     trainer.compile(optimizer=make_optimizer(cfg), jit_compile=False)
     images = np.random.default_rng(0).random((1, 320, 320, 3), dtype=np.float32)
     masks = (images[..., :1] > 0.5).astype(np.uint8)
-    losses = [float(trainer.train_on_batch(images, masks)[0]) for _ in range(2)]
+    losses = [float(trainer.train_on((images, masks))["loss"]) for _ in range(2)]
     assert np.isfinite(losses).all() and losses[0] != losses[1]
 
 

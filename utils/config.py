@@ -64,6 +64,11 @@ RULES = {
     "DATASET.TEST.IMAGES_PATH": PATHS,
     "DATASET.TEST.MASK_PATH": PATHS,
     "DATASET.IGNORE_LABEL": Rule(types=(int, type(None)), low=0, high=255),
+    "DATASET.LABEL_VALUES": Rule(types=(list, type(None)), low=0, high=65535),
+    "DATASET.CROP.MODE": Rule(choices=(None, "random", "center", "foreground"), types=(str, type(None))),
+    "DATASET.CROP.HEIGHT": SIZE,
+    "DATASET.CROP.WIDTH": SIZE,
+    "DATASET.FOREGROUND_FRACTION": Rule(types=(float, type(None)), low=0, high=1),
     "MODEL.TYPE": Rule(choices="models:MODEL_TYPES"),
     "MODEL.FILTERS": Rule(types=(list, type(None)), low=1),
     "MODEL.DEEP_SUPERVISION": FLAG_OR_MODEL,
@@ -288,6 +293,7 @@ def check_config(cfg):
             f"PREPROCESS_DATA.RESIZE {resize.HEIGHT}x{resize.WIDTH} must equal INPUT "
             f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave RESIZE.HEIGHT and WIDTH alone, they follow INPUT."
         )
+    check_crop(cfg)
     schedule, peak = cfg.LR_SCHEDULE, cfg.HYPER_PARAMETERS.LEARNING_RATE
     for key in ("MINIMUM", "WARMUP_START"):
         if schedule[key] > peak:
@@ -305,6 +311,25 @@ def check_config(cfg):
         check_loss(cfg)
         check_classes(cfg)
     load("models:check_model")(cfg)
+
+
+def check_crop(cfg):
+    """Crops have the size of INPUT, of images as they are stored."""
+    crop, resize = cfg.DATASET.CROP, cfg.PREPROCESS_DATA.RESIZE.VALUE
+    for key, value in {"CROP.MODE": crop.MODE, "FOREGROUND_FRACTION": cfg.DATASET.FOREGROUND_FRACTION}.items():
+        if value is not None and cfg.MODEL.TYPE == "classifier":
+            raise UserError(f"DATASET.{key}={value} is for masks: leave it out with MODEL.TYPE=classifier.")
+    if crop.MODE is None:
+        return
+    if resize:
+        raise UserError(f"DATASET.CROP.MODE={crop.MODE} and PREPROCESS_DATA.RESIZE.VALUE=True exclude each other.")
+    if crop.HEIGHT is None:
+        raise UserError(f"DATASET.CROP.MODE={crop.MODE} needs a size: set INPUT.HEIGHT and INPUT.WIDTH.")
+    if (crop.HEIGHT, crop.WIDTH) != (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH):
+        raise UserError(
+            f"DATASET.CROP {crop.HEIGHT}x{crop.WIDTH} must equal INPUT {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave "
+            "CROP.HEIGHT and WIDTH alone, they follow INPUT."
+        )
 
 
 def check_loss(cfg):
@@ -329,6 +354,17 @@ def check_classes(cfg):
             f"DATASET.IGNORE_LABEL={ignored} is a class index: OUTPUT.CLASSES={cfg.OUTPUT.CLASSES} has the classes 0 "
             f"to {classes - 1}. Choose a value above, or lower OUTPUT.CLASSES."
         )
+    values = cfg.DATASET.LABEL_VALUES
+    if values is not None:
+        if len(values) != classes or len(set(values)) < classes:
+            raise UserError(
+                f"DATASET.LABEL_VALUES={list(values)} needs {classes} different values, background first "
+                f"(OUTPUT.CLASSES={cfg.OUTPUT.CLASSES})."
+            )
+        if ignored in values:
+            raise UserError(f"DATASET.IGNORE_LABEL={ignored} is one of DATASET.LABEL_VALUES={list(values)}.")
+        if cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE:
+            raise UserError("DATASET.LABEL_VALUES and PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True exclude each other.")
     for name, options in cfg.LOSS_OPTIONS.items():
         weights = options.get("class_weights")
         if weights is not None and (len(weights) != classes or not any(weights[1:])):
