@@ -9,7 +9,7 @@ from losses import main_score
 from models import build_model
 from utils.checkpoints import weights_path
 from utils.config import entry
-from utils.devices import make_strategy
+from utils.devices import make_strategy, worker
 from utils.errors import UserError
 from utils.files import check_writable, writable_folder
 
@@ -48,8 +48,9 @@ def train(cfg):
     state = None if "bench_steps" in cfg else find_state(cfg, weights)
     cfg.RUN = state[0]["config"]["RUN"] if state else secrets.token_hex(8)
 
-    replicas = strategy.num_replicas_in_sync
-    train_data, val_data = (build_dataset(cfg, split, replicas) for split in ("train", "val"))
+    replicas, (number, workers) = strategy.num_replicas_in_sync, worker(strategy)
+    train_data = build_dataset(cfg, "train", replicas, worker=(number, workers))
+    val_data = build_dataset(cfg, "val", replicas // workers)  # each worker sees all: no score depends on their number
     loss = build_training_loss(cfg)
     with strategy.scope():
         network = build_model(cfg, pretrained=state is None)
@@ -58,9 +59,11 @@ def train(cfg):
     metrics = build_output_metrics(cfg, network.output)
     validate = Validation(network, strategy, cfg.OPTIMIZATION.XLA, loss, metrics, val_data)
 
-    print_start(cfg, network, data, strategy)
+    is_chief = number == 0
+    if is_chief:
+        print_start(cfg, network, data, strategy)
     score = main_score(cfg)
-    callbacks = build_callbacks(cfg, trainer, weights, log, score, replicas)
+    callbacks = build_callbacks(cfg, trainer, weights, log, score, replicas, is_chief)
     start = restore(state, trainer, callbacks) if state else (0, 0)
     history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):

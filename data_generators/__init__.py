@@ -11,7 +11,7 @@ LOADERS = {
 }
 
 
-def build_dataset(cfg, split, replicas=1, targets=True, borders=True):
+def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0, 1)):
     """Build the dataset of one split.
 
     Args:
@@ -20,6 +20,7 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True):
         replicas: number of devices that share a batch of `replicas * BATCH_SIZE`.
         targets: false for the images alone.
         borders: false leaves out the third part of a batch, which only the loss needs.
+        worker: (number of this worker, workers): the batches are this worker's parts of those of all replicas.
 
     Returns:
         A `keras.utils.PyDataset` or `tf.data.Dataset` of batches `(image, mask)`: image
@@ -48,8 +49,10 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True):
         order = EpochOrder(len(samples), cfg.SEED, shuffle)
     loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
     order.batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
-    dataset = loader(samples, order, read, spec, order.batch_size, cfg.DATALOADER_WORKERS)
-    dataset.order, dataset.samples, dataset.steps = order, samples, -(-len(samples) // order.batch_size)
+    order.worker, (_, workers) = worker, worker
+    steps, rest = divmod(len(samples), order.batch_size)
+    dataset = loader(samples, order, read, spec, order.batch_size // workers, cfg.DATALOADER_WORKERS)
+    dataset.order, dataset.samples, dataset.steps = order, samples, steps + (rest >= workers)
     return dataset
 
 

@@ -10,9 +10,11 @@ class EpochOrder:
         count: int, number of samples.
         seed: int.
         shuffle: bool; false gives 0, 1, 2, ...
-        batch_size: int, samples of a step.
+        batch_size: int, samples of a step, of all workers together.
 
     Attributes:
+        worker: (number of this worker, workers). Each visits its part of every batch; of a last batch that cannot be
+            shared equally the rest is left out, because workers must take the same number of steps.
         epoch: int, the epoch whose order comes next; loaders advance it.
         step: int, the step of that epoch with which they begin.
     """
@@ -22,6 +24,7 @@ class EpochOrder:
         self.seed = seed
         self.shuffle = shuffle
         self.batch_size = batch_size
+        self.worker = 0, 1
         self.begin(0)
 
     def begin(self, epoch, step=0):
@@ -41,6 +44,11 @@ class EpochOrder:
         """
         indices = self.of_epoch(self.epoch)
         visits = np.stack([np.full_like(indices, self.epoch), np.arange(len(indices)), indices], axis=1)
-        first = self.step * self.batch_size
+        first, size = self.step * self.batch_size, self.batch_size
         self.begin(self.epoch + 1)
-        return visits[first:]
+        worker, workers = self.worker
+        if workers == 1:
+            return visits[first:]
+        batches = [visits[start : start + size] for start in range(first, len(visits), size)]
+        parts = [batch[len(batch) // workers * worker :][: len(batch) // workers] for batch in batches]
+        return np.concatenate(parts) if parts else visits[:0]

@@ -25,6 +25,7 @@ class Style:
     activation: str
     norm: bool
     norm_momentum: float
+    sync_norm: bool
     bias: bool  # of convolutions that a normalisation follows; all others have one
     dropout: float
     l2: float
@@ -48,6 +49,7 @@ class Style:
             activation=decoder.ACTIVATION,
             norm=decoder.NORM,
             norm_momentum=decoder.NORM_MOMENTUM,
+            sync_norm=model.SYNC_BATCH_NORM,
             bias=model.CONV_BIAS,
             dropout=decoder.DROPOUT,
             l2=model.L2,
@@ -90,7 +92,7 @@ def conv_norm(x, filters, style, name):
 def norm(x, style, name):
     """Batch normalisation and dropout, where the style has them."""
     if style.norm:
-        x = BatchNorm(momentum=style.norm_momentum, name=f"{name}_norm")(x)
+        x = BatchNorm(momentum=style.norm_momentum, synchronized=style.sync_norm, name=f"{name}_norm")(x)
     if style.dropout:
         x = layers.Dropout(style.dropout, name=f"{name}_dropout")(x)
     return x

@@ -17,7 +17,7 @@ from utils.resume import Checkpoint
 from utils.schedules import learning_rate
 
 
-def build_callbacks(cfg, trainer, weights, log_path, score, replicas):
+def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=True):
     """The callbacks of a training run.
 
     Args:
@@ -27,21 +27,29 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas):
         log_path: where the CSV log goes; the curves are drawn beside the weights.
         score: name of the metric that best weights and early stopping go by, higher is better.
         replicas: int, devices that share a batch.
+        is_chief: false for a worker that leaves writing and printing to the first.
     """
     epochs = cfg.HYPER_PARAMETERS.EPOCHS
+    rate = LearningRate(cfg, score, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
+    early = keras.callbacks.EarlyStopping(
+        f"val_{score}",
+        mode="max",
+        patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE,
+        verbose=min(cfg.VERBOSE, 1) if is_chief else 0,
+    )
+    averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
+    if not is_chief:
+        return [rate, early, *averages]
     bar = {0: [], 1: [Progress(epochs, score)], 2: [EpochLines(epochs, score)]}[cfg.VERBOSE]
     if "bench_steps" in cfg:  # a run that only measures time leaves no files
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [*bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
-    averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
     logs = writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH")
     callbacks = [
-        LearningRate(cfg, score),
+        rate,
         BestWeights(trainer.network, cfg, weights, score),
         EpochLog(log_path, weights.parent / "training_curves.png", cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
-        keras.callbacks.EarlyStopping(
-            f"val_{score}", mode="max", patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE, verbose=min(cfg.VERBOSE, 1)
-        ),
+        early,
         keras.callbacks.TensorBoard(
             str(logs / beside(weights, time.strftime(" %Y-%m-%d %H-%M-%S")).name), write_graph=False
         ),
@@ -57,14 +65,16 @@ class LearningRate(keras.callbacks.Callback):
     Args:
         cfg: checked config; LR_SCHEDULE, HYPER_PARAMETERS are read.
         score: name of the metric whose validation value counts, higher is better.
+        scale: factor of all learning rates.
 
     Attributes:
         factor: float, what plateaus have left of the schedule's rate; best, waited: score and epochs of this plateau.
     """
 
-    def __init__(self, cfg, score):
+    def __init__(self, cfg, score, scale=1):
         super().__init__()
         self.cfg = cfg
+        self.scale = scale
         self.monitor = f"val_{score}"
         patience = cfg.LR_SCHEDULE.PLATEAU_PATIENCE
         self.patience = 10 if patience is None and cfg.LR_SCHEDULE.NAME == "plateau" else patience
@@ -72,10 +82,10 @@ class LearningRate(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         rate = learning_rate(self.cfg, epoch) * self.factor
-        self.model.optimizer.learning_rate = max(rate, self.cfg.LR_SCHEDULE.MINIMUM)
+        self.model.optimizer.learning_rate = max(rate, self.cfg.LR_SCHEDULE.MINIMUM) * self.scale
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         if logs[self.monitor] > self.best:
             self.best, self.waited = logs[self.monitor], 0
             return

@@ -153,6 +153,8 @@ RULES = {
     "EVALUATION.BOOTSTRAP": Rule(low=0, high=100_000),
     "EVALUATION.GALLERY": Rule(low=0, high=10_000),
     "USE_MULTI_GPUS.GPU_IDS": Rule(types=(int, list), low=-1),
+    "STRATEGY.NAME": Rule(choices="utils.devices:STRATEGIES"),
+    "STRATEGY.LOGICAL_CPUS": Rule(types=(int, type(None)), low=1, high=64),
     "OPTIMIZATION.AMP": Rule(types=(bool, str), choices=(False, True, "bfloat16")),
 }
 
@@ -300,6 +302,11 @@ def check_config(cfg):
             raise UserError(
                 f"LR_SCHEDULE.{key}={schedule[key]} must not be above HYPER_PARAMETERS.LEARNING_RATE={peak}."
             )
+    if cfg.STRATEGY.NAME == "tpu" and cfg.DATA_GENERATOR_TYPE not in ("TF_DATA", "TFRECORD"):
+        raise UserError(
+            f"STRATEGY.NAME=tpu needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}, whose "
+            "batches are made by Python threads beside the machine that feeds the TPU."
+        )
     is_classifier = cfg.MODEL.TYPE == "classifier"
     if is_classifier and any(
         override.lstrip("+~").lower().startswith(("loss=", "loss.")) for override in cfg.OVERRIDES

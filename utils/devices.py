@@ -6,6 +6,7 @@ import sys
 import tempfile
 
 from utils.errors import UserError
+from utils.lookup import choose, load
 
 
 @contextlib.contextmanager
@@ -29,35 +30,129 @@ def quiet_stderr():
             os.close(saved)
 
 
+# STRATEGY.NAME -> function cfg -> tf.distribute.Strategy
+STRATEGIES = {
+    "auto": "utils.devices:automatic",
+    "single": "utils.devices:single",
+    "mirrored": "utils.devices:mirrored",
+    "multi_worker": "utils.devices:multi_worker",
+    "tpu": "utils.devices:tpu",
+}
+
+PRECISIONS = {False: "float32", True: "mixed_float16", "bfloat16": "mixed_bfloat16"}
+
+
 def make_strategy(cfg):
     """Seed everything, set the precision, and return the `tf.distribute.Strategy` to build and train under.
 
     Raises:
-        UserError: a GPU id that this machine does not have.
+        UserError: a GPU id, a cluster or a TPU that is not there.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet_stderr():
         import keras
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")
-        tf.zeros(1)  # the devices are probed once more when the first operation runs
-
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        split_cpu(cfg.STRATEGY.LOGICAL_CPUS)
+        if cfg.OPTIMIZATION.DETERMINISTIC:
+            tf.config.experimental.enable_op_determinism()
+        # With several workers the strategy has to come before any operation; it probes the devices itself.
+        strategy = load(choose(STRATEGIES, cfg.STRATEGY.NAME, "STRATEGY.NAME"))(cfg)
+        tf.zeros(1)
     keras.utils.set_random_seed(cfg.SEED)
-    precision = {False: "float32", True: "mixed_float16", "bfloat16": "mixed_bfloat16"}[cfg.OPTIMIZATION.AMP]
-    keras.config.set_dtype_policy(precision)
+    keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])
+    return strategy
 
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    if not cfg.USE_MULTI_GPUS.VALUE:
-        return tf.distribute.get_strategy()
+
+def automatic(cfg):
+    """All GPUs that USE_MULTI_GPUS names; else one device."""
+    return mirrored(cfg) if cfg.USE_MULTI_GPUS.VALUE else single(cfg)
+
+
+def single(cfg):
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy()
+
+
+def mirrored(cfg):
+    """The GPUs of USE_MULTI_GPUS.GPU_IDS, each with a copy of the model; without GPUs the logical CPUs."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    cpus = tf.config.list_logical_devices("CPU")
+    if not gpus and cfg.STRATEGY.LOGICAL_CPUS is not None:
+        return tf.distribute.MirroredStrategy([cpu.name for cpu in cpus])
     chosen = choose_gpus(cfg.USE_MULTI_GPUS.GPU_IDS, len(gpus))
     return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in chosen])
+
+
+def multi_worker(cfg):
+    """Several processes, on this machine or others, that TF_CONFIG or SLURM describes."""
+    import tensorflow as tf
+
+    if "TF_CONFIG" in os.environ:
+        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    elif "SLURM_PROCID" in os.environ:
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
+    else:
+        raise UserError(
+            "STRATEGY.NAME=multi_worker needs to know its workers: set the environment variable TF_CONFIG for each of "
+            "them, or start them with srun. README shows both."
+        )
+    options = tf.distribute.experimental.CommunicationOptions()
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
+
+
+def tpu(cfg):
+    """The TPU of STRATEGY.TPU. Needs the package tensorflow-tpu; never tried on one, none was at hand."""
+    import tensorflow as tf
+
+    name = cfg.STRATEGY.TPU
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise UserError(
+            f"STRATEGY.TPU={name}: no TPU was found ({str(error).strip().splitlines()[0]}). On a TPU machine install "
+            "requirements-tpu.txt in place of tensorflow, and name the TPU or local."
+        ) from None
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def split_cpu(count):
+    """Make `count` logical devices of the CPU, so that strategies can be tried without GPUs."""
+    import tensorflow as tf
+
+    if count is None:
+        return
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    except RuntimeError:
+        if len(tf.config.list_logical_devices("CPU")) != count:
+            raise UserError(
+                f"STRATEGY.LOGICAL_CPUS={count} comes too late: TensorFlow has begun with "
+                f"{len(tf.config.list_logical_devices('CPU'))}. Start a new process."
+            ) from None
 
 
 def local_replicas(strategy):
     """Replicas of this process; with several workers each has its own."""
     return 1 if strategy.num_replicas_in_sync == 1 else len(strategy.extended.worker_devices)
+
+
+def worker(strategy):
+    """(number of this worker, workers); worker 0, the chief, writes the files."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not getattr(strategy.extended, "_in_multi_worker_mode", lambda: False)():
+        return 0, 1
+    workers = strategy.num_replicas_in_sync // local_replicas(strategy)
+    return resolver.task_id or 0, workers
 
 
 def choose_gpus(gpu_ids, available):
