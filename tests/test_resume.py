@@ -1,0 +1,137 @@
+"""A run that is killed, however often, ends as one that is not: same weights, same log, bit for bit."""
+
+import hashlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+RUN = [
+    "MODEL.TYPE=unet",
+    "MODEL.FILTERS=[4,6]",
+    "MODEL.DECODER.DROPOUT=0.1",
+    "INPUT.HEIGHT=48",
+    "INPUT.WIDTH=48",
+    "HYPER_PARAMETERS.BATCH_SIZE=2",
+    "HYPER_PARAMETERS.LEARNING_RATE=1e-3",
+    "LR_SCHEDULE.NAME=plateau",
+    "LR_SCHEDULE.PLATEAU_PATIENCE=1",
+    "OPTIMIZER.EMA=0.9",
+    "OPTIMIZER.ACCUMULATION_STEPS=2",
+    "loss=bce_dice",
+    "VERBOSE=2",
+    "CALLBACKS.CHECKPOINT_EVERY_STEPS=2",
+]
+
+
+def start(folder, data, *overrides):
+    command = [sys.executable, "train.py", f"WORK_DIR={folder}", *RUN, *overrides]
+    for split in ("TRAIN", "VAL"):
+        place = data / "data" / split.lower()
+        command += [f"DATASET.{split}.IMAGES_PATH={place / 'images'}", f"DATASET.{split}.MASK_PATH={place / 'mask'}"]
+    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def outcome(folder):
+    files = [folder / "checkpoint" / name for name in ("model_unet.weights.h5", "training_logs_unet.csv")]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def kill_until_done(folder, data, kills, seed, *overrides):
+    """Kill `kills` runs at random moments, then let one finish; return its output and the kills that hit."""
+    moments, hits = random.Random(seed), 0
+    for _ in range(kills):
+        process = start(folder, data, *overrides)
+        state = folder / "checkpoint" / "model_unet.state.npz"
+        # Most of a short run is its start: wait for the first state, then for any moment of what follows.
+        begin = time.monotonic()
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        while process.poll() is None and time.monotonic() - begin < 120:
+            if state.exists() and state.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.6))
+        hits += process.poll() is None
+        process.kill()
+        process.communicate()
+    code, output = finish(start(folder, data, *overrides))
+    assert code == 0, output
+    return output, hits
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, phantom):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    code, output = finish(start(folder, phantom, "HYPER_PARAMETERS.EPOCHS=6"))
+    assert code == 0, output
+    return outcome(folder)
+
+
+@pytest.mark.parametrize("loader", ["TF_DATA", "TF_GENERATOR"])
+def test_a_killed_run_ends_bit_identical(loader, tmp_path, phantom, undisturbed):
+    options = ["HYPER_PARAMETERS.EPOCHS=6", f"DATA_GENERATOR_TYPE={loader}"]
+    _, hits = kill_until_done(tmp_path, phantom, 2, loader, *options)
+    assert hits > 0
+    assert outcome(tmp_path) == undisturbed
+
+
+@pytest.mark.slow
+def test_thirty_kills_in_a_row(tmp_path, phantom):
+    options = ["HYPER_PARAMETERS.EPOCHS=40"]
+    code, output = finish(start(tmp_path / "whole", phantom, *options))
+    assert code == 0, output
+    _, hits = kill_until_done(tmp_path / "killed", phantom, 30, 0, *options)
+    same = outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+    print(f"killed {hits} of 30 times while running; bit-identical: {same}")
+    assert hits >= 20 and same
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(number, tmp_path, phantom, undisturbed):
+    process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    while "Epoch 1/" not in (line := process.stdout.readline()):
+        assert line, "the run ended"
+    process.send_signal(number)
+    code, output = finish(process)
+    assert code == 128 + number, output
+    assert "Traceback" not in output and "to go on" in output
+    code, output = finish(start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6"))
+    assert code == 0 and outcome(tmp_path) == undisturbed
+
+
+def test_other_settings_are_refused_by_name_and_never_starts_anew(tmp_path, phantom):
+    process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=50")
+    while "Epoch 1/" not in (line := process.stdout.readline()):
+        assert line, "the run ended"
+    process.kill()
+    process.communicate()
+    code, output = finish(start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=2", "OPTIMIZER.CLIP_NORM=1.0"))
+    assert code == 2 and "Traceback" not in output
+    assert "OPTIMIZER.CLIP_NORM=None (now 1.0)" in output and "EPOCHS" not in output and "RESUME=never" in output
+    code, output = finish(
+        start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=1", "OPTIMIZER.CLIP_NORM=1.0", "RESUME=never")
+    )
+    assert code == 0 and "Epoch 1/1" in output
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undisturbed):
+    process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    while "Epoch 3/" not in (line := process.stdout.readline()):
+        assert line, "the run ended"
+    process.kill()
+    process.communicate()
+    state = Path(tmp_path / "checkpoint" / "model_unet.state.npz")
+    state.write_bytes(state.read_bytes()[:-1000])
+    code, output = finish(start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6"))
+    assert code == 0 and "is damaged and was left out" in output
+    assert outcome(tmp_path) == undisturbed
