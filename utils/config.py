@@ -307,6 +307,11 @@ def check_config(cfg):
             f"STRATEGY.NAME=tpu needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}, whose "
             "batches are made by Python threads beside the machine that feeds the TPU."
         )
+    if cfg.STRATEGY.NAME == "multi_worker" and cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS is not None:
+        raise UserError(
+            "CALLBACKS.CHECKPOINT_EVERY_STEPS does not go with STRATEGY.NAME=multi_worker: the first worker saves the "
+            "state at the end of each epoch. Leave it out."
+        )
     is_classifier = cfg.MODEL.TYPE == "classifier"
     if is_classifier and any(
         override.lstrip("+~").lower().startswith(("loss=", "loss.")) for override in cfg.OVERRIDES

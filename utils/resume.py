@@ -15,6 +15,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from utils.checkpoints import beside
+from utils.devices import worker
 from utils.errors import UserError
 from utils.files import resolve_path, write_whole
 
@@ -47,7 +48,8 @@ HARMLESS = (
 class Checkpoint(keras.callbacks.Callback):
     """Save the state after every epoch, every so many steps, and when the run is told to stop.
 
-    To be the last callback: it saves what the others know. Ctrl-C and SIGTERM let the step end first.
+    To be the last callback: it saves what the others know. Ctrl-C and SIGTERM let the step end first, of several workers
+    the epoch.
 
     Args:
         cfg: checked config.
@@ -63,6 +65,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.path = beside(weights, STATE)
         self.callbacks = callbacks
         self.every = cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS
+        self.workers = worker(trainer.distribute_strategy)[1]
         self.signal = None
         self.epoch = 0
 
@@ -82,6 +85,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
+        if self.workers > 1:  # reading the metrics would take all workers
+            return
         if self.signal is not None or (self.every and (batch + 1) % self.every == 0):
             self.save(self.epoch, batch + 1)
         self.leave()
@@ -110,7 +115,7 @@ class Checkpoint(keras.callbacks.Callback):
             "config": OmegaConf.to_container(self.cfg, resolve=True),
             "callbacks": known,
         }
-        variables = all_variables(self.trainer)
+        variables = all_variables(self.trainer, step)
         arrays = {f"v{number}": keras.ops.convert_to_numpy(variable) for number, variable in enumerate(variables)}
         try:
             with write_whole(self.path) as temporary:
@@ -131,9 +136,10 @@ def plain(value):
     return value.item() if hasattr(value, "item") else value
 
 
-def all_variables(trainer):
+def all_variables(trainer, step):
+    """The variables of a run before `step` of an epoch; with step 0 the metrics have nothing to remember."""
     found = [*trainer.network.variables, *trainer.optimizer.variables]
-    return found + [variable for metric in trainer.metrics for variable in metric.variables]
+    return found + [variable for metric in trainer.metrics for variable in metric.variables if step]
 
 
 def find_state(cfg, weights):
@@ -207,7 +213,7 @@ def restore(state, trainer, callbacks):
         UserError: the state belongs to another model.
     """
     about, arrays = state
-    variables = all_variables(trainer)
+    variables = all_variables(trainer, about["step"])
     if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
         raise UserError("The state belongs to another model or optimizer. Use RESUME=never to start anew.")
     for variable, array in zip(variables, arrays, strict=True):
