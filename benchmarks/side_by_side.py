@@ -248,24 +248,25 @@ def serve(pipe, model_name, implementation, train, options):
     step, flops = IMPLEMENTATIONS[model_name][implementation](options, train)
     step()
     pipe.send((time.perf_counter() - start, flops))
-    while pipe.recv():
+    while (task := pipe.recv()) != "end":
         start = time.perf_counter()
-        step()
-        pipe.send(time.perf_counter() - start)
+        if task == "step":
+            step()
+            pipe.send(time.perf_counter() - start)
+        else:
+            pipe.send(matrix_product_rate())
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 
-def matrix_product_peak():
-    """GFLOP/s of a 2048x2048 float32 matrix product, the best of several: what this machine can do."""
+def matrix_product_rate():
+    """GFLOP/s of a 4096x4096 float32 matrix product of the Keras backend: what this machine can do."""
     import numpy as np
+    from keras import ops
 
-    matrix = np.random.default_rng(0).random((2048, 2048), dtype=np.float32)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        matrix @ matrix
-        seconds.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(seconds) / 1e9
+    matrix = ops.ones((4096, 4096))
+    start = time.perf_counter()
+    np.asarray(ops.matmul(matrix, matrix))
+    return 2 * 4096**3 / (time.perf_counter() - start) / 1e9
 
 
 def main(train):
@@ -328,13 +329,14 @@ def measure(name, train, options):
         pipes[implementation], firsts[implementation] = pipe, pipe.recv()  # one builds at a time
     seconds, peaks = {implementation: [] for implementation in pipes}, []
     for _ in range(options.steps):
-        peaks.append(matrix_product_peak())
+        pipes[REFERENCE].send("matrix product")
+        peaks.append(pipes[REFERENCE].recv())
         for implementation, pipe in pipes.items():
-            pipe.send(True)
+            pipe.send("step")
             seconds[implementation].append(pipe.recv())
     result = {}
     for implementation, pipe in pipes.items():
-        pipe.send(False)
+        pipe.send("end")
         result[implementation] = (statistics.median(seconds[implementation]), pipe.recv(), *firsts[implementation])
     for process in processes:
         process.join()

@@ -48,8 +48,8 @@ HARMLESS = (
 class Checkpoint(keras.callbacks.Callback):
     """Save the state after every epoch, every so many steps, and when the run is told to stop.
 
-    To be the last callback: it saves what the others know. Ctrl-C and SIGTERM let the step end first, of several workers
-    the epoch.
+    To be the last callback: it saves what the others know. Ctrl-C and SIGTERM let the step
+    end first (with several workers the epoch).
 
     Args:
         cfg: checked config.
