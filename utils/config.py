@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from utils.errors import UserError
 from utils.lookup import choose, list_choices, load
@@ -177,7 +178,7 @@ def entry(task):
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
         try:
             main()
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
             fail(explain(error))
 
     return command
@@ -206,7 +207,7 @@ def load_config(overrides=()):
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             cfg = hydra.compose("config", overrides=overrides)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
             raise UserError(explain(error)) from None
     return finish_config(cfg, overrides)
 
@@ -214,7 +215,8 @@ def load_config(overrides=()):
 def finish_config(cfg, overrides):
     """Note what was typed, read "none" as null, and check every value."""
     OmegaConf.set_struct(cfg, False)
-    cfg.OVERRIDES = list(overrides)
+    # An experiment is no setting but chooses some: what it chose is in the config.
+    cfg.OVERRIDES = [override for override in overrides if not override.startswith("+experiment=")]
     splits = cfg.DATASET.values() if isinstance(cfg.get("DATASET"), DictConfig) else []
     for split in (split for split in splits if isinstance(split, DictConfig)):
         for key in ("IMAGES_PATH", "MASK_PATH"):
@@ -226,6 +228,9 @@ def finish_config(cfg, overrides):
 
 def explain(error):
     """Say a Hydra error in our words, with the keys that exist beside the mistyped one."""
+    if isinstance(error, MarkedYAMLError):
+        place = error.problem_mark
+        return f"{place.name.strip()}, line {place.line + 1}: is not YAML: {error.problem}."
     text = str(error)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
@@ -236,7 +241,7 @@ def explain(error):
 
 def unknown_key(key):
     """Message for a key that config.yaml does not have: the choices at the deepest level that exists."""
-    if key in OPTIONAL_KEYS:
+    if key in OPTIONAL_KEYS or key == "experiment":
         return f"{key} has no default: give it with a plus, +{key}=..."
     node, path = default_config(), []
     for part in key.split("."):
