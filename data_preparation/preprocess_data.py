@@ -27,6 +27,7 @@ import cv2
 from tqdm import tqdm
 
 from data_generators.images import resize_image, resize_mask
+from data_generators.pairing import is_list_file
 from data_preparation.lits import Case, crop_or_pad, find_cases, label_slice, read_case, window_slice
 from utils.config import entry
 from utils.errors import UserError
@@ -113,7 +114,7 @@ def plan_jobs(cfg, split):
     if cfg.DATA_PREPARATION.RESIZED_HEIGHT is None or cfg.DATA_PREPARATION.RESIZED_WIDTH is None:
         raise UserError("DATA_PREPARATION.RESIZED_HEIGHT and RESIZED_WIDTH must be set: the size of the slices.")
     for name in ("IMAGES_PATH", "MASK_PATH"):
-        if not isinstance(paths[name], str):
+        if not isinstance(paths[name], str) or is_list_file(paths[name]):
             raise UserError(f"DATASET.{split.upper()}.{name}={paths[name]} must be one folder, to write pictures to.")
     cases = find_cases(cfg, f"SCANS_{split.upper()}_DATA_PATH")
     images, masks = (
