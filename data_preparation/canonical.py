@@ -170,6 +170,11 @@ def print_report(summary, skipped, output):
     for split, counts in summary.items():
         if any(counts.values()):
             print(f"{split}: {counts['written']} pairs written, {counts['unchanged']} unchanged, in {output / split}")
+    print_skipped(skipped)
+
+
+def print_skipped(skipped):
+    """Name each file that was left out, with the reason."""
     for name, why in skipped:
         print(f"skipped {name}: {why}")
     if skipped:
