@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_generators.images import JPEG_START, PNG_START, decode, read_header, read_whole
+from data_generators.images import JPEG_START, PNG_START, decode, read_whole_and_header
 from data_generators.pairing import SHOWN, is_picture
 from utils.config import fail
 from utils.errors import UserError
@@ -32,6 +32,7 @@ from utils.files import write_whole
 SPLITS = ("train", "val", "test")
 RECORD = "prepared.json"
 CHUNK = 32  # pairs that a process takes at a time
+WORTH_A_PROCESS = 500  # pairs; starting a process takes as long as preparing about so many
 COPIED = {PNG_START: ".png", JPEG_START: ".jpg"}
 
 
@@ -104,7 +105,9 @@ def make_parser(description, sources, options, split):
         parser.add_argument("--val", type=float, default=0.2, help="share for validation, where no split is published")
         parser.add_argument("--test", type=float, default=0.0, help="share for testing, likewise (default 0)")
         parser.add_argument("--seed", type=int, default=5, help="of that split (default 5)")
-    parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+    parser.add_argument(
+        "--workers", type=int, default=None, help="processes (default: one per core, as far as it pays)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no report")
     return parser
 
@@ -146,8 +149,10 @@ def write_dataset(plan, options, sources):
     files = {target: record[target] for target in done}
     try:
         retire(output, record, targets)
+        make_folders(output / path for item in todo.values() for path in (item.split + "/images", item.split + "/mask"))
         work = functools.partial(write_pair, make_mask=plan.make_mask, output=output)
-        results = run_parallel(work, list(todo.items()), options.workers, CHUNK)
+        workers = options.workers or min(os.cpu_count(), 1 + len(todo) // WORTH_A_PROCESS)
+        results = run_parallel(work, list(todo.items()), workers, CHUNK)
         with tqdm(results, "pairs", len(todo), unit="pair", disable=options.quiet or not todo) as bar:
             for (target, item), _ in bar:
                 files[target] = [mask_target(item), signatures[target]]
@@ -184,8 +189,7 @@ def print_skipped(skipped):
 def write_pair(target_and_item, make_mask, output):
     """Make one pair and put both files in place at once."""
     target, item = target_and_item
-    data = read_whole(item.image)
-    header = read_header(item.image, data)
+    data, header = read_whole_and_header(item.image)
     mask = make_mask(item, header.height, header.width)
     if mask.shape != (header.height, header.width):
         raise UserError(
@@ -202,7 +206,6 @@ def put(files):
     temporaries = {path: path.with_name(f".{path.name}.part") for path in files}
     try:
         for path, temporary in temporaries.items():
-            temporary.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(files[path])
         for path, temporary in temporaries.items():
             os.replace(temporary, path)
@@ -211,23 +214,29 @@ def put(files):
             temporary.unlink(missing_ok=True)
 
 
+def make_folders(folders):
+    for folder in set(folders):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def encode_png(pixels):
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def encode_mask(mask):
-    """A mask `(height, width)` uint8 as PNG: each row as the difference from the one above, which suits flat areas.
+    """A mask `(height, width)` uint8 as PNG: each row as the difference from the one above, then runs of zeros.
 
-    Three times as fast as OpenCV's writer, files about as small.
+    That suits flat areas: somewhat faster than OpenCV's writer.
     """
     height, width = mask.shape
     rows = np.empty((height, width + 1), np.uint8)
     rows[:, 0] = 2  # PNG's filter "up"
     rows[0, 1:] = mask[0]
     np.subtract(mask[1:], mask[:-1], out=rows[1:, 1:])
+    compressor = zlib.compressobj(1, strategy=zlib.Z_RLE)
     parts = {
         b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0),
-        b"IDAT": zlib.compress(rows, 1),
+        b"IDAT": compressor.compress(rows) + compressor.flush(),
         b"IEND": b"",
     }
     chunks = (

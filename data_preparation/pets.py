@@ -24,6 +24,7 @@ from data_preparation.canonical import (
     encode_mask,
     existing,
     list_pictures,
+    make_folders,
     put,
     refuse,
 )
@@ -94,6 +95,7 @@ def export_tfds(folder):
         raise UserError("tfds needs tensorflow_datasets: pip install tensorflow-datasets, or give a folder.") from None
     from PIL import Image
 
+    make_folders([folder / "images", folder / "annotations/trimaps"])
     for kind, split in (("trainval", "train"), ("test", "test")):
         names = []
         for sample in tfds.as_numpy(tfds.load("oxford_iiit_pet:4.*.*", split=split)):

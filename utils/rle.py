@@ -5,6 +5,7 @@ An empty mask is the empty text; `-1` is read as one too. The functions whose na
 TensorFlow operations, inside or outside a `tf.function`; TensorFlow is imported when one is called.
 """
 
+import cv2
 import numpy as np
 
 from utils.errors import UserError
@@ -91,14 +92,14 @@ def parse(text, pixels, name="run-length text"):
     return runs
 
 
-def paint(parsed, height, width, order="column", values=None, dtype=np.uint8):
+def paint(parsed, height, width, order="column", values=None):
     """Draw parsed texts into one mask `(height, width)`, later ones over earlier ones.
 
     Args:
         parsed: list of arrays from `parse`.
         values: the pixel value of each; 1 for all by default.
     """
-    flat = np.zeros(height * width, dtype)
+    flat = np.zeros(height * width, np.uint8)
     for runs, value in zip(parsed, values or [1] * len(parsed), strict=True):
         if len(runs) < 1000:  # slices win while there are few
             for first, end in runs.tolist():
@@ -110,7 +111,7 @@ def paint(parsed, height, width, order="column", values=None, dtype=np.uint8):
             flat[edges[:-1].cumsum(dtype=np.int8).view(bool)] = value
     if is_row_major(order):
         return flat.reshape(height, width)
-    return np.ascontiguousarray(flat.reshape(width, height).T)
+    return cv2.transpose(flat.reshape(width, height)) if flat.size else flat.reshape(height, width)
 
 
 def find_runs(flat):
