@@ -27,6 +27,10 @@ def train(cfg):
         UserError: data that cannot be trained on, with all problems found; a folder that cannot be written to; a loss
             that is not a number from the first epoch on.
     """
+    if cfg.DATASET.FOLD == "all":
+        raise UserError(
+            "DATASET.FOLD=all is for evaluation. Train the folds with: python train.py -m DATASET.FOLD=0,1,2"
+        )
     outputs = {f"CALLBACKS.{name}.PATH": cfg.CALLBACKS[name].PATH for name in ("MODEL_CHECKPOINT", "CSV_LOGGER")}
     for key, path in outputs.items():
         check_writable(cfg, path, key)

@@ -239,8 +239,13 @@ def picture_size(path):
 
 def read_whole(path):
     """The bytes of a picture file that is not too large to decode and not cut short."""
+    return read_whole_and_header(path)[0]
+
+
+def read_whole_and_header(path):
+    """`read_whole`, and the `Header` of the file."""
     data = read_bytes(path)
-    read_header(path, data)
+    header = read_header(path, data)
     if data.startswith(PNG_START):
         whole = PNG_END in data[-64:] or PNG_END in data
     elif data.startswith(JPEG_START):
@@ -250,7 +255,7 @@ def read_whole(path):
         whole = True
     if not whole:
         raise UserError(f"{path}: the file is truncated ({len(data)} bytes). Copy or export it again.")
-    return data
+    return data, header
 
 
 def read_bytes(path):

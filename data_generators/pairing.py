@@ -1,5 +1,6 @@
 """Which image goes with which mask, and which volume and slice a name stands for."""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,8 @@ def match_pairs(cfg, split):
         if not images:
             problems.append(f"{key}: {masks[0].parent} holds masks only, no images.")
 
-    found = match_masks(images, masks, in_given_order=isinstance(paths.MASK_PATH, ListConfig))
+    in_given_order = isinstance(paths.MASK_PATH, ListConfig) or is_list_file(paths.MASK_PATH)
+    found = match_masks(images, masks, in_given_order)
     pairs, image_of = [], {}
     for image, mask in zip(images, found, strict=True):
         if mask is None:
@@ -104,15 +106,16 @@ def is_mask_name(stem):
 
 
 def list_files(cfg, value, key):
-    """Return `(files, problems)` of a config value: a folder (sorted by name) or a list (in its order)."""
+    """Return `(files, problems)` of a config value: a folder (sorted by name), a list or a list file (in its order)."""
     if value is None:
         return [], [f"{key} is not set: give a folder or a list of files."]
     if isinstance(value, ListConfig):
-        files = [resolve_path(cfg, entry) for entry in value]
-        problems = [f"{key}: the file {path} does not exist." for path in files if not path.is_file()]
-        if not files:
-            problems = [f"{key} is an empty list."]
-        return [path for path in files if path.is_file()], problems
+        return existing_files([resolve_path(cfg, entry) for entry in value], key)
+    if is_list_file(value):
+        try:
+            return existing_files(read_list(resolve_path(cfg, value)), f"{key}={value}")
+        except UserError as error:
+            return [], [f"{key}: {error}"]
 
     folder = resolve_path(cfg, value)
     if not folder.is_dir():
@@ -128,6 +131,33 @@ def list_files(cfg, value, key):
     if not names:
         return [], [f"{key}: the folder {folder} holds no pictures ({' '.join(ENDINGS)})."]
     return names, []
+
+
+def existing_files(files, key):
+    """Return `(files that exist, problems)`."""
+    problems = [f"{key}: the file {path} does not exist." for path in files if not path.is_file()]
+    if not files:
+        problems = [f"{key} is an empty list."]
+    return [path for path in files if path.is_file()], problems
+
+
+def is_list_file(value):
+    return str(value).lower().endswith(".txt")
+
+
+def read_list(path):
+    """The files that a text file lists, one a line; relative ones are taken from the folder of that file.
+
+    Raises:
+        UserError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UserError(f"the list {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the list {path} is not text in UTF-8.") from None
+    return [Path(os.path.abspath(path.parent / line.strip())) for line in lines if line.strip()]
 
 
 def is_picture(path):

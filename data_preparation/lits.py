@@ -1,4 +1,4 @@
-"""LiTS scans: find `volume-N.nii[.gz]` with its `segmentation-N.nii[.gz]`, and cut them into oriented slices."""
+"""Scans and their segmentations: find those of LiTS, read NIfTI and DICOM, and cut them into oriented slices."""
 
 import re
 import zlib
@@ -9,7 +9,7 @@ import cv2
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from nibabel.spatialimages import HeaderDataError
 
 from utils.errors import UserError
@@ -22,9 +22,9 @@ LABELS = (0, 1, 2)  # background, liver, tumour
 
 
 class Case(NamedTuple):
-    """One patient: the number in the file names, and the two files."""
+    """One patient: what its pictures are called (LiTS: the number in the file names), and the two files or folders."""
 
-    number: int
+    name: str
     volume: Path
     segmentation: Path
 
@@ -42,6 +42,11 @@ class Scan(NamedTuple):
     intercept: float
     spacing: tuple
     affine: np.ndarray
+
+    @property
+    def stored_shape(self):
+        """The number of voxels along the axes as they are stored, to which the affine belongs."""
+        return tuple(self.voxels.shape[axis] for axis in to_view(self.affine)[:, 0].astype(int))
 
     def slice(self, index):
         """The values of one slice, contiguous: small integers as stored where nothing scales them, else float32."""
@@ -74,7 +79,7 @@ def find_cases(cfg, key):
     alone += [f"segmentation-{number} has no volume-{number}" for number in sorted(segmentations.keys() - volumes)]
     if alone:
         raise UserError(f"DATA_PREPARATION.{key}: in {folder} {'; '.join(alone)}. Add or remove files.")
-    return [Case(number, volumes[number], segmentations[number]) for number in sorted(volumes)]
+    return [Case(str(number), volumes[number], segmentations[number]) for number in sorted(volumes)]
 
 
 def number_files(folder, kind):
@@ -91,38 +96,59 @@ def number_files(folder, kind):
     return files
 
 
-def read_scan(path):
-    """Open a NIfTI file in the radiological view, without scaling it or copying it.
+def read_scan(path, modality=None):
+    """Open a NIfTI file, or a folder with a DICOM series, in the radiological view, without scaling it.
+
+    Args:
+        modality: int, which of several images on a fourth axis; None where there are three axes.
 
     Raises:
-        UserError: not NIfTI, truncated, not three-dimensional, more than 4e9 voxels, or voxels that are no numbers.
+        UserError: not NIfTI, truncated, not of that many axes, more than 4e9 voxels, or voxels that are no numbers;
+            as `data_preparation.dicom.read_series`.
     """
+    if path.is_dir():
+        from data_preparation.dicom import read_series
+
+        return view(path, *read_series(path))
     try:
         image = nib.load(path)
-        check_scan(path, image)
+        check_scan(path, image, modality)
         # Uncompressed files are mapped, compressed ones decoded once; both keep the stored type.
         stored = image.dataobj.get_unscaled()
-        transform = ornt_transform(io_orientation(image.affine), axcodes2ornt(VIEW))
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: is not a whole NIfTI file ({cause}). Copy it again.") from None
-    spacing = np.array(image.header.get_zooms(), float)[np.argsort(transform[:, 0])]
-    return Scan(
-        path=path,
-        voxels=apply_orientation(stored, transform),
-        slope=float(image.dataobj.slope),
-        intercept=float(image.dataobj.inter),
-        spacing=tuple(spacing.tolist()),
-        affine=image.affine,
-    )
+    stored = stored if modality is None or stored.ndim == 3 else stored[..., modality]
+    spacing = image.header.get_zooms()[:3]
+    return view(path, stored, image.affine, spacing, float(image.dataobj.slope), float(image.dataobj.inter))
 
 
-def check_scan(path, image):
+def view(path, stored, affine, spacing, slope, intercept):
+    """The `Scan` of stored voxels `(i, j, k)`; the affine leads to millimetres to the right, the front and the head."""
+    transform = to_view(affine)
+    spacing = np.array(spacing, float)[np.argsort(transform[:, 0])]
+    return Scan(path, apply_orientation(stored, transform), slope, intercept, tuple(spacing.tolist()), affine)
+
+
+def to_view(affine):
+    """How nibabel turns voxels that are stored with this affine into the radiological view."""
+    return ornt_transform(io_orientation(affine), axcodes2ornt(VIEW))
+
+
+def view_affine(scan):
+    """The affine of the voxels as they are seen: two files of one scan agree in it, however each is stored."""
+    return scan.affine @ inv_ornt_aff(to_view(scan.affine), scan.stored_shape)
+
+
+def check_scan(path, image, modality):
     """Raise a UserError for what the header promises and this program does not take."""
     if not isinstance(image, nib.Nifti1Pair):
         raise UserError(f"{path}: is {type(image).__name__}, not NIfTI.")
-    if len(image.shape) != 3:
+    several = len(image.shape) == 4 and modality is not None
+    if len(image.shape) != 3 and not several:
         raise UserError(f"{path}: has the shape {image.shape}; a scan has three axes.")
+    if several and not 0 <= modality < image.shape[3]:
+        raise UserError(f"{path}: has {image.shape[3]} modalities, 0 to {image.shape[3] - 1}, not {modality}.")
     if min(image.shape) < 1:
         raise UserError(f"{path}: has the shape {image.shape} and holds nothing.")
     if np.prod(image.shape, dtype=float) > MAX_VOXELS:
@@ -133,14 +159,15 @@ def check_scan(path, image):
         raise UserError(f"{path}: the affine of the header is not usable, so its orientation is unknown.")
 
 
-def read_case(case):
+def read_case(case, modality=None):
     """Return `(scan, segmentation, note)`: two `Scan` of one shape, and a remark or None.
 
     Raises:
         UserError: as `read_scan`; the two have different shapes.
     """
-    scan, segmentation, note = read_scan(case.volume), read_scan(case.segmentation), None
-    if not np.allclose(scan.affine, segmentation.affine, rtol=0, atol=1e-2):
+    scan, note = read_scan(case.volume, modality), None
+    segmentation = read_segmentation(case.segmentation, scan)
+    if not np.allclose(view_affine(scan), view_affine(segmentation), rtol=0, atol=1e-2):
         # Some LiTS segmentations carry another orientation in the header; their voxels still lie on the volume's.
         note = f"{case.segmentation.name}: its affine differs from the volume's, which is used for both."
         segmentation = view_like(segmentation, scan)
@@ -152,11 +179,20 @@ def read_case(case):
     return scan, segmentation, note
 
 
+def read_segmentation(path, scan):
+    """The labels of a scan: as `read_scan`, or a file in the format DICOM SEG, whose frames are placed on the scan."""
+    if path.is_dir() or path.name.lower().endswith((".nii", ".nii.gz")):
+        return read_scan(path)
+    from data_preparation.dicom import read_seg
+
+    return view(path, *read_seg(path, scan.affine, scan.stored_shape))
+
+
 def view_like(segmentation, scan):
     """The segmentation turned as the scan was, whatever its own header says."""
     back = ornt_transform(axcodes2ornt(VIEW), io_orientation(segmentation.affine))
-    forth = ornt_transform(io_orientation(scan.affine), axcodes2ornt(VIEW))
-    return segmentation._replace(voxels=apply_orientation(apply_orientation(segmentation.voxels, back), forth))
+    stored = apply_orientation(segmentation.voxels, back)
+    return segmentation._replace(voxels=apply_orientation(stored, to_view(scan.affine)))
 
 
 def window_slice(pixels, low, high, scaling):
@@ -171,21 +207,30 @@ def window_slice(pixels, low, high, scaling):
 
 
 def label_slice(segmentation, index, labels):
-    """The labels of one slice as uint8 classes; `labels` is "merge_tumour" or "liver_and_tumour".
+    """The labels of one slice as uint8 classes.
+
+    Args:
+        labels: of LiTS "merge_tumour" (liver and tumour are class 1) or "liver_and_tumour"; of other scans
+            "foreground" (all above 0 is class 1) or "as_stored".
 
     Raises:
-        UserError: a value other than 0, 1 and 2.
+        UserError: a value other than 0, 1 and 2 of LiTS; one that is no whole number from 0 to 255 of others.
     """
     values = segmentation.slice(index)
     with np.errstate(invalid="ignore"):  # what does not fit is found by the comparison
         classes = values.astype(np.uint8)
-    if not np.array_equal(classes, values) or classes.max() > LABELS[-1]:
-        unknown = sorted(set(np.unique(values).tolist()) - set(LABELS))
+    is_lits = labels in ("merge_tumour", "liver_and_tumour")
+    known = LABELS if is_lits else range(256)
+    if not np.array_equal(classes, values) or classes.max() > known[-1]:
+        unknown = sorted(set(np.unique(values).tolist()) - set(known))
+        meaning = (
+            "0 (background), 1 (liver) and 2 (tumour) are known" if is_lits else "whole numbers to 255 are classes"
+        )
         raise UserError(
             f"{segmentation.path}: slice {index} holds the labels {', '.join(f'{value:g}' for value in unknown[:10])}; "
-            "0 (background), 1 (liver) and 2 (tumour) are known."
+            f"{meaning}."
         )
-    return np.minimum(classes, 1) if labels == "merge_tumour" else classes
+    return np.minimum(classes, 1) if labels in ("merge_tumour", "foreground") else classes
 
 
 def crop_or_pad(pixels, height, width):

@@ -10,13 +10,10 @@ their spacing in mm. A volume whose sources and settings have not changed is ski
 """
 
 import json
-import multiprocessing
 import os
 import shutil
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,10 +21,13 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
 from data_generators.images import resize_image, resize_mask
+from data_generators.pairing import is_list_file
 from data_generators.volumes import read_manifest
+from data_preparation.canonical import run_parallel
 from data_preparation.lits import Case, crop_or_pad, find_cases, label_slice, read_case, window_slice
 from utils.config import entry
 from utils.errors import UserError
@@ -36,15 +36,19 @@ from utils.files import writable_folder, write_whole
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides how a picture looks; a change makes every volume anew."""
+    """What decides how a picture looks; a change makes every volume anew.
 
-    height: int
-    width: int
+    height, width None: as stored; low, high None: what the lowest and the highest half percent of a volume lie beyond.
+    """
+
+    height: int | None
+    width: int | None
     resize_method: str
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     scaling: str
     labels: str
+    modality: int | None = None
 
     @classmethod
     def from_config(cls, cfg):
@@ -71,7 +75,7 @@ class Job(NamedTuple):
 
     @property
     def manifest(self):
-        return self.images.parent / "manifest" / f"volume-{self.case.number}.json"
+        return self.images.parent / "manifest" / f"volume-{self.case.name}.json"
 
 
 def preprocess_data(cfg):
@@ -85,6 +89,11 @@ def preprocess_data(cfg):
         UserError: names the folder or file that is missing or unfit. Volumes that were done by then stay.
     """
     jobs = plan_jobs(cfg, "train") + plan_jobs(cfg, "val")
+    return prepare_volumes(jobs, cfg.DATA_PREPARATION.WORKERS, cfg.VERBOSE == 0)
+
+
+def prepare_volumes(jobs, workers, silent):
+    """Prepare the volumes that are not done yet; returns and raises as `preprocess_data`."""
     check_destinations(jobs)
     notes = retire_moved(jobs)
     done = {job: read_manifest(job.manifest) for job in jobs if is_done(job)}
@@ -94,14 +103,13 @@ def preprocess_data(cfg):
         counts = {"written": 0, "skipped": 0, "slices": 0, "slices_with_liver": 0}
         summary.setdefault(job.split, {**counts, "images": str(job.images), "masks": str(job.masks)})
         summary[job.split]["skipped" if job in done else "written"] += 1
-    silent = cfg.VERBOSE == 0 or not todo
-    bar = tqdm(run_jobs(todo, cfg.DATA_PREPARATION.WORKERS), "volumes", len(todo), disable=silent)
-    for note in notes:
-        bar.write(f"Note: {note}")
-    for job, manifest, note in bar:
-        done[job] = manifest
-        if note:
+    with tqdm(run_jobs(todo, workers), "volumes", len(todo), disable=silent or not todo) as bar:
+        for note in notes:
             bar.write(f"Note: {note}")
+        for job, manifest, note in bar:
+            done[job] = manifest
+            if note:
+                bar.write(f"Note: {note}")
     for job, manifest in done.items():
         summary[job.split]["slices"] += manifest["slices"]
         summary[job.split]["slices_with_liver"] += manifest["slices_with_liver"]
@@ -114,7 +122,7 @@ def plan_jobs(cfg, split):
     if cfg.DATA_PREPARATION.RESIZED_HEIGHT is None or cfg.DATA_PREPARATION.RESIZED_WIDTH is None:
         raise UserError("DATA_PREPARATION.RESIZED_HEIGHT and RESIZED_WIDTH must be set: the size of the slices.")
     for name in ("IMAGES_PATH", "MASK_PATH"):
-        if not isinstance(paths[name], str):
+        if not isinstance(paths[name], str) or is_list_file(paths[name]):
             raise UserError(f"DATASET.{split.upper()}.{name}={paths[name]} must be one folder, to write pictures to.")
     cases = find_cases(cfg, f"SCANS_{split.upper()}_DATA_PATH")
     images, masks = (
@@ -143,11 +151,11 @@ def retire_moved(jobs):
     """
     notes = []
     current = {job.manifest for job in jobs}
-    numbers = {job.case.number: job for job in jobs}
+    names = {job.case.name: job for job in jobs}
     folders = {job.manifest.parent: job for job in jobs}
     for folder, neighbour in folders.items():
         for path in sorted(folder.glob("volume-*.json")):
-            moved = numbers.get(int(path.stem.removeprefix("volume-")))
+            moved = names.get(path.stem.removeprefix("volume-"))
             if path in current:
                 continue
             manifest = read_manifest(path)
@@ -166,26 +174,8 @@ def retire_moved(jobs):
 
 def run_jobs(jobs, workers):
     """Yield `(job, manifest, note)` as volumes get done, in this process or in several."""
-    workers = min(workers or os.cpu_count(), len(jobs))
-    if workers <= 1:
-        for job in jobs:
-            yield job, *prepare_volume(job)
-        return
-    # Started afresh rather than forked: a fork would copy the locks of running threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        tasks = {pool.submit(prepare_volume, job): job for job in jobs}
-        try:
-            for task in as_completed(tasks):
-                yield tasks[task], *task.result()
-        except BrokenProcessPool:
-            raise UserError(
-                "A process that prepared volumes was ended, probably for lack of memory: use fewer than "
-                f"{workers} with DATA_PREPARATION.WORKERS. (A script that calls preprocess_data needs "
-                "`if __name__ == '__main__':` around the call.)"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for job, (manifest, note) in run_parallel(prepare_volume, jobs, workers, advice="DATA_PREPARATION.WORKERS"):
+        yield job, manifest, note
 
 
 def prepare_volume(job):
@@ -194,7 +184,7 @@ def prepare_volume(job):
     Returns:
         `(manifest, note)`: what the manifest file holds; a remark for the user or None.
     """
-    parts = [folder / f".volume-{job.case.number}" for folder in (job.images, job.masks)]
+    parts = [folder / f".volume-{job.case.name}" for folder in (job.images, job.masks)]
     try:
         for part in parts:
             shutil.rmtree(part, ignore_errors=True)  # of a run that was ended from outside
@@ -211,27 +201,28 @@ def prepare_volume(job):
 
 def write_slices(job, images, masks):
     """Write the pictures of a volume into two folders and return `(manifest, note)`."""
-    settings, number = job.settings, job.case.number
+    settings, name = job.settings, job.case.name
     sources = describe_sources(job.case)
-    scan, segmentation, note = read_case(job.case)
+    scan, segmentation, note = read_case(job.case, settings.modality)
     rows, columns, slices = scan.voxels.shape
+    low, high = (settings.low, settings.high) if settings.low is not None else usual_range(scan)
 
     def picture(index):
-        pixels = window_slice(scan.slice(index), settings.low, settings.high, settings.scaling)
+        pixels = window_slice(scan.slice(index), low, high, settings.scaling)
         return fit(pixels, settings, resize_image)
 
     with_liver = 0
     below = this = picture(0)
     for index in range(slices):
         above = picture(index + 1) if index + 1 < slices else this
-        write_png(images / f"image_{number}_{index}.png", cv2.merge([above, this, below]))  # OpenCV writes BGR
+        write_png(images / f"image_{name}_{index}.png", cv2.merge([above, this, below]))  # OpenCV writes BGR
         mask = fit(label_slice(segmentation, index, settings.labels), settings, resize_mask)
-        write_png(masks / f"mask_{number}_{index}.png", mask)
+        write_png(masks / f"mask_{name}_{index}.png", mask)
         with_liver += bool(mask.any())
         below, this = this, above
 
     spacing = list(scan.spacing)
-    if settings.resize_method == "resize":
+    if settings.resize_method == "resize" and settings.height:
         spacing[0] *= rows / settings.height
         spacing[1] *= columns / settings.width
     return {
@@ -246,8 +237,16 @@ def write_slices(job, images, masks):
     }, note
 
 
+def usual_range(scan):
+    """The values between which 99 percent of a volume's voxels lie, for images without a scale of their own (MRI)."""
+    low, high = np.percentile(np.stack([scan.slice(index) for index in range(scan.voxels.shape[2])]), (0.5, 99.5))
+    return float(low), float(max(high, low + 1e-6))
+
+
 def fit(pixels, settings, resize):
     """Bring a slice to the size of the settings."""
+    if settings.height is None:
+        return pixels
     change = crop_or_pad if settings.resize_method == "crop_or_pad" else resize
     return change(pixels, settings.height, settings.width)
 
@@ -294,12 +293,16 @@ def has_files(folder, sizes):
 
 
 def describe_sources(case):
-    """Name, size and time of the two files: what tells that one has changed."""
+    """Name, size and time of the two files (of a folder: all together): what tells that one has changed."""
     described = {}
     for kind in ("volume", "segmentation"):
         path = getattr(case, kind)
-        status = path.stat()
-        described[kind] = {"name": path.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+        states = [file.stat() for file in (path.iterdir() if path.is_dir() else [path])]
+        described[kind] = {
+            "name": path.name,
+            "bytes": sum(state.st_size for state in states),
+            "modified_ns": max(state.st_mtime_ns for state in states),
+        }
     return described
 
 

@@ -199,7 +199,7 @@ def test_volumes_are_ordered_by_number_and_read_without_copies(tmp_path):
     for number in (10, 9, 100):
         save(tmp_path / "train", number, hounsfield())
     save(tmp_path / "val", 1, hounsfield())
-    assert [job.case.number for job in module.plan_jobs(config(tmp_path), "train")] == [9, 10, 100]
+    assert [job.case.name for job in module.plan_jobs(config(tmp_path), "train")] == ["9", "10", "100"]
     voxels = read_scan(tmp_path / "train/volume-9.nii").voxels
     assert voxels.dtype == np.int16
     base = voxels

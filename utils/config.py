@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from utils.errors import UserError
+from utils.folds import ALL, apply_fold
 from utils.lookup import choose, list_choices, load
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -58,6 +59,8 @@ RULES = {
     "DATA_PREPARATION.INTENSITY_SCALING": Rule(choices=("window", "slice_min_max")),
     "DATA_PREPARATION.LABELS": Rule(choices=("merge_tumour", "liver_and_tumour")),
     "DATA_PREPARATION.WORKERS": Rule(types=(int, type(None)), low=1),
+    "DATASET.FOLDS": Rule(types=(str, type(None))),
+    "DATASET.FOLD": Rule(types=(int, str, type(None)), low=0),
     "DATASET.TRAIN.IMAGES_PATH": PATHS,
     "DATASET.TRAIN.MASK_PATH": PATHS,
     "DATASET.VAL.IMAGES_PATH": PATHS,
@@ -223,6 +226,7 @@ def finish_config(cfg, overrides):
             if key in split and str(split[key]).lower() in ("none", "null", ""):
                 split[key] = None
     check_config(cfg)
+    apply_fold(cfg)
     return cfg
 
 
@@ -285,6 +289,8 @@ def check_config(cfg):
             f"DATA_PREPARATION.SCAN_MIN_VALUE={window.SCAN_MIN_VALUE} must be below "
             f"SCAN_MAX_VALUE={window.SCAN_MAX_VALUE}."
         )
+    if isinstance(cfg.DATASET.FOLD, str) and cfg.DATASET.FOLD != ALL:
+        raise UserError(f"DATASET.FOLD={cfg.DATASET.FOLD} must be a number, or {ALL} to evaluate all folds together.")
     if (cfg.INPUT.HEIGHT is None) != (cfg.INPUT.WIDTH is None):
         raise UserError("INPUT.HEIGHT and INPUT.WIDTH must both be numbers, or both null (images of any size).")
     if cfg.INPUT.HEIGHT is None and cfg.HYPER_PARAMETERS.BATCH_SIZE > 1:
