@@ -1,0 +1,187 @@
+"""Training on several devices: parts of the CPU stand for GPUs, processes on this machine for workers."""
+
+import csv
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import PROJECT, assert_one_clear_error, run_command
+
+SMALL = [
+    "MODEL.TYPE=unet",
+    "MODEL.FILTERS=[4,6]",
+    "INPUT.HEIGHT=48",
+    "INPUT.WIDTH=48",
+    "HYPER_PARAMETERS.EPOCHS=1",
+    "HYPER_PARAMETERS.LEARNING_RATE=1e-3",
+    "loss=bce_dice",
+    "VERBOSE=0",
+    "RESUME=never",
+]
+TWO = ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"]
+
+
+def paths(data):
+    for split in ("TRAIN", "VAL"):
+        place = data / "data" / split.lower()
+        yield f"DATASET.{split}.IMAGES_PATH={place / 'images'}"
+        yield f"DATASET.{split}.MASK_PATH={place / 'mask'}"
+
+
+def train(folder, data, *overrides):
+    result = run_command("train.py", f"WORK_DIR={folder}", *SMALL, *paths(data), *overrides)
+    assert result.returncode == 0, result.stderr
+    return read_log(folder)
+
+
+def read_log(folder):
+    with open(folder / "checkpoint" / "training_logs_unet.csv") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def weights(folder):
+    import h5py
+
+    values = {}
+    with h5py.File(folder / "checkpoint" / "model_unet.weights.h5") as file:
+        file.visititems(lambda name, item: values.update({name: item[()]}) if hasattr(item, "shape") else None)
+    return values
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory, phantom):
+    """20 images in batches of 6: the last batch has two, one for each replica of two."""
+    folder = tmp_path_factory.mktemp("one")
+    return folder, train(folder, phantom, "HYPER_PARAMETERS.BATCH_SIZE=6", "MODEL.DECODER.NORM=False")
+
+
+def test_two_replicas_equal_one_with_the_double_batch(one_device, tmp_path, phantom):
+    folder, expected = one_device
+    found = train(tmp_path, phantom, "HYPER_PARAMETERS.BATCH_SIZE=3", "MODEL.DECODER.NORM=False", *TWO)
+    for name, value in expected[0].items():
+        assert found[0][name] == pytest.approx(value, abs=1e-5), name
+    one, two = weights(folder), weights(tmp_path)
+    assert one.keys() == two.keys() and len(one) > 10
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], atol=1e-5)
+
+
+def test_a_replica_without_an_image_changes_nothing(tmp_path, phantom):
+    """Batches of 19: the last one has a single image."""
+    options = ["MODEL.DECODER.NORM=False", "OPTIMIZER.NAME=sgd"]
+    subset = sorted((phantom / "data/train/images").glob("*.png"))[:5]
+    names = f"DATASET.TRAIN.IMAGES_PATH=[{','.join(map(str, subset))}]"
+    masks = f"DATASET.TRAIN.MASK_PATH=[{','.join(str(p).replace('image', 'mask').replace('masks', 'mask') for p in subset)}]"
+    one = train(tmp_path / "1", phantom, "HYPER_PARAMETERS.BATCH_SIZE=4", names, masks, *options)
+    two = train(tmp_path / "2", phantom, "HYPER_PARAMETERS.BATCH_SIZE=2", names, masks, *options, *TWO)
+    assert one[0]["val_loss"] == pytest.approx(two[0]["val_loss"], abs=1e-6)
+
+
+def test_synchronised_normalisation_sees_the_whole_batch(tmp_path, phantom):
+    one = train(tmp_path / "1", phantom, "HYPER_PARAMETERS.BATCH_SIZE=10")
+    sync = train(tmp_path / "2", phantom, "HYPER_PARAMETERS.BATCH_SIZE=5", "MODEL.SYNC_BATCH_NORM=True", *TWO)
+    alone = train(tmp_path / "3", phantom, "HYPER_PARAMETERS.BATCH_SIZE=5", *TWO)
+    assert sync[0]["loss"] == pytest.approx(one[0]["loss"], abs=2e-5)
+    assert abs(alone[0]["loss"] - one[0]["loss"]) > 1e-4
+
+
+SCRIPT = """
+import sys
+from train import train
+from utils.config import load_config
+
+for model in ("unet3plus", "unet3plus_deepsup", "unet3plus_deepsup_cgm"):
+    for options in ([], ["OPTIMIZATION.XLA=True"], ["OPTIMIZATION.AMP=True"]):
+        history = train(load_config([*sys.argv[1:], f"MODEL.TYPE={model}", *options]))
+        assert history["loss"][-1] < history["loss"][0], (model, options, history["loss"])
+        print("trained", model, *options)
+"""
+
+
+def test_mirrored_trains_every_unet3plus_with_xla_and_amp(tmp_path, phantom):
+    options = ["MODEL.FILTERS=[4,6]", "HYPER_PARAMETERS.EPOCHS=2", "HYPER_PARAMETERS.BATCH_SIZE=5"]
+    environment = {"PYTHONPATH": str(PROJECT)}
+    result = run_command(
+        "-c", SCRIPT, f"WORK_DIR={tmp_path}", *SMALL[2:], *paths(phantom), *options, *TWO, timeout=600, **environment
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.count("trained") == 9
+
+
+def test_two_workers_end_with_the_weights_of_one_device(one_device, tmp_path, phantom):
+    folder, expected = one_device
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            ports.append(probe.getsockname()[1])
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    options = ["HYPER_PARAMETERS.BATCH_SIZE=3", "MODEL.DECODER.NORM=False", "STRATEGY.NAME=multi_worker"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "train.py", f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), *options],
+            cwd=PROJECT,
+            env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert read_log(tmp_path)[0]["val_loss"] == pytest.approx(expected[0]["val_loss"], abs=1e-5)
+    one, two = weights(folder), weights(tmp_path)
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], atol=1e-5)
+
+
+def test_bad_settings_are_one_clear_line(tmp_path, phantom):
+    common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]
+    for overrides, words in (
+        (["STRATEGY.NAME=mirrorred"], ["STRATEGY.NAME=mirrorred", "mirrored"]),
+        (["STRATEGY.NAME=multi_worker"], ["TF_CONFIG", "SLURM"]),
+        (["STRATEGY.NAME=tpu"], ["DATA_GENERATOR_TYPE", "TF_DATA"]),
+        (["STRATEGY.NAME=mirrored"], ["GPU"]),
+        (["USE_MULTI_GPUS.VALUE=True"], ["GPU"]),
+    ):
+        assert_one_clear_error(run_command("train.py", *common, *overrides), *words)
+
+
+def test_float16_trains_as_well_as_float32(tmp_path, phantom):
+    options = ["HYPER_PARAMETERS.EPOCHS=8", "HYPER_PARAMETERS.BATCH_SIZE=4", "HYPER_PARAMETERS.LEARNING_RATE=1e-2"]
+    best = [
+        max(row["val_dice_coef"] for row in train(tmp_path / str(amp), phantom, *options, f"OPTIMIZATION.AMP={amp}"))
+        for amp in ("False", "True", "bfloat16")
+    ]
+    assert best[0] > 0.5
+    assert best[1] == pytest.approx(best[0], abs=0.02)
+    assert best[2] == pytest.approx(best[0], abs=0.05)
+
+
+def test_a_mask_of_a_million_pixels_does_not_overflow_in_float16():
+    from losses import build_loss
+    from losses.metrics import DiceCoefficient
+    from utils.config import load_config
+
+    masks = np.ones((1, 1024, 1024, 1), np.uint8)
+    predictions = np.ones((1, 1024, 1024, 1), np.float16)
+    cfg = load_config(["loss=dice", "OUTPUT.CLASSES=1"])
+    assert float(build_loss(cfg)(masks, predictions)) == pytest.approx(0, abs=1e-6)
+    metric = DiceCoefficient()
+    metric.update_state(masks, predictions)
+    assert float(metric.result()) == 1
+
+
+def test_the_same_run_twice_gives_the_same_bits(tmp_path, phantom):
+    digests = set()
+    for name in "ab":
+        train(tmp_path / name, phantom, "HYPER_PARAMETERS.BATCH_SIZE=4")
+        path = tmp_path / name / "checkpoint" / "model_unet.weights.h5"
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
