@@ -11,6 +11,7 @@ Pixels are those that pycocotools gives.
 """
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -160,11 +161,20 @@ def draw_polygons(polygons, height, width, name):
             whole.append(points)
     if not whole:
         return 0, 0, np.zeros((0, 0), np.uint8)
-    # Drawn at full size: shifted to the corner of a crop, pycocotools would round some pixels differently.
-    runs = coco_mask.frPyObjects(whole, height, width)
-    runs = coco_mask.merge(runs) if len(runs) > 1 else runs[0]
-    left, top, columns, rows = map(int, coco_mask.toBbox(runs))
-    return top, left, coco_mask.decode(runs)[top : top + rows, left : left + columns].copy()
+    # The frame ends below and right of the polygon, which saves time, but begins where the image does: pycocotools
+    # rounds some pixels of a shifted polygon differently.
+    every = np.concatenate(whole)
+    left, right = bounds(every[::2], width)
+    top, bottom = bounds(every[1::2], height)
+    if left >= right or top >= bottom:
+        return 0, 0, np.zeros((0, 0), np.uint8)
+    runs = coco_mask.frPyObjects(whole, bottom, right)
+    return top, left, coco_mask.decode(coco_mask.merge(runs) if len(runs) > 1 else runs[0])[top:, left:].copy()
+
+
+def bounds(numbers, size):
+    """First pixel and the one after the last that a polygon may reach, with one to spare, within the image."""
+    return max(math.floor(numbers.min()) - 2, 0), min(math.ceil(numbers.max()) + 2, size)
 
 
 def decode_runs(segmentation, height, width, name):
