@@ -32,7 +32,7 @@ from utils.files import write_whole
 SPLITS = ("train", "val", "test")
 RECORD = "prepared.json"
 CHUNK = 32  # pairs that a process takes at a time
-WORTH_A_PROCESS = 500  # pairs; starting a process takes as long as preparing about so many
+WORTH_A_PROCESS = 2000  # pairs; starting a process takes as long as preparing many
 COPIED = {PNG_START: ".png", JPEG_START: ".jpg"}
 
 

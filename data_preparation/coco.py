@@ -24,7 +24,6 @@ from data_preparation.canonical import Item, Plan, by_split, command, refuse, wi
 from utils.errors import UserError
 from utils.lookup import list_choices
 
-STEPS = 5  # pycocotools draws polygons on a grid five times as fine
 CROWD = ("include", "skip", "ignore")
 
 
@@ -146,12 +145,9 @@ def draw(item, height, width):
 
 
 def draw_polygons(polygons, height, width, name):
-    """Return `(top, left, crop)`: what pycocotools draws, but only the part of the image where something is.
-
-    Rounding to the fine grid comes before the shift to the corner of the crop, so that no pixel differs.
-    """
+    """Return `(top, left, crop)`: what pycocotools draws, but only the part of the image where something is."""
     reach = 10 * max(height, width)
-    fine = []
+    whole = []
     for polygon in polygons:
         try:
             points = np.array(polygon, float)
@@ -162,27 +158,23 @@ def draw_polygons(polygons, height, width, name):
         if not (np.abs(points) <= reach).all():  # not a number is not below anything either
             raise UserError(f"{name}: a polygon goes to {points[np.abs(points).argmax()]:g}, far outside the image.")
         if len(points) >= 6:  # two points enclose nothing
-            fine.append(np.trunc(points * STEPS + 0.5))
-    if not fine:
+            whole.append(points)
+    if not whole:
         return 0, 0, np.zeros((0, 0), np.uint8)
-    every = np.concatenate(fine)
+    # The frame ends below and right of the polygon, which saves time, but begins where the image does: pycocotools
+    # rounds some pixels of a shifted polygon differently.
+    every = np.concatenate(whole)
     left, right = bounds(every[::2], width)
     top, bottom = bounds(every[1::2], height)
     if left >= right or top >= bottom:
         return 0, 0, np.zeros((0, 0), np.uint8)
-    offset = np.array([left, top]) * STEPS
-    shifted = []
-    for points in fine:
-        grid = (points.reshape(-1, 2) - offset).ravel()
-        # Whatever is added and cut off again in pycocotools, a quarter of a step keeps it on this point of the grid.
-        shifted.append((grid + np.where(grid < 0, -0.75, -0.25)) / STEPS)
-    runs = coco_mask.frPyObjects(shifted, bottom - top, right - left)
-    return top, left, coco_mask.decode(coco_mask.merge(runs) if len(runs) > 1 else runs[0])
+    runs = coco_mask.frPyObjects(whole, bottom, right)
+    return top, left, coco_mask.decode(coco_mask.merge(runs) if len(runs) > 1 else runs[0])[top:, left:].copy()
 
 
-def bounds(fine, size):
+def bounds(numbers, size):
     """First pixel and the one after the last that a polygon may reach, with one to spare, within the image."""
-    return max(math.floor(fine.min() / STEPS) - 1, 0), min(math.ceil(fine.max() / STEPS) + 2, size)
+    return max(math.floor(numbers.min()) - 2, 0), min(math.ceil(numbers.max()) + 2, size)
 
 
 def decode_runs(segmentation, height, width, name):

@@ -371,7 +371,7 @@ def test_coco_options(tmp_path, capsys):
 def test_coco_draws_what_pycocotools_draws(kind):
     @given(
         st.lists(
-            st.lists(st.floats(-8, 48), min_size=6, max_size=12).filter(lambda p: len(p) % 2 == 0),
+            st.lists(st.floats(-8, 400), min_size=6, max_size=12).filter(lambda p: len(p) % 2 == 0),
             min_size=1,
             max_size=3,
         )
@@ -379,7 +379,7 @@ def test_coco_draws_what_pycocotools_draws(kind):
     @settings(deadline=None, max_examples=150)
     def compare(polygons):
         polygons = [[round(number, 2) for number in polygon] for polygon in polygons]
-        height, width = 40, 30
+        height, width = 300, 350
         runs = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
         expected = coco_mask.decode(runs)
         mask = np.zeros((height, width), np.uint8)
