@@ -11,17 +11,19 @@ from data_preparation.verify_data import verify_data
 from losses import averaging
 from losses.surface import surface_scores
 from models import build_model, mask_output
-from utils.checkpoints import load_weights, restore_config
+from utils.checkpoints import load_weights, restore_config, weights_path
 from utils.config import entry
 from utils.devices import make_strategy
 from utils.files import check_writable
+from utils.folds import fold_configs
 from utils.results import SplitResult, write_results
 
 
 def evaluate(cfg):
     """Evaluate the weights of the config on EVALUATION.SPLITS, print a table and write the report.
 
-    The model is rebuilt from the config beside the weights; `cfg` changes only what was typed.
+    The model is rebuilt from the config beside the weights; `cfg` changes only what was typed. With DATASET.FOLD=all
+    each fold is measured with its own weights and all images are scored together.
 
     Returns:
         {name: float} of the first split: `loss`, `dice_coef` (mean over images), `dice`, `iou` (over the set, mean over
@@ -31,12 +33,14 @@ def evaluate(cfg):
     Raises:
         UserError: bad data, weights or settings; a volume with a missing slice, or without spacing where it is needed.
     """
-    cfg = whole_images(restore_config(cfg))
     check_writable(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, "CALLBACKS.MODEL_CHECKPOINT.PATH")
-    data = verify_data(cfg, splits=cfg.EVALUATION.SPLITS)
-    has_masks = cfg.MODEL.TYPE != "classifier"
-    pairs = {split: find_pairs(cfg, split) if has_masks else None for split in cfg.EVALUATION.SPLITS}
-    volumes = {split: find_volumes(cfg, found) if has_masks else None for split, found in pairs.items()}
+    folds = [whole_images(restore_config(fold)) for fold in fold_configs(cfg)]
+    cfg, splits = pooled(cfg, folds), folds[0].EVALUATION.SPLITS
+    data = [verify_data(fold, splits=splits) for fold in folds]
+    pairs, volumes = dict.fromkeys(splits), dict.fromkeys(splits)
+    if cfg.MODEL.TYPE != "classifier":
+        pairs = {split: [pair for fold in folds for pair in find_pairs(fold, split)] for split in splits}
+        volumes = {split: find_volumes(cfg, found) for split, found in pairs.items()}
     strategy = make_strategy(cfg)
 
     from utils.gallery import Gallery
@@ -45,17 +49,33 @@ def evaluate(cfg):
 
     with strategy.scope():
         network = build_model(cfg, pretrained=False)
-        load_weights(network, cfg)
     forward = make_forward(network, strategy, cfg.OPTIMIZATION.XLA)
     gallery, results = Gallery(cfg.EVALUATION.GALLERY, cfg.OUTPUT.CLASSES), []
-    for split in cfg.EVALUATION.SPLITS:
-        result = SplitResult(split, images=data[split]["pairs"], first=sum(result.images for result in results))
-        dataset = build_dataset(in_order(cfg), split, strategy.num_replicas_in_sync)
-        measure_split(cfg, result, dataset, network, forward, pairs[split], volumes[split], gallery)
+    for split in splits:
+        images = sum(found[split]["pairs"] for found in data)
+        result = SplitResult(split, images, first=sum(result.images for result in results))
+        batches = read_folds(folds, split, network, strategy.num_replicas_in_sync)
+        measure_split(cfg, result, batches, network, forward, pairs[split], volumes[split], gallery)
         results.append(result)
-    folder = write_results(cfg, results, gallery)
+    folder = write_results(cfg, results, gallery, [weights_path(fold) for fold in folds])
     print_results(cfg, results, folder)
     return results[0].scores
+
+
+def pooled(cfg, folds):
+    """The config of all folds together: that of the first, written where no single fold writes."""
+    if len(folds) == 1:
+        return folds[0]
+    pool = folds[0].copy()
+    pool.CALLBACKS, pool.DATASET.FOLD = cfg.CALLBACKS, cfg.DATASET.FOLD
+    return pool
+
+
+def read_folds(folds, split, network, replicas):
+    """The batches of each fold in turn, after its weights are in the network."""
+    for fold in folds:
+        load_weights(network, fold)
+        yield from build_dataset(in_order(fold), split, replicas)
 
 
 def in_order(cfg):
@@ -66,7 +86,7 @@ def in_order(cfg):
     return cfg
 
 
-def measure_split(cfg, result, dataset, network, forward, pairs, volumes, gallery):
+def measure_split(cfg, result, batches, network, forward, pairs, volumes, gallery):
     """Run every image of a split through the network once and fill in its result."""
     from losses.metrics import count_confusion
     from losses.supervision import build_output_metrics, build_training_loss
@@ -83,7 +103,7 @@ def measure_split(cfg, result, dataset, network, forward, pairs, volumes, galler
         measurement = Measurement(cfg, pairs, *volumes, scorers.pop(mask), surface_scores, gallery, result.first)
     begin = time.perf_counter()
     with progress(cfg, result.images, f"Evaluate {result.split}", "image") as bar:
-        for images, targets, *border in dataset:
+        for images, targets, *border in batches:
             outputs = forward(images)
             loss.add(targets, outputs, *border)
             for name, score in scorers.items():

@@ -1,7 +1,6 @@
 """Training on several devices: parts of the CPU stand for GPUs, processes on this machine for workers."""
 
 import csv
-import hashlib
 import json
 import os
 import socket
@@ -72,13 +71,14 @@ def test_two_replicas_equal_one_with_the_double_batch(one_device, tmp_path, phan
 
 
 def test_a_replica_without_an_image_changes_nothing(tmp_path, phantom):
-    """Batches of 19: the last one has a single image."""
-    options = ["MODEL.DECODER.NORM=False", "OPTIMIZER.NAME=sgd"]
-    subset = sorted((phantom / "data/train/images").glob("*.png"))[:5]
-    names = f"DATASET.TRAIN.IMAGES_PATH=[{','.join(map(str, subset))}]"
-    masks = f"DATASET.TRAIN.MASK_PATH=[{','.join(str(p).replace('image', 'mask').replace('masks', 'mask') for p in subset)}]"
-    one = train(tmp_path / "1", phantom, "HYPER_PARAMETERS.BATCH_SIZE=4", names, masks, *options)
-    two = train(tmp_path / "2", phantom, "HYPER_PARAMETERS.BATCH_SIZE=2", names, masks, *options, *TWO)
+    """Batches of 4 of 5 images: the last one has a single image for two replicas."""
+    lists = []
+    for key, kind in (("IMAGES_PATH", "images"), ("MASK_PATH", "mask")):
+        files = sorted((phantom / "data/train" / kind).glob("*.png"))[:5]
+        lists.append(f"DATASET.TRAIN.{key}=[{','.join(map(str, files))}]")
+    options = ["MODEL.DECODER.NORM=False", "OPTIMIZER.NAME=sgd", *lists]
+    one = train(tmp_path / "1", phantom, "HYPER_PARAMETERS.BATCH_SIZE=4", *options)
+    two = train(tmp_path / "2", phantom, "HYPER_PARAMETERS.BATCH_SIZE=2", *options, *TWO)
     assert one[0]["val_loss"] == pytest.approx(two[0]["val_loss"], abs=1e-6)
 
 
@@ -95,22 +95,26 @@ import sys
 from train import train
 from utils.config import load_config
 
-for model in ("unet3plus", "unet3plus_deepsup", "unet3plus_deepsup_cgm"):
+for model in sys.argv[1].split(","):
     for options in ([], ["OPTIMIZATION.XLA=True"], ["OPTIMIZATION.AMP=True"]):
-        history = train(load_config([*sys.argv[1:], f"MODEL.TYPE={model}", *options]))
-        assert history["loss"][-1] < history["loss"][0], (model, options, history["loss"])
-        print("trained", model, *options)
+        history = train(load_config([*sys.argv[2:], f"MODEL.TYPE={model}", *options]))
+        print("trained", model, *options, history["loss"])
 """
 
 
-def test_mirrored_trains_every_unet3plus_with_xla_and_amp(tmp_path, phantom):
-    options = ["MODEL.FILTERS=[4,6]", "HYPER_PARAMETERS.EPOCHS=2", "HYPER_PARAMETERS.BATCH_SIZE=5"]
-    environment = {"PYTHONPATH": str(PROJECT)}
-    result = run_command(
-        "-c", SCRIPT, f"WORK_DIR={tmp_path}", *SMALL[2:], *paths(phantom), *options, *TWO, timeout=600, **environment
-    )
+@pytest.mark.parametrize(
+    "models",
+    [
+        "unet3plus_deepsup_cgm",  # has all that the others have
+        pytest.param("unet3plus,unet3plus_deepsup,tiny_unet3plus,unet,unet++", marks=pytest.mark.slow),
+    ],
+)
+def test_mirrored_trains_with_xla_and_amp(models, tmp_path, phantom):
+    options = [*SMALL[1:], "MODEL.FILTERS=[4,6]", "HYPER_PARAMETERS.BATCH_SIZE=5", *TWO]
+    arguments = ["-c", SCRIPT, models, f"WORK_DIR={tmp_path}", *paths(phantom), *options]
+    result = run_command(*arguments, timeout=900, PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("trained") == 9
+    assert result.stdout.count("trained") == 3 * len(models.split(","))
 
 
 def test_two_workers_end_with_the_weights_of_one_device(one_device, tmp_path, phantom):
@@ -145,7 +149,7 @@ def test_bad_settings_are_one_clear_line(tmp_path, phantom):
     common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]
     for overrides, words in (
         (["STRATEGY.NAME=mirrorred"], ["STRATEGY.NAME=mirrorred", "mirrored"]),
-        (["STRATEGY.NAME=multi_worker"], ["TF_CONFIG", "SLURM"]),
+        (["STRATEGY.NAME=multi_worker"], ["TF_CONFIG", "srun"]),
         (["STRATEGY.NAME=tpu"], ["DATA_GENERATOR_TYPE", "TF_DATA"]),
         (["STRATEGY.NAME=mirrored"], ["GPU"]),
         (["USE_MULTI_GPUS.VALUE=True"], ["GPU"]),
@@ -153,15 +157,16 @@ def test_bad_settings_are_one_clear_line(tmp_path, phantom):
         assert_one_clear_error(run_command("train.py", *common, *overrides), *words)
 
 
+@pytest.mark.slow
 def test_float16_trains_as_well_as_float32(tmp_path, phantom):
-    options = ["HYPER_PARAMETERS.EPOCHS=8", "HYPER_PARAMETERS.BATCH_SIZE=4", "HYPER_PARAMETERS.LEARNING_RATE=1e-2"]
-    best = [
-        max(row["val_dice_coef"] for row in train(tmp_path / str(amp), phantom, *options, f"OPTIMIZATION.AMP={amp}"))
-        for amp in ("False", "True", "bfloat16")
-    ]
-    assert best[0] > 0.5
-    assert best[1] == pytest.approx(best[0], abs=0.02)
-    assert best[2] == pytest.approx(best[0], abs=0.05)
+    options = ["HYPER_PARAMETERS.EPOCHS=40", "HYPER_PARAMETERS.BATCH_SIZE=4", "HYPER_PARAMETERS.LEARNING_RATE=1e-2"]
+    wide = ["MODEL.FILTERS=[8,16,32]", "LR_SCHEDULE.NAME=cosine", "loss=unet3plus_hybrid"]
+    full, half = (
+        train(tmp_path / str(amp), phantom, *options, *wide, f"OPTIMIZATION.AMP={amp}")[-1]["val_dice"]
+        for amp in (False, True)
+    )
+    assert full > 0.8
+    assert half == pytest.approx(full, abs=0.01)
 
 
 def test_a_mask_of_a_million_pixels_does_not_overflow_in_float16():
@@ -176,12 +181,3 @@ def test_a_mask_of_a_million_pixels_does_not_overflow_in_float16():
     metric = DiceCoefficient()
     metric.update_state(masks, predictions)
     assert float(metric.result()) == 1
-
-
-def test_the_same_run_twice_gives_the_same_bits(tmp_path, phantom):
-    digests = set()
-    for name in "ab":
-        train(tmp_path / name, phantom, "HYPER_PARAMETERS.BATCH_SIZE=4")
-        path = tmp_path / name / "checkpoint" / "model_unet.weights.h5"
-        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
-    assert len(digests) == 1

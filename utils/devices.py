@@ -11,7 +11,7 @@ from utils.lookup import choose, load
 
 @contextlib.contextmanager
 def quiet_stderr():
-    """Keep what native libraries print at start-up off the terminal, unless the block fails.
+    """Keep what native libraries print at start-up off the terminal, unless something unexpected happens.
 
     TensorFlow logs device probing to file descriptor 2 before any of its log settings count.
     """
@@ -21,6 +21,8 @@ def quiet_stderr():
         os.dup2(captured.fileno(), 2)
         try:
             yield
+        except UserError:
+            raise  # its message says it all
         except BaseException:
             captured.seek(0)
             os.write(saved, captured.read())
@@ -84,7 +86,8 @@ def mirrored(cfg):
     gpus = tf.config.list_physical_devices("GPU")
     cpus = tf.config.list_logical_devices("CPU")
     if not gpus and cfg.STRATEGY.LOGICAL_CPUS is not None:
-        return tf.distribute.MirroredStrategy([cpu.name for cpu in cpus])
+        # Collective operations of one process get mixed up when a second model is trained in it.
+        return tf.distribute.MirroredStrategy([cpu.name for cpu in cpus], tf.distribute.ReductionToOneDevice())
     chosen = choose_gpus(cfg.USE_MULTI_GPUS.GPU_IDS, len(gpus))
     return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in chosen])
 

@@ -61,24 +61,26 @@ def first_paragraph(metric):
     return " ".join(first.split())
 
 
-def write_results(cfg, results, gallery):
+def write_results(cfg, results, gallery, weights):
     """Write the folder of an evaluation.
 
     Args:
         cfg: config of the evaluation.
         results: list of SplitResult.
         gallery: Gallery of the report.
+        weights: list of the weights files that were measured: one, or one of each fold.
 
     Returns:
         The folder: `evaluation.json`; but of a classifier `per_image.csv`, `per_volume.csv` (where there are volumes)
         and `report.html`.
     """
-    weights = weights_path(cfg)
-    folder = beside(weights, ".evaluation")
+    folder = beside(weights_path(cfg), ".evaluation")
+    names = [file.name if len(weights) == 1 else f"{file.parent.name}/{file.name}" for file in weights]
+    newest = max(file.stat().st_mtime for file in weights)
     about = {
-        "weights": weights.name,
-        "weights_date": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(weights.stat().st_mtime)),
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "weights": ", ".join(names),
+        "weights_date": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(newest)),
+        "weights_sha256": ", ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in weights),
         "evaluated": time.strftime("%Y-%m-%d %H:%M:%S"),
         "prune": cfg.MODEL.PRUNE,
     }
