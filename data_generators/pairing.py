@@ -48,6 +48,7 @@ def match_pairs(cfg, split):
         return [Pair(image, None) for image in images], problems
 
     masks, mask_problems = list_files(cfg, paths.MASK_PATH, f"{key}.MASK_PATH")
+    in_given_order = isinstance(paths.MASK_PATH, ListConfig) or is_list_file(paths.MASK_PATH)
     problems = problems + mask_problems
     if not images or not masks:
         return [], problems
@@ -58,7 +59,7 @@ def match_pairs(cfg, split):
         if not images:
             problems.append(f"{key}: {masks[0].parent} holds masks only, no images.")
 
-    found = match_masks(images, masks, in_given_order=isinstance(paths.MASK_PATH, ListConfig))
+    found = match_masks(images, masks, in_given_order)
     pairs, image_of = [], {}
     for image, mask in zip(images, found, strict=True):
         if mask is None:
@@ -104,9 +105,19 @@ def is_mask_name(stem):
 
 
 def list_files(cfg, value, key):
-    """Return `(files, problems)` of a config value: a folder (sorted by name) or a list (in its order)."""
+    """Return `(files, problems)` of a config value: a folder (sorted by name) or a list (in its order).
+
+    A list is one of the config, or a text file `.txt` with a path on each line, looked up like those of the config.
+    """
     if value is None:
         return [], [f"{key} is not set: give a folder or a list of files."]
+    if is_list_file(value):
+        try:
+            lines = resolve_path(cfg, value).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            return [], [f"{key}={value}: the list cannot be read: {reason}."]
+        value = ListConfig([line.strip() for line in lines if line.strip()])
     if isinstance(value, ListConfig):
         files = [resolve_path(cfg, entry) for entry in value]
         problems = [f"{key}: the file {path} does not exist." for path in files if not path.is_file()]
@@ -128,6 +139,10 @@ def list_files(cfg, value, key):
     if not names:
         return [], [f"{key}: the folder {folder} holds no pictures ({' '.join(ENDINGS)})."]
     return names, []
+
+
+def is_list_file(value):
+    return isinstance(value, str) and value.lower().endswith(".txt")
 
 
 def is_picture(path):

@@ -1,6 +1,7 @@
 """Load, check and restore the configuration. Imports neither TensorFlow nor Keras."""
 
 import functools
+import hashlib
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
@@ -20,6 +22,20 @@ from utils.lookup import choose, list_choices, load
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = PROJECT / "configs"
+
+# What a run writes. In a sweep each job has folders of its own below these, named after its overrides but for those that
+# do not change what is trained.
+OUTPUTS = (
+    "CALLBACKS.TENSORBOARD.PATH",
+    "CALLBACKS.MODEL_CHECKPOINT.PATH",
+    "CALLBACKS.CSV_LOGGER.PATH",
+    "PREDICT.OUTPUT_PATH",
+)
+OF_ALL_JOBS = (
+    *("WORK_DIR=", "VERBOSE=", "DATALOADER_WORKERS=", "USE_MULTI_GPUS.", "OPTIMIZATION.", "CALLBACKS.", "PREDICT."),
+    *("EVALUATION.", "hydra."),
+)
+LONGEST_NAME = 180  # file systems take 255 bytes
 
 # Keys that have no default and are given with a plus: +bench_steps=100
 OPTIONAL_KEYS = {"warmup_steps": int, "bench_steps": int}
@@ -162,7 +178,10 @@ def entry(task):
     @functools.wraps(task)
     def job(cfg):
         try:
-            task(finish_config(cfg, HydraConfig.get().overrides.task))
+            cfg = finish_config(cfg, HydraConfig.get().overrides.task)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                give_own_folders(cfg)
+            task(cfg)
         except UserError as error:
             fail(error)
         except KeyboardInterrupt:
@@ -178,6 +197,19 @@ def entry(task):
             fail(explain(error))
 
     return command
+
+
+def give_own_folders(cfg):
+    """Let a job of a sweep write below a folder that is named after its overrides, so that no two share files.
+
+    The same sweep of `evaluate.py` and `predict.py` finds there what that of `train.py` wrote.
+    """
+    typed = [override for override in HydraConfig.get().overrides.task if not override.startswith(OF_ALL_JOBS)]
+    name = ",".join(override.lstrip("+~").replace("/", "_") for override in typed)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    for key in OUTPUTS if name else ():
+        OmegaConf.update(cfg, key, f"{OmegaConf.select(cfg, key).rstrip('/')}/{name}")
 
 
 def fail(message):
