@@ -15,18 +15,13 @@ def job_folders(monkeypatch, *overrides):
 
 
 def test_folders_are_named_after_what_was_typed(monkeypatch):
-    folders = job_folders(
-        monkeypatch, "WORK_DIR=/a", "+experiment=isbi_unet", "SEED=1", "VERBOSE=0", "EVALUATION.VOLUMES=False"
-    )
+    typed = ["WORK_DIR=/a", "+experiment=isbi_unet", "SEED=1", "VERBOSE=0", "EVALUATION.VOLUMES=False"]
     name = "experiment=isbi_unet,SEED=1"
-    assert folders == [
-        f"/checkpoint/tb_logs/{name}",
-        f"/checkpoint/{name}",
-        f"/checkpoint/{name}",
-        f"/predictions/{name}",
-    ]
+    folders = [f"/checkpoint/tb_logs/{name}", *[f"/checkpoint/{name}"] * 2, f"/predictions/{name}"]
+    assert job_folders(monkeypatch, *typed) == folders
     assert job_folders(monkeypatch, "VERBOSE=0")[1] == "/checkpoint"
     assert job_folders(monkeypatch, "DATASET.VAL.IMAGES_PATH=/a/b")[1] == "/checkpoint/DATASET.VAL.IMAGES_PATH=_a_b"
+    assert job_folders(monkeypatch, "OPTIMIZATION.AMP=True")[1] == "/checkpoint/OPTIMIZATION.AMP=True"
 
 
 def test_long_names_stay_apart(monkeypatch):
@@ -36,12 +31,12 @@ def test_long_names_stay_apart(monkeypatch):
 
 
 def test_two_jobs_keep_their_weights_apart(phantom, tmp_path):
-    sweep = ["-m", f"WORK_DIR={phantom}", f"CALLBACKS.MODEL_CHECKPOINT.PATH={tmp_path}", f"CALLBACKS.CSV_LOGGER.PATH={tmp_path}",
-             f"CALLBACKS.TENSORBOARD.PATH={tmp_path}", "VERBOSE=0", "loss=dice", "HYPER_PARAMETERS.EPOCHS=1", *TINY, "SEED=1,2"]  # fmt: skip
+    typed = ["loss=dice", "HYPER_PARAMETERS.EPOCHS=1", *TINY]
+    sweep = ["-m", f"WORK_DIR={phantom}", "VERBOSE=0", *typed, "SEED=1,2"]
+    sweep += [f"CALLBACKS.{name}.PATH={tmp_path}" for name in ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")]
     result = run_command("train.py", *sweep)
     assert result.returncode == 0, result.stderr
     folders = sorted(path.name for path in tmp_path.iterdir())
-    typed = ["loss=dice", "HYPER_PARAMETERS.EPOCHS=1", *TINY]
     assert folders == [",".join([*typed, f"SEED={seed}"]) for seed in (1, 2)]
     weights = [(tmp_path / folder / "model_tiny_unet3plus.weights.h5").read_bytes() for folder in folders]
     assert weights[0] != weights[1]

@@ -23,8 +23,8 @@ from utils.lookup import choose, list_choices, load
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = PROJECT / "configs"
 
-# What a run writes. In a sweep each job has folders of its own below these, named after its overrides but for those that
-# do not change what is trained.
+# What a run writes. In a sweep each job has folders of its own below these, named after what was typed for it, but for
+# what does not change the weights.
 OUTPUTS = (
     "CALLBACKS.TENSORBOARD.PATH",
     "CALLBACKS.MODEL_CHECKPOINT.PATH",
@@ -32,8 +32,8 @@ OUTPUTS = (
     "PREDICT.OUTPUT_PATH",
 )
 OF_ALL_JOBS = (
-    *("WORK_DIR=", "VERBOSE=", "DATALOADER_WORKERS=", "USE_MULTI_GPUS.", "OPTIMIZATION.", "CALLBACKS.", "PREDICT."),
-    *("EVALUATION.", "hydra."),
+    *(f"{key}=" for key in ("WORK_DIR", "VERBOSE", "DATALOADER_WORKERS", *OUTPUTS)),
+    *("USE_MULTI_GPUS.", "EVALUATION.", "hydra."),
 )
 LONGEST_NAME = 180  # file systems take 255 bytes
 
