@@ -36,7 +36,10 @@ def print_end(cfg, best, score, weights, log):
     """Say how good the best epoch was and where everything is."""
     if not cfg.VERBOSE:
         return
-    print(f"Best validation {score} {best.best:.4f} in epoch {best.best_epoch}")
+    print(f"Best validation {score} {best.best:.4f} in epoch {best.best_epoch}; there, training and validation:")
+    for name, value in best.best_logs.items():
+        if f"val_{name}" in best.best_logs:
+            print(f"{name:>20} {value:9.4f} {best.best_logs[f'val_{name}']:9.4f}")
     for name, path in {
         "weights": weights,
         "config": beside(weights, ".yaml"),
