@@ -11,6 +11,7 @@ from pathlib import Path
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -23,8 +24,8 @@ from utils.lookup import choose, list_choices, load
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = PROJECT / "configs"
 
-# What a run writes. In a sweep each job has folders of its own below these, named after what was typed for it, but for
-# what does not change the weights.
+# What a run writes. In a sweep each job has folders of its own below these, named after what differs between the jobs,
+# but for what does not change the weights; folds have folders of their own.
 OUTPUTS = (
     "CALLBACKS.TENSORBOARD.PATH",
     "CALLBACKS.MODEL_CHECKPOINT.PATH",
@@ -33,7 +34,7 @@ OUTPUTS = (
 )
 OF_ALL_JOBS = (
     *(f"{key}=" for key in ("WORK_DIR", "VERBOSE", "DATALOADER_WORKERS", *OUTPUTS)),
-    *("USE_MULTI_GPUS.", "EVALUATION.", "hydra."),
+    *("USE_MULTI_GPUS.", "EVALUATION.", "DATASET.FOLD="),
 )
 LONGEST_NAME = 180  # file systems take 255 bytes
 
@@ -178,10 +179,9 @@ def entry(task):
     @functools.wraps(task)
     def job(cfg):
         try:
-            cfg = finish_config(cfg, HydraConfig.get().overrides.task)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 give_own_folders(cfg)
-            task(cfg)
+            task(finish_config(cfg, HydraConfig.get().overrides.task))
         except UserError as error:
             fail(error)
         except KeyboardInterrupt:
@@ -200,16 +200,29 @@ def entry(task):
 
 
 def give_own_folders(cfg):
-    """Let a job of a sweep write below a folder that is named after its overrides, so that no two share files.
+    """Let a job of a sweep write below a folder that is named after what it alone was given: no two share files.
 
     The same sweep of `evaluate.py` and `predict.py` finds there what that of `train.py` wrote.
     """
-    typed = [override for override in HydraConfig.get().overrides.task if not override.startswith(OF_ALL_JOBS)]
-    name = ",".join(override.lstrip("+~").replace("/", "_") for override in typed)
+    swept = [override for override in swept_overrides(HydraConfig.get()) if not override.startswith(OF_ALL_JOBS)]
+    name = ",".join(override.lstrip("+~").replace("/", "_") for override in swept)
     if len(name) > LONGEST_NAME:
         name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     for key in OUTPUTS if name else ():
-        OmegaConf.update(cfg, key, f"{OmegaConf.select(cfg, key).rstrip('/')}/{name}")
+        path = OmegaConf.select(cfg, key)
+        if isinstance(path, str):  # else it is reported as soon as the config is checked
+            OmegaConf.update(cfg, key, f"{path.rstrip('/')}/{name}")
+
+
+def swept_overrides(settings):
+    """The overrides of this job whose keys got several values; all where the sweeper left no note of that."""
+    note = Path(settings.sweep.dir) / "multirun.yaml"
+    if not note.is_file():
+        return list(settings.overrides.task)
+    parser = OverridesParser.create()
+    asked = parser.parse_overrides(list(OmegaConf.load(note).hydra.overrides.task))
+    keys = {override.key_or_group for override in asked if override.is_sweep_override()}
+    return [text for text in settings.overrides.task if parser.parse_override(text).key_or_group in keys]
 
 
 def fail(message):
