@@ -154,11 +154,7 @@ def read_mask(path, divide_by=1, ignore_label=None, label_values=None):
     Raises:
         UserError: as `read_image`; also colours, values above 255, and values that are not in `label_values`.
     """
-    data = read_whole(path)
-    if read_header(path, data).has_palette:
-        values = np.asarray(Image.open(io.BytesIO(data)))
-    else:
-        values = drop_equal_channels(path, decode(path, data))
+    values = read_values(path)
     if label_values is not None:
         return look_up(path, values, label_values, ignore_label)
     if divide_by != 1:
@@ -170,6 +166,14 @@ def read_mask(path, divide_by=1, ignore_label=None, label_values=None):
             raise UserError(f"{path}: holds the value {largest}; class indices of a mask go up to 255.")
         values = values.astype(np.uint8)
     return values
+
+
+def read_values(path):
+    """The values a mask is stored with: uint8 or uint16 `(height, width)`, indices of a palette."""
+    data = read_whole(path)
+    if read_header(path, data).has_palette:
+        return np.asarray(Image.open(io.BytesIO(data)))
+    return drop_equal_channels(path, decode(path, data))
 
 
 def look_up(path, values, label_values, ignore_label):

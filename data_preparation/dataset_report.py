@@ -100,14 +100,19 @@ def suggest_weights(cfg, split):
     shares = np.array([label["share_where_present"] for label in split["labels"].values()])
     if not shares.any():
         return None
-    present = shares > 0
-    weights = np.where(present, np.median(shares[present]) / np.where(present, shares, 1), 1)
+    weights = median_frequency(shares)
     weights = [float(f"{weight:.4g}") for weight in weights]
     terms = [name for name, weight in cfg.LOSS.items() if weight > 0]
     takers = [name for name in terms if "class_weights" in cfg.LOSS_OPTIONS.get(name, {})]
     term, loss = (takers[0], "") if takers else ("cce", "loss=cce ")
     override = f"{loss}LOSS_OPTIONS.{term}.class_weights=[{','.join(f'{weight:g}' for weight in weights)}]"
-    return {"class_weights": weights, "override": override, "absent": np.flatnonzero(~present).tolist()}
+    return {"class_weights": weights, "override": override, "absent": np.flatnonzero(shares == 0).tolist()}
+
+
+def median_frequency(shares):
+    """Shares of the classes, not all 0, `(classes,)` -> weights `(classes,)`, see `suggest_weights`."""
+    present = shares > 0
+    return np.where(present, np.median(shares[present]) / np.where(present, shares, 1), 1)
 
 
 def print_labels(split):

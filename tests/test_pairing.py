@@ -139,3 +139,21 @@ def test_twenty_problems_are_shown_and_the_rest_counted(make):
 )
 def test_volume_and_slice(name, expected):
     assert volume_and_slice(name) == expected
+
+
+def test_list_files(tmp_path):
+    for kind in ("images", "mask"):
+        (tmp_path / kind).mkdir()
+        for name in "abc":
+            (tmp_path / kind / f"{name}.png").touch()
+        lines = "".join(f"{kind}/{name}.png\n" for name in "cb")
+        (tmp_path / f"{kind}.txt").write_text(lines + "\n")
+    cfg = load_config([f"WORK_DIR={tmp_path}", "DATASET.VAL.IMAGES_PATH=images.txt", "DATASET.VAL.MASK_PATH=mask.txt"])
+    pairs = find_pairs(cfg, "val")
+    assert [(pair.image.stem, pair.mask.parent.name) for pair in pairs] == [("c", "mask"), ("b", "mask")]
+    (tmp_path / "images.txt").write_text("images/z.png\n")
+    with pytest.raises(UserError, match=r"z\.png does not exist"):
+        find_pairs(cfg, "val")
+    (tmp_path / "images.txt").unlink()
+    with pytest.raises(UserError, match=r"IMAGES_PATH=images\.txt: the list cannot be read"):
+        find_pairs(cfg, "val")

@@ -146,3 +146,18 @@ def test_foreground_is_looked_for_in_the_classes_not_in_the_stored_values(large)
     cfg = config(large, "DATASET.FOREGROUND_FRACTION=0.5")
     with pytest.raises(UserError, match="none of the 2 masks holds foreground"):
         foreground_order(cfg, [pairs[0], pairs[2]], ReadSettings.from_config(cfg))
+
+
+def test_trained_on_cuts_measured_and_predicted_whole(large):
+    from evaluate import evaluate
+    from predict import predict
+    from train import train
+
+    sizes = ["INPUT.HEIGHT=16", "INPUT.WIDTH=16", "MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,4,4,4,4]"]
+    cuts = ["DATASET.CROP.MODE=random", "DATASET.FOREGROUND_FRACTION=0.5", "HYPER_PARAMETERS.EPOCHS=1"]
+    train(config(large, *sizes, *cuts))
+    small = config(large, "MODEL.TYPE=tiny_unet3plus", "EVALUATION.BOOTSTRAP=0")
+    small.OVERRIDES = ["MODEL.TYPE=tiny_unet3plus"]  # INPUT was not typed
+    assert 0 <= evaluate(small)["dice_coef"] <= 1
+    masks = sorted((predict(small) / "masks").iterdir())
+    assert len(masks) == 9 and cv2.imread(str(masks[0]), 0).shape == (HEIGHT, WIDTH)

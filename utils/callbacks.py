@@ -123,7 +123,7 @@ class BestWeights(keras.callbacks.Callback):
         score: name of the metric, higher is better.
 
     Attributes:
-        best: float or None, best value so far; best_epoch: int, counted from 1.
+        best: float or None, best value so far; best_epoch: int, counted from 1; best_logs: all scores of that epoch.
     """
 
     def __init__(self, network, cfg, path, score):
@@ -134,13 +134,14 @@ class BestWeights(keras.callbacks.Callback):
         self.monitor = f"val_{score}"
         self.best = None
         self.best_epoch = 0
+        self.best_logs = {}
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
             return
         first, better = self.best is None, self.best is None or logs[self.monitor] > self.best
         if better:
-            self.best, self.best_epoch = float(logs[self.monitor]), epoch + 1
+            self.best, self.best_epoch, self.best_logs = float(logs[self.monitor]), epoch + 1, dict(logs)
         settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
         if better or not settings.SAVE_BEST_ONLY:
             if first:

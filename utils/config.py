@@ -1,6 +1,7 @@
 """Load, check and restore the configuration. Imports neither TensorFlow nor Keras."""
 
 import functools
+import hashlib
 import os
 import re
 import sys
@@ -10,17 +11,27 @@ from pathlib import Path
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from utils.errors import UserError
-from utils.folds import ALL, apply_fold
+from utils.folds import ALL, OUTPUTS, apply_fold
 from utils.lookup import choose, list_choices, load
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = PROJECT / "configs"
+
+# In a sweep each job has folders of its own below OUTPUTS, named after what differs between the jobs, but for these,
+# which do not change the weights; folds have folders of their own.
+OF_ALL_JOBS = (
+    *(f"{key}=" for key in ("WORK_DIR", "VERBOSE", "DATALOADER_WORKERS", *OUTPUTS)),
+    *("USE_MULTI_GPUS.", "EVALUATION.", "DATASET.FOLD="),
+)
+LONGEST_NAME = 180  # file systems take 255 bytes
 
 # Keys that have no default and are given with a plus: +bench_steps=100
 OPTIONAL_KEYS = {"warmup_steps": int, "bench_steps": int}
@@ -169,6 +180,8 @@ def entry(task):
     @functools.wraps(task)
     def job(cfg):
         try:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                give_own_folders(cfg)
             task(finish_config(cfg, HydraConfig.get().overrides.task))
         except UserError as error:
             fail(error)
@@ -185,6 +198,32 @@ def entry(task):
             fail(explain(error))
 
     return command
+
+
+def give_own_folders(cfg):
+    """Let a job of a sweep write below a folder that is named after what it alone was given: no two share files.
+
+    The same sweep of `evaluate.py` and `predict.py` finds there what that of `train.py` wrote.
+    """
+    swept = [override for override in swept_overrides(HydraConfig.get()) if not override.startswith(OF_ALL_JOBS)]
+    name = ",".join(override.lstrip("+~").replace("/", "_") for override in swept)
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    for key in OUTPUTS if name else ():
+        path = OmegaConf.select(cfg, key)
+        if isinstance(path, str):  # else it is reported as soon as the config is checked
+            OmegaConf.update(cfg, key, f"{path.rstrip('/')}/{name}")
+
+
+def swept_overrides(settings):
+    """The overrides of this job whose keys got several values; all where the sweeper left no note of that."""
+    note = Path(settings.sweep.dir) / "multirun.yaml"
+    if not note.is_file():
+        return list(settings.overrides.task)
+    parser = OverridesParser.create()
+    asked = parser.parse_overrides(list(OmegaConf.load(note).hydra.overrides.task))
+    keys = {override.key_or_group for override in asked if override.is_sweep_override()}
+    return [text for text in settings.overrides.task if parser.parse_override(text).key_or_group in keys]
 
 
 def fail(message):

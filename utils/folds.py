@@ -12,8 +12,14 @@ from utils.files import resolve_path
 
 ALL = "all"
 LISTS = {"IMAGES_PATH": "images", "MASK_PATH": "masks"}
-OUTPUTS = ("CALLBACKS.MODEL_CHECKPOINT.PATH", "CALLBACKS.CSV_LOGGER.PATH", "CALLBACKS.TENSORBOARD.PATH")
-OUTPUTS += ("PREDICT.OUTPUT_PATH",)
+
+# The keys that say where a run writes
+OUTPUTS = (
+    "CALLBACKS.MODEL_CHECKPOINT.PATH",
+    "CALLBACKS.CSV_LOGGER.PATH",
+    "CALLBACKS.TENSORBOARD.PATH",
+    "PREDICT.OUTPUT_PATH",
+)
 
 
 def list_name(fold, split, kind):

@@ -36,7 +36,10 @@ def print_end(cfg, best, score, weights, log):
     """Say how good the best epoch was and where everything is."""
     if not cfg.VERBOSE:
         return
-    print(f"Best validation {score} {best.best:.4f} in epoch {best.best_epoch}")
+    print(f"Best validation {score} {best.best:.4f} in epoch {best.best_epoch}; there, training and validation:")
+    for name, value in best.best_logs.items():
+        if f"val_{name}" in best.best_logs:
+            print(f"{name:>20} {value:9.4f} {best.best_logs[f'val_{name}']:9.4f}")
     for name, path in {
         "weights": weights,
         "config": beside(weights, ".yaml"),
@@ -44,8 +47,10 @@ def print_end(cfg, best, score, weights, log):
         "curves": weights.parent / "training_curves.png",
     }.items():
         print(f"{name:>9}  {path}")
-    where = [override for override in cfg.OVERRIDES if override.startswith(("WORK_DIR", "CALLBACKS.MODEL_CH"))]
-    name = cfg.MODEL.WEIGHTS_FILE_NAME
+    where = [override for override in cfg.OVERRIDES if override.startswith("WORK_DIR")]
+    folder, name = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, cfg.MODEL.WEIGHTS_FILE_NAME
+    if folder != "/checkpoint":
+        where.append(f"CALLBACKS.MODEL_CHECKPOINT.PATH='{folder}'")  # Hydra's quotes: a sweep's folder has commas
     usual = name == f"model_{cfg.MODEL.TYPE}"
     where.append(f"MODEL.TYPE={cfg.MODEL.TYPE}" if usual else f"MODEL.WEIGHTS_FILE_NAME={name}")
     print(f"Next: python evaluate.py {shlex.join(where)}")
