@@ -3,7 +3,6 @@
 import tensorflow as tf
 
 
-@tf.custom_gradient
 def conv2d_with_products(x, kernel):
     """Convolution 3x3, stride 1, zero padding ("same").
 
@@ -14,7 +13,11 @@ def conv2d_with_products(x, kernel):
     Returns:
         `(batch, height, width, filters)`
     """
+    return _conv2d(x, tf.convert_to_tensor(kernel))  # a variable among the arguments would want a gradient of its own
 
+
+@tf.custom_gradient
+def _conv2d(x, kernel):
     def gradient(upstream):
         of_x = tf.raw_ops.Conv2DBackpropInput(
             input_sizes=tf.shape(x), filter=kernel, out_backprop=upstream, strides=[1, 1, 1, 1], padding="SAME"

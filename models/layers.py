@@ -48,7 +48,7 @@ class Conv2D(keras.layers.Conv2D):
             return super().convolution_op(inputs, kernel)
         from models.kernel_gradient import conv2d_with_products
 
-        return conv2d_with_products(inputs, ops.convert_to_tensor(kernel))
+        return conv2d_with_products(inputs, kernel)
 
     def _products_pay(self, shape):
         plain = (self.padding, *self.kernel_size, *self.strides, *self.dilation_rate, self.groups)

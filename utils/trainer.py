@@ -126,13 +126,12 @@ class Trainer(keras.Model):
                     metric.update_state(targets, outputs[name])
             return self.get_metrics_result()
 
-        @tf.function(reduce_retracing=True)
         def step(batch):
             results = strategy.run(step_of_replica, args=share(batch, strategy, replicas))
             # What the progress bar shows; the logs of the epoch are read from all replicas.
             return {name: first_of(strategy, value) for name, value in results.items()}
 
-        return step
+        return step if self.run_eagerly else tf.function(step, reduce_retracing=True)
 
     def loss_and_gradients(self, weight, images, targets, border=None):
         """Forward and backward pass of one replica: (loss, outputs, gradients as the optimizer takes them)."""
