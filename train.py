@@ -9,7 +9,7 @@ from losses import main_score
 from models import build_model
 from utils.checkpoints import weights_path
 from utils.config import entry
-from utils.devices import make_strategy, worker
+from utils.devices import explain_memory, make_strategy, worker
 from utils.errors import UserError
 from utils.files import check_writable, writable_folder
 
@@ -69,7 +69,8 @@ def train(cfg):
     score = main_score(cfg)
     callbacks = build_callbacks(cfg, trainer, weights, log, score, replicas, is_chief)
     start = restore(state, trainer, callbacks) if state else (0, 0)
-    history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
+    with explain_memory(cfg):
+        history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
         if best.best is None:
             raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")

@@ -82,16 +82,43 @@ def load_weights(network, cfg):
     if not path.exists():
         raise UserError(f"No weights at {path}. Train first, or set MODEL.WEIGHTS_FILE_NAME.")
     try:
+        check_weights_file(path)
         with warnings.catch_warnings():
             # Keras only warns about parts of a model that the file does not have; they would stay untrained.
             warnings.simplefilter("error")
             network.load_weights(path)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file can make HDF5 and Keras fail in any way
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"The weights {path} do not fit MODEL.TYPE={cfg.MODEL.TYPE} with {cfg.OUTPUT.CLASSES} classes, "
             f"or the file is damaged: {reason}"
         ) from None
+
+
+def check_weights_file(path):
+    """Refuse a weights file that names other files, or arrays that it does not hold.
+
+    Raises:
+        UserError: says which entry.
+    """
+    import h5py
+
+    size, problems = path.stat().st_size, []
+
+    def check(name, link):
+        if not isinstance(link, h5py.HardLink):
+            problems.append(f"{name} is a link to elsewhere, not an array")
+            return
+        item = file[name]
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual or item.nbytes > size):
+            problems.append(f"{name} claims {item.nbytes:,} bytes that the file does not hold")
+
+    with h5py.File(path, "r") as file:
+        file.visititems_links(check)
+    if problems:
+        raise UserError(f"The weights {path} are refused: {problems[0]}.")
 
 
 def keep_previous(weights, run):

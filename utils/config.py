@@ -251,7 +251,10 @@ def load_config(overrides=()):
             cfg = hydra.compose("config", overrides=overrides)
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
             raise UserError(explain(error)) from None
-    return finish_config(cfg, overrides)
+    try:
+        return finish_config(cfg, overrides)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from None
 
 
 def finish_config(cfg, overrides):

@@ -127,6 +127,26 @@ def tpu(cfg):
     return tf.distribute.TPUStrategy(resolver)
 
 
+@contextlib.contextmanager
+def explain_memory(cfg):
+    """Say what to lower when the device is out of memory, instead of where it happened.
+
+    Raises:
+        UserError: in place of TensorFlow's error.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        raise UserError(
+            "The device has not enough memory for a step. What was saved before is kept. Lower "
+            f"HYPER_PARAMETERS.BATCH_SIZE={cfg.HYPER_PARAMETERS.BATCH_SIZE} (OPTIMIZER.ACCUMULATION_STEPS keeps the "
+            f"gradient of a large batch), INPUT {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH} (or DATASET.CROP), MODEL.FILTERS. "
+            f"On a GPU OPTIMIZATION.AMP=True halves most of it (now {cfg.OPTIMIZATION.AMP})."
+        ) from None
+
+
 def split_cpu(count):
     """Make `count` logical devices of the CPU, so that strategies can be tried without GPUs."""
     import tensorflow as tf
