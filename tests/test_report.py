@@ -10,6 +10,7 @@ import pytest
 
 from data_generators.pairing import Pair
 from data_generators.volumes import Place
+from losses import averaging
 from utils.checkpoints import weights_path
 from utils.config import load_config
 from utils.gallery import SIDE, Gallery
@@ -43,7 +44,7 @@ def measured(cfg, split, gallery, first):
         pictures = np.random.default_rng(start).random((50, 16, 16, 3), np.float32)
         measurement.add(pictures, masks[..., None], np.eye(2, dtype=np.float32)[predicted])
     result = SplitResult(split, IMAGES, first)
-    result.complete(0.5, {}, measurement, 2.0)
+    result.complete(0.5, {}, averaging, measurement, 2.0)
     return result
 
 

@@ -17,7 +17,7 @@ def job_folders(monkeypatch, *overrides):
 def test_folders_are_named_after_what_was_typed(monkeypatch):
     typed = ["WORK_DIR=/a", "+experiment=isbi_unet", "SEED=1", "VERBOSE=0", "EVALUATION.VOLUMES=False"]
     name = "experiment=isbi_unet,SEED=1"
-    folders = [f"/checkpoint/tb_logs/{name}", *[f"/checkpoint/{name}"] * 2, f"/predictions/{name}"]
+    folders = [*[f"/checkpoint/{name}"] * 2, f"/checkpoint/tb_logs/{name}", f"/predictions/{name}"]
     assert job_folders(monkeypatch, *typed) == folders
     assert job_folders(monkeypatch, "VERBOSE=0")[1] == "/checkpoint"
     assert job_folders(monkeypatch, "DATASET.VAL.IMAGES_PATH=/a/b")[1] == "/checkpoint/DATASET.VAL.IMAGES_PATH=_a_b"
