@@ -53,7 +53,7 @@ def train(cfg):
     cfg.RUN = state[0]["config"]["RUN"] if state else secrets.token_hex(8)
 
     replicas, (number, workers) = strategy.num_replicas_in_sync, worker(strategy)
-    train_data = build_dataset(cfg, "train", replicas, worker=(number, workers))
+    train_data = build_dataset(cfg, "train", replicas, worker=(number, workers), augment=True)
     val_data = build_dataset(cfg, "val", replicas // workers)  # each worker sees all: no score depends on their number
     loss = build_training_loss(cfg)
     with strategy.scope():

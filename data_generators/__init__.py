@@ -11,7 +11,7 @@ LOADERS = {
 }
 
 
-def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0, 1)):
+def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0, 1), augment=False):
     """Build the dataset of one split.
 
     Args:
@@ -21,6 +21,7 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
         targets: false for the images alone.
         borders: false leaves out the third part of a batch, which only the loss needs.
         worker: (number of this worker, workers): the batches are this worker's parts of those of all replicas.
+        augment: true changes the samples of the training split as AUGMENTATION says.
 
     Returns:
         A `keras.utils.PyDataset` or `tf.data.Dataset` of batches `(image, mask)`: image
@@ -36,12 +37,18 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
     Raises:
         UserError: a missing folder, an empty one, an image without its mask.
     """
+    from data_generators.augment import Augmentation
     from data_generators.images import ReadSettings
     from data_generators.order import EpochOrder
     from data_generators.sampling import foreground_order
 
+    augmentation = Augmentation.from_config(cfg) if augment and split == "train" else None
     labelled = cfg.MODEL.TYPE == "classifier" and targets
-    samples, read, spec = labelled_samples(cfg, split) if labelled else paired_samples(cfg, split, targets, borders)
+    samples, read, spec = (
+        labelled_samples(cfg, split, augmentation)
+        if labelled
+        else paired_samples(cfg, split, targets, borders, augmentation)
+    )
     if cfg.DATASET.FOREGROUND_FRACTION is not None and split == "train" and targets:
         order = foreground_order(cfg, samples, ReadSettings.from_config(cfg))
     else:
@@ -56,14 +63,14 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
     return dataset
 
 
-def paired_samples(cfg, split, targets, borders):
+def paired_samples(cfg, split, targets, borders, augmentation):
     """Samples, reading function and specification of images with masks (and border weights), or without."""
     from data_generators.borders import border_weights
     from data_generators.images import ReadSettings, read_pair
     from data_generators.pairing import find_pairs
     from data_generators.sampling import Crop
 
-    pairs, settings = find_pairs(cfg, split), ReadSettings.from_config(cfg, Crop.from_config(cfg, split))
+    pairs, settings = find_pairs(cfg, split), ReadSettings.from_config(cfg, Crop.from_config(cfg, split), augmentation)
     mask_shape = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, 1)
     spec = [image_spec(cfg), (mask_shape, "uint8"), (mask_shape, "float32")]
     if not targets or pairs[0].mask is None:
@@ -79,14 +86,18 @@ def paired_samples(cfg, split, targets, borders):
     return pairs, read, spec
 
 
-def labelled_samples(cfg, split):
+def labelled_samples(cfg, split, augmentation):
     """Samples, reading function and specification of images with class labels."""
     from data_generators.images import ReadSettings
     from data_generators.labels import class_names, find_labelled, read_labelled
 
-    settings, names, classes = ReadSettings.from_config(cfg), class_names(cfg), cfg.OUTPUT.CLASSES
+    settings, names, classes = ReadSettings.from_config(cfg, augment=augmentation), class_names(cfg), cfg.OUTPUT.CLASSES
     spec = [image_spec(cfg), ((classes,), "float32")]
-    return find_labelled(cfg, split), lambda sample, *_: read_labelled(sample, settings, names, classes), spec
+
+    def read(sample, epoch, position):
+        return read_labelled(sample, settings, names, classes, epoch, position)
+
+    return find_labelled(cfg, split), read, spec
 
 
 def image_spec(cfg):

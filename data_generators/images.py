@@ -47,9 +47,10 @@ class ReadSettings:
     ignore_label: int | None = None
     label_values: tuple | None = None
     crop: object = None  # `data_generators.sampling.Crop`
+    augment: object = None  # `data_generators.augment.Augmentation`
 
     @classmethod
-    def from_config(cls, cfg, crop=None):
+    def from_config(cls, cfg, crop=None, augment=None):
         values = cfg.DATASET.LABEL_VALUES
         divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK
         return cls(
@@ -61,6 +62,7 @@ class ReadSettings:
             ignore_label=cfg.DATASET.IGNORE_LABEL,
             label_values=None if values is None else tuple(values),
             crop=crop,
+            augment=augment,
         )
 
 
@@ -70,7 +72,7 @@ def read_pair(pair, settings, epoch=0, position=0):
     Args:
         pair: `Pair` of files.
         settings: `ReadSettings`.
-        epoch, position: int, epoch and place in it, from which a random crop is drawn.
+        epoch, position: int, epoch and place in it, from which a random crop and the augmentation are drawn.
 
     Returns:
         image: float32 `(height, width, channels)` in [0, 1].
@@ -89,6 +91,8 @@ def read_pair(pair, settings, epoch=0, position=0):
     if settings.resize:
         image = resize_image(image, settings.height, settings.width)
         mask = None if mask is None else resize_mask(mask, settings.height, settings.width)
+    if settings.augment:
+        image, mask = settings.augment(image, mask, epoch, position)
     return to_unit_range(image), None if mask is None else mask[:, :, np.newaxis]
 
 
@@ -212,7 +216,9 @@ def drop_equal_channels(path, pixels):
 
 
 def to_unit_range(image):
-    """uint8 or uint16 -> float32 in [0, 1], by the range of the type (255 or 65535)."""
+    """uint8 or uint16 -> float32 in [0, 1], by the range of the type (255 or 65535); float32 is left as it is."""
+    if image.dtype == np.float32:
+        return image
     return np.divide(image, np.float32(np.iinfo(image.dtype).max), dtype=np.float32)
 
 

@@ -118,7 +118,7 @@ def check_labels(cfg, samples, key):
     return problems
 
 
-def read_labelled(sample, settings, names, classes):
+def read_labelled(sample, settings, names, classes, epoch=0, position=0):
     """Return `(image, target)` as a classifier takes them.
 
     Returns:
@@ -129,5 +129,7 @@ def read_labelled(sample, settings, names, classes):
     check_sizes(Pair(sample.image, None), image, None, settings)
     if settings.resize:
         image = resize_image(image, settings.height, settings.width)
+    if settings.augment:
+        image, _ = settings.augment(image, None, epoch, position)
     target = np.array([name in sample.labels for name in names], np.float32)
     return to_unit_range(image), target[-classes:]

@@ -34,7 +34,7 @@ OF_ALL_JOBS = (
 LONGEST_NAME = 180  # file systems take 255 bytes
 
 # Keys that have no default and are given with a plus: +bench_steps=100
-OPTIONAL_KEYS = {"warmup_steps": int, "bench_steps": int}
+OPTIONAL_KEYS = {"warmup_steps": int, "bench_steps": int, "show": int}
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,38 @@ SPLITS = ("train", "val", "test")
 CLASS_WEIGHTS = Rule(types=(list, type(None)), low=0, high=1e6, items=(int, float))
 SMOOTH = Rule(low=1e-7)
 AVERAGE = Rule(choices=("image", "batch"))
+AUGMENTATION_RANGES = {
+    "ROTATION.DEGREES": (-180, 180),
+    "ZOOM.FACTOR": (0.1, 10),
+    "SHEAR.DEGREES": (-80, 80),
+    "TRANSLATION.SHARE": (-1, 1),
+    "BRIGHTNESS.SHIFT": (-1, 1),
+    "CONTRAST.FACTOR": (0, 10),
+    "GAMMA.EXPONENT": (0.01, 100),
+    "NOISE.STD": (0, 1),
+    "BLUR.SIGMA": (0.1, 100),
+    "COARSE_DROPOUT.SIZE": (0.001, 1),
+}
+AUGMENTATIONS = ("HORIZONTAL_FLIP", "VERTICAL_FLIP", "ROTATE_90", "ELASTIC")
+AUGMENTATIONS += tuple(key.split(".")[0] for key in AUGMENTATION_RANGES)
 FLAG_OR_MODEL = Rule(types=(bool, type(None)))
 
 RULES = {
     "OVERRIDES": Rule(items=(str,)),
     "RUN": Rule(types=(str, type(None))),
     "CALLBACKS.CHECKPOINT_EVERY_STEPS": Rule(types=(int, type(None)), low=1),
+    **{f"AUGMENTATION.{knob}.PROBABILITY": Rule(low=0, high=1) for knob in AUGMENTATIONS},
+    **{
+        f"AUGMENTATION.{key}": Rule(low=low, high=high, length=2, items=(int, float))
+        for key, (low, high) in AUGMENTATION_RANGES.items()
+    },
+    "AUGMENTATION.COARSE_DROPOUT.HOLES": Rule(low=1, high=1000, length=2),
+    "AUGMENTATION.ZOOM.PAN": Rule(low=0, high=1),
+    "AUGMENTATION.ELASTIC.DISPLACEMENT": Rule(low=0, high=1000),
+    "AUGMENTATION.ELASTIC.SMOOTHNESS": Rule(low=1, high=1000),
+    "AUGMENTATION.ENGINE": Rule(choices=("albumentations",)),
+    "AUGMENTATION.ALBUMENTATIONS": Rule(types=(str, type(None))),
+    "AUGMENTATION.FILL": Rule(choices=("reflect", "zero")),
     "DATA_PREPARATION.RESIZED_HEIGHT": SIZE,
     "DATA_PREPARATION.RESIZED_WIDTH": SIZE,
     "DATA_PREPARATION.RESIZE_METHOD": Rule(choices=("resize", "crop_or_pad")),
@@ -349,6 +375,7 @@ def check_config(cfg):
             f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave RESIZE.HEIGHT and WIDTH alone, they follow INPUT."
         )
     check_crop(cfg)
+    check_augmentation(cfg)
     schedule, peak = cfg.LR_SCHEDULE, cfg.HYPER_PARAMETERS.LEARNING_RATE
     for key in ("MINIMUM", "WARMUP_START"):
         if schedule[key] > peak:
@@ -394,6 +421,26 @@ def check_crop(cfg):
         raise UserError(
             f"DATASET.CROP {crop.HEIGHT}x{crop.WIDTH} must equal INPUT {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave "
             "CROP.HEIGHT and WIDTH alone, they follow INPUT."
+        )
+
+
+def check_augmentation(cfg):
+    """Ranges begin with the smaller number; a policy file stands instead of the knobs."""
+    augmentation = cfg.AUGMENTATION
+    for key in (*AUGMENTATION_RANGES, "COARSE_DROPOUT.HOLES"):
+        low, high = OmegaConf.select(augmentation, key)
+        if low > high:
+            raise UserError(f"AUGMENTATION.{key}=[{low}, {high}] must begin with the smaller number.")
+    on = [knob for knob in AUGMENTATIONS if augmentation[knob].PROBABILITY > 0]
+    if augmentation.ALBUMENTATIONS is not None and on:
+        raise UserError(
+            f"AUGMENTATION.ALBUMENTATIONS={augmentation.ALBUMENTATIONS} stands instead of the knobs: leave "
+            f"AUGMENTATION.{on[0]}.PROBABILITY at 0."
+        )
+    if "ROTATE_90" in on and cfg.INPUT.HEIGHT != cfg.INPUT.WIDTH:
+        raise UserError(
+            f"AUGMENTATION.ROTATE_90 needs square pictures; INPUT is {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}. Set "
+            "AUGMENTATION.ROTATE_90.PROBABILITY=0, and both flips instead."
         )
 
 
