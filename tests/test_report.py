@@ -58,7 +58,7 @@ def written(tmp_path_factory):
     log.write_text("epoch,loss,val_loss,dice_coef,val_dice_coef\n0,2,3,0.1,0.2\n1,1,2,0.3,0.4\n")
     gallery = Gallery(SHOWN, classes=2)
     results = [measured(cfg, "val", gallery, 0), measured(cfg, "test", gallery, IMAGES)]
-    return write_results(cfg, results, gallery), results, gallery
+    return write_results(cfg, results, gallery, [weights_path(cfg)]), results, gallery
 
 
 def test_the_report_needs_nothing_else(written):
