@@ -8,6 +8,7 @@ from utils.lookup import choose, load
 LOADERS = {
     "TF_GENERATOR": "data_generators.keras_sequence:SampleSequence",
     "TF_DATA": "data_generators.tf_data:sample_dataset",
+    "TFRECORD": "data_generators.tf_data:sample_dataset",  # the pairs come from shards: `data_generators.pairing`
 }
 
 

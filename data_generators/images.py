@@ -270,7 +270,8 @@ def read_whole_and_header(path):
 
 def read_bytes(path):
     try:
-        return Path(path).read_bytes()
+        # A picture inside a shard (`data_generators.records`) reads itself.
+        return path.read_bytes() if hasattr(path, "read_bytes") else Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
 

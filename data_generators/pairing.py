@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from omegaconf import ListConfig
 
+from data_generators.records import ENDING, find_shards, read_shard
 from utils.errors import UserError
 from utils.files import resolve_path
 
@@ -15,7 +16,7 @@ SHOWN = 20  # problems listed in one message; the rest are counted
 
 
 class Pair(NamedTuple):
-    """An image file and its mask file, or None where the split has no masks."""
+    """An image file and its mask file, or None where the split has no masks; paths, or entries of shards."""
 
     image: Path
     mask: Path | None
@@ -44,6 +45,14 @@ def match_pairs(cfg, split):
     """Return `(pairs, problems)`: the pairs that are sound, and one message for each thing that is not."""
     key = f"DATASET.{split.upper()}"
     paths = cfg.DATASET[split.upper()]
+    shards = find_shards(cfg, paths.IMAGES_PATH)
+    if shards is not None:
+        return pairs_of_shards(shards, f"{key}.IMAGES_PATH={paths.IMAGES_PATH}", paths.MASK_PATH is not None)
+    if cfg.DATA_GENERATOR_TYPE == "TFRECORD" and split == "train":
+        return [], [
+            f"{key}.IMAGES_PATH={paths.IMAGES_PATH}: DATA_GENERATOR_TYPE=TFRECORD needs a folder, a pattern or a list "
+            f"of {ENDING} files, and there are none. Write some: python data_preparation/tfrecord.py --help."
+        ]
     images, problems = list_files(cfg, paths.IMAGES_PATH, f"{key}.IMAGES_PATH")
     if paths.MASK_PATH is None:
         return [Pair(image, None) for image in images], problems
@@ -72,6 +81,28 @@ def match_pairs(cfg, split):
             image_of[mask] = image
             pairs.append(Pair(image, mask))
     return pairs, problems
+
+
+def pairs_of_shards(shards, key, with_masks):
+    """`match_pairs` for shards: their pairs in the order of the names, whichever shards they are in."""
+    pairs, problems, shard_of = [], [], {}
+    if not shards:
+        problems.append(f"{key}: there are no {ENDING} files.")
+    for shard in shards:
+        try:
+            found = read_shard(shard)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        for image, mask in found:
+            if image.name in shard_of:
+                problems.append(f"{image}: is in {shard_of[image.name]} too. Leave one out.")
+            elif with_masks and mask is None:
+                problems.append(f"{image}: the record has no mask.")
+            else:
+                shard_of[image.name] = shard
+                pairs.append(Pair(image, mask if with_masks else None))
+    return sorted(pairs, key=lambda pair: pair.image.name), problems
 
 
 def match_masks(images, masks, in_given_order):

@@ -41,6 +41,19 @@ def assert_one_clear_error(result, *words):
         assert word in result.stderr, f"{word!r} not in: {result.stderr}"
 
 
+def source_of(loader, folder):
+    """Settings with which a loader reads `data/train` and `data/val` ; TFRECORD from shards written here."""
+    if loader != "TFRECORD":
+        return []
+    from data_preparation.tfrecord import write_shards
+
+    for split in ("train", "val"):
+        write_shards(
+            *(folder / "data" / split / kind for kind in ("images", "mask")), folder / "shards", split, 2, "none"
+        )
+    return [f"DATASET.{split.upper()}.IMAGES_PATH=shards/{split}-*.tfrec" for split in ("train", "val")]
+
+
 # A network that trains in seconds; the phantom is prepared at this size.
 TINY = ["MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8,8,16,16]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48"]
 

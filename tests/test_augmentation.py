@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from conftest import PROJECT, assert_one_clear_error, run_command
+from conftest import PROJECT, assert_one_clear_error, run_command, source_of
 
 from data_generators import LOADERS, build_dataset
 from data_generators.augment import BEFORE, Augmentation, library, read_policy
@@ -274,8 +274,7 @@ def batches(folder, loader, split="train", augment=True, *overrides):
 
 
 def test_all_loaders_give_the_same_augmented_batches(stored):
-    files = [loader for loader in LOADERS if loader != "TFRECORD"]
-    first, *others = (batches(stored, loader) for loader in files)
+    first, *others = (batches(stored, loader, "train", True, *source_of(loader, stored)) for loader in LOADERS)
     assert len(first) == 3 and others
     for other in others:
         for one, two in zip(first, other, strict=True):

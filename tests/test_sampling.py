@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from conftest import source_of
 
 from data_generators import LOADERS, build_dataset
 from data_generators.sampling import Crop, ForegroundOrder, foreground_order, whole_images
@@ -63,10 +64,13 @@ def epochs(cfg, split="train", count=2):
 
 @pytest.mark.parametrize("mode", ["random", "foreground"])
 @pytest.mark.parametrize("fraction", ["null", "0.5"])
-def test_both_loaders_cut_the_same_and_each_epoch_anew(mode, fraction, large):
+def test_all_loaders_cut_the_same_and_each_epoch_anew(mode, fraction, large):
     overrides = [f"DATASET.CROP.MODE={mode}", f"DATASET.FOREGROUND_FRACTION={fraction}"]
-    first, second = (epochs(config(large, *overrides, f"DATA_GENERATOR_TYPE={loader}")) for loader in LOADERS)
-    assert first == second
+    first, *others = (
+        epochs(config(large, *overrides, *source_of(loader, large), f"DATA_GENERATOR_TYPE={loader}"))
+        for loader in LOADERS
+    )
+    assert len(others) > 1 and all(other == first for other in others)
     assert first[0] != first[1]
     assert first != epochs(config(large, *overrides, "SEED=6"))
     assert len({(top, left) for _, top, left, _ in first[0] + first[1]}) > 12

@@ -1,0 +1,155 @@
+"""Write images and masks into TFRecord shards, for DATA_GENERATOR_TYPE=TFRECORD.
+
+    python data_preparation/tfrecord.py data/train/images data/train/mask data/shards --name train --shards 8
+    python data_preparation/tfrecord.py inspect data/shards
+    python train.py DATA_GENERATOR_TYPE=TFRECORD DATASET.TRAIN.IMAGES_PATH=data/shards/train-*.tfrec ...
+
+A shard is named `<name>-<shard>-<count>.tfrec` and holds the files as they are, byte by byte, with checksums. The
+shards have alike shares of foreground, and images of one volume or patient (what the name says before its last number;
+or --group) are in one of them: k shards serve as k folds. The same files give the same shards; those of an earlier run
+with that name are replaced when all are written.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
+
+from tqdm import tqdm
+
+from data_generators.images import picture_size, read_mask, read_whole
+from data_generators.records import ENDING, encode_example, read_shard, write_records
+from data_preparation.canonical import Parser
+from data_preparation.groups import VOLUME, group_of
+from data_preparation.split import assign_parts, find_files, foreground_shares
+from utils.config import fail
+from utils.errors import UserError
+
+
+def write_shards(images, masks, output, name, shards, group=VOLUME, background=0, seed=5, workers=None, quiet=True):
+    """Write the shards of a split.
+
+    Args:
+        images, masks: folders.
+        output: folder of the shards.
+        name: str, what their names begin with.
+        shards: int, how many.
+        group: see `data_preparation.groups.group_of`.
+        background: pixel value that does not count as foreground.
+        seed: of the distribution over the shards.
+
+    Returns:
+        list of Path, the shards.
+
+    Raises:
+        UserError: an image without a mask or of another size, a file that cannot be read, fewer groups than shards.
+    """
+    pairs = find_files(Path(images), Path(masks))
+    groups = [group_of(image.stem, group) for image, _ in pairs]
+    if not 1 <= shards <= len(set(groups)):
+        raise UserError(
+            f"--shards {shards}: there are {len(pairs)} images of {len(set(groups))} group(s), such as {groups[0]}; "
+            "give at least 1 shard and at most one per group, or --group none."
+        )
+    part_of = [0] * len(pairs)
+    if shards > 1:
+        shares = foreground_shares([mask for _, mask in pairs], background, workers, quiet)
+        part_of = assign_parts(groups, shares, shards, seed).tolist()
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".tfrecord.", dir=output))
+    try:
+        with tqdm(total=len(pairs), desc="pairs", disable=quiet) as bar:
+            names = [
+                write_shard(
+                    aside, name, shard, [p for p, part in zip(pairs, part_of, strict=True) if part == shard], bar
+                )
+                for shard in range(shards)
+            ]
+        for path in shards_of(output, name):
+            if path.name not in names:
+                path.unlink()
+        for written in names:
+            os.replace(aside / written, output / written)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return [output / written for written in names]
+
+
+def write_shard(folder, name, number, pairs, bar):
+    """Write one shard; returns its name."""
+    path = folder / f"{name}-{number:02d}-{len(pairs)}{ENDING}"
+    with open(path, "wb") as file:
+        for image, mask in pairs:
+            sizes = [picture_size(part) for part in (image, mask)]
+            if sizes[0] != sizes[1]:
+                raise UserError(f"{mask}: is {'x'.join(map(str, sizes[1]))}, its image {'x'.join(map(str, sizes[0]))}.")
+            features = {"name": image.name.encode(), "mask_name": mask.name.encode()}
+            features |= {"image": read_whole(image), "mask": read_whole(mask)}
+            write_records(file, [encode_example(features)])
+            bar.update()
+        file.flush()
+        os.fsync(file.fileno())
+    return path.name
+
+
+def shards_of(folder, name="*"):
+    return sorted(Path(folder).glob(f"{name}-*-*{ENDING}"))
+
+
+def inspect(folder):
+    """Check all shards of a folder and describe them and the first example."""
+    shards = shards_of(folder)
+    if not shards:
+        raise UserError(f"{folder}: holds no {ENDING} files.")
+    found = {shard: read_shard(str(shard)) for shard in shards}
+    for shard, pairs in found.items():
+        print(f"{shard.name}: {len(pairs)} pairs, {shard.stat().st_size / 1e6:.1f} MB, checksums right")
+    image, mask = next(pair for pairs in found.values() for pair in pairs)
+    print(
+        f"first example: image {image.name}, {image.length:,} bytes, {'x'.join(map(str, picture_size(image)))} pixels"
+    )
+    if mask is not None:
+        values = sorted(set(read_mask(mask).ravel().tolist()))
+        print(f"               mask {mask.name}, {mask.length:,} bytes, values {', '.join(map(str, values[:12]))}")
+
+
+def main(arguments=None):
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if arguments[:1] == ["inspect"]:
+        parser.add_argument("inspect", help="the word itself")
+        parser.add_argument("folder", help="folder of shards")
+    else:
+        parser.add_argument("images", help="folder of images")
+        parser.add_argument("masks", help="folder of masks")
+        parser.add_argument("output", help="folder that gets the shards")
+        parser.add_argument("--name", default="train", help="what their names begin with (default train)")
+        parser.add_argument("--shards", type=int, default=8, help="how many (default 8)")
+        parser.add_argument(
+            "--group", default=VOLUME, help="volume (default), none, or a regular expression whose first group counts"
+        )
+        parser.add_argument("--background", type=int, default=0, help="pixel value that is no foreground (default 0)")
+        parser.add_argument("--seed", type=int, default=5, help="the same seed gives the same shards (default 5)")
+        parser.add_argument(
+            "--workers", type=int, default=None, help="processes that read masks (default: one per core)"
+        )
+    options = vars(parser.parse_args(arguments))
+    try:
+        if "folder" in options:
+            inspect(options["folder"])
+        else:
+            for path in write_shards(**options, quiet=False):
+                print(path)
+    except UserError as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}.")
+
+
+if __name__ == "__main__":
+    main()
