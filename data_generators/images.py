@@ -125,7 +125,11 @@ def read_image(path, channels):
     Raises:
         UserError: unreadable, truncated or huge file, another type than 8 or 16 bit, channels that do not fit.
     """
-    pixels = decode(path, read_whole(path))
+    return to_channels(path, decode(path, read_whole(path)), channels)
+
+
+def to_channels(path, pixels, channels):
+    """`read_image` of pixels `(height, width, channels)` that are decoded already, colours in OpenCV's BGR order."""
     count = pixels.shape[2]
     if count == 4 and channels != 4:
         pixels, count = pixels[:, :, :3], 3

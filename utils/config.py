@@ -193,6 +193,14 @@ RULES = {
     "EVALUATION.SURFACE_TOLERANCE_MM": Rule(low=0, high=1e4),
     "EVALUATION.BOOTSTRAP": Rule(low=0, high=100_000),
     "EVALUATION.GALLERY": Rule(low=0, high=10_000),
+    "PREDICT.INPUT": PATHS,
+    "PREDICT.TILE.SIZE": Rule(types=(int, type(None)), low=16, high=65536),
+    "PREDICT.TILE.OVERLAP": Rule(low=0, high=0.9),
+    "PREDICT.TILE.BLEND": Rule(choices=("gaussian", "crop")),
+    "PREDICT.TTA": Rule(choices=("none", "flips", "dihedral")),
+    "PREDICT.ENSEMBLE": Rule(types=(list, type(None)), items=(str,)),
+    "PREDICT.POSTPROCESS.THRESHOLDS": Rule(types=(list, type(None)), low=0, high=1, items=(int, float)),
+    "PREDICT.POSTPROCESS.MINIMUM_SIZE": Rule(low=0),
     "USE_MULTI_GPUS.GPU_IDS": Rule(types=(int, list), low=-1),
     "STRATEGY.NAME": Rule(choices="utils.devices:STRATEGIES"),
     "STRATEGY.LOGICAL_CPUS": Rule(types=(int, type(None)), low=1, high=64),
@@ -210,7 +218,7 @@ def entry(task):
                 give_own_folders(cfg)
             task(finish_config(cfg, HydraConfig.get().overrides.task))
         except UserError as error:
-            fail(error)
+            fail(error, error.exit_code)
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
             sys.exit(130)
@@ -252,10 +260,10 @@ def swept_overrides(settings):
     return [text for text in settings.overrides.task if parser.parse_override(text).key_or_group in keys]
 
 
-def fail(message):
-    """Print one message and end the program with the exit code of bad input."""
+def fail(message, exit_code=2):
+    """Print one message and end the program, by default with the exit code of bad input."""
     print(f"Error: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(exit_code)
 
 
 def load_config(overrides=()):
@@ -466,6 +474,9 @@ def check_classes(cfg):
             f"DATASET.IGNORE_LABEL={ignored} is a class index: OUTPUT.CLASSES={cfg.OUTPUT.CLASSES} has the classes 0 "
             f"to {classes - 1}. Choose a value above, or lower OUTPUT.CLASSES."
         )
+    names = cfg.OUTPUT.CLASS_NAMES
+    if names is not None and len(names) != classes:
+        raise UserError(f"OUTPUT.CLASS_NAMES={list(names)} needs {classes} names, background first.")
     values = cfg.DATASET.LABEL_VALUES
     if values is not None:
         if len(values) != classes or len(set(values)) < classes:

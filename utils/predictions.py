@@ -1,57 +1,176 @@
 """Write what a model predicts."""
 
 import csv
+import json
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from utils import rle
 from utils.errors import UserError
 from utils.files import write_whole
-from utils.visualize import displayable, side_by_side
+from utils.visualize import displayable, legend, side_by_side
+
+STRIP = 4_000_000  # values of a large image that are looked at together
+LARGEST_PICTURE = 2048  # pixels; pictures to look at of larger images are smaller
+CONNECTIVITY = 8
 
 
 class PredictionWriter:
-    """Write bare masks and pictures of predictions into a folder.
+    """Write masks, pictures to look at and tables of predictions into a folder.
 
     Args:
-        folder: gets the folders `masks` and `pictures`.
-        center_channel: bool, SHOW_CENTER_CHANNEL_IMAGE.
+        folder: gets `masks`, `pictures`, `probabilities`, `predictions.csv`, `rle.csv` and `coco_results.json`.
+        cfg: the config; PREDICT and SHOW_CENTER_CHANNEL_IMAGE are read.
+        names: list of str, a name per class, the background first.
+        postprocess: function labels -> labels, of an image or a volume; or None.
     """
 
-    def __init__(self, folder, center_channel):
-        self.center_channel = center_channel
-        self.masks = Path(folder) / "masks"
-        self.pictures = Path(folder) / "pictures"
-        self.written = f"pictures in {self.pictures}, masks in {self.masks}"
+    def __init__(self, folder, cfg, names, postprocess=None):
+        self.folder, self.options, self.names = Path(folder), cfg.PREDICT, names
+        self.center_channel = cfg.SHOW_CENTER_CHANNEL_IMAGE
+        self.postprocess = postprocess
+        self.series, self.tables, self.pieces = None, None, 0
+        self.written = f"masks, pictures and predictions.csv in {self.folder}"
 
     def __enter__(self):
+        self.stack = ExitStack()
         return self
 
-    def __exit__(self, *error):
-        """Every file is whole when it is written: nothing is left to do."""
+    def __exit__(self, kind, *error):
+        if kind is None and self.tables and "coco" in self.tables:
+            self.tables["coco"].write("\n]\n")
+        self.stack.__exit__(kind, *error)  # tables appear now, or not at all
 
-    def write(self, path, image, truth, probability, size):
-        """Write the prediction for one image.
+    def begin(self):
+        """Make room in the folder, and begin the tables: not before there is something to write."""
+        prepare_folder(self.folder, self.options.OVERWRITE)
+        self.tables = {"rows": csv.writer(self.open_table("predictions.csv"))}
+        areas = [f"area_{name}" for name in self.names]
+        self.tables["rows"].writerow(["file", "index", "height", "width", *areas, "confidence"])
+        if self.options.RLE:
+            self.tables["rle"] = csv.writer(self.open_table("rle.csv"))
+            several = ["ClassId"] if len(self.names) > 2 else []
+            self.tables["rle"].writerow(["ImageId", *several, "EncodedPixels"])
+        if self.options.COCO:
+            self.tables["coco"] = self.open_table("coco_results.json")
+            self.tables["coco"].write("[")
+
+    def open_table(self, name):
+        temporary = self.stack.enter_context(write_whole(self.folder / name))
+        return self.stack.enter_context(open(temporary, "w", newline="", encoding="utf-8"))
+
+    def write(self, source, index, image, truth, probability, thresholds=None):
+        """Take the prediction for one image; a series is written when its last image has come.
 
         Args:
-            path: of the image; its name is that of the files.
-            image: `(height, width, channels)` float in [0, 1], as the model saw it.
+            source: of `data_preparation.inputs`, open.
+            index: int, which image of it; they come in order.
+            image: `(height, width, channels)` uint8 or uint16.
             truth: `(height, width)` class indices, or None.
-            probability: `(height, width, classes)` float; of an unpadded network the centre of the image only.
-            size: (height, width) of the image file. The bare mask gets that size where the image was resized.
+            probability: `(height, width, classes)` float32, of the size that is written.
+            thresholds: see `class_indices`.
         """
-        seen = image.shape[:2]
-        predicted = probability.shape[:2]
-        image = center(image, predicted)
-        truth = None if truth is None else center(truth, predicted)
-        picture = side_by_side(displayable(image, self.center_channel), truth, class_indices(probability))
-        write_png(self.pictures / f"{path.stem}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        if predicted == seen != size:
-            # Probabilities, not labels, are resized: smooth borders, and no class between two others.
-            probability = cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR)
-            probability = probability.reshape(*size, -1)
-        write_png(self.masks / f"{path.stem}.png", class_indices(probability))
+        if self.tables is None:
+            self.begin()
+        if index == 0 or self.series is None:
+            self.series = {"labels": [], "confidence": [], "truth": [], "probability": None}
+        labels, confidence = decide(probability, thresholds)
+        self.series["labels"].append(labels)
+        self.series["confidence"].append(confidence)
+        self.series["truth"].append(truth)
+        if self.options.PROBABILITIES or self.options.COCO:
+            self.keep(source, index, probability)
+        if index == source.frames - 1:
+            self.finish(source, image)
+            self.series = None
+
+    def keep(self, source, index, probability):
+        if not source.is_series:
+            self.series["probability"] = probability[:, :, None]
+            return
+        if self.series["probability"] is None:
+            from utils.tiles import zeros
+
+            height, width, classes = probability.shape
+            self.series["probability"] = zeros((height, width, source.frames, classes))
+        self.series["probability"][:, :, index] = probability
+
+    def finish(self, source, image):
+        """Write everything of one source."""
+        labels = self.series["labels"]
+        if self.postprocess:
+            labels = list(np.moveaxis(self.postprocess(np.stack(labels, axis=-1)), -1, 0))
+            labels = [np.ascontiguousarray(label) for label in labels]
+        path = self.folder / "masks" / f"{source.name}{source.ending}"
+        if source.is_series:
+            source.save(path, labels)
+        else:
+            write_png(path, labels[0])
+        for index, label in enumerate(labels):
+            name = f"{source.name}_{index}" if source.is_series else source.name
+            areas = np.bincount(label.ravel(), minlength=len(self.names)).tolist()
+            place = index if source.is_series else ""
+            confidence = f"{self.series['confidence'][index]:.4f}"
+            self.tables["rows"].writerow([source.path, place, *label.shape, *areas, confidence])
+            if self.options.RLE:
+                self.write_rle(name, label)
+            if self.options.COCO:
+                self.write_coco(name, label, self.series["probability"][:, :, index])
+            if self.options.PICTURES:
+                shown = source.look(index) if source.is_series else image
+                self.write_picture(name, shown, self.series["truth"][index], label)
+        if self.options.PROBABILITIES:
+            self.write_probabilities(source)
+
+    def write_picture(self, name, image, truth, label):
+        shrink = max(1, -(-max(label.shape) // LARGEST_PICTURE))
+        image, label = image[::shrink, ::shrink], label[::shrink, ::shrink]
+        truth = None if truth is None else truth[::shrink, ::shrink]
+        image = displayable(image / np.float32(np.iinfo(image.dtype).max), self.center_channel)
+        picture = side_by_side(image, truth, label)
+        picture = np.vstack([picture, legend(self.names, picture.shape[1])])
+        write_png(self.folder / "pictures" / f"{name}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def write_rle(self, name, label):
+        for index in range(1, len(self.names)):
+            several = [index] if len(self.names) > 2 else []
+            self.tables["rle"].writerow([name, *several, rle.encode(label == index)])
+
+    def write_coco(self, name, label, probability):
+        """One entry for each connected piece; its score is the mean probability of its class."""
+        from pycocotools import mask as coco
+
+        image_id = int(name) if name.isdigit() else name
+        for index in range(1, len(self.names)):
+            count, pieces, boxes, _ = cv2.connectedComponentsWithStats(
+                (label == index).astype(np.uint8), connectivity=CONNECTIVITY
+            )
+            channel = probability[..., index if probability.shape[-1] > 1 else 0]
+            for piece in range(1, count):
+                area = pieces == piece
+                runs = coco.encode(np.asfortranarray(area.astype(np.uint8)))
+                entry = {
+                    "image_id": image_id,
+                    "category_id": index,
+                    "bbox": boxes[piece, :4].tolist(),
+                    "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
+                    "score": round(float(channel[area].mean()), 6),
+                }
+                self.tables["coco"].write((",\n" if self.pieces else "\n") + json.dumps(entry))
+                self.pieces += 1
+
+    def write_probabilities(self, source):
+        folder, probability = self.folder / "probabilities", self.series["probability"]
+        if source.spacing is not None:
+            source.save_array(folder / f"{source.name}.nii.gz", probability)
+            return
+        array = np.moveaxis(probability, 2, 0) if source.is_series else probability[:, :, 0]
+        with write_whole(folder / f"{source.name}.npy") as temporary:
+            np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
 
 
 class LabelWriter:
@@ -60,10 +179,11 @@ class LabelWriter:
     Args:
         folder: to write to.
         names: list of class names, in the order of the model's output.
+        overwrite: PREDICT.OVERWRITE.
     """
 
-    def __init__(self, folder, names):
-        self.names = names
+    def __init__(self, folder, names, overwrite=False):
+        self.names, self.overwrite = names, overwrite
         self.path = Path(folder) / "labels.csv"
         self.rows = []
         self.written = f"labels in {self.path}"
@@ -72,17 +192,31 @@ class LabelWriter:
         return self
 
     def __exit__(self, kind, *error):
-        if kind is not None:
+        if kind is not None or not self.rows:
             return
+        prepare_folder(self.path.parent, self.overwrite)
         with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["image", "label", *self.names], *self.rows])
 
-    def write(self, path, image, truth, probability, size):
+    def write(self, source, index, image, truth, probability, thresholds=None):
         """Note the prediction for one image: probability `(classes,)`. One class stands for the second name."""
         if len(probability) == 1:
             probability = np.array([1 - probability[0], probability[0]])
         label = self.names[int(probability.argmax())]
-        self.rows.append([path, label, *(f"{value:.6f}" for value in probability)])
+        self.rows.append([source.path, label, *(f"{value:.6f}" for value in probability)])
+
+
+def prepare_folder(folder, overwrite):
+    """Keep the folder of an earlier run under the name `<folder>.previous<n>`, or with `overwrite` remove it."""
+    if folder.is_dir() and any(folder.iterdir()):
+        if overwrite:
+            shutil.rmtree(folder)
+        else:
+            number = 1
+            while (previous := folder.with_name(f"{folder.name}.previous{number}")).exists():
+                number += 1
+            folder.replace(previous)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def center(array, size):
@@ -91,11 +225,41 @@ def center(array, size):
     return array[top : top + size[0], left : left + size[1]]
 
 
-def class_indices(probability):
-    """`(height, width, classes)` probabilities -> `(height, width)` uint8 class indices; one class: p > 0.5 is 1."""
+def class_indices(probability, thresholds=None):
+    """`(height, width, classes)` probabilities -> `(height, width)` uint8 class indices; one class: p > 0.5 is 1.
+
+    Args:
+        thresholds: list of floats, one per foreground class: the likeliest class that is above its own wins, and
+            where none is, the background. None: the likeliest class of all.
+    """
+    return likeliest(probability, thresholds)[0]
+
+
+def likeliest(probability, thresholds=None):
+    """`class_indices`, and the probability of the class chosen, `(height, width)`."""
     if probability.shape[-1] == 1:
-        return (probability[..., 0] > 0.5).astype(np.uint8)
-    return probability.argmax(axis=-1).astype(np.uint8)
+        labels = probability[..., 0] > (thresholds[0] if thresholds else 0.5)
+        return labels.astype(np.uint8), np.where(labels, probability[..., 0], 1 - probability[..., 0])
+    # Class by class: argmax along the last and shortest axis is several times slower.
+    labels = np.zeros(probability.shape[:-1], np.uint8)
+    best = np.zeros_like(probability[..., 0]) if thresholds else probability[..., 0].copy()
+    for index in range(1, probability.shape[-1]):
+        better = probability[..., index] > best
+        if thresholds:
+            better &= probability[..., index] > thresholds[index - 1]
+        labels[better] = index
+        np.copyto(best, probability[..., index], where=better)
+    return labels, np.where(labels > 0, best, probability[..., 0]) if thresholds else best
+
+
+def decide(probability, thresholds=None):
+    """`(class_indices, mean probability of the classes chosen)`, strip by strip."""
+    labels, total = np.empty(probability.shape[:2], np.uint8), 0.0
+    rows = max(1, STRIP // max(probability[0].size, 1))
+    for top in range(0, len(labels), rows):
+        labels[top : top + rows], best = likeliest(probability[top : top + rows], thresholds)
+        total += float(best.sum(dtype=np.float64))
+    return labels, total / labels.size
 
 
 def write_png(path, picture):

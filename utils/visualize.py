@@ -83,3 +83,23 @@ def side_by_side(image, truth, prediction):
 def enlarge(picture, factor):
     """Repeat every pixel, so that masks stay exact."""
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def legend(names, width):
+    """A strip `(height, width, 3)` with the colour and the name of each foreground class, in several lines where needed."""
+    font, line = cv2.FONT_HERSHEY_SIMPLEX, []
+    lines, x = [line], 6
+    for index, name in enumerate(names[1:], 1):
+        needed = 20 + cv2.getTextSize(name, font, 0.45, 1)[0][0] + 12
+        if line and x + needed > width:
+            line, x = [], 6
+            lines.append(line)
+        line.append((x, index, name))
+        x += needed
+    strip = np.zeros((STRIP * len(lines), width, 3), np.uint8)
+    for row, entries in enumerate(lines):
+        for x, index, name in entries:
+            top = STRIP * row
+            cv2.rectangle(strip, (x, top + 5), (x + 12, top + 17), class_color(index), -1)
+            cv2.putText(strip, name, (x + 18, top + 16), font, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    return strip
