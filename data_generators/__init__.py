@@ -1,5 +1,7 @@
 """Datasets by name: the same samples, in the same order for a seed, whichever loader reads them."""
 
+from dataclasses import dataclass
+
 from utils.lookup import choose, load
 
 # DATA_GENERATOR_TYPE -> a function (samples, order, read, spec, batch_size, workers) -> what `keras.Model.fit` takes.
@@ -9,6 +11,7 @@ LOADERS = {
     "TF_GENERATOR": "data_generators.keras_sequence:SampleSequence",
     "TF_DATA": "data_generators.tf_data:sample_dataset",
     "TFRECORD": "data_generators.tf_data:sample_dataset",  # the pairs come from shards: `data_generators.pairing`
+    "DALI_GENERATOR": "data_generators.dali:DaliBatches",
 }
 
 
@@ -66,8 +69,7 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
 
 def paired_samples(cfg, split, targets, borders, augmentation):
     """Samples, reading function and specification of images with masks (and border weights), or without."""
-    from data_generators.borders import border_weights
-    from data_generators.images import ReadSettings, read_pair
+    from data_generators.images import ReadSettings
     from data_generators.pairing import find_pairs
     from data_generators.sampling import Crop
 
@@ -75,16 +77,37 @@ def paired_samples(cfg, split, targets, borders, augmentation):
     mask_shape = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, 1)
     spec = [image_spec(cfg), (mask_shape, "uint8"), (mask_shape, "float32")]
     if not targets or pairs[0].mask is None:
-        return pairs, lambda pair, epoch, position: read_pair(pair, settings, epoch, position)[:1], spec[:1]
+        return pairs, PairReader(settings, with_mask=False), spec[:1]
     if not borders or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
-        return pairs, lambda pair, epoch, position: read_pair(pair, settings, epoch, position), spec[:2]
-    w0, sigma = cfg.LOSS_OPTIONS.boundary_weighted_ce.w0, cfg.LOSS_OPTIONS.boundary_weighted_ce.sigma
+        return pairs, PairReader(settings), spec[:2]
+    options = cfg.LOSS_OPTIONS.boundary_weighted_ce
+    return pairs, PairReader(settings, border=(options.w0, options.sigma)), spec
 
-    def read(pair, epoch, position):
-        image, mask = read_pair(pair, settings, epoch, position)
-        return image, mask, border_weights(mask, w0, sigma, settings.ignore_label)
 
-    return pairs, read, spec
+@dataclass(frozen=True)
+class PairReader:
+    """Reads a pair: `(image, mask, border weights)`, without those that are not wanted.
+
+    Attributes:
+        settings: `data_generators.images.ReadSettings`.
+        with_mask: bool.
+        border: (w0, sigma) of `data_generators.borders`, or None.
+    """
+
+    settings: object
+    with_mask: bool = True
+    border: tuple | None = None
+
+    def __call__(self, pair, epoch, position):
+        from data_generators.borders import border_weights
+        from data_generators.images import read_pair
+
+        image, mask = read_pair(pair, self.settings, epoch, position)
+        if not self.with_mask:
+            return (image,)
+        if self.border is None:
+            return image, mask
+        return image, mask, border_weights(mask, *self.border, self.settings.ignore_label)
 
 
 def labelled_samples(cfg, split, augmentation):

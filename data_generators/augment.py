@@ -63,11 +63,15 @@ class Augmentation:
     Args:
         build: function () -> a policy of albumentations.
         seed: int.
+        knobs: {name: knob} of those that are on; None for a policy file.
+        fill: "reflect" | "zero".
     """
 
-    def __init__(self, build, seed):
+    def __init__(self, build, seed, knobs=None, fill="reflect"):
         self.build = build
         self.seed = seed
+        self.knobs = knobs
+        self.fill = fill
         self.idle = deque([build()])  # a policy holds the random state of the sample it works on: one for each thread
 
     @classmethod
@@ -83,7 +87,7 @@ class Augmentation:
         if knobs.ALBUMENTATIONS is None:
             fill = 0 if cfg.DATASET.IGNORE_LABEL is None else cfg.DATASET.IGNORE_LABEL
             values = {name: dict(knob) for name, knob in active_knobs(knobs).items()}
-            augmentation = cls(lambda: knob_policy(values, knobs.FILL, fill), cfg.SEED)
+            augmentation = cls(lambda: knob_policy(values, knobs.FILL, fill), cfg.SEED, values, knobs.FILL)
         else:
             path = policy_path(cfg)
             augmentation = cls(lambda: read_policy(path), cfg.SEED)

@@ -1,5 +1,6 @@
 """What the tests share: small phantom data, small configs, command lines."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -39,6 +40,16 @@ def assert_one_clear_error(result, *words):
     assert "Traceback" not in result.stderr
     for word in words:
         assert word in result.stderr, f"{word!r} not in: {result.stderr}"
+
+
+def installed(loaders):
+    """The loaders whose packages are there: all but perhaps DALI."""
+    return [name for name in loaders if name != "DALI_GENERATOR" or importlib.util.find_spec("nvidia")]
+
+
+def full(loaders):
+    """The loaders that do everything: crops, resizing, all of AUGMENTATION."""
+    return [name for name in loaders if name != "DALI_GENERATOR"]
 
 
 def source_of(loader, folder):

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import TINY, source_of
+from conftest import TINY, installed, source_of
 from scipy import ndimage
 
 from data_generators import LOADERS, build_dataset
@@ -66,7 +66,7 @@ def test_ignored_pixels_are_neither_object_nor_weighted():
 BOUNDARY = ["loss=boundary", "LOSS_OPTIONS.boundary_weighted_ce.sigma=2", "VERBOSE=0"]
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", installed(LOADERS))
 def test_batches_carry_the_weights_of_their_masks(loader, phantom):
     settings = [f"WORK_DIR={phantom}", *TINY, f"DATA_GENERATOR_TYPE={loader}", *source_of(loader, phantom)]
     _, mask, border = next(iter(build_dataset(load_config([*settings, *BOUNDARY]), "val")))
@@ -79,7 +79,9 @@ def test_batches_carry_the_weights_of_their_masks(loader, phantom):
         np.testing.assert_array_equal(plain[1], mask)
 
 
-@pytest.mark.parametrize("loader", [loader for loader in LOADERS if loader != "TFRECORD"])  # that: test_tfrecord.py
+@pytest.mark.parametrize(
+    "loader", [name for name in installed(LOADERS) if name != "TFRECORD"]
+)  # that: test_tfrecord.py
 def test_training_evaluation_and_prediction(loader, phantom, tmp_path):
     shutil.copytree(phantom / "data", tmp_path / "data")
     size = ["MODEL.TYPE=conv_deconv", "MODEL.FILTERS=[4,6,8]", *TINY[2:], "HYPER_PARAMETERS.EPOCHS=1"]

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import source_of
+from conftest import full, installed, source_of
 
 from data_generators import LOADERS, build_dataset
 from data_generators.order import EpochOrder
@@ -60,7 +60,7 @@ def one_epoch(dataset):
     return list(np.concatenate(numbers))
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", installed(LOADERS))
 def test_every_sample_once_per_epoch_in_a_new_order(loader, numbered):
     dataset = build_dataset(numbered_config(numbered, loader), "train")
     epochs = [one_epoch(dataset) for _ in range(3)]
@@ -70,19 +70,19 @@ def test_every_sample_once_per_epoch_in_a_new_order(loader, numbered):
 
 def test_the_loaders_agree(numbered):
     epochs = []
-    for loader in LOADERS:
+    for loader in installed(LOADERS):
         dataset = build_dataset(numbered_config(numbered, loader), "train")
         epochs.append([one_epoch(dataset) for _ in range(3)])
     assert len(epochs) > 2 and all(epoch == epochs[0] for epoch in epochs)
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", installed(LOADERS))
 def test_validation_keeps_the_order_of_names(loader, numbered):
     dataset = build_dataset(numbered_config(numbered, loader), "val")
     assert one_epoch(dataset) == one_epoch(dataset) == list(range(7))
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", installed(LOADERS))
 def test_the_seed_decides(loader, numbered):
     first, again, other = (
         one_epoch(build_dataset(numbered_config(numbered, loader, f"SEED={seed}"), "train")) for seed in (5, 5, 6)
@@ -90,7 +90,7 @@ def test_the_seed_decides(loader, numbered):
     assert first == again != other
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", installed(LOADERS))
 def test_images_without_masks(loader, numbered):
     dataset = build_dataset(numbered_config(numbered, loader, "DATASET.VAL.MASK_PATH=None"), "val")
     batches = list(dataset)
@@ -98,13 +98,13 @@ def test_images_without_masks(loader, numbered):
     assert sum(len(batch[0]) for batch in batches) == 7
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", installed(LOADERS))
 def test_replicas_share_a_larger_batch(loader, numbered):
     dataset = build_dataset(numbered_config(numbered, loader), "train", replicas=2)
     assert len(next(iter(dataset))[0]) == 6
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", full(LOADERS))
 def test_resized_and_divided_while_loading(loader, tmp_path):
     for kind, value in (("images", 128), ("mask", 255)):
         (tmp_path / kind).mkdir()
@@ -134,7 +134,7 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", installed(LOADERS))
 def test_workers_share_every_batch(loader, workers, numbered):
     """Of 7 samples in batches of 6, two workers take three each; the one left cannot be shared."""
     found = []

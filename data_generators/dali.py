@@ -1,0 +1,205 @@
+"""DALI_GENERATOR: NVIDIA DALI decodes and augments, in threads of its own, on the CPU.
+
+Needs Linux on x86-64 and `pip install -r requirements-dali.txt`. It reads PNG and JPEG files as they are: no crops, no
+resizing, no palettes. Its augmentation is one warp for all geometry (flips included), with brightness and contrast; the
+knobs mean what they mean elsewhere, but what is drawn for a sample is another choice than albumentations makes.
+"""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from data_generators.borders import border_weights
+from data_generators.images import look_up, read_header, read_whole
+from utils.errors import UserError
+
+KNOBS = ("HORIZONTAL_FLIP", "VERTICAL_FLIP", "ROTATION", "ZOOM", "SHEAR", "TRANSLATION", "BRIGHTNESS", "CONTRAST")
+STREAM = 2  # tells these random numbers from those of crops and of albumentations
+LACKS = "DATA_GENERATOR_TYPE=DALI_GENERATOR has no"
+OTHERS = "TF_GENERATOR and TF_DATA do that."
+
+
+class DaliBatches:
+    """Batches of samples; see `data_generators.build_dataset` for shapes and order.
+
+    Raises:
+        UserError: DALI is not installed, or a setting asks for what it lacks.
+    """
+
+    def __init__(self, samples, order, read, spec, batch_size, workers):
+        self.samples, self.order, self.batch_size = samples, order, batch_size
+        self.settings, self.parts, self.border = check(read), len(spec), getattr(read, "border", None)
+        self.knobs = self.settings.augment.knobs if self.settings.augment else {}
+        self.pipeline = self.build(workers)
+
+    def __len__(self):
+        return -(-len(self.samples) // self.batch_size)
+
+    def build(self, workers):
+        fn, types, Pipeline = library()
+        settings, has_mask = self.settings, self.parts > 1
+        pipeline = Pipeline(
+            self.batch_size, workers, device_id=None, prefetch_queue_depth=1, exec_async=False, exec_pipelined=False
+        )
+        with pipeline:
+            kind = {1: types.GRAY, 3: types.RGB}.get(settings.channels, types.ANY_DATA)
+            image = fn.decoders.image(fn.external_source(name="image"), output_type=kind)
+            outputs = [image]
+            if has_mask:
+                outputs.append(fn.decoders.image(fn.external_source(name="mask"), output_type=types.ANY_DATA)[:, :, :1])
+            if self.knobs:
+                matrix = fn.external_source(name="matrix")
+                interpolations, fills = (types.INTERP_LINEAR, types.INTERP_NN), (0, self.outside())
+                outputs = [
+                    fn.warp_affine(output, matrix, interp_type=interpolation, fill_value=fill)
+                    for output, interpolation, fill in zip(outputs, interpolations, fills, strict=False)
+                ]
+                outputs[0] = fn.brightness_contrast(
+                    outputs[0],
+                    brightness_shift=fn.external_source(name="shift"),
+                    contrast=fn.external_source(name="factor"),
+                    contrast_center=0.0,
+                    dtype=types.FLOAT,
+                )
+            pipeline.set_outputs(*outputs)
+        pipeline.build()
+        return pipeline
+
+    def outside(self):
+        """What a mask file would hold where the picture ends."""
+        return 0 if self.settings.ignore_label is None else self.settings.ignore_label
+
+    def __iter__(self):
+        visits = self.order.next_epoch()
+        parts = iter([visits[first : first + self.batch_size] for first in range(0, len(visits), self.batch_size)])
+        with ThreadPoolExecutor(1) as thread:  # the pipeline has threads of its own; this one waits for it
+            waiting = deque(thread.submit(self.batch, part) for part in islice(parts, 2))
+            try:
+                while waiting:
+                    yield waiting.popleft().result()
+                    waiting.extend(thread.submit(self.batch, part) for part in islice(parts, 1))
+            finally:
+                thread.shutdown(cancel_futures=True)
+
+    def batch(self, visits):
+        pairs = [self.samples[sample] for _, _, sample in visits]
+        self.pipeline.feed_input("image", [encoded(pair.image) for pair in pairs])
+        if self.parts > 1:
+            self.pipeline.feed_input("mask", [encoded(pair.mask, is_mask=True) for pair in pairs])
+        if self.knobs:
+            size, seed = (self.settings.height, self.settings.width), self.settings.augment.seed
+            drawn = [draw(self.knobs, size, [seed, epoch, position, STREAM]) for epoch, position, _ in visits]
+            for name, values in zip(("matrix", "shift", "factor"), zip(*drawn, strict=True), strict=True):
+                self.pipeline.feed_input(name, list(values))
+        try:
+            image, *mask = (np.array(output.as_array()) for output in self.pipeline.run())
+        except RuntimeError as error:
+            names = ", ".join(str(pair.image) for pair in pairs)
+            reason = next((line for line in str(error).splitlines() if "rror" in line), "unknown")
+            raise UserError(f"DALI cannot read one of {names}: {reason} Try another DATA_GENERATOR_TYPE.") from None
+        image = np.clip(image * np.float32(1 / 255), 0, 1)
+        if not mask:
+            return (image,)
+        labels = as_classes(mask[0], self.settings)
+        if self.border is None:
+            return image, labels
+        return image, labels, np.stack([border_weights(m, *self.border, self.settings.ignore_label) for m in labels])
+
+
+def library():
+    try:
+        from nvidia.dali import fn, types
+        from nvidia.dali.pipeline import Pipeline
+    except ImportError:
+        raise UserError(
+            "DATA_GENERATOR_TYPE=DALI_GENERATOR needs NVIDIA DALI: pip install -r requirements-dali.txt (Linux on "
+            "x86-64). Elsewhere use TF_GENERATOR, TF_DATA or TFRECORD."
+        ) from None
+    return fn, types, Pipeline
+
+
+def check(read):
+    """The `ReadSettings` of a reader that DALI can stand in for.
+
+    Raises:
+        UserError: names what it lacks.
+    """
+    settings = getattr(read, "settings", None)
+    if settings is None:
+        raise UserError(f"{LACKS} class labels (MODEL.TYPE=classifier); {OTHERS}")
+    if settings.crop or settings.resize:
+        key = "DATASET.CROP.MODE" if settings.crop else "PREPROCESS_DATA.RESIZE.VALUE"
+        raise UserError(f"{LACKS} {key}: it takes images as they are; {OTHERS}")
+    if settings.channels not in (1, 3):
+        raise UserError(f"{LACKS} INPUT.CHANNELS={settings.channels}, only 1 and 3; {OTHERS}")
+    if settings.augment is None:
+        return settings
+    if settings.augment.knobs is None:
+        raise UserError(f"{LACKS} AUGMENTATION.ALBUMENTATIONS; {OTHERS}")
+    missing = sorted(set(settings.augment.knobs) - set(KNOBS))
+    if missing:
+        raise UserError(f"{LACKS} AUGMENTATION.{missing[0]}: set its PROBABILITY to 0. {OTHERS}")
+    if settings.augment.fill != "zero":
+        raise UserError(f"{LACKS} AUGMENTATION.FILL={settings.augment.fill}: set it to zero. {OTHERS}")
+    if settings.label_values is not None or settings.divide_mask_by != 1:
+        raise UserError(f"{LACKS} augmentation of masks that LABEL_VALUES or NORMALIZE_MASK convert; {OTHERS}")
+    return settings
+
+
+def encoded(path, is_mask=False):
+    """The bytes of a file, uint8 `(bytes,)`."""
+    data = read_whole(path)
+    if is_mask and read_header(path, data).has_palette:
+        raise UserError(f"{path}: {LACKS} masks with a palette; {OTHERS}")
+    return np.frombuffer(data, np.uint8)
+
+
+def as_classes(mask, settings):
+    """Stored values, uint8, as class indices."""
+    if settings.label_values is not None:
+        return look_up("a mask", mask, settings.label_values, settings.ignore_label)
+    if settings.divide_mask_by == 1:
+        return mask
+    divided = np.rint(mask.astype(np.float32) / settings.divide_mask_by).astype(np.uint8)
+    return divided if settings.ignore_label is None else np.where(mask == settings.ignore_label, mask, divided)
+
+
+def draw(knobs, size, seed):
+    """What the knobs do to one sample.
+
+    Returns:
+        matrix: float32 `(2, 3)`, place in the result -> place in the picture, (x, y) in pixels from its corner.
+        shift: float32, added to the values of 0 to 255. factor: float32, it is multiplied by.
+    """
+    random = np.random.default_rng(seed)
+    # All are drawn, whichever are on, so that one knob does not change what the others do.
+    on = {name: random.random() < knobs.get(name, {"PROBABILITY": 0})["PROBABILITY"] for name in KNOBS}
+    uniform = {name: random.uniform(size=3) for name in KNOBS}
+
+    def value(name, key, which=0, neutral=0.0):
+        low, high = knobs[name][key] if on[name] else (neutral, neutral)
+        return low + (high - low) * uniform[name][which]
+
+    zoom = value("ZOOM", "FACTOR", neutral=1.0)
+    if on["ZOOM"]:
+        low, high = knobs["ZOOM"]["FACTOR"]
+        if low < 1 < high:  # both directions are equally likely
+            out = uniform["ZOOM"][0] < 0.5
+            share = 2 * uniform["ZOOM"][0] - (0 if out else 1)
+            zoom = low + (1 - low) * share if out else 1 + (high - 1) * share
+    angle = np.radians(value("ROTATION", "DEGREES"))
+    shear = [np.tan(np.radians(value("SHEAR", "DEGREES", axis))) for axis in range(2)]
+    pan = knobs["ZOOM"]["PAN"] if on["ZOOM"] else 0.0
+    flips = [-1.0 if on[name] else 1.0 for name in ("HORIZONTAL_FLIP", "VERTICAL_FLIP")]
+    height, width = size
+    moved = [
+        (value("TRANSLATION", "SHARE", axis) + pan * (2 * uniform["ZOOM"][1 + axis] - 1)) * side
+        for axis, side in enumerate((width, height))
+    ]
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    forward = zoom * turn @ np.array([[1, shear[0]], [shear[1], 1]]) @ np.diag(flips)
+    back, centre = np.linalg.inv(forward), np.array([width / 2, height / 2])
+    matrix = np.column_stack([back, centre - back @ (centre + moved)]).astype(np.float32)
+    return matrix, np.float32(255 * value("BRIGHTNESS", "SHIFT")), np.float32(value("CONTRAST", "FACTOR", neutral=1.0))
