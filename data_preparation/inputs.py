@@ -1,7 +1,7 @@
 """What predict.py reads: pictures, TIFF stacks, NIfTI volumes and DICOM series, each as a series of images.
 
-A source is opened, gives its images one by one, and writes what was predicted in the form it has itself: a picture as PNG,
-a stack as TIFF, a volume as NIfTI on the grid of the scan.
+A source is opened, gives its images one by one, and writes what was predicted in the form it has itself: a picture as
+PNG, a stack as TIFF, a volume as NIfTI on the grid of the scan.
 """
 
 import functools
