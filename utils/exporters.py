@@ -81,19 +81,18 @@ def run_onnx(path):
 def write_tflite(model, function, signature, path, cfg, images):
     """LiteRT, once TensorFlow Lite. float16 stores weights in half the space; int8 computes in whole numbers."""
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()], as_module(model, function)
-    )
+    # As variables the weights would be left behind: what they are read as is undefined.
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     if cfg.EXPORT.QUANTIZE is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if cfg.EXPORT.QUANTIZE == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if cfg.EXPORT.QUANTIZE == "int8":
-        scale = 1 if cfg.EXPORT.PREPROCESS else np.float32(255)
-        converter.representative_dataset = lambda: (
-            [image[None] / scale if scale != 1 else image[None]] for image in images
-        )
+        images = images if cfg.EXPORT.PREPROCESS else images / np.float32(255)
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
     path.write_bytes(converter.convert())
 
 
