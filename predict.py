@@ -218,7 +218,7 @@ class Network:
 
 
 def whole(cfg):
-    """The config that predicts images whole, or through a window: PREDICT.TILE.SIZE, INPUT of an unpadded network."""
+    """The config that predicts whole images, or windows: of PREDICT.TILE.SIZE, or INPUT of an unpadded network."""
     size = cfg.PREDICT.TILE.SIZE
     if size is None and cfg.MODEL.PADDING != "valid":
         return whole_images(cfg)

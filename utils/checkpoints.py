@@ -41,6 +41,7 @@ OF_THE_COMMAND = (
     "USE_MULTI_GPUS",
     "OPTIMIZATION",
     "PREDICT",
+    "EXPORT",
     "RESUME",
     "OVERRIDES",
 )

@@ -15,7 +15,7 @@ GRID = 32  # windows lie on multiples, so that every network here pools the same
 
 
 class Axis(NamedTuple):
-    """Windows along one axis: `starts` of their outputs; `weights` `(windows, output)`, a sum of 1 at each pixel."""
+    """Windows along an axis: `starts` of their outputs; `weights` `(windows, output)`, at each pixel together 1."""
 
     starts: list
     weights: np.ndarray

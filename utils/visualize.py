@@ -86,7 +86,7 @@ def enlarge(picture, factor):
 
 
 def legend(names, width):
-    """A strip `(height, width, 3)`: colour and name of each foreground class, in several lines where needed."""
+    """A strip `(height, width, 3)` with colour and name of each foreground class, in several lines where needed."""
     font, line = cv2.FONT_HERSHEY_SIMPLEX, []
     lines, x = [line], 6
     for index, name in enumerate(names[1:], 1):
