@@ -44,7 +44,7 @@ def train(cfg):
     from utils.inference import Validation
     from utils.optimizers import make_optimizer
     from utils.resume import find_state, restore
-    from utils.summary import print_end, print_start
+    from utils.summary import print_end, print_start, print_waiting
     from utils.trainer import Trainer
 
     _, log_folder = (writable_folder(cfg, path, key) for key, path in outputs.items())
@@ -74,6 +74,7 @@ def train(cfg):
     for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
         if best.best is None:
             raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
+        print_waiting(cfg, trainer.waiting)
         print_end(cfg, best, score, weights, log)
     return history
 

@@ -32,6 +32,12 @@ def print_start(cfg, network, data, strategy):
         print(f"{name:>9}  {line}")
 
 
+def print_waiting(cfg, waiting):
+    """Say how much of the last epoch's time the steps waited for data, and what helps where that is much."""
+    if cfg.VERBOSE:
+        print(waiting.advice(cfg) or f"Waiting for data: {waiting.share:.0%} of the time of the steps")
+
+
 def print_end(cfg, best, score, weights, log):
     """Say how good the best epoch was and where everything is."""
     if not cfg.VERBOSE:

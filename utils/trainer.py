@@ -6,6 +6,7 @@ from keras import ops
 
 from utils.devices import local_replicas
 from utils.errors import UserError
+from utils.waiting import Waiting
 
 
 class Trainer(keras.Model):
@@ -30,6 +31,7 @@ class Trainer(keras.Model):
         self.output_metrics = metrics
         self.mean_loss = keras.metrics.Mean(name="loss")
         self.step_function = None
+        self.waiting = Waiting()
 
     def compile(self, optimizer="sgd", **options):
         super().compile(optimizer=optimizer, **options)
@@ -73,7 +75,7 @@ class Trainer(keras.Model):
                 self.reset_metrics()
             callbacks.on_epoch_begin(epoch)
             data.order.begin(epoch, first_step)
-            for step, batch in enumerate(data, first_step):
+            for step, batch in enumerate(self.waiting(data), first_step):
                 callbacks.on_train_batch_begin(step)
                 logs = {name: float(value) for name, value in self.train_on(batch).items()}
                 if not np.isfinite(logs["loss"]):
