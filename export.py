@@ -55,6 +55,7 @@ def export(cfg):
     from utils.exporters import make_function
 
     keras.config.set_dtype_policy("float32")
+    cfg.MODEL.WINOGRAD = False  # its loops and compiled parts are for this machine alone
     network = build_model(cfg, pretrained=False)
     load_weights(network, cfg)
     model = inference_model(network, cfg.MODEL.PRUNE, fold=True)

@@ -113,12 +113,6 @@ def fused_batch_norm():
     BatchNorm.call = keras.layers.BatchNormalization.call
 
 
-def kernel_products():
-    from models.layers import Conv2D
-
-    Conv2D._products_pay = lambda self, shape: False
-
-
 def torch_unet(options, train):
     """The U-Net of `plain_unet` in PyTorch, channels last."""
     import numpy as np
@@ -185,7 +179,7 @@ IMPLEMENTATIONS = {
         "ours": ours("MODEL.TYPE=unet3plus"),
         "ours, no EXACT_FAST_UPSAMPLE": ours("MODEL.TYPE=unet3plus", "MODEL.EXACT_FAST_UPSAMPLE=False"),
         "ours, no fused normalisation": ours("MODEL.TYPE=unet3plus", without=fused_batch_norm),
-        "ours, no kernel products": ours("MODEL.TYPE=unet3plus", without=kernel_products),
+        "ours, no WINOGRAD": ours("MODEL.TYPE=unet3plus", "MODEL.WINOGRAD=False"),
         "ours, folded": ours("MODEL.TYPE=unet3plus", fold=True),
     },
     "unet": {
@@ -199,7 +193,7 @@ IMPLEMENTATIONS = {
 }
 
 NEEDS = {"plain layers, Keras 2": "tf_keras", "PyTorch, channels last": "torch"}
-ONLY_TRAINING = ("ours, no kernel products", "ours, no fused normalisation")
+ONLY_TRAINING = ("ours, no fused normalisation",)
 ONLY_INFERENCE = ("ours, folded",)
 
 

@@ -35,6 +35,7 @@ class Style:
     upsample_kernel: int
     upsample_norm: bool
     fast_upsample: bool
+    winograd: bool
 
     @classmethod
     def from_config(cls, model):
@@ -59,6 +60,7 @@ class Style:
             upsample_kernel=decoder.UPSAMPLE_KERNEL,
             upsample_norm=decoder.UPSAMPLE_NORM,
             fast_upsample=model.EXACT_FAST_UPSAMPLE,
+            winograd=model.WINOGRAD,
         )
 
     def conv_options(self, followed_by_norm):
@@ -83,10 +85,9 @@ def conv_block(x, filters, style, name, convs=1):
 
 def conv_norm(x, filters, style, name):
     """Convolution 3x3 and normalisation, of `conv_block`."""
-    conv = Conv2D(
-        filters, 3, padding=style.padding, name=f"{name}_conv", **style.conv_options(followed_by_norm=style.norm)
-    )
-    return norm(conv(x), style, name)
+    options = style.conv_options(followed_by_norm=style.norm)
+    x = Conv2D(filters, 3, padding=style.padding, winograd=style.winograd, name=f"{name}_conv", **options)(x)
+    return norm(x, style, name)
 
 
 def norm(x, style, name):

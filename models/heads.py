@@ -4,7 +4,6 @@ import keras
 from keras import layers, ops
 
 from models.blocks import match_size
-from models.layers import Conv2D
 
 
 def make_outputs(image, features, maps, classes, model, style):
@@ -41,7 +40,7 @@ def mask_head(x, stride, image, classes, model, style, name):
     if model.HEAD.TRANSPOSE and name == "mask":
         x = layers.Conv2DTranspose(classes, model.HEAD.KERNEL, stride, "same", name=head, **options)(x)
     else:
-        x = Conv2D(classes, model.HEAD.KERNEL, padding="same", name=head, **options)(x)
+        x = layers.Conv2D(classes, model.HEAD.KERNEL, padding="same", name=head, **options)(x)
         if stride > 1:
             x = layers.UpSampling2D(stride, interpolation="bilinear", name=f"{name}_upsample")(x)
     if style.padding == "same":

@@ -37,27 +37,39 @@ def _take(x, axis, indices):
 
 @keras.saving.register_keras_serializable("unet_family")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`; on a CPU the gradient of a large kernel is computed by matrix products.
+    """`keras.layers.Conv2D`; TensorFlow on a CPU computes large 3x3 convolutions in Winograd's way.
 
-    Values and gradients are the same up to rounding. Only TensorFlow, and only where it was measured to be faster: at
-    320x320 and 320 channels the library's kernel gradient runs at 0.6 of the speed of a matrix product.
+    Values and gradients are the same up to rounding, see `models.winograd`.
+
+    Args:
+        winograd: bool; false leaves all to the library.
     """
 
+    def __init__(self, filters, kernel_size, *args, winograd=True, **kwargs):
+        super().__init__(filters, kernel_size, *args, **kwargs)
+        self.winograd = winograd
+
     def convolution_op(self, inputs, kernel):
-        if not self._products_pay(inputs.shape):
+        if not self.winograd_pays(inputs.shape):
             return super().convolution_op(inputs, kernel)
-        from models.kernel_gradient import conv2d_with_products
+        from models.winograd import conv2d
 
-        return conv2d_with_products(inputs, kernel)
+        return conv2d(inputs, kernel)
 
-    def _products_pay(self, shape):
-        plain = (self.padding, *self.kernel_size, *self.strides, *self.dilation_rate, self.groups)
-        if plain != ("same", 3, 3, 1, 1, 1, 1, 1) or None in shape[1:] or keras.backend.backend() != "tensorflow":
+    def winograd_pays(self, shape):
+        """Whether Winograd's way was measured to be faster for maps `(batch, height, width, channels)`.
+
+        Transforming the maps must cost little beside the products, and the transformed kernels little beside the maps.
+        """
+        plain = (self.padding, *self.kernel_size, *self.strides, *self.dilation_rate, self.groups, self.compute_dtype)
+        if not self.winograd or plain != ("same", 3, 3, 1, 1, 1, 1, 1, "float32") or None in shape[1:]:
             return False
         height, width, channels = shape[1:]
-        # Multiplications of an image per tap, and size of the products: bounds from measuring the models' shapes.
-        large = height * width * channels * self.filters > 2**28 and channels * self.filters >= 2**14
-        return large and not _runs_on_gpu()
+        large = height * width >= 80 * 80 and channels * self.filters >= 2**14
+        return large and keras.backend.backend() == "tensorflow" and not _runs_on_gpu()
+
+    def get_config(self):
+        return {**super().get_config(), "winograd": self.winograd}
 
 
 def _runs_on_gpu():

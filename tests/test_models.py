@@ -7,10 +7,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import MODEL_TYPES, build_model, inference_model
+from models import MODEL_TYPES, build_model, inference_model, winograd
 from models.folding import fold_batch_norm
 from models.heads import PairSoftmax, PresenceGate
-from models.kernel_gradient import kernel_gradient
 from models.layers import BatchNorm, Conv2D, MatchSize, UpsampleConv2D
 from utils.config import load_config
 
@@ -254,32 +253,47 @@ def test_full_size_unet3plus_makes_a_training_step():
     assert np.isfinite(losses).all() and losses[0] != losses[1]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
-    st.integers(1, 3), st.integers(2, 7), st.integers(2, 7), st.integers(1, 4), st.integers(1, 4), st.integers(0, 99)
+    st.integers(1, 3), st.integers(1, 17), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.integers(1, 9)
 )
-def test_kernel_gradient_by_products(batch, height, width, channels, filters, seed):
-    rng = np.random.default_rng(seed)
+def test_winograd_equals_the_plain_convolution(batch, height, width, channels, filters, bands):
+    rng = np.random.default_rng(bands)
     x, upstream = rng.normal(size=(batch, height, width, channels)), rng.normal(size=(batch, height, width, filters))
-    # By hand: every tap pairs the pixels that it connects.
-    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    expected = [
-        [np.einsum("bhwc,bhwf->cf", padded[:, i : i + height, j : j + width], upstream) for j in range(3)]
-        for i in range(3)
-    ]
-    np.testing.assert_allclose(kernel_gradient(tf.constant(x), tf.constant(upstream)), expected, atol=1e-12)
+    kernel = rng.normal(size=(3, 3, channels, filters))
+    x, kernel, upstream = (tf.Variable(value) for value in (x, kernel, upstream))
+    with tf.GradientTape() as tape:
+        expected = tf.nn.conv2d(x, kernel, 1, "SAME")
+    expected_gradients = tape.gradient(expected, [x, kernel], upstream)
+    with pytest.MonkeyPatch.context() as patch, tf.GradientTape() as tape:
+        patch.setattr(winograd, "BAND_BYTES", height * width * max(channels, filters) * 4 / bands)
+        y = winograd.conv2d(x, kernel)
+    gradients = tape.gradient(y, [x, kernel], upstream)
+    for ours, theirs in zip([y, *gradients], [expected, *expected_gradients], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-10)
 
 
-@pytest.mark.parametrize("shape, used", [((66, 64, 256), True), ((64, 64, 8), False), ((None, None, 256), False)])
-def test_convolution_with_products_equals_the_library(shape, used):
+@pytest.mark.parametrize(
+    "shape, used",
+    [
+        ((81, 80, 128), True),
+        ((79, 80, 128), False),
+        ((81, 80, 32), False),
+        ((None, None, 256), False),
+    ],
+)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_convolution_by_winograd_equals_the_library(shape, used, jit_compile):
     layer, plain = Conv2D(256, 3, padding="same"), keras.layers.Conv2D(256, 3, padding="same")
     x = np.random.default_rng(0).normal(size=(2, *(64 if size is None else size for size in shape))).astype("float32")
-    assert layer._products_pay((None, *shape)) == used
-    assert not Conv2D(256, 3, 2, padding="same")._products_pay((None, *shape))
+    assert layer.winograd_pays((None, *shape)) is used
+    for other in (Conv2D(256, 3, 2, padding="same"), Conv2D(256, 3, padding="same", winograd=False)):
+        assert other.winograd_pays((None, *shape)) is False
+    assert Conv2D(256, 3, padding="same", dtype="mixed_bfloat16").winograd_pays((None, *shape)) is False
     layer.build((None, *shape)), plain.build((None, *shape))
     plain.set_weights(layer.get_weights())
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *shape))])
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape))], jit_compile=jit_compile)
     def both(x):
         results = []
         for model in (layer, plain):

@@ -37,7 +37,7 @@ def test_no_import_runs_upwards(room):
 def test_models_and_losses_do_without_tensorflow(room):
     for path in (PROJECT / room).glob("*.py"):
         # The one exception chooses TensorFlow's fused kernel when TensorFlow is Keras's backend.
-        allowed = {"tensorflow"} if path.name in ("layers.py", "kernel_gradient.py") else set()
+        allowed = {"tensorflow"} if path.name in ("layers.py", "winograd.py") else set()
         assert set(imports(path)) & {"tensorflow", "jax", "torch"} <= allowed, path
 
 
