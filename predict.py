@@ -18,6 +18,7 @@ from utils.devices import make_strategy
 from utils.errors import PartlyDone, UserError
 from utils.files import writable_folder
 from utils.folds import ALL, fold_configs
+from utils.postprocess import postprocessing
 
 
 def predict(cfg):
@@ -37,6 +38,7 @@ def predict(cfg):
     typed, configs = cfg, [whole(restore_config(one)) for one in member_configs(cfg)]
     cfg = configs[0]
     check_members(configs)
+    clean = postprocessing(cfg)
     if typed.DATASET.FOLD == ALL and typed.PREDICT.INPUT is None:
         raise UserError("DATASET.FOLD=all predicts with the networks of all folds: set PREDICT.INPUT to new images.")
     is_classifier = cfg.MODEL.TYPE == "classifier"
@@ -53,7 +55,7 @@ def predict(cfg):
     if is_classifier:
         writer = LabelWriter(folder, list(cfg.OUTPUT.CLASS_NAMES), cfg.PREDICT.OVERWRITE)
     else:
-        writer = PredictionWriter(folder, cfg, class_names(cfg), postprocessing(cfg))
+        writer = PredictionWriter(folder, cfg, class_names(cfg), clean)
     try:
         with writer:
             failed = predict_all(cfg, network, writer, sources)
@@ -254,9 +256,6 @@ def check_members(configs):
                     f"{weights_path(other)} was trained with {group}={dict(other[group])}, {weights_path(first)} with "
                     f"{dict(first[group])}: they cannot predict together."
                 )
-    thresholds, wanted = first.PREDICT.POSTPROCESS.THRESHOLDS, max(first.OUTPUT.CLASSES - 1, 1)
-    if thresholds is not None and len(thresholds) != wanted:
-        raise UserError(f"PREDICT.POSTPROCESS.THRESHOLDS={list(thresholds)} needs {wanted}, one per foreground class.")
     if first.PREDICT.TTA == "dihedral" and first.INPUT.HEIGHT != first.INPUT.WIDTH:
         raise UserError("PREDICT.TTA=dihedral turns images by 90 degrees, and INPUT is not square: take flips.")
 
@@ -265,16 +264,6 @@ def class_names(cfg):
     if cfg.OUTPUT.CLASS_NAMES is not None:
         return list(cfg.OUTPUT.CLASS_NAMES)
     return ["background", *(f"class{index}" for index in range(1, max(cfg.OUTPUT.CLASSES, 2)))]
-
-
-def postprocessing(cfg):
-    """The function that cleans labels as PREDICT.POSTPROCESS asks, or None."""
-    from utils.postprocess import postprocess
-
-    wanted = cfg.PREDICT.POSTPROCESS
-    if not (wanted.LARGEST or wanted.MINIMUM_SIZE or wanted.FILL_HOLES):
-        return None
-    return partial(postprocess, largest=wanted.LARGEST, minimum_size=wanted.MINIMUM_SIZE, fill_holes=wanted.FILL_HOLES)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +82,26 @@ def phantom(tmp_path_factory):
     make_phantom(folder / "data", volumes_train=2, volumes_val=1, size=48, slices=10)
     preprocess_data(load_config([f"WORK_DIR={folder}", "VERBOSE=0", *TINY]))
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium at the size of a phone; the tests are skipped where there is none."""
+    chromium, driver = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no Chromium with its driver here (apt install chromium chromium-driver)")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=500,900"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
+        yield chrome
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

@@ -1,6 +1,5 @@
 """The report of 2,000 images in headless Chromium: it opens, sorts, filters, enlarges, and trusts no file name."""
 
-import shutil
 import time
 from pathlib import Path
 
@@ -105,22 +104,6 @@ def test_large_pictures_shrink_and_many_classes_lie_side_by_side():
     none = Gallery(0, 2)
     none.offer(0, 0.5, image, mask, mask)
     assert none.pictures() == []
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium at the size of a phone; the tests are skipped where there is none."""
-    chromium, driver = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no Chromium with its driver here (apt install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=500,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
-        yield chrome
 
 
 @pytest.fixture

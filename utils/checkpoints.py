@@ -43,6 +43,7 @@ OF_THE_COMMAND = (
     "OPTIMIZATION",
     "PREDICT",
     "EXPORT",
+    "APP",
     "RESUME",
     "OVERRIDES",
 )

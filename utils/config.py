@@ -198,6 +198,8 @@ RULES = {
     "EXPORT.QUANTIZE": Rule(choices=(None, "float16", "int8"), types=(str, type(None))),
     "EXPORT.CALIBRATION": Rule(low=1, high=10_000),
     "PREDICT.INPUT": PATHS,
+    "APP.PORT": Rule(low=1024, high=65535),
+    "PREDICT.SHOW": Rule(low=0, high=100),
     "PREDICT.TILE.SIZE": Rule(types=(int, type(None)), low=16, high=65536),
     "PREDICT.TILE.OVERLAP": Rule(low=0, high=0.9),
     "PREDICT.TILE.BLEND": Rule(choices=("gaussian", "crop")),

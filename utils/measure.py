@@ -7,6 +7,7 @@ import numpy as np
 from scipy.ndimage import label
 
 from utils.errors import UserError
+from utils.postprocess import postprocessing
 from utils.predictions import center, class_indices
 from utils.scores import Case, find_regions, join_volumes, mean_dice, summarise
 from utils.visualize import displayable
@@ -24,11 +25,11 @@ class Slice(NamedTuple):
 class Measurement:
     """The cases of a split, image by image.
 
-    Memory: the counts of every image, and where whole volumes are looked at (SURFACE, KEEP_LARGEST_COMPONENT) the
-    slices of the volumes that are not complete yet; of images sorted by name that is one volume.
+    Memory: the counts of every image, and where whole volumes are looked at (SURFACE, cleaned predictions) the slices
+    of the volumes that are not complete yet; of images sorted by name that is one volume.
 
     Args:
-        cfg: checked config; EVALUATION, OUTPUT.CLASSES, DATASET.IGNORE_LABEL are read.
+        cfg: checked config; EVALUATION, PREDICT.POSTPROCESS, OUTPUT.CLASSES, DATASET.IGNORE_LABEL are read.
         pairs: list of Pair, image and mask files, in the order in which they come.
         places: list of (volume, slice), one per image, or None.
         spacings: {volume: mm along (slice, row, column), or None where nobody knows}.
@@ -43,6 +44,7 @@ class Measurement:
 
     def __init__(self, cfg, pairs, places, spacings, score, surface, gallery, first=0):
         self.settings = cfg.EVALUATION
+        self.clean, self.thresholds = cleaning(cfg)
         self.classes = cfg.OUTPUT.CLASSES
         self.ignored = cfg.DATASET.IGNORE_LABEL
         self.center_channel = cfg.SHOW_CENTER_CHANNEL_IMAGE
@@ -66,8 +68,7 @@ class Measurement:
             masks: `(batch, height, width, 1)` class indices.
             probabilities: `(batch, height, width, classes)`; of an unpadded network the centre only.
         """
-        keep = self.settings.KEEP_LARGEST_COMPONENT
-        confusions = [None] * len(images) if keep else np.asarray(self.score(masks, probabilities))
+        confusions = [None] * len(images) if self.clean else np.asarray(self.score(masks, probabilities))
         for image, mask, probability, confusion in zip(
             np.asarray(images), np.asarray(masks), np.asarray(probabilities), confusions, strict=True
         ):
@@ -76,7 +77,7 @@ class Measurement:
                 self.new_case(confusion),
                 displayable(center(image, size), self.center_channel),
                 center(mask[..., 0], size),
-                class_indices(probability),
+                class_indices(probability, self.thresholds),
             )
             self.take(entry)
 
@@ -96,7 +97,7 @@ class Measurement:
 
     def take(self, entry):
         """Finish an image at once, or hold it until its volume is complete."""
-        if self.places is None or not (self.settings.SURFACE or self.settings.KEEP_LARGEST_COMPONENT):
+        if self.places is None or not (self.settings.SURFACE or self.clean):
             self.finish([entry], len(self.images) - 1)
             return
         volume = entry.case.volume
@@ -108,8 +109,8 @@ class Measurement:
 
     def finish(self, slices, *numbers):
         """Count, measure and picture the slices of a volume, or one image."""
-        if self.settings.KEEP_LARGEST_COMPONENT:
-            slices = self.keep_largest(slices)
+        if self.clean:
+            slices = self.cleaned(slices)
         if self.settings.SURFACE:
             self.surfaces[slices[0].case.volume] = self.measure_surfaces(slices)
         for number, entry in zip(numbers, slices, strict=True):
@@ -117,9 +118,9 @@ class Measurement:
                 self.first + number, mean_dice(entry.case, self.regions), entry.picture, entry.truth, entry.predicted
             )
 
-    def keep_largest(self, slices):
-        """The slices with the largest piece of predicted foreground alone, counted."""
-        cleaned = largest_component(stack([entry.predicted for entry in slices], slices[0].case))
+    def cleaned(self, slices):
+        """The slices with cleaned predictions, counted."""
+        cleaned = self.clean(stack([entry.predicted for entry in slices], slices[0].case))
         slices = [entry._replace(predicted=mask) for entry, mask in zip(slices, cleaned, strict=True)]
         for start in range(0, len(slices), self.batch_size):
             batch = slices[start : start + self.batch_size]
@@ -161,6 +162,24 @@ class Measurement:
     def confusion(self):
         """int64 `(n, n)` of all pixels of the split, rows truth, columns prediction."""
         return sum(case.confusion for case in self.images)
+
+
+def cleaning(cfg):
+    """What EVALUATION asks for: a function labels -> labels `(slice, row, column)` or None, and thresholds or None."""
+    steps, thresholds = [], None
+    if cfg.EVALUATION.POSTPROCESS:
+        clean, thresholds = postprocessing(cfg), cfg.PREDICT.POSTPROCESS.THRESHOLDS
+        # The counts come from labels, not from probabilities, wherever thresholds decide.
+        steps.append(lambda labels: np.moveaxis(clean(np.moveaxis(labels, 0, -1)), -1, 0) if clean else labels)
+    if cfg.EVALUATION.KEEP_LARGEST_COMPONENT:
+        steps.append(largest_component)
+
+    def run(labels):
+        for step in steps:
+            labels = step(labels)
+        return labels
+
+    return run if steps else None, thresholds
 
 
 def largest_component(labels):

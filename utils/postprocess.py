@@ -1,6 +1,26 @@
 """Clean predicted labels: the largest piece, no small pieces, no holes. Of an image or, in 3-D, of a volume."""
 
+from functools import partial
+
 import numpy as np
+
+from utils.errors import UserError
+
+
+def postprocessing(cfg):
+    """The function that cleans labels as PREDICT.POSTPROCESS asks, or None.
+
+    Raises:
+        UserError: the number of thresholds is not that of the foreground classes.
+    """
+    wanted, classes = cfg.PREDICT.POSTPROCESS, max(cfg.OUTPUT.CLASSES - 1, 1)
+    if wanted.THRESHOLDS is not None and len(wanted.THRESHOLDS) != classes:
+        raise UserError(
+            f"PREDICT.POSTPROCESS.THRESHOLDS={list(wanted.THRESHOLDS)} needs {classes}, one per foreground class."
+        )
+    if not (wanted.LARGEST or wanted.MINIMUM_SIZE or wanted.FILL_HOLES):
+        return None
+    return partial(postprocess, largest=wanted.LARGEST, minimum_size=wanted.MINIMUM_SIZE, fill_holes=wanted.FILL_HOLES)
 
 
 def postprocess(labels, largest=False, minimum_size=0, fill_holes=False):

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
 import shutil
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from utils import rle
 from utils.errors import UserError
@@ -33,7 +36,7 @@ class PredictionWriter:
         self.folder, self.options, self.names = Path(folder), cfg.PREDICT, names
         self.center_channel = cfg.SHOW_CENTER_CHANNEL_IMAGE
         self.postprocess = postprocess
-        self.series, self.tables, self.pieces = None, None, 0
+        self.series, self.tables, self.pieces, self.shown = None, None, 0, 0
         self.written = f"masks, pictures and predictions.csv in {self.folder}"
 
     def __enter__(self):
@@ -134,6 +137,9 @@ class PredictionWriter:
         picture = side_by_side(image, truth, label)
         picture = np.vstack([picture, legend(self.names, picture.shape[1])])
         write_png(self.folder / "pictures" / f"{name}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        if self.shown < self.options.SHOW and has_screen():
+            Image.fromarray(picture).show(title=name)
+        self.shown += 1
 
     def write_rle(self, name, label):
         for index in range(1, len(self.names)):
@@ -204,6 +210,10 @@ class LabelWriter:
             probability = np.array([1 - probability[0], probability[0]])
         label = self.names[int(probability.argmax())]
         self.rows.append([source.path, label, *(f"{value:.6f}" for value in probability)])
+
+
+def has_screen():
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def prepare_folder(folder, overwrite):
