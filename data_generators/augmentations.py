@@ -123,7 +123,7 @@ def affine_matrix(knobs, is_on, draws, size, box=None):
         low, high = knobs[name][key]
         return tf.where(is_on[name], low + (high - low) * draws[name][which], neutral)
 
-    sides = tf.cast(size[::-1], tf.float32)
+    sides = tf.cast(tf.stack([size[1], size[0]]), tf.float32)
     angle = value("ROTATION", "DEGREES") * (math.pi / 180)
     lean = [tf.tan(value("SHEAR", "DEGREES", axis) * (math.pi / 180)) for axis in range(2)]
     quarter = tf.cast(4 * draws["ROTATE_90"][0], tf.int32)
@@ -255,7 +255,8 @@ def warp_affine(pictures, outside, fill, matrix):
 
 def warp_places(pictures, outside, fill, places):
     """Warp as `warp_affine` does, by the places of `places_of`."""
-    sides = tf.shape(places)[1::-1]
+    height, width = tf.unstack(tf.shape(places)[:2])
+    sides = tf.stack([width, height])
     if fill == "reflect":
         # Mirrored with the pixel at the edge twice, as warp_affine does.
         period = 2.0 * tf.cast(sides, tf.float32)
@@ -265,7 +266,7 @@ def warp_places(pictures, outside, fill, places):
     def take(picture, at, value):
         inside = tf.reduce_all((at >= 0) & (at < sides), axis=-1, keepdims=True)
         held = tf.clip_by_value(at, 0, sides - 1)
-        found = tf.gather(tf.reshape(picture, [-1, tf.shape(picture)[2]]), held[:, :, 1] * sides[0] + held[:, :, 0])
+        found = tf.gather(tf.reshape(picture, [-1, tf.shape(picture)[2]]), held[:, :, 1] * width + held[:, :, 0])
         return tf.where(inside, found, tf.cast(value, picture.dtype))
 
     corner = tf.floor(places)
