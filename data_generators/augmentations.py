@@ -228,7 +228,7 @@ def places_of(matrix, field):
     size = tf.shape(field)[:2]
     x, y = tf.meshgrid(tf.range(size[1]), tf.range(size[0]))
     places = tf.cast(tf.stack([x, y], axis=-1), tf.float32) + field
-    return tf.linalg.matvec(matrix[:, :2], places) + matrix[:, 2]
+    return tf.reshape(tf.reshape(places, [-1, 2]) @ tf.transpose(matrix[:, :2]) + matrix[:, 2], tf.shape(field))
 
 
 def warp_affine(pictures, outside, fill, matrix):
@@ -256,27 +256,30 @@ def warp_affine(pictures, outside, fill, matrix):
 def warp_places(pictures, outside, fill, places):
     """Warp as `warp_affine` does, by the places of `places_of`."""
     height, width = tf.unstack(tf.shape(places)[:2])
-    sides = tf.stack([width, height])
+    sides = tf.cast(tf.stack([width, height]), tf.float32)
     if fill == "reflect":
         # Mirrored with the pixel at the edge twice, as warp_affine does.
-        period = 2.0 * tf.cast(sides, tf.float32)
-        folded = tf.math.floormod(places + 0.5, period)
-        places = tf.clip_by_value(tf.minimum(folded, period - folded) - 0.5, 0.0, period / 2 - 1)
+        folded = tf.math.floormod(places + 0.5, 2 * sides)
+        places = tf.clip_by_value(tf.minimum(folded, 2 * sides - folded) - 0.5, 0.0, sides - 1)
+    # One pixel before and two after the picture stand for all that lies outside.
+    places = 1 + tf.clip_by_value(places, -1.0, sides)
+    image, *masks = (
+        tf.pad(picture, [[1, 2], [1, 2], [0, 0]], constant_values=tf.cast(value, picture.dtype))
+        for picture, value in zip(pictures, outside, strict=False)
+    )
 
-    def take(picture, at, value):
-        inside = tf.reduce_all((at >= 0) & (at < sides), axis=-1, keepdims=True)
-        held = tf.clip_by_value(at, 0, sides - 1)
-        found = tf.gather(tf.reshape(picture, [-1, tf.shape(picture)[2]]), held[:, :, 1] * width + held[:, :, 0])
-        return tf.where(inside, found, tf.cast(value, picture.dtype))
+    def take(picture, at):
+        at, shape = tf.cast(at, tf.int32), tf.shape(picture)
+        return tf.gather(tf.reshape(picture, [-1, shape[2]]), at[:, :, 1] * shape[1] + at[:, :, 0])
 
     corner = tf.floor(places)
-    share, first = places - corner, tf.cast(corner, tf.int32)
-    image = 0.0
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        weight = tf.abs(1 - dx - share[:, :, :1]) * tf.abs(1 - dy - share[:, :, 1:])
-        image += weight * take(pictures[0], first + [dx, dy], outside[0])
-    nearest = tf.cast(tf.floor(places + 0.5), tf.int32)
-    return [image, *(take(mask, nearest, value) for mask, value in zip(pictures[1:], outside[1:], strict=False))]
+    share = places - corner
+    # The four neighbours of a place lie together: one look-up finds them.
+    four = tf.concat([image[:-1, :-1], image[:-1, 1:], image[1:, :-1], image[1:, 1:]], axis=2)
+    upper_left, upper_right, lower_left, lower_right = tf.split(take(four, corner), 4, axis=2)
+    upper = upper_left + share[:, :, :1] * (upper_right - upper_left)
+    lower = lower_left + share[:, :, :1] * (lower_right - lower_left)
+    return [upper + share[:, :, 1:] * (lower - upper), *(take(mask, tf.floor(places + 0.5)) for mask in masks)]
 
 
 def within(bounds, number):
