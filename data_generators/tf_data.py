@@ -18,10 +18,8 @@ def sample_dataset(samples, order, read, spec, batch_size, workers):
         parts = tf.numpy_function(lambda v: read_batch(read, samples, v.tolist()), [visits], types[:count])
         return tuple(tf.ensure_shape(part, (None, *shape)) for part, (shape, _) in zip(parts, spec, strict=False))
 
-    def change(visits):
-        epoch, position = visits[0, 0], visits[0, 1]
-        image, *mask = (part[0] for part in read_part(visits))
-        parts = graph(image, mask[0] if mask else None, epoch, position)[: len(spec)]
+    def change(visits, image, mask=None):
+        parts = graph(image[0], None if mask is None else mask[0], visits[0, 0], visits[0, 1])[: len(spec)]
         if len(spec) > 2:
             border = tf.numpy_function(read.border_of, [parts[1]], tf.float32)
             parts = (*parts, tf.ensure_shape(border, spec[2][0]))
@@ -33,7 +31,8 @@ def sample_dataset(samples, order, read, spec, batch_size, workers):
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(visits, [None, 3]))
 
     dataset = tf.data.Dataset.range(1).flat_map(epoch).batch(size)
-    dataset = dataset.map(change if graph else read_part, num_parallel_calls=workers, deterministic=True)
-    if graph:
-        dataset = dataset.batch(batch_size)
-    return dataset.prefetch(2 if graph else workers)
+    calls = {"num_parallel_calls": workers, "deterministic": True}
+    if not graph:
+        return dataset.map(read_part, **calls).prefetch(workers)
+    dataset = dataset.map(lambda visits: (visits, *read_part(visits)), **calls)
+    return dataset.map(change, **calls).batch(batch_size).prefetch(2)
