@@ -82,7 +82,7 @@ def in_order(cfg):
     """The config that reads every image once in the order of the names, by the loader that reads ahead."""
     cfg = cfg.copy()
     cfg.PREPROCESS_DATA.SHUFFLE.TRAIN.VALUE = cfg.PREPROCESS_DATA.SHUFFLE.VAL.VALUE = False
-    cfg.DATA_GENERATOR_TYPE = "TF_DATA"
+    cfg.DATA_GENERATOR_TYPE, cfg.DATASET.CACHE = "TF_DATA", None
     return cfg
 
 

@@ -3,8 +3,10 @@
     python benchmarks/loaders.py --sizes 320 512 --augmentation none light --rounds 5
 
 Every loader lives in a process of its own and reads the same pictures (made here) in batches of 4 with two workers; a
-round is one epoch of each. References, written here: a PyTorch DataLoader with processes and the same augmentation, and
-the usual Sequence that reads one picture after the other with OpenCV.
+round is one epoch of each. References, written here: a PyTorch DataLoader with processes and the same augmentation; the
+Sequence that reads one picture after the other, with OpenCV and the same augmentation, and as it is usually written for
+NumPy arrays, with SciPy (knobs of `light` only); and, to see how far a loader is from the least that has to be done,
+two threads that only decode image and mask and, with augmentation, warp each once.
 """
 
 import argparse
@@ -17,13 +19,27 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 BATCH, WORKERS, PAIRS = 4, 2, 64
-OURS = ("TF_GENERATOR", "TF_DATA", "TFRECORD", "DALI_GENERATOR")
-REFERENCES = ("PyTorch DataLoader", "usual Sequence")
+GRAPH = ("AUGMENTATION.ENGINE=tensorflow",)
+# name -> (loader, settings, the augmentations it is measured with; None: all)
+OURS = {
+    "TF_GENERATOR": ("TF_GENERATOR", (), None),
+    "TF_DATA": ("TF_DATA", (), None),
+    "TFRECORD": ("TFRECORD", (), None),
+    "DALI_GENERATOR": ("DALI_GENERATOR", (), ("none", "light")),
+    "TF_DATA, graph operations": ("TF_DATA", GRAPH, ("light", "medical", "tpu_segmentation")),
+    "TFRECORD, graph operations": ("TFRECORD", GRAPH, ("light", "medical", "tpu_segmentation")),
+    "TF_DATA, cached in memory": ("TF_DATA", ("DATASET.CACHE=memory",), None),
+    "TF_DATA, cached in a folder": ("TF_DATA", ("DATASET.CACHE=cache",), None),
+}
+DATALOADER, SEQUENCE, NUMPY, LEAST = "PyTorch DataLoader", "Sequence, OpenCV", "Sequence, NumPy", "decode and one warp"
+NEEDS = {"DALI_GENERATOR": "nvidia.dali", DATALOADER: "torch"}
 
 
 def make_pictures(folder, size):
@@ -44,15 +60,16 @@ def make_pictures(folder, size):
     write_shards(folder / "images", folder / "mask", folder / "shards", "train", 4, "none")
 
 
-def config(folder, size, augmentation, loader):
+def config(folder, size, augmentation, name):
     from utils.config import load_config
 
+    loader, settings, _ = OURS.get(name, ("TF_DATA", (), None))
     images = "shards" if loader == "TFRECORD" else "images"
     return load_config(
         [f"WORK_DIR={folder}", f"DATASET.TRAIN.IMAGES_PATH={images}", "DATASET.TRAIN.MASK_PATH=mask", "loss=dice"]
         + [f"INPUT.HEIGHT={size}", f"INPUT.WIDTH={size}", f"augmentation={augmentation}", "AUGMENTATION.FILL=zero"]
         + [f"HYPER_PARAMETERS.BATCH_SIZE={BATCH}", f"DATALOADER_WORKERS={WORKERS}"]
-        + [f"DATA_GENERATOR_TYPE={loader if loader in OURS else 'TF_DATA'}"]
+        + [f"DATA_GENERATOR_TYPE={loader}", *settings]
     )
 
 
@@ -105,9 +122,45 @@ def torch_epochs(cfg, files):
 
 
 def sequence_epochs(cfg, files):
+    return one_by_one(plain_reader(cfg, files), files)
+
+
+def numpy_epochs(cfg, files):
+    """Scaled first, then changed in floating point, one SciPy transform after the other; no threads."""
+    import cv2
+    import numpy as np
+    from scipy import ndimage
+
+    rng, knobs = np.random.default_rng(0), cfg.AUGMENTATION
+
+    def value(name, key):
+        return rng.uniform(*knobs[name][key]) if rng.random() < knobs[name].PROBABILITY else None
+
+    def read(number):
+        image = cv2.cvtColor(cv2.imread(files[number][0]), cv2.COLOR_BGR2RGB) / 255.0
+        mask = cv2.imread(files[number][1], cv2.IMREAD_GRAYSCALE)
+        if rng.random() < knobs.HORIZONTAL_FLIP.PROBABILITY:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        angle, zoom = value("ROTATION", "DEGREES"), value("ZOOM", "FACTOR")
+        if angle is not None:
+            image = ndimage.rotate(image, angle, reshape=False, order=1)
+            mask = ndimage.rotate(mask, angle, reshape=False, order=0)
+        if zoom is not None:
+            centre = np.array(mask.shape) / 2
+            corner = centre - centre / zoom + rng.uniform(-1, 1, 2) * knobs.ZOOM.PAN * centre
+            image = ndimage.affine_transform(image, [1 / zoom, 1 / zoom, 1], [*corner, 0], order=1)
+            mask = ndimage.affine_transform(mask, [1 / zoom, 1 / zoom], corner, order=0)
+        image = image + (value("BRIGHTNESS", "SHIFT") or 0.0)
+        image = np.clip(image * (value("CONTRAST", "FACTOR") or 1.0), 0, 1)
+        return image.astype(np.float32), mask[..., None]
+
+    return one_by_one(read, files)
+
+
+def one_by_one(read, files):
     import numpy as np
 
-    read, rng = plain_reader(cfg, files), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     while True:
         order, seen = rng.permutation(len(files)), 0
         for first in range(0, len(files), BATCH):
@@ -117,12 +170,35 @@ def sequence_epochs(cfg, files):
         yield seen
 
 
+def least_epochs(cfg, files):
+    """What no loader can do without, and nothing else: no batches, no floating point, no order."""
+    import cv2
+    import numpy as np
+
+    size = (cfg.INPUT.WIDTH, cfg.INPUT.HEIGHT)
+    matrix = np.float32([[0.99, -0.1, 12.0], [0.1, 0.99, -9.0]]) if cfg.AUGMENTATION.ROTATION.PROBABILITY else None
+    cv2.setNumThreads(1)
+
+    def read(paths):
+        image, mask = cv2.imread(paths[0], cv2.IMREAD_UNCHANGED), cv2.imread(paths[1], cv2.IMREAD_UNCHANGED)
+        if matrix is not None:
+            cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
+            cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST)
+
+    with ThreadPoolExecutor(WORKERS) as threads:
+        while True:
+            deque(threads.map(read, files), maxlen=0)
+            yield len(files)
+
+
+REFERENCES = {DATALOADER: torch_epochs, SEQUENCE: sequence_epochs, NUMPY: numpy_epochs, LEAST: least_epochs}
+
+
 def serve(pipe, name, folder, size, augmentation):
     """In a process of its own: an epoch for every message; answers with wall and CPU seconds."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     files = [(str(path), str(folder / "mask" / path.name)) for path in sorted((folder / "images").iterdir())]
-    make = {"PyTorch DataLoader": torch_epochs, "usual Sequence": sequence_epochs}.get(name, our_epochs)
-    epochs = make(config(folder, size, augmentation, name), files)
+    epochs = REFERENCES.get(name, our_epochs)(config(folder, size, augmentation, name), files)
     next(epochs)
     pipe.send("ready")
     while pipe.recv() == "epoch":
@@ -167,22 +243,31 @@ def main():
     parser.add_argument("--augmentation", nargs="+", default=["none", "light"])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    there = {"DALI_GENERATOR": "nvidia", "PyTorch DataLoader": "torch"}
-    names = [name for name in (*REFERENCES, *OURS) if name not in there or importlib.util.find_spec(there[name])]
-    print("| size | augmentation | loader | pairs/s | to DataLoader | to Sequence | CPU ms/pair | peak MB |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    columns = ["size", "augmentation", "loader", "pairs/s", f"to {DATALOADER}", f"to {SEQUENCE}", f"to {NUMPY}"]
+    columns += [f"to {LEAST}", "CPU ms/pair", "peak MB"]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     for size, augmentation in itertools.product(options.sizes, options.augmentation):
         with tempfile.TemporaryDirectory() as folder:
             make_pictures(Path(folder), size)
-            able = [name for name in names if name != "DALI_GENERATOR" or augmentation in ("none", "light")]
-            result = measure(able, Path(folder), size, augmentation, options.rounds)
-        dataloader, sequence = (result.get(name, (float("nan"),))[0] for name in REFERENCES)
+            result = measure(names_for(augmentation), Path(folder), size, augmentation, options.rounds)
         for name, (speed, cpu, peak) in result.items():
-            print(
-                f"| {size} | {augmentation} | {name} | {speed:.0f} | {speed / dataloader:.2f} | {speed / sequence:.2f} "
-                f"| {cpu:.1f} | {peak:.0f} |",
-                flush=True,
-            )
+            ratios = " | ".join(f"{speed / result[other][0]:.2f}" if other in result else "" for other in REFERENCES)
+            print(f"| {size} | {augmentation} | {name} | {speed:.0f} | {ratios} | {cpu:.1f} | {peak:.0f} |", flush=True)
+
+
+def names_for(augmentation):
+    """The references and the loaders that are installed and can do an augmentation."""
+    able = {name: only for name, (_, _, only) in OURS.items()}
+    able = dict.fromkeys(REFERENCES) | {NUMPY: ("none", "light")} | able
+    there = [name for name in able if name not in NEEDS or is_installed(NEEDS[name])]
+    return [name for name in there if able[name] is None or augmentation in able[name]]
+
+
+def is_installed(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 if __name__ == "__main__":

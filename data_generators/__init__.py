@@ -2,16 +2,23 @@
 
 from dataclasses import dataclass
 
+from utils.errors import UserError
 from utils.lookup import choose, load
 
-# DATA_GENERATOR_TYPE -> a function (samples, order, read, spec, batch_size, workers) -> what `keras.Model.fit` takes.
-# `read(sample, epoch, position)` gives the arrays of one sample (what is random in it depends on SEED and these two),
-# `spec` their (shape, dtype).
+# DATA_GENERATOR_TYPE -> a function (samples, order, read, spec, batch_size, workers) -> what `keras.Model.fit` takes:
+# `read(sample, epoch, position)` gives the arrays of one sample, the image perhaps of the type of its file (what is
+# random in it depends on SEED and these two), `spec` their (shape, dtype) in a batch.
 LOADERS = {
     "TF_GENERATOR": "data_generators.keras_sequence:SampleSequence",
     "TF_DATA": "data_generators.tf_data:sample_dataset",
     "TFRECORD": "data_generators.tf_data:sample_dataset",  # the pairs come from shards: `data_generators.pairing`
     "DALI_GENERATOR": "data_generators.dali:DaliBatches",
+}
+
+# AUGMENTATION.ENGINE -> class with `from_config(cfg)`, which gives None where nothing is to be changed
+ENGINES = {
+    "albumentations": "data_generators.augment:Augmentation",
+    "tensorflow": "data_generators.augmentations:GraphAugmentation",
 }
 
 
@@ -25,7 +32,8 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
         targets: false for the images alone.
         borders: false leaves out the third part of a batch, which only the loss needs.
         worker: (number of this worker, workers): the batches are this worker's parts of those of all replicas.
-        augment: true changes the samples of the training split as AUGMENTATION says.
+        augment: true for training: samples of the training split are changed as AUGMENTATION says, and a smaller last
+            batch is left out where DATASET.DROP_REMAINDER says so.
 
     Returns:
         A `keras.utils.PyDataset` or `tf.data.Dataset` of batches `(image, mask)`: image
@@ -39,14 +47,16 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
         number of its batches.
 
     Raises:
-        UserError: a missing folder, an empty one, an image without its mask.
+        UserError: a missing folder, an empty one, an image without its mask; DATASET.DROP_REMAINDER leaves no batch.
     """
-    from data_generators.augment import Augmentation
     from data_generators.images import ReadSettings
     from data_generators.order import EpochOrder
     from data_generators.sampling import foreground_order
 
-    augmentation = Augmentation.from_config(cfg) if augment and split == "train" else None
+    training = augment and split == "train"
+    augmentation = (
+        load(choose(ENGINES, cfg.AUGMENTATION.ENGINE, "AUGMENTATION.ENGINE")).from_config(cfg) if training else None
+    )
     labelled = cfg.MODEL.TYPE == "classifier" and targets
     samples, read, spec = (
         labelled_samples(cfg, split, augmentation)
@@ -61,27 +71,35 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
     loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
     order.batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
     order.worker, (_, workers) = worker, worker
-    steps, rest = divmod(len(samples), order.batch_size)
+    order.drop_remainder = training and cfg.DATASET.DROP_REMAINDER
+    if not order.steps and order.drop_remainder:
+        raise UserError(
+            f"DATASET.DROP_REMAINDER=True leaves nothing to train on: the {len(samples)} images are less than a batch "
+            f"of {order.batch_size}. Lower HYPER_PARAMETERS.BATCH_SIZE, or set it to False."
+        )
     dataset = loader(samples, order, read, spec, order.batch_size // workers, cfg.DATALOADER_WORKERS)
-    dataset.order, dataset.samples, dataset.steps = order, samples, steps + (rest >= workers)
+    dataset.order, dataset.samples, dataset.steps = order, samples, order.steps
     return dataset
 
 
 def paired_samples(cfg, split, targets, borders, augmentation):
     """Samples, reading function and specification of images with masks (and border weights), or without."""
+    from data_generators.cache import make_cache
     from data_generators.images import ReadSettings
     from data_generators.pairing import find_pairs
     from data_generators.sampling import Crop
 
-    pairs, settings = find_pairs(cfg, split), ReadSettings.from_config(cfg, Crop.from_config(cfg, split), augmentation)
+    in_python, in_graph = (augmentation if name == cfg.AUGMENTATION.ENGINE else None for name in ENGINES)
+    pairs = find_pairs(cfg, split)
+    settings = ReadSettings.from_config(cfg, Crop.from_config(cfg, split), in_python, make_cache(cfg))
     mask_shape = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, 1)
     spec = [image_spec(cfg), (mask_shape, "uint8"), (mask_shape, "float32")]
     if not targets or pairs[0].mask is None:
-        return pairs, PairReader(settings, with_mask=False), spec[:1]
+        return pairs, PairReader(settings, with_mask=False, graph=in_graph), spec[:1]
     if not borders or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
-        return pairs, PairReader(settings), spec[:2]
+        return pairs, PairReader(settings, graph=in_graph), spec[:2]
     options = cfg.LOSS_OPTIONS.boundary_weighted_ce
-    return pairs, PairReader(settings, border=(options.w0, options.sigma)), spec
+    return pairs, PairReader(settings, border=(options.w0, options.sigma), graph=in_graph), spec
 
 
 @dataclass(frozen=True)
@@ -92,30 +110,40 @@ class PairReader:
         settings: `data_generators.images.ReadSettings`.
         with_mask: bool.
         border: (w0, sigma) of `data_generators.borders`, or None.
+        graph: `data_generators.augmentations.GraphAugmentation` that the loader applies to what is read here, before it
+            asks for `border_of`; or None.
     """
 
     settings: object
     with_mask: bool = True
     border: tuple | None = None
+    graph: object = None
 
     def __call__(self, pair, epoch, position):
-        from data_generators.borders import border_weights
-        from data_generators.images import read_pair
+        from data_generators.images import sample_pair
 
-        image, mask = read_pair(pair, self.settings, epoch, position)
+        image, mask = sample_pair(pair, self.settings, epoch, position)
         if not self.with_mask:
             return (image,)
-        if self.border is None:
+        if self.border is None or self.graph is not None:
             return image, mask
-        return image, mask, border_weights(mask, *self.border, self.settings.ignore_label)
+        return image, mask, self.border_of(mask)
+
+    def border_of(self, mask):
+        """The weights of a mask, see `data_generators.borders`."""
+        from data_generators.borders import border_weights
+
+        return border_weights(mask, *self.border, self.settings.ignore_label)
 
 
 def labelled_samples(cfg, split, augmentation):
     """Samples, reading function and specification of images with class labels."""
+    from data_generators.cache import make_cache
     from data_generators.images import ReadSettings
     from data_generators.labels import class_names, find_labelled, read_labelled
 
-    settings, names, classes = ReadSettings.from_config(cfg, augment=augmentation), class_names(cfg), cfg.OUTPUT.CLASSES
+    settings = ReadSettings.from_config(cfg, augment=augmentation, cache=make_cache(cfg))
+    names, classes = class_names(cfg), cfg.OUTPUT.CLASSES
     spec = [image_spec(cfg), ((classes,), "float32")]
 
     def read(sample, epoch, position):

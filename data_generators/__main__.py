@@ -1,17 +1,17 @@
 """Look at what training sees: python -m data_generators +show=8 augmentation=medical
 
-Writes `augmentation_<name>.png` to the current folder: the first samples of training, each as it is stored (above) and
-as the augmentation changes it (below), with the contours of its mask.
+Writes `augmentation_train_<policy>_<engine>.png` to WORK_DIR: the first samples of training, each as it is stored
+(above) and as the loader gives it to training (below), with the contours of its mask.
 """
 
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import cv2
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
 
-from data_generators import paired_samples
-from data_generators.augment import Augmentation
+from data_generators import build_dataset
 from utils.config import entry
 from utils.errors import UserError
 from utils.files import write_whole
@@ -24,17 +24,35 @@ def show(cfg):
     """Write the contact sheet of `show` pairs."""
     if cfg.MODEL.TYPE == "classifier":
         raise UserError("python -m data_generators shows images with masks: leave MODEL.TYPE=classifier out.")
+    cfg.HYPER_PARAMETERS.BATCH_SIZE = 1
+    cfg.PREPROCESS_DATA.SHUFFLE.TRAIN.VALUE = False
     drawn = []
-    for augmentation in (None, Augmentation.from_config(cfg)):
-        samples, read, _ = paired_samples(cfg, "train", True, False, augmentation)
-        count = cfg.get("show", 8)
-        drawn.append([draw(cfg, *read(samples[n % len(samples)], 0, n)) for n in range(count)])
-    sheet = contact_sheet(*drawn)
-    chosen = [override.split("=")[1] for override in cfg.OVERRIDES if override.startswith("augmentation=")]
-    path = Path(f"augmentation_{chosen[0] if chosen else 'none'}.png")
+    for augment in (False, True):
+        dataset = build_dataset(cfg, "train", borders=False, augment=augment)
+        pairs = islice(epochs(dataset), cfg.get("show", 8))
+        drawn.append([draw(cfg, *(np.asarray(part)[0] for part in pair)) for pair in pairs])
+    path = Path(cfg.WORK_DIR).resolve() / f"{sheet_name(cfg)}.png"
     with write_whole(path) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    print(f"saved {path.resolve()}")
+        cv2.imwrite(str(temporary), cv2.cvtColor(contact_sheet(*drawn), cv2.COLOR_RGB2BGR))
+    print(f"saved {path}")
+
+
+def epochs(dataset):
+    """The batches of one epoch after the other; as orders do not shuffle here, only what is random differs."""
+    while True:
+        yield from dataset
+
+
+def sheet_name(cfg):
+    """`augmentation_train_medical_tensorflow`; with knobs typed on the command line `..._medical_changed_...`."""
+    policy = HydraConfig.get().runtime.choices["augmentation"]
+    typed = [text.split(".")[1] for text in cfg.OVERRIDES if text.startswith("AUGMENTATION.")]
+    if cfg.AUGMENTATION.ALBUMENTATIONS is not None:
+        policy = Path(cfg.AUGMENTATION.ALBUMENTATIONS).stem
+    elif any(not name.startswith("ENGINE=") for name in typed):
+        policy += "_changed"
+    engine = "dali" if cfg.DATA_GENERATOR_TYPE == "DALI_GENERATOR" else cfg.AUGMENTATION.ENGINE
+    return f"augmentation_train_{policy}_{engine}"
 
 
 def draw(cfg, image, mask=None):

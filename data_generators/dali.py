@@ -35,7 +35,7 @@ class DaliBatches:
         self.pipeline = self.build(workers)
 
     def __len__(self):
-        return -(-len(self.samples) // self.batch_size)
+        return self.order.steps
 
     def build(self, workers):
         fn, types, Pipeline = library()
@@ -134,6 +134,8 @@ def check(read):
         raise UserError(f"{LACKS} {key}: it takes images as they are; {OTHERS}")
     if settings.channels not in (1, 3):
         raise UserError(f"{LACKS} INPUT.CHANNELS={settings.channels}, only 1 and 3; {OTHERS}")
+    if settings.cache is not None:
+        raise UserError(f"{LACKS} DATASET.CACHE: it decodes by itself; {OTHERS}")
     if settings.augment is None:
         return settings
     if settings.augment.knobs is None:
@@ -141,6 +143,8 @@ def check(read):
     missing = sorted(set(settings.augment.knobs) - set(KNOBS))
     if missing:
         raise UserError(f"{LACKS} AUGMENTATION.{missing[0]}: set its PROBABILITY to 0. {OTHERS}")
+    if settings.augment.knobs.get("ZOOM", {}).get("KEEP_FOREGROUND"):
+        raise UserError(f"{LACKS} AUGMENTATION.ZOOM.KEEP_FOREGROUND=True: only AUGMENTATION.ENGINE=tensorflow has it.")
     if settings.augment.fill != "zero":
         raise UserError(f"{LACKS} AUGMENTATION.FILL={settings.augment.fill}: set it to zero. {OTHERS}")
     if settings.label_values is not None or settings.divide_mask_by != 1:

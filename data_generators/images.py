@@ -48,9 +48,10 @@ class ReadSettings:
     label_values: tuple | None = None
     crop: object = None  # `data_generators.sampling.Crop`
     augment: object = None  # `data_generators.augment.Augmentation`
+    cache: object = None  # of `data_generators.cache.make_cache`
 
     @classmethod
-    def from_config(cls, cfg, crop=None, augment=None):
+    def from_config(cls, cfg, crop=None, augment=None, cache=None):
         values = cfg.DATASET.LABEL_VALUES
         divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK
         return cls(
@@ -63,11 +64,24 @@ class ReadSettings:
             label_values=None if values is None else tuple(values),
             crop=crop,
             augment=augment,
+            cache=cache,
         )
+
+    @property
+    def of_decoding(self):
+        """Text that changes with everything that `decode_pair` depends on but the files."""
+        parts = (self.channels, self.divide_mask_by, self.ignore_label, self.label_values)
+        return str((*parts, (self.height, self.width) if self.resize else None))
 
 
 def read_pair(pair, settings, epoch=0, position=0):
-    """Return `(image, mask)` as the model takes them.
+    """`sample_pair` with the image in float32, in [0, 1]."""
+    image, mask = sample_pair(pair, settings, epoch, position)
+    return to_unit_range(image), mask
+
+
+def sample_pair(pair, settings, epoch=0, position=0):
+    """Return `(image, mask)` as the model takes them, but for the type of the image.
 
     Args:
         pair: `Pair` of files.
@@ -75,25 +89,35 @@ def read_pair(pair, settings, epoch=0, position=0):
         epoch, position: int, epoch and place in it, from which a random crop and the augmentation are drawn.
 
     Returns:
-        image: float32 `(height, width, channels)` in [0, 1].
+        image: uint8 or uint16 `(height, width, channels)` as stored, or float32 in [0, 1].
         mask: uint8 `(height, width, 1)` class indices, or None where the pair has no mask.
 
     Raises:
         UserError: names the file that cannot be read, or whose size does not fit.
     """
-    image = read_image(pair.image, settings.channels)
-    mask = None if pair.mask is None else read_mask_as(pair.mask, settings)
+    if settings.cache:
+        image, mask = settings.cache(pair, settings.of_decoding, lambda: decode_pair(pair, settings))
+    else:
+        image, mask = decode_pair(pair, settings)
     check_sizes(pair, image, mask, settings)
     if settings.crop:
         top, left = settings.crop.corner(image.shape[:2], mask, epoch, position)
         window = (slice(top, top + settings.crop.height), slice(left, left + settings.crop.width))
         image, mask = image[window], None if mask is None else mask[window]
-    if settings.resize:
-        image = resize_image(image, settings.height, settings.width)
-        mask = None if mask is None else resize_mask(mask, settings.height, settings.width)
     if settings.augment:
         image, mask = settings.augment(image, mask, epoch, position)
-    return to_unit_range(image), None if mask is None else mask[:, :, np.newaxis]
+    return image, None if mask is None else mask[:, :, np.newaxis]
+
+
+def decode_pair(pair, settings):
+    """Image `(height, width, channels)` and mask `(height, width)` or None, of one size: what DATASET.CACHE keeps."""
+    image = read_image(pair.image, settings.channels)
+    mask = None if pair.mask is None else read_mask_as(pair.mask, settings)
+    if settings.resize:
+        check_sizes(pair, image, mask, settings)
+        image = resize_image(image, settings.height, settings.width)
+        mask = None if mask is None else resize_mask(mask, settings.height, settings.width)
+    return image, mask
 
 
 def check_sizes(pair, image, mask, settings):
@@ -219,11 +243,17 @@ def drop_equal_channels(path, pixels):
     return first
 
 
-def to_unit_range(image):
-    """uint8 or uint16 -> float32 in [0, 1], by the range of the type (255 or 65535); float32 is left as it is."""
+def to_unit_range(image, out=None):
+    """uint8 or uint16 -> float32 in [0, 1], by the range of the type (255 or 65535); float32 is left as it is.
+
+    With `out`, an array of that shape, the values are written there.
+    """
     if image.dtype == np.float32:
-        return image
-    return np.divide(image, np.float32(np.iinfo(image.dtype).max), dtype=np.float32)
+        if out is None:
+            return image
+        out[...] = image
+        return out
+    return np.divide(image, np.float32(np.iinfo(image.dtype).max), out=out, dtype=np.float32)
 
 
 def resize_image(image, height, width):

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import keras
-import numpy as np
+
+from data_generators.batches import read_batch
 
 
 class SampleSequence(keras.utils.PyDataset):
@@ -22,7 +23,7 @@ class SampleSequence(keras.utils.PyDataset):
         self.batch_size = batch_size
 
     def __len__(self):
-        return -(-len(self.samples) // self.batch_size)
+        return self.order.steps
 
     def __getitem__(self, index):
         if not 0 <= index < len(self):
@@ -32,8 +33,7 @@ class SampleSequence(keras.utils.PyDataset):
         return self.batch((epoch, position, sample) for position, sample in enumerate(chosen, first))
 
     def batch(self, visits):
-        parts = (self.read(self.samples[sample], epoch, position) for epoch, position, sample in visits)
-        return tuple(np.stack(part) for part in zip(*parts, strict=True))
+        return read_batch(self.read, self.samples, list(visits))
 
     def __iter__(self):
         visits = self.order.next_epoch()

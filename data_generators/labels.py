@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_generators.images import check_sizes, read_image, resize_image, to_unit_range
+from data_generators.images import sample_pair
 from data_generators.pairing import ENDINGS, Pair, is_picture, list_problems
 from utils.errors import UserError
 from utils.files import resolve_path
@@ -122,14 +122,9 @@ def read_labelled(sample, settings, names, classes, epoch=0, position=0):
     """Return `(image, target)` as a classifier takes them.
 
     Returns:
-        image: float32 `(height, width, channels)` in [0, 1]; target: float32 `(classes,)`, 1 for each label. With one
-        class it is 1 for the second of the two names.
+        image: see `data_generators.images.sample_pair`; target: float32 `(classes,)`, 1 for each label. With one class
+        it is 1 for the second of the two names.
     """
-    image = read_image(sample.image, settings.channels)
-    check_sizes(Pair(sample.image, None), image, None, settings)
-    if settings.resize:
-        image = resize_image(image, settings.height, settings.width)
-    if settings.augment:
-        image, _ = settings.augment(image, None, epoch, position)
+    image, _ = sample_pair(Pair(sample.image, None), settings, epoch, position)
     target = np.array([name in sample.labels for name in names], np.float32)
-    return to_unit_range(image), target[-classes:]
+    return image, target[-classes:]

@@ -15,6 +15,7 @@ class EpochOrder:
     Attributes:
         worker: (number of this worker, workers). Each visits its part of every batch; of a last batch that cannot be
             shared equally the rest is left out, because workers must take the same number of steps.
+        drop_remainder: bool; true leaves the last batch of an epoch out where it is smaller than the others.
         epoch: int, the epoch whose order comes next; loaders advance it.
         step: int, the step of that epoch with which they begin.
     """
@@ -25,7 +26,15 @@ class EpochOrder:
         self.shuffle = shuffle
         self.batch_size = batch_size
         self.worker = 0, 1
+        self.drop_remainder = False
         self.begin(0)
+
+    @property
+    def steps(self):
+        """Batches of an epoch."""
+        whole, rest = divmod(self.count, self.batch_size)
+        _, workers = self.worker
+        return whole + (rest >= workers and not self.drop_remainder)
 
     def begin(self, epoch, step=0):
         """Say with which epoch, and which step of it, the next iteration begins."""
@@ -45,6 +54,8 @@ class EpochOrder:
         indices = self.of_epoch(self.epoch)
         visits = np.stack([np.full_like(indices, self.epoch), np.arange(len(indices)), indices], axis=1)
         first, size = self.step * self.batch_size, self.batch_size
+        if self.drop_remainder:
+            visits = visits[: len(visits) // size * size]
         self.begin(self.epoch + 1)
         worker, workers = self.worker
         if workers == 1:

@@ -1,6 +1,5 @@
 """Which image goes with which mask, and which volume and slice a name stands for."""
 
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from omegaconf import ListConfig
 
 from data_generators.records import ENDING, find_shards, read_shard
 from utils.errors import UserError
-from utils.files import resolve_path
+from utils.files import is_list_file, read_list, resolve_path
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SHOWN = 20  # problems listed in one message; the rest are counted
@@ -45,7 +44,10 @@ def match_pairs(cfg, split):
     """Return `(pairs, problems)`: the pairs that are sound, and one message for each thing that is not."""
     key = f"DATASET.{split.upper()}"
     paths = cfg.DATASET[split.upper()]
-    shards = find_shards(cfg, paths.IMAGES_PATH)
+    try:
+        shards = find_shards(cfg, paths.IMAGES_PATH)
+    except UserError as error:
+        return [], [f"{key}.IMAGES_PATH: {error}"]
     if shards is not None:
         return pairs_of_shards(shards, f"{key}.IMAGES_PATH={paths.IMAGES_PATH}", paths.MASK_PATH is not None)
     if cfg.DATA_GENERATOR_TYPE == "TFRECORD" and split == "train":
@@ -170,25 +172,6 @@ def existing_files(files, key):
     if not files:
         problems = [f"{key} is an empty list."]
     return [path for path in files if path.is_file()], problems
-
-
-def is_list_file(value):
-    return str(value).lower().endswith(".txt")
-
-
-def read_list(path):
-    """The files that a text file lists, one a line; relative ones are taken from the folder of that file.
-
-    Raises:
-        UserError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"the list {path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"the list {path} is not text in UTF-8.") from None
-    return [Path(os.path.abspath(path.parent / line.strip())) for line in lines if line.strip()]
 
 
 def is_picture(path):

@@ -18,7 +18,7 @@ import google_crc32c
 from omegaconf import ListConfig
 
 from utils.errors import UserError
-from utils.files import resolve_path
+from utils.files import is_list_file, read_list, resolve_path
 
 ENDING = ".tfrec"
 LENGTH, CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
@@ -61,8 +61,14 @@ def find_shards(cfg, value):
     """The shards that IMAGES_PATH names, in the order of their names, or None where it names pictures.
 
     Args:
-        value: a folder of shards, a pattern such as `data/train-*.tfrec`, or a list of shards.
+        value: a folder of shards, a pattern such as `data/train-*.tfrec`, a list of shards, or a .txt file
+            that lists some.
+
+    Raises:
+        UserError: such a file cannot be read, or a shard that it lists is not there.
     """
+    if is_list_file(value) and isinstance(value, str):
+        return listed_shards(value, resolve_path(cfg, value))
     if isinstance(value, ListConfig):
         shards = [shard for entry in value for shard in find_shards(cfg, entry) or []]
         return shards if shards and all(str(entry).endswith(ENDING) for entry in value) else None
@@ -70,6 +76,17 @@ def find_shards(cfg, value):
         return None
     path = value if "://" in value else str(resolve_path(cfg, value))
     return sorted(find_files(path if value.endswith(ENDING) else f"{path.rstrip('/')}/*{ENDING}"))
+
+
+def listed_shards(value, path):
+    """The shards that a text file lists; None where it lists pictures, or is not there."""
+    files = read_list(path) if path.is_file() else []
+    if not files or any(file.suffix != ENDING for file in files):
+        return None
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise UserError(f"{value}: the shard {missing[0]} does not exist.")
+    return sorted(map(str, files))
 
 
 def is_folder_of_shards(cfg, value):

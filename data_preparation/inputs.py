@@ -16,11 +16,11 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from omegaconf import ListConfig
 
 from data_generators.images import ReadSettings, check_sizes, read_image, read_mask_as, resize_image, to_channels
-from data_generators.pairing import ENDINGS, Pair, find_pairs, is_list_file, read_list
+from data_generators.pairing import ENDINGS, Pair, find_pairs
 from data_preparation.lits import VIEW, crop_or_pad, read_scan, window_slice
 from data_preparation.preprocess_data import Settings, fit
 from utils.errors import UserError
-from utils.files import resolve_path, write_whole
+from utils.files import is_list_file, read_list, resolve_path, write_whole
 
 NIFTI = (".nii", ".nii.gz")
 STACKS = (".tif", ".tiff")

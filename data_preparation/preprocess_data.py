@@ -25,13 +25,12 @@ import numpy as np
 from tqdm import tqdm
 
 from data_generators.images import resize_image, resize_mask
-from data_generators.pairing import is_list_file
 from data_generators.volumes import read_manifest
 from data_preparation.canonical import run_parallel
 from data_preparation.lits import Case, crop_or_pad, find_cases, label_slice, read_case, window_slice
 from utils.config import entry
 from utils.errors import UserError
-from utils.files import writable_folder, write_whole
+from utils.files import is_list_file, writable_folder, write_whole
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
     python data_preparation/tfrecord.py data/train/images data/train/mask data/shards --name train --shards 8
     python data_preparation/tfrecord.py inspect data/shards
     python train.py DATA_GENERATOR_TYPE=TFRECORD DATASET.TRAIN.IMAGES_PATH=data/shards/train-*.tfrec ...
+    python data_preparation/tfrecord.py data/images data/mask data/shards --folds 5
+    python train.py DATA_GENERATOR_TYPE=TFRECORD DATASET.FOLDS=data/shards DATASET.FOLD=0
 
 A shard is named `<name>-<shard>-<count>.tfrec` and holds the files as they are, byte by byte, with checksums. The
 shards have alike shares of foreground, and images of one volume or patient (what the name says before its last number;
-or --group) are in one of them: k shards serve as k folds. The same files give the same shards; those of an earlier run
-with that name are replaced when all are written.
+or --group) are in one of them. The same files give the same shards; those of an earlier run with that name are
+replaced when all are written. With --folds the shards are the folds of a cross-validation: the lists that
+DATASET.FOLDS reads are written beside them, fold0_val_images.txt with the first shard, fold0_train_images.txt with the
+others, and so on.
 """
 
 import argparse
@@ -25,9 +29,10 @@ from data_generators.images import picture_size, read_mask, read_whole
 from data_generators.records import ENDING, encode_example, read_shard, write_records
 from data_preparation.canonical import Parser
 from data_preparation.groups import VOLUME, group_of
-from data_preparation.split import assign_parts, find_files, foreground_shares
+from data_preparation.split import assign_parts, find_files, foreground_shares, write_lists
 from utils.config import fail
 from utils.errors import UserError
+from utils.folds import list_name
 
 
 def write_shards(images, masks, output, name, shards, group=VOLUME, background=0, seed=5, workers=None, quiet=True):
@@ -97,6 +102,15 @@ def write_shard(folder, name, number, pairs, bar):
     return path.name
 
 
+def list_folds(paths):
+    """Write the lists of k-fold cross-validation, see `utils.folds`, beside shards that are the folds."""
+    lists = {}
+    for fold, held_out in enumerate(paths):
+        lists[list_name(fold, "train", "images")] = [path for path in paths if path != held_out]
+        lists[list_name(fold, "val", "images")] = [held_out]
+    write_lists(paths[0].parent, lists)
+
+
 def shards_of(folder, name="*"):
     return sorted(Path(folder).glob(f"{name}-*-*{ENDING}"))
 
@@ -129,7 +143,9 @@ def main(arguments=None):
         parser.add_argument("masks", help="folder of masks")
         parser.add_argument("output", help="folder that gets the shards")
         parser.add_argument("--name", default="train", help="what their names begin with (default train)")
-        parser.add_argument("--shards", type=int, default=8, help="how many (default 8)")
+        number = parser.add_mutually_exclusive_group()
+        number.add_argument("--shards", type=int, default=8, help="how many (default 8)")
+        number.add_argument("--folds", type=int, help="as many shards, and the lists of the folds that they are")
         parser.add_argument(
             "--group", default=VOLUME, help="volume (default), none, or a regular expression whose first group counts"
         )
@@ -143,8 +159,13 @@ def main(arguments=None):
         if "folder" in options:
             inspect(options["folder"])
         else:
-            for path in write_shards(**options, quiet=False):
-                print(path)
+            folds = options.pop("folds")
+            if folds is not None and folds < 2:
+                raise UserError(f"--folds {folds} must be at least 2.")
+            paths = write_shards(**(options | {"shards": folds or options["shards"]}), quiet=False)
+            if folds:
+                list_folds(paths)
+            print(*paths, sep="\n")
     except UserError as error:
         fail(error)
     except OSError as error:

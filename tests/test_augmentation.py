@@ -369,9 +369,18 @@ def test_every_knob_is_in_the_config():
 
 def test_the_contact_sheet(stored):
     command = ["-m", "data_generators", "+show=3", "INPUT.HEIGHT=96", "INPUT.WIDTH=96", "OUTPUT.CLASSES=4"]
-    found = run_command(*command, "augmentation=light", cwd=stored, PYTHONPATH=str(PROJECT))
-    assert found.returncode == 0, found.stderr
-    sheet = cv2.imread(str(stored / "augmentation_light.png"))
-    assert sheet.shape == (2 * 192 + 4 * 6, 4 * (192 + 6), 3)
+    graph = ["AUGMENTATION.ENGINE=tensorflow", "DATA_GENERATOR_TYPE=TF_DATA"]
+    for options, name in (
+        (["augmentation=light"], "light_albumentations"),
+        (["augmentation=medical", "AUGMENTATION.FILL=zero", *graph], "medical_changed_tensorflow"),
+    ):
+        found = run_command(*command, *options, cwd=stored, PYTHONPATH=str(PROJECT))
+        assert found.returncode == 0, found.stderr
+        path = stored / f"augmentation_train_{name}.png"
+        assert f"saved {path}" in found.stdout
+        sheet = cv2.imread(str(path))
+        assert sheet.shape == (2 * 192 + 4 * 6, 4 * (192 + 6), 3)
+        above, below = sheet[:192, :192], sheet[192 + 6 : 2 * 192 + 6, :192]
+        assert not np.array_equal(above, below)
     wrong = run_command(*command, "augmentation=light", "WORK_DIR=/nowhere", cwd=stored, PYTHONPATH=str(PROJECT))
     assert_one_clear_error(wrong, "/nowhere")

@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import full, installed, source_of
+from conftest import PROJECT, full, installed, run_command, source_of
 
 from data_generators import LOADERS, build_dataset
 from data_generators.order import EpochOrder
 from utils.config import load_config
+from utils.errors import UserError
 
 
 @pytest.fixture
@@ -144,3 +145,132 @@ def test_workers_share_every_batch(loader, workers, numbered):
         for batch in dataset:
             found += np.rint(np.asarray(batch[0])[:, 0, 0, 0] * 25.5).astype(int).tolist()
     assert len(set(found)) == len(found) == (7 if workers == 1 else 6)
+
+
+@pytest.mark.parametrize("loader", installed(LOADERS))
+def test_the_last_batch_is_dropped_in_training_alone(loader, numbered):
+    cfg = numbered_config(numbered, loader, "DATASET.DROP_REMAINDER=True")
+    dataset = build_dataset(cfg, "train", augment=True)
+    epochs = [[np.rint(np.asarray(image)[:, 0, 0, 0] * 25.5).tolist() for image, _ in dataset] for _ in range(2)]
+    assert [[len(batch) for batch in epoch] for epoch in epochs] == [[3, 3], [3, 3]] and dataset.steps == 2
+    order = EpochOrder(7, cfg.SEED, True)
+    assert [np.concatenate(epoch).tolist() for epoch in epochs] == [
+        order.of_epoch(number)[:6].tolist() for number in range(2)
+    ]
+    dataset.order.begin(1, step=1)  # a resumed run
+    assert [len(image) for image, _ in dataset] == [3]
+    for split in ("train", "val"):
+        measured = build_dataset(cfg, split)
+        assert [len(image) for image, _ in measured] == [3, 3, 1] and measured.steps == 3
+
+
+def test_dropping_all_there_is_is_an_error(numbered):
+    cfg = numbered_config(numbered, "TF_DATA", "DATASET.DROP_REMAINDER=True", "HYPER_PARAMETERS.BATCH_SIZE=8")
+    with pytest.raises(UserError, match="DROP_REMAINDER=True leaves nothing to train on: the 7 images"):
+        build_dataset(cfg, "train", augment=True)
+
+
+TRAINED = """
+import sys
+import numpy as np
+import tensorflow as tf
+from data_generators import build_dataset
+from losses.supervision import build_training_loss
+from models import build_model
+from utils.config import load_config
+from utils.errors import UserError
+from utils.devices import make_strategy
+from utils.trainer import Trainer
+
+seen = []
+
+class Recorder(Trainer):
+    def loss_and_gradients(self, weight, images, targets, border=None):
+        numbers = tf.where(weight > 0, images[:, 0, 0, 0], -1.0)  # a replica for which nothing is left gets weight 0
+        tf.numpy_function(lambda found, place: seen.append((place, found)), [numbers, self.place()], [])
+        return super().loss_and_gradients(weight, images, targets, border)
+
+    def place(self):
+        return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
+
+for line in sys.argv[2:]:
+    cfg = load_config(line.split())
+    strategy = make_strategy(cfg)
+    data = build_dataset(cfg, "train", strategy.num_replicas_in_sync, augment=True)
+    with strategy.scope():
+        trainer = Recorder(build_model(cfg), build_training_loss(cfg), {})
+        trainer.compile()
+    for epoch in range(2):
+        del seen[:]
+        trainer.fit(data, dict, epoch + 1, [], (epoch, 0))
+        numbers = np.concatenate([found for _, found in seen])
+        replicas = sorted({int(place) for place, _ in seen})
+        found = np.rint(numbers[numbers >= 0] * 25.5).astype(int)
+        print("seen", cfg.DATA_GENERATOR_TYPE, replicas, sorted(found.tolist()))
+"""
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_epoch_of_training_visits_every_image_once(replicas, numbered):
+    """Through the Trainer; with two replicas batches of 6 of 7 images: nothing is left for one of them at the end."""
+    strategy = ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"] if replicas == 2 else []
+    lines = []
+    for loader in installed(LOADERS):
+        options = [*source_of(loader, numbered), *strategy, "MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", "VERBOSE=0"]
+        lines.append([f"WORK_DIR={numbered}", f"DATA_GENERATOR_TYPE={loader}", "INPUT.HEIGHT=8", "INPUT.WIDTH=12"])
+        lines[-1] += ["loss=dice", "HYPER_PARAMETERS.BATCH_SIZE=3", *options]
+    result = run_command("-c", TRAINED, "train", *map(" ".join, lines), PYTHONPATH=str(PROJECT))
+    assert result.returncode == 0, result.stderr[-3000:]
+    expected = [
+        f"seen {name} {list(range(replicas))} {list(range(7))}" for name in installed(LOADERS) for _ in range(2)
+    ]
+    assert [line for line in result.stdout.splitlines() if line.startswith("seen")] == expected
+
+
+GROWTH = """
+import gc, sys
+import psutil
+from data_generators import build_dataset
+from utils.config import load_config
+from utils.errors import UserError
+
+epochs = int(sys.argv[1])
+for line in sys.argv[2:]:
+    data = build_dataset(load_config(line.split()), "train", augment=True)
+    sizes = []
+    for count in (4, epochs):
+        for epoch in range(count):
+            for batch in data:
+                pass
+        gc.collect()
+        sizes.append(psutil.Process().memory_info().rss / 2**20)
+    print("grown", line.split()[0], sizes[1] - sizes[0])
+"""
+
+
+@pytest.mark.parametrize("epochs", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_memory_does_not_grow(epochs, tmp_path):
+    """A batch that is never freed would add 9 MB in each epoch, a decoded image kept 2 MB."""
+    for kind, channels in (("images", 3), ("mask", 1)):
+        (tmp_path / "data/train" / kind).mkdir(parents=True)
+        (tmp_path / "data/val" / kind).mkdir(parents=True)
+        for number in range(16):
+            picture = np.random.default_rng(number).integers(0, 2, (224, 224, channels), np.uint8)
+            cv2.imwrite(str(tmp_path / f"data/train/{kind}/{number:02d}.png"), picture)
+            cv2.imwrite(str(tmp_path / f"data/val/{kind}/{number:02d}.png"), picture)
+    lines = []
+    for loader in installed(LOADERS):
+        caches = (
+            ["DATASET.CACHE=null"] if loader == "DALI_GENERATOR" else ["DATASET.CACHE=null", "DATASET.CACHE=memory"]
+        )
+        for cache in caches:
+            lines.append([f"DATA_GENERATOR_TYPE={loader}", cache, f"WORK_DIR={tmp_path}", *source_of(loader, tmp_path)])
+    lines.append(["DATA_GENERATOR_TYPE=TF_DATA", "AUGMENTATION.ENGINE=tensorflow", f"WORK_DIR={tmp_path}"])
+    common = ["INPUT.HEIGHT=224", "INPUT.WIDTH=224", "loss=dice", "augmentation=light", "AUGMENTATION.FILL=zero"]
+    lines = [" ".join([*line, *common, "HYPER_PARAMETERS.BATCH_SIZE=4"]) for line in lines]
+    result = run_command("-c", GROWTH, epochs, *lines, PYTHONPATH=str(PROJECT), timeout=1200)
+    assert result.returncode == 0, result.stderr[-3000:]
+    grown = [line.split() for line in result.stdout.splitlines() if line.startswith("grown")]
+    assert len(grown) == len(lines)
+    for _, loader, megabytes in grown:
+        assert float(megabytes) < 20 + epochs / 10, (loader, grown)

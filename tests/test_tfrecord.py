@@ -187,6 +187,28 @@ def test_the_command(folders, capsys):
     assert "4 group(s)" in capsys.readouterr().err
 
 
+def test_shards_are_folds(folders, capsys):
+    arguments = [str(folders / name) for name in ("images", "mask", "shards")]
+    main([*arguments, "--folds", "4"])
+    held_out = []
+    for fold in range(4):
+        cfg = config(folders, "null", "DATA_GENERATOR_TYPE=TFRECORD", "DATASET.FOLDS=shards", f"DATASET.FOLD={fold}")
+        cfg = load_config([text for text in cfg.OVERRIDES if "TRAIN.IMAGES_PATH" not in text])
+        train, val = ({pair.image.name for pair in find_pairs(cfg, split)} for split in ("train", "val"))
+        assert len(train) == 9 and len(val) == 3 and not train & val
+        assert len({name.split("_")[1] for name in val}) == 1  # a volume is not torn apart
+        held_out += val
+    assert len(set(held_out)) == 12
+    main([*arguments, "--folds", "2"])
+    assert len(list((folders / "shards").glob("*.txt"))) == 4 and len(shards_of(folders / "shards")) == 2
+    shards_of(folders / "shards")[0].unlink()
+    _, (problem,) = match_pairs(config(folders, "shards/fold1_train_images.txt"), "train")
+    assert "train-00-6.tfrec does not exist" in problem
+    with pytest.raises(SystemExit):
+        main([*arguments, "--folds", "1"])
+    assert "--folds 1 must be at least 2" in capsys.readouterr().err
+
+
 def test_preparation_does_without_tensorflow(folders):
     code = (
         "import sys; from data_preparation.tfrecord import main; "

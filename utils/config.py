@@ -70,7 +70,7 @@ AUGMENTATION_RANGES = {
 }
 AUGMENTATIONS = ("HORIZONTAL_FLIP", "VERTICAL_FLIP", "ROTATE_90", "ELASTIC")
 AUGMENTATIONS += tuple(key.split(".")[0] for key in AUGMENTATION_RANGES)
-FLAG_OR_MODEL = Rule(types=(bool, type(None)))
+FLAG_OR_NULL = Rule(types=(bool, type(None)))
 
 RULES = {
     "OVERRIDES": Rule(items=(str,)),
@@ -85,7 +85,8 @@ RULES = {
     "AUGMENTATION.ZOOM.PAN": Rule(low=0, high=1),
     "AUGMENTATION.ELASTIC.DISPLACEMENT": Rule(low=0, high=1000),
     "AUGMENTATION.ELASTIC.SMOOTHNESS": Rule(low=1, high=1000),
-    "AUGMENTATION.ENGINE": Rule(choices=("albumentations",)),
+    "AUGMENTATION.ZOOM.KEEP_FOREGROUND": FLAG_OR_NULL,
+    "AUGMENTATION.ENGINE": Rule(choices="data_generators:ENGINES"),
     "AUGMENTATION.ALBUMENTATIONS": Rule(types=(str, type(None))),
     "AUGMENTATION.FILL": Rule(choices=("reflect", "zero")),
     "DATA_PREPARATION.RESIZED_HEIGHT": SIZE,
@@ -109,16 +110,17 @@ RULES = {
     "DATASET.CROP.MODE": Rule(choices=(None, "random", "center", "foreground"), types=(str, type(None))),
     "DATASET.CROP.HEIGHT": SIZE,
     "DATASET.CROP.WIDTH": SIZE,
+    "DATASET.CACHE": Rule(types=(str, type(None))),
     "DATASET.FOREGROUND_FRACTION": Rule(types=(float, type(None)), low=0, high=1),
     "MODEL.TYPE": Rule(choices="models:MODEL_TYPES"),
     "MODEL.FILTERS": Rule(types=(list, type(None)), low=1),
-    "MODEL.DEEP_SUPERVISION": FLAG_OR_MODEL,
-    "MODEL.CGM": FLAG_OR_MODEL,
+    "MODEL.DEEP_SUPERVISION": FLAG_OR_NULL,
+    "MODEL.CGM": FLAG_OR_NULL,
     "MODEL.DEEP_SUPERVISION_WEIGHTS": Rule(types=(list, type(None)), low=0, items=(int, float)),
     "MODEL.PRUNE": Rule(types=(int, type(None)), low=1, high=4),
     "MODEL.L2": Rule(low=0, high=1),
     "MODEL.PADDING": Rule(choices=("same", "valid")),
-    "MODEL.CONV_BIAS": FLAG_OR_MODEL,
+    "MODEL.CONV_BIAS": FLAG_OR_NULL,
     "MODEL.BACKBONE.TYPE": Rule(choices="models:ENCODERS"),
     "MODEL.BACKBONE.WEIGHTS": Rule(types=(str, type(None))),
     "MODEL.BACKBONE.SKIP_LAYERS": Rule(types=(list, type(None)), length=5, items=(str,)),
@@ -129,7 +131,7 @@ RULES = {
     "MODEL.DECODER.CONVS": Rule(low=0, high=8),
     "MODEL.DECODER.NORM_MOMENTUM": Rule(low=0, high=0.9999),
     "MODEL.DECODER.DROPOUT": Rule(low=0, high=0.95),
-    "MODEL.HEAD.TRANSPOSE": FLAG_OR_MODEL,
+    "MODEL.HEAD.TRANSPOSE": FLAG_OR_NULL,
     "MODEL.HEAD.KERNEL": Rule(low=1, high=15),
     "DATA_GENERATOR_TYPE": Rule(choices="data_generators:LOADERS"),
     "SEED": Rule(low=0, high=2**32 - 1),
@@ -439,7 +441,7 @@ def check_crop(cfg):
 
 
 def check_augmentation(cfg):
-    """Ranges begin with the smaller number; a policy file stands instead of the knobs."""
+    """Ranges begin with the smaller number; a policy file stands instead of the knobs; the engine has what is asked."""
     augmentation = cfg.AUGMENTATION
     for key in (*AUGMENTATION_RANGES, "COARSE_DROPOUT.HOLES"):
         low, high = OmegaConf.select(augmentation, key)
@@ -450,6 +452,27 @@ def check_augmentation(cfg):
         raise UserError(
             f"AUGMENTATION.ALBUMENTATIONS={augmentation.ALBUMENTATIONS} stands instead of the knobs: leave "
             f"AUGMENTATION.{on[0]}.PROBABILITY at 0."
+        )
+    if augmentation.ENGINE == "tensorflow":
+        if augmentation.ALBUMENTATIONS is not None:
+            raise UserError(
+                f"AUGMENTATION.ENGINE=tensorflow has no AUGMENTATION.ALBUMENTATIONS={augmentation.ALBUMENTATIONS}: set "
+                "knobs instead, or AUGMENTATION.ENGINE=albumentations."
+            )
+        if cfg.DATA_GENERATOR_TYPE not in ("TF_DATA", "TFRECORD"):
+            raise UserError(
+                "AUGMENTATION.ENGINE=tensorflow needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not "
+                f"{cfg.DATA_GENERATOR_TYPE}; set AUGMENTATION.ENGINE=albumentations for the others."
+            )
+        if cfg.MODEL.TYPE == "classifier":
+            raise UserError(
+                "AUGMENTATION.ENGINE=tensorflow is for masks: set AUGMENTATION.ENGINE=albumentations with "
+                "MODEL.TYPE=classifier."
+            )
+    elif augmentation.ZOOM.KEEP_FOREGROUND:
+        raise UserError(
+            f"AUGMENTATION.ENGINE={augmentation.ENGINE} has no AUGMENTATION.ZOOM.KEEP_FOREGROUND: set it to null, or "
+            "AUGMENTATION.ENGINE=tensorflow (with DATA_GENERATOR_TYPE=TF_DATA or TFRECORD)."
         )
     if "ROTATE_90" in on and cfg.INPUT.HEIGHT != cfg.INPUT.WIDTH:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Paths of the config, and files that appear only when they are whole."""
+"""Paths of the config, lists of files, and files that appear only when they are whole."""
 
 import contextlib
 import os
@@ -19,6 +19,25 @@ def resolve_path(cfg, path):
     parent = as_written.parent
     there = as_written.exists() or (parent != Path("/") and parent.exists())
     return as_written if as_written.is_absolute() and there and not below.exists() else below
+
+
+def is_list_file(value):
+    return str(value).lower().endswith(".txt")
+
+
+def read_list(path):
+    """The files that a text file lists, one a line; relative ones are taken from the folder of that file.
+
+    Raises:
+        UserError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UserError(f"the list {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the list {path} is not text in UTF-8.") from None
+    return [Path(os.path.abspath(path.parent / line.strip())) for line in lines if line.strip()]
 
 
 def check_writable(cfg, path, key):

@@ -48,6 +48,10 @@ class Waiting:
         line += f" (now {cfg.DATALOADER_WORKERS})"
         if cfg.DATA_GENERATOR_TYPE == "TF_GENERATOR":
             line += ", try DATA_GENERATOR_TYPE=TF_DATA"
+        if cfg.DATASET.CACHE is None and cfg.DATA_GENERATOR_TYPE != "DALI_GENERATOR":
+            line += ", keep decoded images with DATASET.CACHE=memory"
+        if cfg.AUGMENTATION.ENGINE == "tensorflow":
+            line += ", on a CPU set AUGMENTATION.ENGINE=albumentations"
         if cfg.PREPROCESS_DATA.RESIZE.VALUE:
             line += ", store the images at the size of INPUT"
         if cfg.AUGMENTATION.ELASTIC.PROBABILITY > 0:

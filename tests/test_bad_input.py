@@ -1,0 +1,116 @@
+"""What is wrong with a picture is one line that names it, found before training; what only looks odd is read right."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from test_images import huge_png
+
+from data_generators import build_dataset
+from data_generators.records import encode_example, write_records
+from data_preparation.verify_data import verify_data
+from utils.config import load_config
+from utils.errors import UserError
+
+RNG = np.random.default_rng(0)
+COLOUR, LABELS = RNG.integers(0, 256, (24, 32, 3), np.uint8), RNG.integers(0, 2, (24, 32), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two good pairs in training and in validation."""
+    for split in ("train", "val"):
+        for kind, pixels in (("images", COLOUR), ("mask", LABELS)):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+            for number in range(2):
+                cv2.imwrite(str(tmp_path / "data" / split / kind / f"{number}.png"), pixels)
+    return tmp_path
+
+
+def config(folder, *overrides):
+    return load_config(
+        [f"WORK_DIR={folder}", "INPUT.HEIGHT=24", "INPUT.WIDTH=32", "loss=dice", "VERBOSE=0", *overrides]
+    )
+
+
+def problems(folder, *overrides):
+    """The lines on single problems."""
+    with pytest.raises(UserError) as error:
+        verify_data(config(folder, *overrides))
+    return [line for line in str(error.value).splitlines() if line.startswith("  ")]
+
+
+def shard(folder, name, *examples):
+    with open(folder / name, "wb") as file:
+        write_records(file, [encode_example(example) for example in examples])
+    return f"DATASET.TRAIN.IMAGES_PATH={name}"
+
+
+def example(folder, kept=None):
+    image, mask = ((folder / f"data/train/{kind}/0.png").read_bytes() for kind in ("images", "mask"))
+    return {"name": b"0.png", "image": image[:kept], "mask": mask}
+
+
+def test_a_truncated_png_inside_a_shard(folder):
+    (line,) = problems(folder, shard(folder, "a-00-1.tfrec", example(folder, 300)), "DATA_GENERATOR_TYPE=TFRECORD")
+    assert "a-00-1.tfrec/0.png: the file is truncated (300 bytes)" in line
+
+
+def test_a_shard_with_a_wrong_count(folder):
+    (line,) = problems(folder, shard(folder, "a-00-2.tfrec", example(folder)), "DATA_GENERATOR_TYPE=TFRECORD")
+    assert "a-00-2.tfrec: holds 1 records, its name says 2" in line
+
+
+def test_an_empty_folder(folder):
+    (folder / "empty").mkdir()
+    (line,) = problems(folder, "DATASET.TRAIN.IMAGES_PATH=empty")
+    assert "DATASET.TRAIN.IMAGES_PATH" in line and "empty holds no pictures" in line
+
+
+def test_a_header_of_30000_x_30000(folder):
+    path = huge_png(folder / "data/train/images/1.png")
+    path.write_bytes(path.read_bytes().replace(struct.pack(">II", 40000, 40000), struct.pack(">II", 30000, 30000)))
+    (line,) = problems(folder)
+    assert "1.png: promises 30000x30000 pixels, more than 400,000,000, and is not read" in line
+
+
+def first_of(folder, *overrides):
+    verify_data(config(folder, *overrides))
+    image, mask = next(iter(build_dataset(config(folder, "HYPER_PARAMETERS.BATCH_SIZE=1", *overrides), "val")))
+    return image[0], mask[0, :, :, 0]
+
+
+def test_16_bit_colour(folder):
+    expected, _ = first_of(folder)
+    cv2.imwrite(str(folder / "data/val/images/0.png"), COLOUR.astype(np.uint16) * 257)
+    np.testing.assert_allclose(first_of(folder)[0], expected, atol=1e-6)
+
+
+def test_a_palette_png(folder):
+    for kind, indices in (("images", LABELS + 1), ("mask", LABELS)):
+        picture = Image.fromarray(indices)
+        picture.putpalette([0, 0, 0, 200, 0, 0, 0, 100, 0])
+        picture.save(folder / f"data/val/{kind}/0.png")
+    image, mask = first_of(folder)
+    np.testing.assert_array_equal(mask, LABELS)  # its indices
+    np.testing.assert_allclose(image * 255, np.where(LABELS[:, :, None], [0, 100, 0], [200, 0, 0]), atol=1e-4)
+
+
+def test_a_jpeg_mask_is_warned_about(folder, capsys):
+    path = folder / "data/val/mask/0.png"
+    path.unlink()
+    cv2.imwrite(str(path.with_suffix(".jpg")), np.zeros((24, 32), np.uint8))
+    verify_data(config(folder))
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "JPEG" in line)
+    assert "0.jpg" in line and "Save masks as PNG" in line
+
+
+def test_an_exif_rotation_turns_neither_image_nor_mask(folder):
+    expected = first_of(folder)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(COLOUR[:, :, ::-1]).save(folder / "data/val/images/0.png", exif=exif)
+    for part, before in zip(first_of(folder), expected, strict=True):
+        np.testing.assert_array_equal(part, before)
