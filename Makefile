@@ -18,7 +18,7 @@ $(VENV)/app: requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/dev: $(VENV)/app requirements-dev.txt
+$(VENV)/dev: $(VENV)/app $(wildcard requirements-*.txt)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -39,6 +39,7 @@ OF_THE_COMMAND = (
     "WORK_DIR",
     "VERBOSE",
     "DATALOADER_WORKERS",
+    "DATASET.CACHE",
     "USE_MULTI_GPUS",
     "OPTIMIZATION",
     "PREDICT",
@@ -160,7 +161,7 @@ def restore_config(cfg):
     trained = with_model_settings(restored)
     wanted = with_model_settings(cfg)
     for key in OF_THE_COMMAND:
-        restored[key] = cfg[key]
+        OmegaConf.update(restored, key, OmegaConf.select(cfg, key), merge=False)
     for key in typed_keys(cfg):
         is_architecture = key.startswith(ARCHITECTURE) and key not in NOT_ARCHITECTURE
         if is_architecture and OmegaConf.select(trained, key) != OmegaConf.select(wanted, key):

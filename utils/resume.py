@@ -32,9 +32,12 @@ KNOWN = {
 # Settings that a run may change and still go on as the same run.
 HARMLESS = (
     "HYPER_PARAMETERS.EPOCHS",
+    "APP",
     "CALLBACKS",
     "DATALOADER_WORKERS",
+    "DATASET.CACHE",
     "EVALUATION",
+    "EXPORT",
     "OVERRIDES",
     "PREDICT",
     "RESUME",
