@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from utils.checkpoints import beside, keep_previous, save_config, save_weights
+from utils.checkpoints import beside, save_weights
 from utils.curves import plot_curves
-from utils.files import writable_folder, write_whole
+from utils.files import warn_if_not_saved, writable_folder, write_whole
 from utils.resume import Checkpoint
 from utils.schedules import learning_rate
 
@@ -114,7 +114,7 @@ class BestWeights(keras.callbacks.Callback):
     """Save weights and config whenever the validation score is better than before, or after every epoch.
 
     An epoch whose loss is not a finite number is never saved. With the first save the files of an earlier run are
-    renamed, so that weights and config always belong together.
+    renamed, so that weights and config always belong together. What a full disk keeps from being saved is not the best.
 
     Args:
         network: the model.
@@ -124,6 +124,7 @@ class BestWeights(keras.callbacks.Callback):
 
     Attributes:
         best: float or None, best value so far; best_epoch: int, counted from 1; best_logs: all scores of that epoch.
+        failed: bool, the last attempt to save did not succeed.
     """
 
     def __init__(self, network, cfg, path, score):
@@ -135,22 +136,23 @@ class BestWeights(keras.callbacks.Callback):
         self.best = None
         self.best_epoch = 0
         self.best_logs = {}
+        self.failed = False
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
             return
         first, better = self.best is None, self.best is None or logs[self.monitor] > self.best
-        if better:
-            self.best, self.best_epoch, self.best_logs = float(logs[self.monitor]), epoch + 1, dict(logs)
         settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
-        if better or not settings.SAVE_BEST_ONLY:
-            if first:
-                keep_previous(self.path, self.cfg.RUN)
-                save_config(self.cfg, self.path)
-            save_weights(self.network, self.path)
+        if not better and settings.SAVE_BEST_ONLY:
+            return
+        with warn_if_not_saved("the best weights" if better else "the newest weights") as errors:
+            save_weights(self.network, self.cfg, self.path, first)
             if not settings.SAVE_WEIGHTS_ONLY:
                 with write_whole(beside(self.path, ".keras")) as temporary:
                     self.network.save(temporary)
+        self.failed = bool(errors)
+        if better and not self.failed:
+            self.best, self.best_epoch, self.best_logs = float(logs[self.monitor]), epoch + 1, dict(logs)
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -180,12 +182,12 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
-        with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
-            writer.writeheader()
-            writer.writerows([*self.earlier, *self.rows])
-        history = {name: [row[name] for row in self.rows] for name in logs}
-        plot_curves(history, self.curves)
+        with warn_if_not_saved("the log"):
+            with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
+                writer.writeheader()
+                writer.writerows([*self.earlier, *self.rows])
+            plot_curves({name: [row[name] for row in self.rows] for name in logs}, self.curves)
 
 
 class Progress(keras.callbacks.Callback):

@@ -3,8 +3,10 @@
 `<name>.weights.h5`, `<name>.yaml` (config), `<name>.evaluation` (folder of scores). Imports no Keras.
 """
 
+import hashlib
 import re
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from yaml import YAMLError
 
 from utils.config import CONFIGS, check_config, default_config
 from utils.errors import UserError
-from utils.files import resolve_path, write_whole
+from utils.files import older_paths, resolve_path, write_whole
 from utils.lookup import load
 
 ENDING = ".weights.h5"
+CHECKSUM = "sha256"  # attribute of a weights file: the checksum of its arrays
 
 # A run that differs from its weights in one of these keys could not load them.
 ARCHITECTURE = ("MODEL.", "INPUT.CHANNELS", "OUTPUT.CLASSES")
@@ -61,10 +64,44 @@ def beside(weights, ending):
     return Path(str(weights).removesuffix(ENDING) + ending)
 
 
-def save_weights(network, path):
-    """Write the weights of a Keras model to `path` (ends in .weights.h5); an interrupted write leaves the old file."""
-    with write_whole(path) as temporary:
+def save_weights(network, cfg, path, first):
+    """Write the weights of a Keras model to `path` (ends in .weights.h5), with a checksum in them.
+
+    With the first weights of a run those of an earlier one are renamed, and the config is written. Whenever it is
+    interrupted, or the disk full, there are whole weights with their config: these, those before, or the earlier run's.
+
+    Raises:
+        OSError, RuntimeError: they could not be written.
+    """
+    with write_whole(path, 0 if first else cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP - 1) as temporary:
         network.save_weights(temporary)
+        sign(temporary)
+        if first:
+            keep_previous(path, cfg.RUN)
+            save_config(cfg, path)
+
+
+def sign(path):
+    """Note the checksum of all arrays in a weights file."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        file.attrs[CHECKSUM] = checksum_of(file)
+
+
+def checksum_of(file):
+    """SHA-256, as hexadecimal text, of names, types, shapes and bytes of all arrays of an open HDF5 file."""
+    import h5py
+
+    total = hashlib.sha256()
+
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            total.update(f"{name} {item.dtype.str} {item.shape} ".encode())
+            total.update(item[()].tobytes())
+
+    file.visititems(add)
+    return total.hexdigest()
 
 
 def save_config(cfg, weights):
@@ -74,7 +111,7 @@ def save_config(cfg, weights):
 
 
 def load_weights(network, cfg):
-    """Load the weights that `cfg` names.
+    """Load the weights that `cfg` names; the version before where they are damaged, with a warning.
 
     Raises:
         UserError: there are none, or they belong to another model.
@@ -82,6 +119,21 @@ def load_weights(network, cfg):
     path = weights_path(cfg)
     if not path.exists():
         raise UserError(f"No weights at {path}. Train first, or set MODEL.WEIGHTS_FILE_NAME.")
+    problems = []
+    for candidate in (path, *older_paths(path)):
+        try:
+            load_file(network, cfg, candidate)
+        except UserError as error:
+            problems.append(error)
+            continue
+        if problems:
+            print(f"Warning: {problems[0]} {candidate.name}, the version before it, is used.", file=sys.stderr)
+        return
+    raise problems[0]
+
+
+def load_file(network, cfg, path):
+    """Load a weights file, or raise a UserError."""
     try:
         check_weights_file(path)
         with warnings.catch_warnings():
@@ -99,7 +151,7 @@ def load_weights(network, cfg):
 
 
 def check_weights_file(path):
-    """Refuse a weights file that names other files, or arrays that it does not hold.
+    """Refuse a weights file that names other files, arrays that it does not hold, or has another checksum.
 
     Raises:
         UserError: says which entry.
@@ -118,25 +170,38 @@ def check_weights_file(path):
 
     with h5py.File(path, "r") as file:
         file.visititems_links(check)
-    if problems:
-        raise UserError(f"The weights {path} are refused: {problems[0]}.")
+        if problems:
+            raise UserError(f"The weights {path} are refused: {problems[0]}.")
+        if file.attrs.get(CHECKSUM, "") not in ("", checksum_of(file)):
+            raise UserError(f"The weights {path} are damaged: their checksum is wrong.")
 
 
 def keep_previous(weights, run):
     """Rename the files of an earlier run to `<name>.previous<ending>`: weights, config and scores together.
 
     Files that the config says are of this same `run`, which was interrupted and goes on, are left to be replaced.
+    It may be ended at any moment and called again: weights that are there last are never given up for none.
     """
     config = beside(weights, ".yaml")
-    if config.exists() and f"RUN: {run}" in config.read_text(encoding="utf-8").splitlines():
+    if config.exists() and f"RUN: {run}" in config.read_text(encoding="utf-8", errors="replace").splitlines():
         return
-    for ending in (ENDING, ".yaml", ".evaluation", ".keras"):
+    others = (".evaluation", ".keras", ".run.json", ".yaml")
+    for older in older_paths(weights):
+        older.unlink()
+    if weights.exists():
+        for ending in others:
+            remove(beside(weights, f".previous{ending}"))
+        weights.replace(beside(weights, f".previous{ENDING}"))
+    for ending in others:
         path, previous = beside(weights, ending), beside(weights, f".previous{ending}")
-        if previous.is_dir():
-            shutil.rmtree(previous)
-        previous.unlink(missing_ok=True)
-        if path.exists():
+        if path.exists() and not previous.exists():
             path.replace(previous)
+
+
+def remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def restore_config(cfg):

@@ -75,6 +75,7 @@ FLAG_OR_MODEL = Rule(types=(bool, type(None)))
 RULES = {
     "OVERRIDES": Rule(items=(str,)),
     "RUN": Rule(types=(str, type(None))),
+    "CALLBACKS.MODEL_CHECKPOINT.KEEP": Rule(low=1, high=10),
     "CALLBACKS.CHECKPOINT_EVERY_STEPS": Rule(types=(int, type(None)), low=1),
     **{f"AUGMENTATION.{knob}.PROBABILITY": Rule(low=0, high=1) for knob in AUGMENTATIONS},
     **{

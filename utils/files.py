@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,14 +48,73 @@ def writable_folder(cfg, path, key):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{key}: cannot create the folder {folder}: {error.strerror}. Set another path.") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{key}: cannot write to the folder {folder}: permission denied. Set another path.")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:  # rights alone do not tell: quotas, read-only devices
+            probe.write(b"0")
+    except OSError as error:
+        raise UserError(f"{key}: cannot write to the folder {folder}: {error.strerror}. Set another path.") from None
     return folder
 
 
+def check_space(folder, needed, key, advice):
+    """Raise a UserError where the file system of a folder has less than `needed` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{key}: the disk of {folder} has {free / 1e6:,.1f} MB free, this run needs {needed / 1e6:,.1f} MB. "
+            f"{advice}"
+        )
+
+
 @contextlib.contextmanager
-def write_whole(path):
+def warn_if_not_saved(what):
+    """Let a run go on where a file cannot be written: a full disk costs that file, not the training.
+
+    Gives a list, which holds the error afterwards where there was one.
+    """
+    errors = []
+    try:
+        yield errors
+    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
+        errors.append(error)
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        print(f"\nWarning: {what} was not saved ({reason}); the run goes on.", file=sys.stderr)
+
+
+def older_path(path, number):
+    """Where the version before is, or with a higher number the one before that: `m.older1.weights.h5`."""
+    stem, kind, ending = path.name.rsplit(".", 2)
+    return path.with_name(f"{stem}.older{number}.{kind}.{ending}")
+
+
+def older_paths(path):
+    """The versions before that are there, the newest first."""
+    stem, kind, ending = path.name.rsplit(".", 2)
+    found = [older for older in path.parent.glob("*") if older.name.startswith(f"{stem}.older")]
+    return sorted(older for older in found if older.name.endswith(f".{kind}.{ending}"))
+
+
+def keep_older(path, count):
+    """Keep a file that is about to be replaced as the newest of `count` older ones. At any moment `path` is there."""
+    for older in older_paths(path):
+        if older not in [older_path(path, number) for number in range(1, count)]:
+            older.unlink()
+    if count < 1 or not path.exists():
+        return
+    for number in range(count - 1, 0, -1):
+        if older_path(path, number).exists():
+            os.replace(older_path(path, number), older_path(path, number + 1))
+    try:
+        os.link(path, older_path(path, 1))
+    except OSError:  # a file system without links
+        os.replace(path, older_path(path, 1))
+
+
+@contextlib.contextmanager
+def write_whole(path, older=0):
     """Give a temporary path in the same folder; it becomes `path` when the block ends well, else it vanishes.
+
+    So many older versions are kept, see `older_path`.
 
         with write_whole("checkpoint/a.json") as temporary:
             temporary.write_text(...)
@@ -75,6 +136,8 @@ def write_whole(path):
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
+        if older:
+            keep_older(path, older)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
