@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from utils.checkpoints import beside, save_weights
+from utils.checkpoints import beside, save_first_weights, save_weights
 from utils.curves import plot_curves
 from utils.files import warn_if_not_saved, writable_folder, write_whole
 from utils.resume import Checkpoint
@@ -146,7 +146,10 @@ class BestWeights(keras.callbacks.Callback):
         if not better and settings.SAVE_BEST_ONLY:
             return
         with warn_if_not_saved("the best weights" if better else "the newest weights") as errors:
-            save_weights(self.network, self.cfg, self.path, first)
+            if first:
+                save_first_weights(self.network, self.cfg, self.path)
+            else:
+                save_weights(self.network, self.path, settings.KEEP - 1)
             if not settings.SAVE_WEIGHTS_ONLY:
                 with write_whole(beside(self.path, ".keras")) as temporary:
                     self.network.save(temporary)

@@ -21,6 +21,7 @@ from utils.lookup import load
 
 ENDING = ".weights.h5"
 CHECKSUM = "sha256"  # attribute of a weights file: the checksum of its arrays
+SIGNATURE = "# sha256 of the lines below: "  # in the config beside them
 
 # A run that differs from its weights in one of these keys could not load them.
 ARCHITECTURE = ("MODEL.", "INPUT.CHANNELS", "OUTPUT.CLASSES")
@@ -64,21 +65,26 @@ def beside(weights, ending):
     return Path(str(weights).removesuffix(ENDING) + ending)
 
 
-def save_weights(network, cfg, path, first):
+def save_weights(network, path, older=0):
     """Write the weights of a Keras model to `path` (ends in .weights.h5), with a checksum in them.
 
-    With the first weights of a run those of an earlier one are renamed, and the config is written. Whenever it is
-    interrupted, or the disk full, there are whole weights with their config: these, those before, or the earlier run's.
-
-    Raises:
-        OSError, RuntimeError: they could not be written.
+    An interrupted write leaves the old file; so many older versions are kept.
     """
-    with write_whole(path, 0 if first else cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP - 1) as temporary:
+    with write_whole(path, older) as temporary:
         network.save_weights(temporary)
         sign(temporary)
-        if first:
-            keep_previous(path, cfg.RUN)
-            save_config(cfg, path)
+
+
+def save_first_weights(network, cfg, path):
+    """Write the first weights of a run: those of an earlier one are renamed, and the config is written.
+
+    Whenever it is ended, or the disk is full, weights with their config are there: these or the earlier run's.
+    """
+    with write_whole(path) as temporary:
+        network.save_weights(temporary)
+        sign(temporary)
+        keep_previous(path, cfg.RUN)
+        save_config(cfg, path)
 
 
 def sign(path):
@@ -105,9 +111,10 @@ def checksum_of(file):
 
 
 def save_config(cfg, weights):
-    """Write the resolved config beside its weights."""
+    """Write the resolved config beside its weights; its first line is the checksum of the others."""
+    text = OmegaConf.to_yaml(cfg, resolve=True)
     with write_whole(beside(weights, ".yaml")) as temporary:
-        OmegaConf.save(cfg, temporary, resolve=True)
+        temporary.write_text(f"{SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
 
 
 def load_weights(network, cfg):
@@ -239,6 +246,7 @@ def restore_config(cfg):
 def read_config(path):
     """The config saved beside weights; keys that are newer than it have their defaults."""
     try:
+        check_signature(path.read_text(encoding="utf-8"))
         saved = OmegaConf.load(path)
         restored = OmegaConf.merge(default_config(), saved)
         restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
@@ -249,6 +257,13 @@ def read_config(path):
             f"The config of the weights, {path}, is damaged ({reason}). Restore it, or remove it and type the settings."
         ) from None
     return restored
+
+
+def check_signature(text):
+    """Raise a ValueError where a config was cut short or changed since it was written; one without checksum passes."""
+    first, _, lines = text.partition("\n")
+    if first.startswith(SIGNATURE) and first != SIGNATURE + hashlib.sha256(lines.encode()).hexdigest():
+        raise ValueError("its checksum is wrong; if you changed it by hand, remove its first line")
 
 
 def with_model_settings(cfg):
