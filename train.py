@@ -7,11 +7,11 @@ from data_generators.labels import class_names
 from data_preparation.verify_data import verify_data
 from losses import main_score
 from models import build_model
-from utils.checkpoints import weights_path
+from utils.checkpoints import ENDING, weights_path
 from utils.config import entry
-from utils.devices import explain_memory, make_strategy, worker
+from utils.devices import explain_failures, make_strategy, worker
 from utils.errors import UserError
-from utils.files import check_writable, writable_folder
+from utils.files import check_writable, remove_leftovers, writable_folder
 
 
 def train(cfg):
@@ -66,12 +66,13 @@ def train(cfg):
 
     is_chief = number == 0
     if is_chief:
+        remove_leftovers(weights.parent, weights.name.removesuffix(ENDING))
         check_room(cfg, trainer, weights)
         print_start(cfg, network, data, strategy)
     score = main_score(cfg)
     callbacks = build_callbacks(cfg, trainer, weights, log, score, replicas, is_chief)
     start = restore(state, trainer, callbacks) if state else (0, 0)
-    with explain_memory(cfg):
+    with explain_failures(cfg):
         history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
         if best.best is None and best.failed:

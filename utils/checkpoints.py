@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import math
 import re
 import shutil
 import sys
@@ -16,11 +17,12 @@ from yaml import YAMLError
 
 from utils.config import CONFIGS, check_config, default_config
 from utils.errors import UserError
-from utils.files import older_paths, resolve_path, write_whole
+from utils.files import older_paths, reserve, resolve_path, write_whole
 from utils.lookup import load
 
 ENDING = ".weights.h5"
 CHECKSUM = "sha256"  # attribute of a weights file: the checksum of its arrays
+OVERHEAD = 8192  # bytes of HDF5 beside an array, more than it needs
 SIGNATURE = "# sha256 of the lines below: "  # in the config beside them
 
 # A run that differs from its weights in one of these keys could not load them.
@@ -71,8 +73,7 @@ def save_weights(network, path, older=0):
     An interrupted write leaves the old file; so many older versions are kept.
     """
     with write_whole(path, older) as temporary:
-        network.save_weights(temporary)
-        sign(temporary)
+        write_weights(network, temporary)
 
 
 def save_first_weights(network, cfg, path):
@@ -81,16 +82,17 @@ def save_first_weights(network, cfg, path):
     Whenever it is ended, or the disk is full, weights with their config are there: these or the earlier run's.
     """
     with write_whole(path) as temporary:
-        network.save_weights(temporary)
-        sign(temporary)
+        write_weights(network, temporary)
         keep_previous(path, cfg.RUN)
         save_config(cfg, path)
 
 
-def sign(path):
-    """Note the checksum of all arrays in a weights file."""
+def write_weights(network, path):
+    """Let Keras write the weights, and note the checksum of all arrays in the file."""
     import h5py
 
+    reserve(path.parent, sum(math.prod(variable.shape) * 4 + OVERHEAD for variable in network.variables))
+    network.save_weights(path)
     with h5py.File(path, "r+") as file:
         file.attrs[CHECKSUM] = checksum_of(file)
 

@@ -1,7 +1,9 @@
 """Paths of the config, and files that appear only when they are whole."""
 
 import contextlib
+import glob
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -66,9 +68,31 @@ def check_space(folder, needed, key, advice):
         )
 
 
+def reserve(folder, size):
+    """Raise an OSError where so many bytes cannot be written now.
+
+    For files that HDF5 writes: it does not survive a disk that is full in the middle of one.
+    """
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(probe.fileno(), 0, size)
+        else:
+            probe.write(bytes(size))
+
+
+def remove_leftovers(folder, name):
+    """Remove the temporary files of `write_whole` that killed runs of that name left; no other run of it may be on."""
+    for path in folder.glob(f".{glob.escape(name)}.*"):
+        if path.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", path.name.removeprefix(f".{name}.")):
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def warn_if_not_saved(what):
     """Let a run go on where a file cannot be written: a full disk costs that file, not the training.
+
+    Args:
+        what: the file in a few words, "the log".
 
     Gives a list, which holds the error afterwards where there was one.
     """
@@ -77,8 +101,9 @@ def warn_if_not_saved(what):
         yield errors
     except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
         errors.append(error)
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-        print(f"\nWarning: {what} was not saved ({reason}); the run goes on.", file=sys.stderr)
+        number = re.search(r"errno = (\d+)", str(error))  # so HDF5 tells it
+        reason = os.strerror(int(number.group(1))) if number else getattr(error, "strerror", None) or str(error)
+        print(f"\nWarning: {what} could not be saved ({reason}); the run goes on.", file=sys.stderr)
 
 
 def older_path(path, number):

@@ -122,7 +122,7 @@ def test_nothing_unpacks_archives():
     "override", ["+MODEL._target_=os.system", "+_target_=os.system", "MODEL.BACKBONE={_target_: a}"]
 )
 def test_no_setting_can_name_code(override):
-    with pytest.raises(UserError, match="_target_|does not exist"):
+    with pytest.raises(UserError, match=r"_target_|does not exist"):
         load_config([override])
 
 
@@ -186,9 +186,9 @@ def test_dicom_that_promises_too_much_is_refused_before_decoding(tmp_path):
 def test_out_of_memory_says_what_to_lower():
     import tensorflow as tf
 
-    from utils.devices import explain_memory
+    from utils.devices import explain_failures
 
-    with pytest.raises(UserError, match=r"BATCH_SIZE=2.*AMP"), explain_memory(load_config()):
+    with pytest.raises(UserError, match=r"BATCH_SIZE=2.*AMP"), explain_failures(load_config()):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
 
