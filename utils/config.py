@@ -400,6 +400,10 @@ def check_config(cfg):
             f"STRATEGY.NAME=tpu needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}, whose "
             "batches are made by Python threads beside the machine that feeds the TPU."
         )
+    if cfg.STRATEGY.NAME == "tpu" and cfg.INPUT.HEIGHT is None:
+        raise UserError("STRATEGY.NAME=tpu compiles for images of one size: set INPUT.HEIGHT and INPUT.WIDTH.")
+    if cfg.STRATEGY.NAME == "tpu" and cfg.OPTIMIZATION.AMP is True:
+        raise UserError("OPTIMIZATION.AMP=True is float16, which a TPU has not: set OPTIMIZATION.AMP=bfloat16.")
     if cfg.STRATEGY.NAME == "multi_worker" and cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS is not None:
         raise UserError(
             "CALLBACKS.CHECKPOINT_EVERY_STEPS does not go with STRATEGY.NAME=multi_worker: the first worker saves the "

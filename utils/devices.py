@@ -122,7 +122,7 @@ def tpu(cfg):
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise UserError(
             f"STRATEGY.TPU={name}: no TPU was found ({str(error).strip().splitlines()[0]}). On a TPU machine install "
-            "requirements-tpu.txt in place of tensorflow, and name the TPU or local."
+            "requirements-tpu.txt (the package tensorflow-tpu) in place of tensorflow, and name the TPU or local."
         ) from None
     return tf.distribute.TPUStrategy(resolver)
 
