@@ -45,9 +45,11 @@ def train(cfg):
     from utils.inference import Validation
     from utils.optimizers import make_optimizer
     from utils.resume import check_room, find_state, restore
-    from utils.summary import print_end, print_start, print_waiting
+    from utils.summary import print_end, print_start, print_waiting, write_summary
+    from utils.tracking import check_trackers
     from utils.trainer import Trainer
 
+    check_trackers(cfg)
     _, log_folder, _ = (writable_folder(cfg, path, key) for key, path in outputs.items())
     weights, log = weights_path(cfg), log_folder / f"training_logs_{cfg.MODEL.TYPE}.csv"
     state = None if "bench_steps" in cfg else find_state(cfg, weights)
@@ -70,7 +72,9 @@ def train(cfg):
         check_room(cfg, trainer, weights)
         print_start(cfg, network, data, strategy)
     score = main_score(cfg)
-    callbacks = build_callbacks(cfg, trainer, weights, log, score, replicas, is_chief)
+    callbacks = build_callbacks(
+        cfg, trainer, weights, log, score, replicas, is_chief, validate.examples, len(train_data.samples)
+    )
     start = restore(state, trainer, callbacks) if state else (0, 0)
     with explain_failures(cfg):
         history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
@@ -79,6 +83,7 @@ def train(cfg):
             raise UserError(f"No weights could be written to {weights.parent}. Make room, and type the same again.")
         if best.best is None:
             raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
+        write_summary(cfg, best, score, weights, network, strategy, history, trainer.waiting)
         print_waiting(cfg, trainer.waiting)
         print_end(cfg, best, score, weights, log)
     return history

@@ -15,9 +15,10 @@ from utils.curves import plot_curves
 from utils.files import warn_if_not_saved, writable_folder, write_whole
 from utils.resume import Checkpoint
 from utils.schedules import learning_rate
+from utils.tracking import Panel, build_trackers, log_folder
 
 
-def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=True):
+def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=True, examples=(), images=0):
     """The callbacks of a training run.
 
     Args:
@@ -28,6 +29,8 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=T
         score: name of the metric that best weights and early stopping go by, higher is better.
         replicas: int, devices that share a batch.
         is_chief: false for a worker that leaves writing and printing to the first.
+        examples: list that each validation fills, see `utils.tracking.Panel`.
+        images: int, of an epoch.
     """
     epochs = cfg.HYPER_PARAMETERS.EPOCHS
     rate = LearningRate(cfg, score, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
@@ -44,15 +47,17 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=T
     if "bench_steps" in cfg:  # a run that only measures time leaves no files
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [*bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
-    logs = writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH")
+    logs = log_folder(
+        writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH"), beside(weights, "")
+    )
     callbacks = [
         rate,
         BestWeights(trainer.network, cfg, weights, score),
         EpochLog(log_path, weights.parent / "training_curves.png", cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
         early,
-        keras.callbacks.TensorBoard(
-            str(logs / beside(weights, time.strftime(" %Y-%m-%d %H-%M-%S")).name), write_graph=False
-        ),
+        keras.callbacks.TensorBoard(str(logs), write_graph=False),
+        Panel(logs, cfg, examples, trainer.waiting, images),
+        *build_trackers(cfg, beside(weights, "").name),
         *bar,
         *averages,
     ]
