@@ -7,7 +7,7 @@ from data_generators.labels import class_names
 from data_preparation.verify_data import verify_data
 from losses import main_score
 from models import build_model
-from utils.checkpoints import ENDING, weights_path
+from utils.checkpoints import weights_path
 from utils.config import entry
 from utils.devices import explain_failures, make_strategy, worker
 from utils.errors import UserError
@@ -41,7 +41,7 @@ def train(cfg):
     strategy = make_strategy(cfg)
 
     from losses.supervision import build_output_metrics, build_training_loss
-    from utils.callbacks import BestWeights, build_callbacks
+    from utils.callbacks import CURVES, BestWeights, build_callbacks
     from utils.inference import Validation
     from utils.optimizers import make_optimizer
     from utils.resume import check_room, find_state, restore
@@ -68,7 +68,8 @@ def train(cfg):
 
     is_chief = number == 0
     if is_chief:
-        remove_leftovers(weights.parent, weights.name.removesuffix(ENDING))
+        for path in (weights, log, weights.parent / CURVES):
+            remove_leftovers(path)
         check_room(cfg, trainer, weights)
         print_start(cfg, network, data, strategy)
     score = main_score(cfg)

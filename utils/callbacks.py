@@ -17,6 +17,8 @@ from utils.resume import Checkpoint
 from utils.schedules import learning_rate
 from utils.tracking import Panel, build_trackers, log_folder
 
+CURVES = "training_curves.png"
+
 
 def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=True, examples=(), images=0):
     """The callbacks of a training run.
@@ -53,7 +55,7 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=T
     callbacks = [
         rate,
         BestWeights(trainer.network, cfg, weights, score),
-        EpochLog(log_path, weights.parent / "training_curves.png", cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
+        EpochLog(log_path, weights.parent / CURVES, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
         early,
         keras.callbacks.TensorBoard(str(logs), write_graph=False),
         Panel(logs, cfg, examples, trainer.waiting, images),

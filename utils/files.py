@@ -80,11 +80,12 @@ def reserve(folder, size):
             probe.write(bytes(size))
 
 
-def remove_leftovers(folder, name):
-    """Remove the temporary files of `write_whole` that killed runs of that name left; no other run of it may be on."""
-    for path in folder.glob(f".{glob.escape(name)}.*"):
-        if path.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", path.name.removeprefix(f".{name}.")):
-            path.unlink(missing_ok=True)
+def remove_leftovers(path):
+    """Remove the temporary files of `write_whole` that killed runs left of a file; nobody else may be writing it."""
+    name = path.name.split(".", 1)[0]
+    for leftover in path.parent.glob(f".{glob.escape(name)}.*"):
+        if leftover.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", leftover.name.removeprefix(f".{name}.")):
+            leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
