@@ -74,7 +74,8 @@ class Panel(keras.callbacks.Callback):
         self.writer = tf.summary.create_file_writer(str(self.folder / "validation_images"))
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.begin, self.seen = time.perf_counter(), 0
+        self.begin = self.end = time.perf_counter()
+        self.seen = 0
 
     def on_train_batch_end(self, batch, logs=None):
         self.end, self.seen = time.perf_counter(), self.seen + 1
@@ -82,9 +83,10 @@ class Panel(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         import tensorflow as tf
 
-        speed = self.images * self.seen / self.params["steps"] / (self.end - self.begin)
         with self.writer.as_default(step=epoch):
-            tf.summary.scalar("images_per_second", speed)
+            if self.seen:  # a run may go on where only the end of the epoch was missing
+                images = self.images * self.seen / self.params["steps"]
+                tf.summary.scalar("images_per_second", images / (self.end - self.begin))
             tf.summary.scalar("share_of_time_waiting_for_data", self.waiting.share)
             if self.examples:
                 tf.summary.image("validation", self.draw()[np.newaxis])

@@ -205,3 +205,52 @@ def test_a_loss_that_is_no_number_names_the_images(tmp_path, phantom, monkeypatc
     with pytest.raises(UserError, match=r"not a number after the batch of .*image_\d+_\d+\.png, .*LEARNING_RATE"):
         train(cfg)
     assert not list(tmp_path.glob("*.weights.h5"))
+
+
+def test_damaged_weights_fall_back_to_the_version_before(tmp_path, capsys):
+    import keras
+
+    from utils.checkpoints import save_weights
+
+    cfg = load_config([f"WORK_DIR={tmp_path}", "MODEL.WEIGHTS_FILE_NAME=m", "CALLBACKS.MODEL_CHECKPOINT.PATH=."])
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
+    path, values = tmp_path / "m.weights.h5", network.get_weights()
+    save_weights(network, path, older=1)
+    network.set_weights([value + 1 for value in values])
+    save_weights(network, path, older=1)
+    data = bytearray(path.read_bytes())
+    data[data.index(network.get_weights()[0].tobytes()[:64])] ^= 1  # one bit of one weight
+    path.write_bytes(data)
+    load_weights(network, cfg)
+    for found, value in zip(network.get_weights(), values, strict=True):
+        np.testing.assert_array_equal(found, value)
+    warning = capsys.readouterr().err
+    assert "checksum is wrong" in warning and "m.older1.weights.h5, the version before it, is used" in warning
+
+
+@pytest.mark.parametrize("moved", range(5))
+def test_the_weights_of_an_earlier_run_outlive_a_kill_between_any_two_steps(moved, tmp_path, monkeypatch):
+    """`keep_previous` is ended after so many files are moved; called again by a new run it loses nothing."""
+    from utils.checkpoints import keep_previous
+
+    weights = tmp_path / "m.weights.h5"
+    files = {".weights.h5": "good", ".yaml": "RUN: a", ".keras": "model"}
+    for ending, text in files.items():
+        (tmp_path / f"m{ending}").write_text(text)
+        (tmp_path / f"m.previous{ending}").write_text(f"older {text}")
+    replace, done = Path.replace, []
+
+    def counted(path, target):
+        if len(done) == moved:
+            raise KeyboardInterrupt
+        done.append(path)
+        return replace(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, StopIteration)):
+        patch.setattr(Path, "replace", counted)
+        keep_previous(weights, "b")
+        raise StopIteration
+    (tmp_path / "m.yaml").write_text("RUN: b") if moved >= 3 else None  # the new run's, whose weights never came
+    keep_previous(weights, "c")
+    assert {ending: (tmp_path / f"m.previous{ending}").read_text() for ending in files} == files
