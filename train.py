@@ -9,9 +9,9 @@ from losses import main_score
 from models import build_model
 from utils.checkpoints import weights_path
 from utils.config import entry
-from utils.devices import explain_memory, make_strategy, worker
+from utils.devices import explain_failures, make_strategy, worker
 from utils.errors import UserError
-from utils.files import check_writable, writable_folder
+from utils.files import check_writable, remove_leftovers, writable_folder
 
 
 def train(cfg):
@@ -31,7 +31,8 @@ def train(cfg):
         raise UserError(
             "DATASET.FOLD=all is for evaluation. Train the folds with: python train.py -m DATASET.FOLD=0,1,2"
         )
-    outputs = {f"CALLBACKS.{name}.PATH": cfg.CALLBACKS[name].PATH for name in ("MODEL_CHECKPOINT", "CSV_LOGGER")}
+    writers = ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")
+    outputs = {f"CALLBACKS.{name}.PATH": cfg.CALLBACKS[name].PATH for name in writers}
     for key, path in outputs.items():
         check_writable(cfg, path, key)
     if cfg.MODEL.TYPE == "classifier":
@@ -40,14 +41,16 @@ def train(cfg):
     strategy = make_strategy(cfg)
 
     from losses.supervision import build_output_metrics, build_training_loss
-    from utils.callbacks import BestWeights, build_callbacks
+    from utils.callbacks import CURVES, BestWeights, build_callbacks
     from utils.inference import Validation
     from utils.optimizers import make_optimizer
-    from utils.resume import find_state, restore
-    from utils.summary import print_end, print_start, print_waiting
+    from utils.resume import check_room, find_state, restore
+    from utils.summary import print_end, print_start, print_waiting, write_summary
+    from utils.tracking import check_trackers
     from utils.trainer import Trainer
 
-    _, log_folder = (writable_folder(cfg, path, key) for key, path in outputs.items())
+    check_trackers(cfg)
+    _, log_folder, _ = (writable_folder(cfg, path, key) for key, path in outputs.items())
     weights, log = weights_path(cfg), log_folder / f"training_logs_{cfg.MODEL.TYPE}.csv"
     state = None if "bench_steps" in cfg else find_state(cfg, weights)
     cfg.RUN = state[0]["config"]["RUN"] if state else secrets.token_hex(8)
@@ -65,15 +68,23 @@ def train(cfg):
 
     is_chief = number == 0
     if is_chief:
+        for path in (weights, log, weights.parent / CURVES):
+            remove_leftovers(path)
+        check_room(cfg, trainer, weights)
         print_start(cfg, network, data, strategy)
     score = main_score(cfg)
-    callbacks = build_callbacks(cfg, trainer, weights, log, score, replicas, is_chief)
+    callbacks = build_callbacks(
+        cfg, trainer, weights, log, score, replicas, is_chief, validate.examples, len(train_data.samples)
+    )
     start = restore(state, trainer, callbacks) if state else (0, 0)
-    with explain_memory(cfg):
+    with explain_failures(cfg):
         history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
+        if best.best is None and best.failed:
+            raise UserError(f"No weights could be written to {weights.parent}. Make room, and type the same again.")
         if best.best is None:
             raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
+        write_summary(cfg, best, score, weights, network, strategy, history, trainer.waiting)
         print_waiting(cfg, trainer.waiting)
         print_end(cfg, best, score, weights, log)
     return history

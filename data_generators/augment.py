@@ -257,6 +257,8 @@ def make_transform(described):
     # Classes of albumentations alone: a file must not be able to name anything else.
     if not (isinstance(kind, type) and issubclass(kind, (A.BasicTransform, A.BaseCompose))):
         raise ValueError(f"{name} is not a transform of albumentations {A.__version__}.")
+    if arguments.get("p", 1) is None:
+        raise ValueError(f"{name} has an empty p.")
     if "transforms" in arguments:
         arguments["transforms"] = [make_transform(entry) for entry in arguments["transforms"]]
     if issubclass(kind, A.BasicTransform) and "p" not in arguments:

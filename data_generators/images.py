@@ -6,6 +6,7 @@ Pixels are taken as they are stored: an EXIF rotation is ignored, so that image 
 import functools
 import io
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -204,7 +205,10 @@ def read_values(path):
     """The values a mask is stored with: uint8 or uint16 `(height, width)`, indices of a palette."""
     data = read_whole(path)
     if read_header(path, data).has_palette:
-        return np.asarray(Image.open(io.BytesIO(data)))
+        try:
+            return np.asarray(Image.open(io.BytesIO(data)))
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error):
+            raise UserError(f"{path}: cannot be decoded; the file is damaged. Copy or export it again.") from None
     return drop_equal_channels(path, decode(path, data))
 
 
@@ -353,6 +357,29 @@ def tiff_tags(data):
         if kind in (3, 4):  # 16- and 32-bit numbers
             (tags[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, position + 8)
     return tags
+
+
+def tiff_pages(path):
+    """How many pages a TIFF file has, from the chain of its directories.
+
+    Raises:
+        UserError: the chain is broken; what OpenCV counts then are the pages before that.
+    """
+    data, starts = read_bytes(path), set()
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    try:
+        if order is None:  # a large TIFF, or another kind of picture
+            return cv2.imcount(str(path))
+        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        while start:
+            if start in starts:
+                raise ValueError("a circle")
+            starts.add(start)
+            (count,) = struct.unpack_from(f"{order}H", data, start)
+            (start,) = struct.unpack_from(f"{order}I", data, start + 2 + 12 * count)
+    except (ValueError, struct.error, cv2.error):
+        raise UserError(f"{path}: is not a whole TIFF file. Copy or export it again.") from None
+    return len(starts)
 
 
 def decode(path, data):

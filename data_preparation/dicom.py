@@ -1,5 +1,8 @@
 """DICOM: a folder with the slices of one series, and segmentations in the format DICOM SEG."""
 
+import contextlib
+import math
+
 import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
@@ -7,8 +10,21 @@ from pydicom.errors import InvalidDicomError
 from utils.errors import UserError
 
 GAP = 0.05  # share of the slice distance that distances may differ by
+MAX_VOXELS = 400_000_000  # of a file; decoding is not begun where its header promises more
 OFF = 0.2  # voxels that a frame of a segmentation may lie off the scan's
 TO_RIGHT_FRONT_HEAD = np.diag([-1.0, -1.0, 1.0])  # DICOM counts to the left and to the back
+
+
+@contextlib.contextmanager
+def explain_damage(path, what="is not whole, or is damaged"):
+    """A damaged file can make pydicom, and what uses its values, fail in any way: one clear line for all of them."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: {what}: {cause}") from None
 
 
 def read_series(folder):
@@ -23,16 +39,18 @@ def read_series(folder):
         UserError: no slices, several series, slices of different sizes, twice in one place or missing, colour pictures,
             compression that no installed package reads, a file cut short.
     """
+    with explain_damage(folder):
+        return stack(folder, read_slices(folder))
+
+
+def read_slices(folder):
+    """The slices `(path, data set)` of the one series that lies in a folder; see `read_series`."""
     slices = []
     for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
-        try:
+        with explain_damage(path), contextlib.suppress(InvalidDicomError):
             data = pydicom.dcmread(path)
-        except InvalidDicomError:
-            continue
-        except (OSError, EOFError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read: {error}.") from None
-        if "PixelData" in data:
-            slices.append((path, data))
+            if "PixelData" in data:
+                slices.append((path, data))
     if not slices:
         raise UserError(f"{folder}: holds no DICOM files with pictures.")
     series = sorted({str(data.get("SeriesInstanceUID")) for _, data in slices})
@@ -49,7 +67,7 @@ def read_series(folder):
     for path, data in slices:
         if any(not np.allclose(data[key].value, first[key].value, atol=1e-3) for key in keys[1:]):
             raise UserError(f"{path}: has another size or orientation than {first_path.name}.")
-    return stack(folder, slices)
+    return slices
 
 
 def stack(folder, slices):
@@ -94,14 +112,19 @@ def stack(folder, slices):
 
 def read_pixels(path, data):
     """The stored values of one slice `(rows, columns)`."""
-    try:
+    check_size(path, data)
+    with explain_damage(path, "its pixels cannot be read"):
         pixels = data.pixel_array
-    except (ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError, EOFError) as error:
-        cause = str(error).splitlines()[0]
-        raise UserError(f"{path}: its pixels cannot be read: {cause}") from None
     if pixels.ndim != 2:
         raise UserError(f"{path}: holds pixels of the shape {pixels.shape}; a slice is one grey picture.")
     return pixels
+
+
+def check_size(path, data):
+    """Refuse before decoding what promises more than MAX_VOXELS."""
+    shape = [int(data.get(key) or 1) for key in ("NumberOfFrames", "Rows", "Columns")]
+    if math.prod(shape) > MAX_VOXELS:
+        raise UserError(f"{path}: promises {shape} pixels, more than {MAX_VOXELS:,}, and is not read.")
 
 
 def read_seg(path, affine, shape):
@@ -116,19 +139,22 @@ def read_seg(path, affine, shape):
     Raises:
         UserError: not a binary DICOM SEG, of another size or orientation, or frames that lie between slices or beyond.
     """
+    with explain_damage(path):
+        return place_frames(path, affine, shape)
+
+
+def place_frames(path, affine, shape):
+    """See `read_seg`."""
     try:
         data = pydicom.dcmread(path)
-    except (InvalidDicomError, OSError, EOFError, ValueError) as error:
+    except InvalidDicomError as error:
         raise UserError(f"{path}: is neither NIfTI nor DICOM: {error}") from None
     if data.get("Modality") != "SEG" or data.get("SegmentationType") != "BINARY":
         raise UserError(f"{path}: is no DICOM SEG of the type BINARY.")
-    try:
-        frames = data.pixel_array.reshape(-1, data.Rows, data.Columns)
-        shared = data.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in data else None
-        groups = data.PerFrameFunctionalGroupsSequence
-        places = [locate(shared, group) for group in groups]
-    except (ValueError, RuntimeError, AttributeError, IndexError, KeyError) as error:
-        raise UserError(f"{path}: its frames cannot be read: {str(error).splitlines()[0]}") from None
+    check_size(path, data)
+    frames = data.pixel_array.reshape(-1, data.Rows, data.Columns)
+    shared = data.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in data else None
+    places = [locate(shared, group) for group in data.PerFrameFunctionalGroupsSequence]
     voxels = np.zeros(shape, np.uint8)
     if frames.shape[1:] != (shape[1], shape[0]) or len(frames) != len(places):
         raise UserError(f"{path}: has frames of {frames.shape[1:]} pixels, the scan slices of {(shape[1], shape[0])}.")

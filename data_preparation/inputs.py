@@ -15,7 +15,15 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from omegaconf import ListConfig
 
-from data_generators.images import ReadSettings, check_sizes, read_image, read_mask_as, resize_image, to_channels
+from data_generators.images import (
+    ReadSettings,
+    check_sizes,
+    read_image,
+    read_mask_as,
+    resize_image,
+    tiff_pages,
+    to_channels,
+)
 from data_generators.pairing import ENDINGS, Pair, find_pairs
 from data_preparation.lits import VIEW, crop_or_pad, read_scan, window_slice
 from data_preparation.preprocess_data import Settings, fit
@@ -84,7 +92,7 @@ class Stack(Picture):
 
     def open(self, reading):
         self.reading = reading.pictures
-        self.frames = cv2.imcount(str(self.path))
+        self.frames = tiff_pages(self.path)
 
     def read(self, index):
         done, pages = cv2.imreadmulti(str(self.path), index, 1, flags=cv2.IMREAD_UNCHANGED)
@@ -247,16 +255,16 @@ def source_of(path, mask=None):
     """The source that a path stands for, by its name alone: what is wrong with the file shows when it is read."""
     if path.is_dir() or path.name.lower().endswith(NIFTI):
         return Volume(path)
-    if mask is None and path.suffix.lower() in STACKS and path.is_file() and count_pages(path) > 1:
+    if mask is None and path.suffix.lower() in STACKS and path.is_file() and is_stack(path):
         return Stack(path)
     return Picture(path, mask)
 
 
-def count_pages(path):
+def is_stack(path):
     try:
-        return cv2.imcount(str(path))
-    except cv2.error:
-        return 0
+        return tiff_pages(path) > 1
+    except UserError:
+        return True  # which says so when it is opened; it may have been cut off after the first page
 
 
 def is_dicom(path):

@@ -18,6 +18,7 @@ from utils.files import resolve_path
 MAX_VOXELS = 4_000_000_000
 # Rows run to the back, columns to the patient's left, slices to the head: the radiological view, liver on the left.
 VIEW = ("P", "L", "S")
+DEFLATE = 1100  # no compressed byte can stand for more
 LABELS = (0, 1, 2)  # background, liver, tumour
 
 
@@ -153,6 +154,9 @@ def check_scan(path, image, modality):
         raise UserError(f"{path}: has the shape {image.shape} and holds nothing.")
     if np.prod(image.shape, dtype=float) > MAX_VOXELS:
         raise UserError(f"{path}: promises {image.shape} voxels, more than {MAX_VOXELS:,}, and is not read.")
+    promised = np.prod(image.shape, dtype=float) * image.get_data_dtype().itemsize
+    if promised > path.stat().st_size * (DEFLATE if path.name.lower().endswith(".gz") else 1):
+        raise UserError(f"{path}: is not a whole NIfTI file: promises {promised:,.0f} bytes of voxels. Copy it again.")
     if image.get_data_dtype().kind not in "iuf":
         raise UserError(f"{path}: holds {image.get_data_dtype()} voxels; integers or floats are read.")
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:

@@ -66,6 +66,7 @@ def kill_until_done(folder, data, kills, seed, *overrides):
         process.communicate()
     code, output = finish(start(folder, data, *overrides))
     assert code == 0, output
+    assert not list((folder / "checkpoint").glob(".*"))  # halves that kills left
     return output, hits
 
 

@@ -10,14 +10,17 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from utils.checkpoints import beside, keep_previous, save_config, save_weights
+from utils.checkpoints import beside, save_first_weights, save_weights
 from utils.curves import plot_curves
-from utils.files import writable_folder, write_whole
+from utils.files import warn_if_not_saved, writable_folder, write_whole
 from utils.resume import Checkpoint
 from utils.schedules import learning_rate
+from utils.tracking import Panel, build_trackers, log_folder
+
+CURVES = "training_curves.png"
 
 
-def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=True):
+def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=True, examples=(), images=0):
     """The callbacks of a training run.
 
     Args:
@@ -28,6 +31,8 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=T
         score: name of the metric that best weights and early stopping go by, higher is better.
         replicas: int, devices that share a batch.
         is_chief: false for a worker that leaves writing and printing to the first.
+        examples: list that each validation fills, see `utils.tracking.Panel`.
+        images: int, of an epoch.
     """
     epochs = cfg.HYPER_PARAMETERS.EPOCHS
     rate = LearningRate(cfg, score, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
@@ -44,15 +49,17 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=T
     if "bench_steps" in cfg:  # a run that only measures time leaves no files
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [*bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
-    logs = writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH")
+    logs = log_folder(
+        writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH"), beside(weights, "")
+    )
     callbacks = [
         rate,
         BestWeights(trainer.network, cfg, weights, score),
-        EpochLog(log_path, weights.parent / "training_curves.png", cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
+        EpochLog(log_path, weights.parent / CURVES, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
         early,
-        keras.callbacks.TensorBoard(
-            str(logs / beside(weights, time.strftime(" %Y-%m-%d %H-%M-%S")).name), write_graph=False
-        ),
+        keras.callbacks.TensorBoard(str(logs), write_graph=False),
+        Panel(logs, cfg, examples, trainer.waiting, images),
+        *build_trackers(cfg, beside(weights, "").name),
         *bar,
         *averages,
     ]
@@ -114,7 +121,7 @@ class BestWeights(keras.callbacks.Callback):
     """Save weights and config whenever the validation score is better than before, or after every epoch.
 
     An epoch whose loss is not a finite number is never saved. With the first save the files of an earlier run are
-    renamed, so that weights and config always belong together.
+    renamed, so that weights and config always belong together. What a full disk keeps from being saved is not the best.
 
     Args:
         network: the model.
@@ -124,6 +131,7 @@ class BestWeights(keras.callbacks.Callback):
 
     Attributes:
         best: float or None, best value so far; best_epoch: int, counted from 1; best_logs: all scores of that epoch.
+        failed: bool, the last attempt to save did not succeed.
     """
 
     def __init__(self, network, cfg, path, score):
@@ -135,22 +143,26 @@ class BestWeights(keras.callbacks.Callback):
         self.best = None
         self.best_epoch = 0
         self.best_logs = {}
+        self.failed = False
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
             return
         first, better = self.best is None, self.best is None or logs[self.monitor] > self.best
-        if better:
-            self.best, self.best_epoch, self.best_logs = float(logs[self.monitor]), epoch + 1, dict(logs)
         settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
-        if better or not settings.SAVE_BEST_ONLY:
+        if not better and settings.SAVE_BEST_ONLY:
+            return
+        with warn_if_not_saved("the best weights" if better else "the newest weights") as errors:
             if first:
-                keep_previous(self.path, self.cfg.RUN)
-                save_config(self.cfg, self.path)
-            save_weights(self.network, self.path)
+                save_first_weights(self.network, self.cfg, self.path)
+            else:
+                save_weights(self.network, self.path, settings.KEEP - 1)
             if not settings.SAVE_WEIGHTS_ONLY:
                 with write_whole(beside(self.path, ".keras")) as temporary:
                     self.network.save(temporary)
+        self.failed = bool(errors)
+        if better and not self.failed:
+            self.best, self.best_epoch, self.best_logs = float(logs[self.monitor]), epoch + 1, dict(logs)
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -180,12 +192,12 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
-        with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
-            writer.writeheader()
-            writer.writerows([*self.earlier, *self.rows])
-        history = {name: [row[name] for row in self.rows] for name in logs}
-        plot_curves(history, self.curves)
+        with warn_if_not_saved("the log"):
+            with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
+                writer.writeheader()
+                writer.writerows([*self.earlier, *self.rows])
+            plot_curves({name: [row[name] for row in self.rows] for name in logs}, self.curves)
 
 
 class Progress(keras.callbacks.Callback):

@@ -3,8 +3,11 @@
 `<name>.weights.h5`, `<name>.yaml` (config), `<name>.evaluation` (folder of scores). Imports no Keras.
 """
 
+import hashlib
+import math
 import re
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -14,10 +17,13 @@ from yaml import YAMLError
 
 from utils.config import CONFIGS, check_config, default_config
 from utils.errors import UserError
-from utils.files import resolve_path, write_whole
+from utils.files import older_paths, reserve, resolve_path, write_whole
 from utils.lookup import load
 
 ENDING = ".weights.h5"
+CHECKSUM = "sha256"  # attribute of a weights file: the checksum of its arrays
+OVERHEAD = 8192  # bytes of HDF5 beside an array, more than it needs
+SIGNATURE = "# sha256 of the lines below: "  # in the config beside them
 
 # A run that differs from its weights in one of these keys could not load them.
 ARCHITECTURE = ("MODEL.", "INPUT.CHANNELS", "OUTPUT.CLASSES")
@@ -41,6 +47,7 @@ OF_THE_COMMAND = (
     "DATALOADER_WORKERS",
     "DATASET.CACHE",
     "USE_MULTI_GPUS",
+    "STRATEGY",
     "OPTIMIZATION",
     "PREDICT",
     "EXPORT",
@@ -64,20 +71,60 @@ def beside(weights, ending):
     return Path(str(weights).removesuffix(ENDING) + ending)
 
 
-def save_weights(network, path):
-    """Write the weights of a Keras model to `path` (ends in .weights.h5); an interrupted write leaves the old file."""
+def save_weights(network, path, older=0):
+    """Write the weights of a Keras model to `path` (ends in .weights.h5), with a checksum in them.
+
+    An interrupted write leaves the old file; so many older versions are kept.
+    """
+    with write_whole(path, older) as temporary:
+        write_weights(network, temporary)
+
+
+def save_first_weights(network, cfg, path):
+    """Write the first weights of a run: those of an earlier one are renamed, and the config is written.
+
+    Whenever it is ended, or the disk is full, weights with their config are there: these or the earlier run's.
+    """
     with write_whole(path) as temporary:
-        network.save_weights(temporary)
+        write_weights(network, temporary)
+        keep_previous(path, cfg.RUN)
+        save_config(cfg, path)
+
+
+def write_weights(network, path):
+    """Let Keras write the weights, and note the checksum of all arrays in the file."""
+    import h5py
+
+    reserve(path.parent, sum(math.prod(variable.shape) * 4 + OVERHEAD for variable in network.variables))
+    network.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs[CHECKSUM] = checksum_of(file)
+
+
+def checksum_of(file):
+    """SHA-256, as hexadecimal text, of names, types, shapes and bytes of all arrays of an open HDF5 file."""
+    import h5py
+
+    total = hashlib.sha256()
+
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            total.update(f"{name} {item.dtype.str} {item.shape} ".encode())
+            total.update(item[()].tobytes())
+
+    file.visititems(add)
+    return total.hexdigest()
 
 
 def save_config(cfg, weights):
-    """Write the resolved config beside its weights."""
+    """Write the resolved config beside its weights; its first line is the checksum of the others."""
+    text = OmegaConf.to_yaml(cfg, resolve=True)
     with write_whole(beside(weights, ".yaml")) as temporary:
-        OmegaConf.save(cfg, temporary, resolve=True)
+        temporary.write_text(f"{SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
 
 
 def load_weights(network, cfg):
-    """Load the weights that `cfg` names.
+    """Load the weights that `cfg` names; the version before where they are damaged, with a warning.
 
     Raises:
         UserError: there are none, or they belong to another model.
@@ -85,6 +132,21 @@ def load_weights(network, cfg):
     path = weights_path(cfg)
     if not path.exists():
         raise UserError(f"No weights at {path}. Train first, or set MODEL.WEIGHTS_FILE_NAME.")
+    problems = []
+    for candidate in (path, *older_paths(path)):
+        try:
+            load_file(network, cfg, candidate)
+        except UserError as error:
+            problems.append(error)
+            continue
+        if problems:
+            print(f"Warning: {problems[0]} {candidate.name}, the version before it, is used.", file=sys.stderr)
+        return
+    raise problems[0]
+
+
+def load_file(network, cfg, path):
+    """Load a weights file, or raise a UserError."""
     try:
         check_weights_file(path)
         with warnings.catch_warnings():
@@ -102,7 +164,7 @@ def load_weights(network, cfg):
 
 
 def check_weights_file(path):
-    """Refuse a weights file that names other files, or arrays that it does not hold.
+    """Refuse a weights file that names other files, arrays that it does not hold, or has another checksum.
 
     Raises:
         UserError: says which entry.
@@ -121,25 +183,38 @@ def check_weights_file(path):
 
     with h5py.File(path, "r") as file:
         file.visititems_links(check)
-    if problems:
-        raise UserError(f"The weights {path} are refused: {problems[0]}.")
+        if problems:
+            raise UserError(f"The weights {path} are refused: {problems[0]}.")
+        if file.attrs.get(CHECKSUM, "") not in ("", checksum_of(file)):
+            raise UserError(f"The weights {path} are damaged: their checksum is wrong.")
 
 
 def keep_previous(weights, run):
     """Rename the files of an earlier run to `<name>.previous<ending>`: weights, config and scores together.
 
     Files that the config says are of this same `run`, which was interrupted and goes on, are left to be replaced.
+    It may be ended at any moment and called again: weights that are there last are never given up for none.
     """
     config = beside(weights, ".yaml")
-    if config.exists() and f"RUN: {run}" in config.read_text(encoding="utf-8").splitlines():
+    if config.exists() and f"RUN: {run}" in config.read_text(encoding="utf-8", errors="replace").splitlines():
         return
-    for ending in (ENDING, ".yaml", ".evaluation", ".keras"):
+    others = (".evaluation", ".keras", ".run.json", ".yaml")
+    for older in older_paths(weights):
+        older.unlink()
+    if weights.exists():
+        for ending in others:
+            remove(beside(weights, f".previous{ending}"))
+        weights.replace(beside(weights, f".previous{ENDING}"))
+    for ending in others:
         path, previous = beside(weights, ending), beside(weights, f".previous{ending}")
-        if previous.is_dir():
-            shutil.rmtree(previous)
-        previous.unlink(missing_ok=True)
-        if path.exists():
+        if path.exists() and not previous.exists():
             path.replace(previous)
+
+
+def remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def restore_config(cfg):
@@ -177,6 +252,7 @@ def restore_config(cfg):
 def read_config(path):
     """The config saved beside weights; keys that are newer than it have their defaults."""
     try:
+        check_signature(path.read_text(encoding="utf-8"))
         saved = OmegaConf.load(path)
         restored = OmegaConf.merge(default_config(), saved)
         restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
@@ -187,6 +263,13 @@ def read_config(path):
             f"The config of the weights, {path}, is damaged ({reason}). Restore it, or remove it and type the settings."
         ) from None
     return restored
+
+
+def check_signature(text):
+    """Raise a ValueError where a config was cut short or changed since it was written; one without checksum passes."""
+    first, _, lines = text.partition("\n")
+    if first.startswith(SIGNATURE) and first != SIGNATURE + hashlib.sha256(lines.encode()).hexdigest():
+        raise ValueError("its checksum is wrong; if you changed it by hand, remove its first line")
 
 
 def with_model_settings(cfg):

@@ -75,6 +75,7 @@ FLAG_OR_NULL = Rule(types=(bool, type(None)))
 RULES = {
     "OVERRIDES": Rule(items=(str,)),
     "RUN": Rule(types=(str, type(None))),
+    "CALLBACKS.MODEL_CHECKPOINT.KEEP": Rule(low=1, high=10),
     "CALLBACKS.CHECKPOINT_EVERY_STEPS": Rule(types=(int, type(None)), low=1),
     **{f"AUGMENTATION.{knob}.PROBABILITY": Rule(low=0, high=1) for knob in AUGMENTATIONS},
     **{
@@ -403,6 +404,10 @@ def check_config(cfg):
             f"STRATEGY.NAME=tpu needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}, whose "
             "batches are made by Python threads beside the machine that feeds the TPU."
         )
+    if cfg.STRATEGY.NAME == "tpu" and cfg.INPUT.HEIGHT is None:
+        raise UserError("STRATEGY.NAME=tpu compiles for images of one size: set INPUT.HEIGHT and INPUT.WIDTH.")
+    if cfg.STRATEGY.NAME == "tpu" and cfg.OPTIMIZATION.AMP is True:
+        raise UserError("OPTIMIZATION.AMP=True is float16, which a TPU has not: set OPTIMIZATION.AMP=bfloat16.")
     if cfg.STRATEGY.NAME == "multi_worker" and cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS is not None:
         raise UserError(
             "CALLBACKS.CHECKPOINT_EVERY_STEPS does not go with STRATEGY.NAME=multi_worker: the first worker saves the "

@@ -122,14 +122,14 @@ def tpu(cfg):
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise UserError(
             f"STRATEGY.TPU={name}: no TPU was found ({str(error).strip().splitlines()[0]}). On a TPU machine install "
-            "requirements-tpu.txt in place of tensorflow, and name the TPU or local."
+            "requirements-tpu.txt (the package tensorflow-tpu) in place of tensorflow, and name the TPU or local."
         ) from None
     return tf.distribute.TPUStrategy(resolver)
 
 
 @contextlib.contextmanager
-def explain_memory(cfg):
-    """Say what to lower when the device is out of memory, instead of where it happened.
+def explain_failures(cfg):
+    """Say what to do when the device is out of memory or another worker is gone, instead of where it happened.
 
     Raises:
         UserError: in place of TensorFlow's error.
@@ -144,6 +144,14 @@ def explain_memory(cfg):
             f"HYPER_PARAMETERS.BATCH_SIZE={cfg.HYPER_PARAMETERS.BATCH_SIZE} (OPTIMIZER.ACCUMULATION_STEPS keeps the "
             f"gradient of a large batch), INPUT {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH} (or DATASET.CROP), MODEL.FILTERS. "
             f"On a GPU OPTIMIZATION.AMP=True halves most of it (now {cfg.OPTIMIZATION.AMP})."
+        ) from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if cfg.STRATEGY.NAME != "multi_worker":
+            raise
+        reason = next((line for line in str(error).splitlines() if "Collective" in line), type(error).__name__)
+        raise UserError(
+            f"Another worker is gone ({reason.strip()}). Start all of them again with the same commands: they go on "
+            "from the last epoch that was saved."
         ) from None
 
 

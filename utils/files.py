@@ -1,7 +1,11 @@
 """Paths of the config, lists of files, and files that appear only when they are whole."""
 
 import contextlib
+import glob
 import os
+import re
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -65,14 +69,97 @@ def writable_folder(cfg, path, key):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{key}: cannot create the folder {folder}: {error.strerror}. Set another path.") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{key}: cannot write to the folder {folder}: permission denied. Set another path.")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:  # rights alone do not tell: quotas, read-only devices
+            probe.write(b"0")
+    except OSError as error:
+        raise UserError(f"{key}: cannot write to the folder {folder}: {error.strerror}. Set another path.") from None
     return folder
 
 
+def check_space(folder, needed, key, advice):
+    """Raise a UserError where the file system of a folder has less than `needed` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{key}: the disk of {folder} has {free / 1e6:,.1f} MB free, this run needs {needed / 1e6:,.1f} MB. "
+            f"{advice}"
+        )
+
+
+def reserve(folder, size):
+    """Raise an OSError where so many bytes cannot be written now.
+
+    For files that HDF5 writes: it does not survive a disk that is full in the middle of one.
+    """
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(probe.fileno(), 0, size)
+        else:
+            probe.write(bytes(size))
+
+
+def remove_leftovers(path):
+    """Remove the temporary files of `write_whole` that killed runs left of a file; nobody else may be writing it."""
+    name = path.name.split(".", 1)[0]
+    for leftover in path.parent.glob(f".{glob.escape(name)}.*"):
+        if leftover.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", leftover.name.removeprefix(f".{name}.")):
+            leftover.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def write_whole(path):
+def warn_if_not_saved(what):
+    """Let a run go on where a file cannot be written: a full disk costs that file, not the training.
+
+    Args:
+        what: the file in a few words, "the log".
+
+    Gives a list, which holds the error afterwards where there was one.
+    """
+    errors = []
+    try:
+        yield errors
+    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
+        errors.append(error)
+        number = re.search(r"errno = (\d+)", str(error))  # so HDF5 tells it
+        reason = os.strerror(int(number.group(1))) if number else getattr(error, "strerror", None) or str(error)
+        print(f"\nWarning: {what} could not be saved ({reason}); the run goes on.", file=sys.stderr)
+
+
+def older_path(path, number):
+    """Where the version before is, or with a higher number the one before that: `m.older1.weights.h5`."""
+    stem, kind, ending = path.name.rsplit(".", 2)
+    return path.with_name(f"{stem}.older{number}.{kind}.{ending}")
+
+
+def older_paths(path):
+    """The versions before that are there, the newest first."""
+    stem, kind, ending = path.name.rsplit(".", 2)
+    found = [older for older in path.parent.glob("*") if older.name.startswith(f"{stem}.older")]
+    return sorted(older for older in found if older.name.endswith(f".{kind}.{ending}"))
+
+
+def keep_older(path, count):
+    """Keep a file that is about to be replaced as the newest of `count` older ones. At any moment `path` is there."""
+    for older in older_paths(path):
+        if older not in [older_path(path, number) for number in range(1, count)]:
+            older.unlink()
+    if count < 1 or not path.exists():
+        return
+    for number in range(count - 1, 0, -1):
+        if older_path(path, number).exists():
+            os.replace(older_path(path, number), older_path(path, number + 1))
+    try:
+        os.link(path, older_path(path, 1))
+    except OSError:  # a file system without links
+        os.replace(path, older_path(path, 1))
+
+
+@contextlib.contextmanager
+def write_whole(path, older=0):
     """Give a temporary path in the same folder; it becomes `path` when the block ends well, else it vanishes.
+
+    So many older versions are kept, see `older_path`.
 
         with write_whole("checkpoint/a.json") as temporary:
             temporary.write_text(...)
@@ -94,6 +181,8 @@ def write_whole(path):
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
+        if older:
+            keep_older(path, older)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,6 +4,8 @@ import numpy as np
 
 from utils.devices import local_replicas
 
+EXAMPLES = 4  # validation images that are shown after each epoch
+
 
 def make_forward(network, strategy, jit_compile=False):
     """Return `forward(images) -> {output name: tensor (batch, ...)}`, each image through the network once.
@@ -94,6 +96,9 @@ class Validation:
         loss: as in MeanLoss.
         metrics: {output name: list of Keras metrics}, made outside the strategy's scope.
         dataset: of `build_dataset`.
+
+    Attributes:
+        examples: list of (image, truth, probabilities), the first EXAMPLES images that hold foreground.
     """
 
     def __init__(self, network, strategy, jit_compile, loss, metrics, dataset):
@@ -102,6 +107,7 @@ class Validation:
         self.metrics = metrics
         self.scorers = {name: make_scorer(found) for name, found in metrics.items()}
         self.dataset = dataset
+        self.examples = []
 
     def __call__(self):
         """Go over the dataset once; return {name: float}."""
@@ -109,16 +115,24 @@ class Validation:
         self.loss.reset()
         for metric in found:
             metric.reset_state()
+        self.examples.clear()
         for images, targets, *border in self.dataset:
             outputs = self.forward(images)
             self.loss.add(targets, outputs, *border)
             for name, score in self.scorers.items():
                 score(targets, outputs[name])
+            if "mask" in outputs and len(self.examples) < EXAMPLES:
+                self.keep(np.asarray(images), np.asarray(targets), outputs["mask"])
         logs = {"loss": self.loss.result()}
         for metric in found:
             value = metric.result()
             logs |= value if isinstance(value, dict) else {metric.name: value}
         return {name: float(value) for name, value in logs.items()}
+
+    def keep(self, images, targets, probabilities):
+        for number, truth in enumerate(targets):
+            if truth.any() and len(self.examples) < EXAMPLES:
+                self.examples.append((images[number], truth, probabilities[number].numpy()))
 
 
 def _turned(quarters, mirror):

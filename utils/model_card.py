@@ -71,13 +71,11 @@ def scores(path):
     """A table of the scores of each split in `evaluation.json`."""
     try:
         splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
-    except (OSError, ValueError, KeyError):
+        lines = []
+        for split, found in splits.items():
+            numbers = {name: value for name, value in found["scores"].items() if isinstance(value, (int, float))}
+            lines += [f"Split {split}, {found['images']} images:", "", "| score | value |", "| --- | --- |"]
+            lines += [*(f"| {name} | {value:.4f} |" for name, value in numbers.items()), ""]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or a damaged one
         return "Not measured: `python evaluate.py` writes them.\n"
-    lines = []
-    for split, found in splits.items():
-        lines += [f"Split {split}, {found['images']} images:", "", "| score | value |", "| --- | --- |"]
-        lines += [
-            f"| {name} | {value:.4f} |" for name, value in found["scores"].items() if isinstance(value, (int, float))
-        ]
-        lines.append("")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ and crops follow from seed and epoch. Plain arrays and JSON: nothing in it can r
 """
 
 import json
+import math
 import signal
 import sys
 import zipfile
@@ -17,9 +18,10 @@ from omegaconf import OmegaConf
 from utils.checkpoints import beside
 from utils.devices import worker
 from utils.errors import UserError
-from utils.files import resolve_path, write_whole
+from utils.files import check_space, older_paths, resolve_path, warn_if_not_saved, write_whole
 
-STATE, PREVIOUS = ".state.npz", ".state.previous.npz"
+STATE = ".state.npz"
+MARGIN = 1_000_000  # bytes for config, log and curves
 
 # What each callback knows from the epochs before, by the name of its class.
 KNOWN = {
@@ -70,6 +72,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.every = cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS
         self.workers = worker(trainer.distribute_strategy)[1]
         self.signal = None
+        self.saved = False
         self.epoch = 0
 
     def on_train_begin(self, logs=None):
@@ -100,9 +103,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def leave(self):
         if self.signal is not None:
-            print(
-                f"\nStopped; the state is saved in {self.path}. Type the same command again to go on.", file=sys.stderr
-            )
+            where = f"the state is saved in {self.path}" if self.saved else "this step could not be saved"
+            print(f"\nStopped; {where}. Type the same command again to go on.", file=sys.stderr)
             sys.exit(128 + self.signal)
 
     def save(self, epoch, step, finished=False):
@@ -120,14 +122,37 @@ class Checkpoint(keras.callbacks.Callback):
         }
         variables = all_variables(self.trainer, step)
         arrays = {f"v{number}": keras.ops.convert_to_numpy(variable) for number, variable in enumerate(variables)}
-        try:
-            with write_whole(self.path) as temporary:
-                with open(temporary, "wb") as file:
-                    np.savez(file, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)
-                if self.path.exists():
-                    self.path.replace(self.path.parent / self.path.name.replace(STATE, PREVIOUS))
-        except OSError as error:
-            print(f"\nWarning: the state was not saved ({error.strerror}); training goes on.", file=sys.stderr)
+        older = self.cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP - 1
+        content = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        with (
+            warn_if_not_saved("the state") as errors,
+            write_whole(self.path, older) as temporary,
+            open(temporary, "wb") as file,
+        ):
+            np.savez(file, about=content, **arrays)
+        self.saved = not errors
+
+
+def check_room(cfg, trainer, weights):
+    """Find out before the first step whether the disk holds what the run will write.
+
+    These are KEEP versions of state and weights, and one of each more while it replaces them.
+
+    Raises:
+        UserError: says how much is needed and how much is free.
+    """
+    keep, folder = cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP, weights.parent
+    state = size_of([*trainer.network.variables, *trainer.optimizer.variables])
+    needed = (keep + 1) * (state + size_of(trainer.network.variables)) + MARGIN
+    there = [beside(weights, STATE), *older_paths(beside(weights, STATE)), weights, *older_paths(weights)]
+    needed -= sum(path.stat().st_size for path in there if path.exists())
+    key = "CALLBACKS.MODEL_CHECKPOINT.PATH"
+    check_space(folder, needed, key, f"Make room, set another path, or lower CALLBACKS.MODEL_CHECKPOINT.KEEP={keep}.")
+
+
+def size_of(variables):
+    """Bytes of all variables together."""
+    return sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in variables)
 
 
 def plain(value):
@@ -193,8 +218,7 @@ def compare(saved, now, prefix=""):
 
 def read_newest(path):
     """(about, arrays) of a state; of the one before, with a warning, where it is damaged; None where there is none."""
-    older = path.parent / path.name.replace(STATE, PREVIOUS)
-    for candidate in (path, older):
+    for candidate in (path, *older_paths(path)):
         if not candidate.exists():
             continue
         try:

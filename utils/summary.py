@@ -1,11 +1,14 @@
 """What a run says at its start and at its end."""
 
+import json
 import shlex
+import time
 from textwrap import shorten
 
 from tqdm import tqdm
 
 from utils.checkpoints import beside
+from utils.files import warn_if_not_saved, write_whole
 from utils.scores import MEASURES
 
 
@@ -32,6 +35,30 @@ def print_start(cfg, network, data, strategy):
         print(f"{name:>9}  {line}")
 
 
+def write_summary(cfg, best, score, weights, network, strategy, history, waiting):
+    """Write `<weights>.run.json`: what ran, on what, how it ended. A full disk costs the file, not the run."""
+    import keras
+    import tensorflow as tf
+
+    epochs = len(history.get("loss", ()))
+    about = {
+        "run": cfg.RUN,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "model": cfg.MODEL.TYPE,
+        "parameters": network.count_params(),
+        "devices": strategy.num_replicas_in_sync,
+        "precision": str(cfg.OPTIMIZATION.AMP),
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "epochs_now": epochs,  # of this start; earlier ones of an interrupted run are in the log
+        "best": {"epoch": best.best_epoch, "score": f"val_{score}", "value": best.best},
+        "last": {name: values[-1] for name, values in history.items()} if epochs else {},
+        "share_of_time_waiting_for_data": waiting.share,
+        "overrides": list(cfg.OVERRIDES),
+    }
+    with warn_if_not_saved("the summary"), write_whole(beside(weights, ".run.json")) as temporary:
+        temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
 def print_waiting(cfg, waiting):
     """Say how much of the last epoch's time the steps waited for data, and what helps where that is much."""
     if cfg.VERBOSE:
@@ -50,6 +77,7 @@ def print_end(cfg, best, score, weights, log):
         "weights": weights,
         "config": beside(weights, ".yaml"),
         "log": log,
+        "summary": beside(weights, ".run.json"),
         "curves": weights.parent / "training_curves.png",
     }.items():
         print(f"{name:>9}  {path}")
