@@ -269,6 +269,7 @@ def main(train):
     parser.add_argument("--size", type=int, nargs="+", default=[320], help="height and width, pixels")
     parser.add_argument("--batch", type=int, nargs="+", default=[2])
     parser.add_argument("--only", nargs="+", default=[], metavar="IMPLEMENTATION", help="beside the reference")
+    parser.add_argument("--techniques", action="store_true", help="also ours without each technique")
     parser.add_argument("--classes", type=int, default=2)
     parser.add_argument("--precision", default="float32", choices=["float32", "mixed_float16", "mixed_bfloat16"])
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each implementation")
@@ -292,11 +293,14 @@ def main(train):
     print("GFLOP: arithmetic done by the convolutions and matrices of a step; a training step is three forward passes")
 
 
-def chosen(name, train, only):
-    """The implementations to measure: the reference first, those whose package is there, those that `only` names."""
+def chosen(name, train, only, techniques):
+    """The implementations to measure: the reference first, those whose package is there, those that `only` names.
+
+    Without `only` those that lack a technique are left out, unless `techniques` asks for them.
+    """
     for implementation in IMPLEMENTATIONS[name]:
         package = NEEDS.get(implementation)
-        wanted = not only or implementation in (REFERENCE, *only)
+        wanted = implementation in (REFERENCE, *only) if only else techniques or ", no " not in implementation
         if not wanted or implementation in (ONLY_INFERENCE if train else ONLY_TRAINING):
             continue
         if package and importlib.util.find_spec(package) is None:
@@ -314,7 +318,7 @@ def measure(name, train, options):
     """
     context = multiprocessing.get_context("spawn")
     pipes, firsts, processes = {}, {}, []
-    for implementation in chosen(name, train, options.only):
+    for implementation in chosen(name, train, options.only, options.techniques):
         pipe, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, name, implementation, train, options), daemon=True)
         process.start()
