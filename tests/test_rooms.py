@@ -6,7 +6,7 @@ import re
 import pytest
 from conftest import PROJECT
 
-ROOMS = {"utils", "models", "losses", "data_generators", "data_preparation", "train", "evaluate", "predict"}
+ROOMS = {"utils", "models", "losses", "data_generators", "data_preparation", "train", "evaluate", "predict", "export", "app"}
 ALLOWED = {
     "utils": set(),
     "models": {"utils"},

@@ -6,7 +6,7 @@ from utils.config import load_config
 from utils.devices import make_strategy
 from utils.errors import UserError
 
-TPU = ["STRATEGY.NAME=tpu", "DATA_GENERATOR_TYPE=TF_DATA"]
+TPU = ["STRATEGY.NAME=tpu", "DATA_GENERATOR_TYPE=TF_DATA", "DATASET.DROP_REMAINDER=True"]
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def test_loaders_of_python_threads_are_refused_with_the_reason(loader):
     [
         (["INPUT.HEIGHT=null", "INPUT.WIDTH=null", "HYPER_PARAMETERS.BATCH_SIZE=1"], "one size"),
         (["OPTIMIZATION.AMP=True"], "bfloat16"),
+        (["DATASET.DROP_REMAINDER=False"], "DROP_REMAINDER=True"),
     ],
 )
 def test_what_a_tpu_does_not_do_is_refused(setting, words):

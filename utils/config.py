@@ -406,6 +406,8 @@ def check_config(cfg):
         )
     if cfg.STRATEGY.NAME == "tpu" and cfg.INPUT.HEIGHT is None:
         raise UserError("STRATEGY.NAME=tpu compiles for images of one size: set INPUT.HEIGHT and INPUT.WIDTH.")
+    if cfg.STRATEGY.NAME == "tpu" and not cfg.DATASET.DROP_REMAINDER:
+        raise UserError("STRATEGY.NAME=tpu compiles for batches of one size: set DATASET.DROP_REMAINDER=True.")
     if cfg.STRATEGY.NAME == "tpu" and cfg.OPTIMIZATION.AMP is True:
         raise UserError("OPTIMIZATION.AMP=True is float16, which a TPU has not: set OPTIMIZATION.AMP=bfloat16.")
     if cfg.STRATEGY.NAME == "multi_worker" and cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS is not None:
