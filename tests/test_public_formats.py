@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from data_generators.images import read_mask
 from data_preparation import canonical, coco, index_masks, lgg, pets, rle_csv
-from data_preparation.canonical import assign_splits, encode_mask
+from data_preparation.canonical import assign_splits, encode_png
 from data_preparation.groups import group_of
 from utils import rle
 from utils.errors import UserError
@@ -600,10 +600,11 @@ def test_a_failed_write_leaves_no_part(tmp_path, capsys, monkeypatch):
     assert not [name for name in files(tmp_path / "data") if ".part" in name]
 
 
-def test_masks_are_written_as_they_are():
-    for shape in ((1, 1), (5, 7), (40, 3)):
-        mask = RNG.integers(0, 256, shape, np.uint8)
-        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(encode_mask(mask), np.uint8), -1), mask)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_are_written_as_they_are(dtype):
+    for shape in ((1, 1), (5, 7), (40, 3), (6, 9, 3), (6, 9, 4)):
+        mask = RNG.integers(0, np.iinfo(dtype).max + 1, shape, dtype)
+        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(encode_png(mask), np.uint8), -1), mask)
 
 
 def test_groups():
