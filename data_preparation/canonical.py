@@ -61,7 +61,7 @@ class Stored(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a script found: items, a function `(item, height, width) -> uint8 (height, width)` or Stored, what it left out.
+    """What a script found: items, a function `(item, height, width) -> uint8 (height, width)` or Stored, and the rest.
 
     skipped: list of (file or name, reason).
     """

@@ -20,7 +20,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 
 from data_generators.images import decode, is_grey_png, read_mask, read_whole
-from data_preparation.canonical import Item, Plan, Stored, by_split, command, existing, list_pictures, refuse, with_splits
+from data_preparation.canonical import (
+    Item,
+    Plan,
+    Stored,
+    by_split,
+    command,
+    existing,
+    list_pictures,
+    refuse,
+    with_splits,
+)
 from data_preparation.groups import group_of
 from utils.errors import UserError
 
