@@ -146,11 +146,7 @@ def write_dataset(plan, options, sources):
     # What changes how a mask looks is part of an item's signature; where it goes, how fast and how loud is not.
     neutral = {*sources, "output", "workers", "quiet", "val", "test", "seed"}
     settings = repr(sorted((key, str(value)) for key, value in vars(options).items() if key not in neutral))
-    targets = {}
-    for item in plan.items:
-        other = targets.setdefault(image_target(item), item)
-        if other is not item:
-            raise UserError(f"{other.image} and {item.image} would both be written as {item.name}. Rename one.")
+    targets = by_key(plan.items, image_target)
     signatures = {target: sign(item, settings) for target, item in targets.items()}
     done = {target for target, item in targets.items() if is_done(output, record, target, item, signatures[target])}
     todo = {target: item for target, item in targets.items() if target not in done}
@@ -178,6 +174,16 @@ def write_dataset(plan, options, sources):
     if not options.quiet:
         print_report(summary, plan.skipped, output)
     return summary
+
+
+def by_key(items, key):
+    """`{key(item): item}`; two items of one key are an error."""
+    found = {}
+    for item in items:
+        other = found.setdefault(key(item), item)
+        if other is not item:
+            raise UserError(f"{other.image} and {item.image} would both be written as {item.name}. Rename one.")
+    return found
 
 
 def print_report(summary, skipped, output):
@@ -403,9 +409,14 @@ def assign_splits(groups, val, test, seed):
 
 
 def with_splits(items, groups, options):
-    """The items with a split where they have none: each by its group, as the options say."""
+    """The items with a split where they have none: each by its group, as the options say.
+
+    Raises:
+        UserError: too few groups, or one name twice, whichever splits the two would come into.
+    """
     if all(item.split for item in items):
         return items
+    by_key(items, lambda item: item.name)
     splits = assign_splits(groups, options.val, options.test, options.seed)
     return [item._replace(split=splits[group]) for item, group in zip(items, groups, strict=True)]
 
