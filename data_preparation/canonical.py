@@ -7,6 +7,7 @@ each pair was made from: a second run skips what has not changed, and removes wh
 """
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import json
@@ -84,16 +85,23 @@ def command(description, sources, plan, options=None, split=True):
 
     def main(arguments=None):
         parser = make_parser(description, sources, options, split)
-        try:
+        with errors_in_one_line():
             chosen = parser.parse_args(arguments)
             check_options(chosen)
             write_dataset(plan(chosen), chosen, sources)
-        except UserError as error:
-            fail(error)
-        except OSError as error:
-            fail(f"{error.filename}: {error.strerror}." if error.filename else error)
 
     return main
+
+
+@contextlib.contextmanager
+def errors_in_one_line():
+    """End the program with one line and exit code 2 where input is bad, or a file cannot be read or written."""
+    try:
+        yield
+    except UserError as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}." if error.filename else error)
 
 
 class Parser(argparse.ArgumentParser):

@@ -25,12 +25,12 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from data_generators.pairing import find_pairs
-from data_preparation.canonical import Parser
+from data_preparation.canonical import Parser, errors_in_one_line
 from data_preparation.dataset_report import median_frequency
 from data_preparation.groups import VOLUME, describe_groups, group_of
 from data_preparation.split import assign_fractions
 from data_preparation.survey import count_values, survey
-from utils.config import CONFIGS, check_config, fail, load_config
+from utils.config import CONFIGS, check_config, load_config
 from utils.errors import UserError
 from utils.files import write_whole
 
@@ -364,14 +364,10 @@ def main(arguments=None):
     parser.add_argument("--force", action="store_true", help="replace an experiment of that name")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
-    try:
+    with errors_in_one_line():
         if not 0 < options.val < 1:
             raise UserError(f"--val {options.val} must be between 0 and 1.")
         path = plan(options)
-    except UserError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}." if error.filename else error)
     print(path.read_text(), end="")
     print(f"\nsaved {path}\nNext: python train.py +experiment={options.name}")
 

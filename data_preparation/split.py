@@ -26,9 +26,8 @@ from tqdm import tqdm
 
 from data_generators.images import read_mask
 from data_generators.pairing import find_mask, is_mask_name
-from data_preparation.canonical import CHUNK, SPLITS, Parser, list_pictures, refuse, run_parallel
+from data_preparation.canonical import CHUNK, SPLITS, Parser, errors_in_one_line, list_pictures, refuse, run_parallel
 from data_preparation.groups import VOLUME, describe_groups, group_of
-from utils.config import fail
 from utils.errors import UserError
 from utils.folds import list_name
 
@@ -196,23 +195,29 @@ def write_lists(output, lists):
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def main(arguments=None):
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def make_parser(description, output):
+    """The options of a command that divides images and masks; `output` is the help on the folder it writes."""
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", help="folder of images")
     parser.add_argument("masks", help="folder of masks")
-    parser.add_argument("output", help="folder that gets the lists")
-    parser.add_argument("--folds", type=int, help="number of folds")
-    parser.add_argument(
-        "--fractions", type=float, nargs="+", help="shares of train, val and test, such as 0.7 0.15 0.15"
-    )
+    parser.add_argument("output", help=output)
     parser.add_argument(
         "--group", default=VOLUME, help="volume (default), none, or a regular expression whose first group counts"
     )
     parser.add_argument("--background", type=int, default=0, help="pixel value that is no foreground (default 0)")
-    parser.add_argument("--seed", type=int, default=5, help="the same seed gives the same lists (default 5)")
+    parser.add_argument("--seed", type=int, default=5, help="of the division: the same seed, the same (default 5)")
     parser.add_argument("--workers", type=int, default=None, help="processes that read masks (default: one per core)")
+    return parser
+
+
+def main(arguments=None):
+    parser = make_parser(__doc__, "folder that gets the lists")
+    parser.add_argument("--folds", type=int, help="number of folds")
+    parser.add_argument(
+        "--fractions", type=float, nargs="+", help="shares of train, val and test, such as 0.7 0.15 0.15"
+    )
     options = vars(parser.parse_args(arguments))
-    try:
+    with errors_in_one_line():
         lists = split(**options, quiet=False)
         stems = {path.stem for name, files in lists.items() if name.endswith("images.txt") for path in files}
         print(describe_groups([group_of(stem, options["group"]) for stem in sorted(stems)], options["group"]))
@@ -221,10 +226,6 @@ def main(arguments=None):
                 groups = len({group_of(path.stem, options["group"]) for path in files})
                 print(f"{name.removesuffix('_images.txt')}: {len(files)} images of {groups} groups")
         print(f"{len(lists)} lists in {options['output']}")
-    except UserError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}.")
 
 
 if __name__ == "__main__":
