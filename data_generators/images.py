@@ -335,15 +335,37 @@ def read_header(path, data):
 
 
 def parse_header(data):
-    """PNG and TIFF by hand (fast, and TIFF with any number of channels); Pillow knows the others."""
+    """PNG, JPEG and TIFF by hand (fast, and TIFF with any number of channels); Pillow knows the others."""
     if data.startswith(PNG_START):
         width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
         return Header(height, width, has_palette=colour_type == 3)
+    if data.startswith(JPEG_START):
+        return Header(*jpeg_size(data), has_palette=False)
     if data[:4] in (b"II*\0", b"MM\0*"):
         tags = tiff_tags(data)
         return Header(tags[257], tags[256], has_palette=tags.get(262) == 3)
     with Image.open(io.BytesIO(data)) as picture:
         return Header(picture.height, picture.width, has_palette=picture.mode == "P")
+
+
+def jpeg_size(data):
+    """(height, width) of a JPEG file, from the segment before its first scan that tells them."""
+    position = 2
+    while True:
+        start, kind, length = struct.unpack_from(">BBH", data, position)
+        if start != 0xFF:
+            raise ValueError("no segment")
+        if kind == 0xFF:  # a byte that only fills
+            position += 1
+        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # tables have those numbers too
+            return struct.unpack_from(">HH", data, position + 5)
+        else:
+            position += 2 + length
+
+
+def is_grey_png(data):
+    """Whether a file is a PNG whose values are stored as they are read: one channel of 8 bit, no palette."""
+    return data.startswith(PNG_START) and data[24:26] == b"\x08\x00"
 
 
 def tiff_tags(data):

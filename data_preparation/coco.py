@@ -155,21 +155,43 @@ def draw_polygons(polygons, height, width, name):
             points = np.zeros(1)
         if points.ndim != 1 or len(points) % 2:
             raise UserError(f"{name}: a polygon is a list of numbers x, y, x, y, ...")
-        if not (np.abs(points) <= reach).all():  # not a number is not below anything either
+        if len(points) and not np.abs(points).max() <= reach:  # not a number is not below anything either
             raise UserError(f"{name}: a polygon goes to {points[np.abs(points).argmax()]:g}, far outside the image.")
         if len(points) >= 6:  # two points enclose nothing
             whole.append(points)
     if not whole:
         return 0, 0, np.zeros((0, 0), np.uint8)
     # The frame ends below and right of the polygon, which saves time, but begins where the image does: pycocotools
-    # rounds some pixels of a shifted polygon differently.
-    every = np.concatenate(whole)
+    # rounds some pixels of a shifted polygon differently. The empty columns left of it go before the code is decoded.
+    every = np.concatenate(whole) if len(whole) > 1 else whole[0]
     left, right = bounds(every[::2], width)
     top, bottom = bounds(every[1::2], height)
     if left >= right or top >= bottom:
         return 0, 0, np.zeros((0, 0), np.uint8)
     runs = coco_mask.frPyObjects(whole, bottom, right)
-    return top, left, coco_mask.decode(coco_mask.merge(runs) if len(runs) > 1 else runs[0])[top:, left:].copy()
+    runs = coco_mask.merge(runs) if len(runs) > 1 else runs[0]
+    return top, left, coco_mask.decode(drop_columns(runs, left))[top:].copy()
+
+
+def drop_columns(runs, columns):
+    """A run-length code of pycocotools without its first columns, which are empty.
+
+    Codes go down the columns and tell the leading zeros first; no other count depends on that one.
+    """
+    height, width = runs["size"]
+    text = runs["counts"]
+    first, end = 0, 0
+    while text[end] - 48 & 32:  # `expand_counts` tells how counts are written
+        first |= (text[end] - 48 & 31) << 5 * end
+        end += 1
+    first |= (text[end] - 48 & 31) << 5 * end
+    first -= columns * height
+    start = bytearray()
+    while first > 15:  # the highest bit of the last character would be a sign
+        start.append((first & 31 | 32) + 48)
+        first >>= 5
+    start.append(first + 48)
+    return {"size": [height, width - columns], "counts": bytes(start) + text[end + 1 :]}
 
 
 def bounds(numbers, size):

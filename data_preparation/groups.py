@@ -30,3 +30,17 @@ def group_of(name, pattern):
     if not match or match.group(min(1, match.re.groups)) is None:
         raise UserError(f"--group {pattern}: does not match {name}.")
     return match.group(min(1, match.re.groups))
+
+
+def describe_groups(groups, pattern):
+    """One line on the groups of all images: how many, by what, and what to do where they were found and not meant."""
+    names = sorted(set(groups))
+    counted = f"{len(groups)} images in {len(names)} groups"
+    if pattern in (None, NONE):
+        return f"{len(groups)} images, each for itself"
+    if pattern != VOLUME:
+        return f"{counted} by --group"
+    if len(names) == len(groups):
+        return f"{len(groups)} images, each for itself: their names show no groups, --group can"
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return f"{counted} ({shown}), by their names before the last number; if these do not belong together: --group none"

@@ -19,8 +19,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 
 import numpy as np
 
-from data_generators.images import decode, read_mask, read_whole
-from data_preparation.canonical import Item, Plan, by_split, command, existing, list_pictures, refuse, with_splits
+from data_generators.images import decode, is_grey_png, read_mask, read_whole
+from data_preparation.canonical import (
+    Item,
+    Plan,
+    Stored,
+    by_split,
+    command,
+    existing,
+    list_pictures,
+    refuse,
+    with_splits,
+)
 from data_preparation.groups import group_of
 from utils.errors import UserError
 
@@ -76,8 +86,12 @@ def make_mask(item, height, width):
     path, table, values, ignore = item.detail
     if table:
         return index_colours(path, table, ignore)
-    mask = read_mask(path)
-    return mask if values is None else index_values(path, mask, values, ignore)
+    if values is not None:
+        return index_values(path, read_mask(path), values, ignore)
+    data = read_whole(path)
+    if not is_grey_png(data):
+        return read_mask(path)
+    return Stored(decode(path, data)[:, :, 0], data)
 
 
 def index_values(path, mask, values, ignore):

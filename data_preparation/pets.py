@@ -21,7 +21,7 @@ from data_preparation.canonical import (
     Plan,
     assign_splits,
     command,
-    encode_mask,
+    encode_png,
     existing,
     list_pictures,
     make_folders,
@@ -102,7 +102,7 @@ def export_tfds(folder):
             name = Path(sample["file_name"].decode()).stem
             picture = io.BytesIO()
             Image.fromarray(sample["image"]).save(picture, "png")
-            trimap = encode_mask(np.ascontiguousarray(sample["segmentation_mask"][:, :, 0]))
+            trimap = encode_png(np.ascontiguousarray(sample["segmentation_mask"][:, :, 0]))
             put({folder / f"images/{name}.png": picture.getvalue(), folder / f"annotations/trimaps/{name}.png": trimap})
             names.append(name)
         put({lists[kind]: "\n".join(names).encode()})

@@ -25,10 +25,12 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from data_generators.pairing import find_pairs
-from data_preparation.canonical import Parser
+from data_preparation.canonical import Parser, errors_in_one_line
 from data_preparation.dataset_report import median_frequency
+from data_preparation.groups import VOLUME, describe_groups, group_of
+from data_preparation.split import assign_fractions
 from data_preparation.survey import count_values, survey
-from utils.config import CONFIGS, check_config, fail, load_config
+from utils.config import CONFIGS, check_config, load_config
 from utils.errors import UserError
 from utils.files import write_whole
 
@@ -40,6 +42,7 @@ SMALLEST_CUT = 256  # pixels that a cut should show around an object
 MOST_CLASSES = 64  # more values than that in masks are no classes
 RARE = 0.05  # share of foreground pixels below which batches are filled up with it
 UPDATES = 3000
+SPLITS = ("train", "val")
 COLOUR = "colour images"
 
 
@@ -66,8 +69,7 @@ def plan(options):
     path = CONFIGS / "experiment" / f"{options.name}.yaml"
     if path.exists() and not options.force:
         raise UserError(f"{path} exists. Choose another name, or replace it with --force.")
-    splits, how_split = find_splits(options)
-    found = {split: survey(pairs, options.quiet) for split, pairs in splits.items()}
+    splits, found, how_split = find_splits(options)
     choices = decide(options, splits, found, how_split)
     folder = Path("data", options.name).resolve()
     lists = list_files(splits, folder)
@@ -93,29 +95,46 @@ def list_files(splits, folder):
 
 
 def find_splits(options):
-    """Return `({"train": pairs, "val": pairs}, how that came about)`."""
+    """Return `(pairs, what they hold, how they were split)`; the first two by split: {"train": list, "val": list}."""
     folders = (options.images, options.masks)
     if any("{split}" in folder for folder in folders):
         if not all("{split}" in folder for folder in folders):
             raise UserError("{split} must be in IMAGES and in MASKS, or in neither.")
-        splits = {name: pairs_of(*(folder.replace("{split}", name) for folder in folders)) for name in ("train", "val")}
-        return splits, "as the folders say"
+        splits = {name: pairs_of(*(folder.replace("{split}", name) for folder in folders)) for name in SPLITS}
+        return splits, {name: survey(pairs, options.quiet) for name, pairs in splits.items()}, "as the folders say"
     pairs = pairs_of(*folders)
-    groups = [group_of(pair.image, options.group) for pair in pairs]
-    how = f"{len(set(groups))} groups by --group"
-    if options.group is None:
-        counts = Counter(groups)
-        # Numbers that stand alone, or one name for all, group nothing.
-        if None in counts or len(counts) < 2 or len(counts) > len(pairs) / 2:
-            groups = [pair.image.stem for pair in pairs]
-            how = "each for itself: the names show no groups, --group can"
-        else:
-            how = f"{len(counts)} groups, the names less the number they end in: {', '.join(sorted(counts)[:4])} ..."
-    chosen = draw_groups(groups, options.val, options.seed)
-    splits = {"train": [], "val": []}
-    for pair, group in zip(pairs, groups, strict=True):
-        splits["val" if group in chosen else "train"].append(pair)
-    return splits, how
+    groups, how = find_groups([pair.image.stem for pair in pairs], options.group)
+    if len(set(groups)) < 2:
+        raise UserError(
+            f"All {len(groups)} images are of one group: they cannot be split. Name other groups with --group."
+        )
+    found = survey(pairs, options.quiet)
+    sides = assign_fractions(groups, foreground_shares(found, options), (1 - options.val, options.val), options.seed)
+    splits, held = ({name: [] for name in SPLITS} for _ in range(2))
+    for pair, holding, side in zip(pairs, found, sides.tolist(), strict=True):
+        splits[SPLITS[side]].append(pair)
+        held[SPLITS[side]].append(holding)
+    return splits, held, how
+
+
+def foreground_shares(found, options):
+    """The share of pixels of each mask that do not have the first value of --values, or the smallest there is."""
+    background = options.values[0] if options.values else np.flatnonzero(count_values(found)[0])[0]
+    return np.array([1 - pair.values[background : background + 1].sum() / pair.values.sum() for pair in found])
+
+
+def find_groups(stems, pattern):
+    """Return `(the group of each name, one line that tells about them)`."""
+    if pattern is not None:
+        groups = [group_of(stem, pattern) for stem in stems]
+        return groups, describe_groups(groups, pattern)
+    # Wider than the volumes that the other commands know, as a plan is shown before anything comes of it: seq_f0930.
+    matches = [re.fullmatch(r"(.+)[_-][A-Za-z]*\d+", stem) for stem in stems]
+    groups = [match.group(1) for match in matches if match]
+    # Numbers that stand alone, or one name for all, group nothing.
+    if len(groups) < len(stems) or len(set(groups)) < 2 or len(set(groups)) > len(stems) / 2:
+        groups = stems
+    return groups, describe_groups(groups, VOLUME)
 
 
 def pairs_of(images, masks):
@@ -125,39 +144,6 @@ def pairs_of(images, masks):
         if not Path(path).is_dir():
             raise UserError(f"{name}={path}: there is no such folder.")
     return find_pairs(cfg, "train")
-
-
-def group_of(path, pattern):
-    if pattern is None:
-        found = re.fullmatch(r"(.+)[_-][A-Za-z]*\d+", path.stem)
-        return found.group(1) if found else None
-    try:
-        match = re.search(pattern, path.stem)
-    except re.error as error:
-        raise UserError(f"--group {pattern}: is not a regular expression: {error}.") from None
-    if not match:
-        raise UserError(f"--group {pattern}: does not match {path.name}.")
-    return match.group(min(1, match.re.groups))
-
-
-def draw_groups(groups, share, seed):
-    """The groups for validation: drawn until they hold `share` of the images, but never all."""
-    counts = Counter(groups)
-    if len(counts) < 2:
-        raise UserError(
-            f"All {len(groups)} images are of one group: they cannot be split. Name other groups with --group."
-        )
-    names = sorted(counts)
-    chosen, held = set(), 0
-    for index in np.random.default_rng(seed).permutation(len(names)):
-        size = counts[names[index]]
-        # A group may overshoot the share by as much as it would be missed by without it.
-        if not chosen or held + size / 2 <= share * len(groups):
-            chosen.add(names[index])
-            held += size
-    if len(chosen) == len(names):
-        chosen.remove(max(chosen, key=counts.get))
-    return chosen
 
 
 def decide(options, splits, found, how_split):
@@ -367,7 +353,9 @@ def main(arguments=None):
     parser.add_argument("name", help="of the experiment")
     parser.add_argument("--values", type=int, nargs="+", help="pixel value of each class, background first")
     parser.add_argument("--ignore", type=ignore_value, help="pixel value that is not labelled (none: all are classes)")
-    parser.add_argument("--group", help="regular expression whose first group tells what belongs together")
+    parser.add_argument(
+        "--group", help="what belongs together: none, volume, or a regular expression whose first group counts"
+    )
     parser.add_argument("--val", type=float, default=0.2, help="share for validation (default 0.2)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="of the network's input")
     parser.add_argument("--model", choices=MEMORY, default="tiny_unet3plus", help="default tiny_unet3plus")
@@ -376,14 +364,10 @@ def main(arguments=None):
     parser.add_argument("--force", action="store_true", help="replace an experiment of that name")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
-    try:
+    with errors_in_one_line():
         if not 0 < options.val < 1:
             raise UserError(f"--val {options.val} must be between 0 and 1.")
         path = plan(options)
-    except UserError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}." if error.filename else error)
     print(path.read_text(), end="")
     print(f"\nsaved {path}\nNext: python train.py +experiment={options.name}")
 

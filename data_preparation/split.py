@@ -26,14 +26,13 @@ from tqdm import tqdm
 
 from data_generators.images import read_mask
 from data_generators.pairing import find_mask, is_mask_name
-from data_preparation.canonical import CHUNK, SPLITS, Parser, list_pictures, refuse, run_parallel
-from data_preparation.groups import VOLUME, group_of
-from utils.config import fail
+from data_preparation.canonical import CHUNK, SPLITS, Parser, errors_in_one_line, list_pictures, refuse, run_parallel
+from data_preparation.groups import VOLUME, describe_groups, group_of
 from utils.errors import UserError
 from utils.folds import list_name
 
 SIZES = 4  # images with foreground are told apart by its share, in so many classes
-FINE = (10, 20, 50, 100)  # parts that fractions are put together from, the first number that they fit
+FINE = (2, 3, 4, 5, 10, 20, 50, 100)  # parts that fractions are put together from, the first number that they fit
 
 
 def split(
@@ -59,7 +58,6 @@ def split(
     check_shares(folds, fractions)
     pairs = find_files(Path(images), Path(masks))
     groups = [group_of(image.stem, group) for image, _ in pairs]
-    parts = folds if folds else count_parts(fractions, len(set(groups)))
     needed = folds if folds else sum(share > 0 for share in fractions)
     if len(set(groups)) < max(needed, 2):
         raise UserError(
@@ -67,15 +65,14 @@ def split(
             "needed. Tell what belongs together with --group: none, or a regular expression."
         )
     shares = foreground_shares([mask for _, mask in pairs], background, workers, quiet)
-    part_of = assign_parts(groups, shares, parts, seed)
     if folds:
+        part_of = assign_parts(groups, shares, folds, seed)
         lists = {}
         for fold in range(folds):
             chosen = {"train": part_of != fold, "val": part_of == fold}
             lists.update(name_lists(pairs, chosen, fold))
     else:
-        ends = np.cumsum(allot(fractions, parts))
-        splits = np.searchsorted(ends, part_of, side="right")
+        splits = assign_fractions(groups, shares, fractions, seed)
         lists = name_lists(pairs, {name: splits == index for index, name in enumerate(SPLITS[: len(fractions)])}, None)
     write_lists(Path(output), lists)
     return lists
@@ -120,6 +117,13 @@ def foreground_share(path, background):
     return float(np.mean(read_mask(path) != background))
 
 
+def assign_fractions(groups, shares, fractions, seed):
+    """The place in `fractions` of each image, 0 for the first of them: int array; a group is in one."""
+    parts = count_parts(fractions, len(set(groups)))
+    ends = np.cumsum(allot(fractions, parts))
+    return np.searchsorted(ends, assign_parts(groups, shares, parts, seed), side="right")
+
+
 def assign_parts(groups, shares, parts, seed):
     """The part of each image, 0 to `parts - 1`: int array; a group is in one part."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -127,7 +131,7 @@ def assign_parts(groups, shares, parts, seed):
     strata = stratify(shares, parts)
     each_its_own = len(set(groups)) == len(groups)  # the same result in a fraction of the time
     kind = StratifiedKFold if each_its_own else StratifiedGroupKFold
-    if each_its_own and np.bincount(strata).max() < parts:
+    if np.bincount(strata).max() < parts:  # scikit-learn wants one stratum that fills all parts
         strata = np.zeros_like(strata)
     part_of = np.zeros(len(groups), int)
     with warnings.catch_warnings():
@@ -191,33 +195,37 @@ def write_lists(output, lists):
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def main(arguments=None):
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def make_parser(description, output):
+    """The options of a command that divides images and masks; `output` is the help on the folder it writes."""
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", help="folder of images")
     parser.add_argument("masks", help="folder of masks")
-    parser.add_argument("output", help="folder that gets the lists")
-    parser.add_argument("--folds", type=int, help="number of folds")
-    parser.add_argument(
-        "--fractions", type=float, nargs="+", help="shares of train, val and test, such as 0.7 0.15 0.15"
-    )
+    parser.add_argument("output", help=output)
     parser.add_argument(
         "--group", default=VOLUME, help="volume (default), none, or a regular expression whose first group counts"
     )
     parser.add_argument("--background", type=int, default=0, help="pixel value that is no foreground (default 0)")
-    parser.add_argument("--seed", type=int, default=5, help="the same seed gives the same lists (default 5)")
+    parser.add_argument("--seed", type=int, default=5, help="of the division: the same seed, the same (default 5)")
     parser.add_argument("--workers", type=int, default=None, help="processes that read masks (default: one per core)")
+    return parser
+
+
+def main(arguments=None):
+    parser = make_parser(__doc__, "folder that gets the lists")
+    parser.add_argument("--folds", type=int, help="number of folds")
+    parser.add_argument(
+        "--fractions", type=float, nargs="+", help="shares of train, val and test, such as 0.7 0.15 0.15"
+    )
     options = vars(parser.parse_args(arguments))
-    try:
+    with errors_in_one_line():
         lists = split(**options, quiet=False)
+        stems = {path.stem for name, files in lists.items() if name.endswith("images.txt") for path in files}
+        print(describe_groups([group_of(stem, options["group"]) for stem in sorted(stems)], options["group"]))
         for name, files in lists.items():
             if name.endswith("images.txt"):
                 groups = len({group_of(path.stem, options["group"]) for path in files})
                 print(f"{name.removesuffix('_images.txt')}: {len(files)} images of {groups} groups")
         print(f"{len(lists)} lists in {options['output']}")
-    except UserError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}.")
 
 
 if __name__ == "__main__":

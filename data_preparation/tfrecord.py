@@ -27,10 +27,9 @@ from tqdm import tqdm
 
 from data_generators.images import picture_size, read_mask, read_whole
 from data_generators.records import ENDING, encode_example, read_shard, write_records
-from data_preparation.canonical import Parser
+from data_preparation.canonical import Parser, errors_in_one_line
 from data_preparation.groups import VOLUME, group_of
-from data_preparation.split import assign_parts, find_files, foreground_shares, write_lists
-from utils.config import fail
+from data_preparation.split import assign_parts, find_files, foreground_shares, make_parser, write_lists
 from utils.errors import UserError
 from utils.folds import list_name
 
@@ -134,28 +133,18 @@ def inspect(folder):
 
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     if arguments[:1] == ["inspect"]:
+        parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("inspect", help="the word itself")
         parser.add_argument("folder", help="folder of shards")
     else:
-        parser.add_argument("images", help="folder of images")
-        parser.add_argument("masks", help="folder of masks")
-        parser.add_argument("output", help="folder that gets the shards")
+        parser = make_parser(__doc__, "folder that gets the shards")
         parser.add_argument("--name", default="train", help="what their names begin with (default train)")
         number = parser.add_mutually_exclusive_group()
         number.add_argument("--shards", type=int, default=8, help="how many (default 8)")
         number.add_argument("--folds", type=int, help="as many shards, and the lists of the folds that they are")
-        parser.add_argument(
-            "--group", default=VOLUME, help="volume (default), none, or a regular expression whose first group counts"
-        )
-        parser.add_argument("--background", type=int, default=0, help="pixel value that is no foreground (default 0)")
-        parser.add_argument("--seed", type=int, default=5, help="the same seed gives the same shards (default 5)")
-        parser.add_argument(
-            "--workers", type=int, default=None, help="processes that read masks (default: one per core)"
-        )
     options = vars(parser.parse_args(arguments))
-    try:
+    with errors_in_one_line():
         if "folder" in options:
             inspect(options["folder"])
         else:
@@ -166,10 +155,6 @@ def main(arguments=None):
             if folds:
                 list_folds(paths)
             print(*paths, sep="\n")
-    except UserError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}.")
 
 
 if __name__ == "__main__":

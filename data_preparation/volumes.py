@@ -22,6 +22,7 @@ from data_preparation.canonical import (
     SPLITS,
     assign_splits,
     check_options,
+    errors_in_one_line,
     existing,
     make_parser,
     print_skipped,
@@ -29,7 +30,6 @@ from data_preparation.canonical import (
 )
 from data_preparation.lits import Case
 from data_preparation.preprocess_data import Job, Settings, prepare_volumes
-from utils.config import fail
 from utils.errors import UserError
 
 CT_WINDOW = (-200.0, 250.0)
@@ -155,12 +155,8 @@ def stem(path):
 
 def main(arguments=None):
     options = make_parser(__doc__, SOURCES, OPTIONS, split=True).parse_args(arguments)
-    try:
+    with errors_in_one_line():
         summary, skipped = prepare(options)
-    except UserError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}.")
     if not options.quiet:
         for split, done in summary.items():
             print(

@@ -1,12 +1,17 @@
 """Every file of configs/experiment composes, builds its model and trains two steps."""
 
+import json
+
 import cv2
 import keras
+import nibabel
 import numpy as np
 import pytest
 from conftest import PROJECT, assert_one_clear_error, run_command
 
 from data_generators import build_dataset
+from data_preparation import coco, index_masks, lgg, pets
+from data_preparation.preprocess_data import preprocess_data
 from data_preparation.verify_data import verify_data
 from losses.supervision import build_output_metrics, build_training_loss
 from models import build_model
@@ -22,29 +27,108 @@ EXPERIMENTS = [path.stem for path in FILES if "# Planned by" not in path.read_te
 SIZE = 64
 
 
-def write_data(folder, cfg):
-    """Four pictures for each split where the experiment looks for them, all its classes in each mask."""
-    values = cfg.DATASET.LABEL_VALUES or range(max(cfg.OUTPUT.CLASSES, 2))
-    generator = np.random.default_rng(0)
-    for split in ("TRAIN", "VAL"):
-        paths = cfg.DATASET[split]
-        for kind in (paths.IMAGES_PATH, paths.MASK_PATH):
-            (folder / kind.lstrip("/")).mkdir(parents=True)
+RNG = np.random.default_rng(0)
+
+
+def picture(path, classes, values=None, size=(SIZE, SIZE)):
+    """Save a picture of squares; returns its classes `(height, width)`, all of them in it."""
+    mask = RNG.integers(0, classes, (size[0] // 8, size[1] // 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    mask[:classes, 0] = range(classes)
+    image = np.dstack([mask] * 3) * (100 // classes) + RNG.integers(0, 50, (*size, 3), dtype=np.uint8)
+    save(path, image)
+    return mask
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+def publish_lgg(source, data):
+    for patient in ("TCGA_CS_4941_19960909", "TCGA_DU_5849_19950405"):
+        for number in range(1, 5):
+            name = source / patient / f"{patient}_{number}"
+            save(name.with_name(f"{name.name}_mask.tif"), picture(name.with_suffix(".tif"), 2) * 255)
+    lgg.main([str(source), str(data / "lgg"), "--val", "0.5", "--quiet"])
+
+
+def publish_pets(source, data):
+    """The share for validation is the preparation's; 5 listed images leave 4 for training."""
+    names = [f"Abyssinian_{number}" for number in range(1, 6)] + ["pug_1"]
+    for name in names:
+        save(source / f"annotations/trimaps/{name}.png", picture(source / f"images/{name}.jpg", 3) + 1)
+    lines = [f"{name} 1 1 1\n" for name in names]
+    (source / "annotations/trainval.txt").write_text("".join(lines[:5]))
+    (source / "annotations/test.txt").write_text("".join(lines[5:]))
+    pets.main([str(source), str(data / "pets"), "--quiet"])
+
+
+def publish_mapping(source, data):
+    """Buildings as crowdAI's annotation.json lists them: one polygon each."""
+    images, annotations = [], []
+    for number in range(8):
+        name = f"{number:012d}.jpg"
+        picture(source / "images" / name, 2)
+        images.append({"id": number, "file_name": name, "height": SIZE, "width": SIZE})
+        polygon = [[8.0, 8.0, 40.0, 8.0, 40.0, 30.0 + number, 8.0, 30.0]]
+        annotations.append(
+            {"id": number, "image_id": number, "category_id": 100, "iscrowd": 0, "segmentation": polygon}
+        )
+    lists = {"images": images, "annotations": annotations, "categories": [{"id": 100, "name": "building"}]}
+    (source / "annotation.json").write_text(json.dumps(lists))
+    options = ["--val", "0.23", "--test", "0.23", "--seed", "108241", "--quiet"]
+    coco.main([str(source / "annotation.json"), str(source / "images"), str(data / "mapping"), *options])
+
+
+def publish_lits(source, data):
+    """One volume of 4 slices on each side, as int16 HU, labels 0, 1 and 2; as preprocess_data.py finds them."""
+    for batch, number in (("Training Batch 2", 28), ("Training Batch 1", 0)):
+        labels = RNG.integers(0, 3, (SIZE // 8, SIZE // 8, 4)).repeat(8, 0).repeat(8, 1)
+        scan = labels * 60 + RNG.integers(-50, 50, labels.shape)
+        (data / batch).mkdir(parents=True)
+        for kind, voxels in (("volume", scan), ("segmentation", labels)):
+            nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4)), data / batch / f"{kind}-{number}.nii")
+    options = [f"WORK_DIR={data.parent}", "DATA_PREPARATION.WORKERS=1", "VERBOSE=0"]
+    preprocess_data(load_config(["+experiment=lits_unet3plus", *SMALL, *options]))
+
+
+def publish_camvid(source, data):
+    for split in ("train", "val", "test"):
         for number in range(4):
-            mask = generator.choice(list(values), (SIZE // 8, SIZE // 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
-            mask[: len(values), 0] = values
-            image = np.dstack([mask] * 3) // 2 + generator.integers(0, 50, (SIZE, SIZE, 3), dtype=np.uint8)
-            cv2.imwrite(str(folder / paths.IMAGES_PATH.lstrip("/") / f"{number}.png"), image)
-            cv2.imwrite(str(folder / paths.MASK_PATH.lstrip("/") / f"{number}.png"), mask)
+            mask = picture(source / split / f"0001TP_{number:06d}.png", 12)  # 11 is void
+            save(source / f"{split}annot" / f"0001TP_{number:06d}.png", mask)
+    index_masks.main([f"{source}/{{split}}", f"{source}/{{split}}annot", str(data / "camvid"), "--quiet"])
+
+
+def publish_folders(name):
+    def publish(source, data):
+        """Masks of 0 and 255 beside the images: the form that needs no preparation."""
+        for split in ("train", "val"):
+            for number in range(4):
+                mask = picture(data / name / split / f"images/{number}.png", 2) * 255
+                save(data / name / split / f"mask/{number}.png", mask)
+
+    return publish
+
+
+# By what an experiment's name begins with: writes tiny data as it is published, and prepares it as the header says.
+PUBLISHED = {
+    "lgg": publish_lgg,
+    "pets": publish_pets,
+    "mapping": publish_mapping,
+    "lits": publish_lits,
+    "camvid": publish_camvid,
+    "isbi": publish_folders("isbi"),
+    "tpu": publish_folders("tpu"),
+}
+SMALL = [f"INPUT.HEIGHT={SIZE}", f"INPUT.WIDTH={SIZE}"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_trains_two_steps(name, tmp_path):
-    cfg = load_config(
-        [f"+experiment={name}", f"WORK_DIR={tmp_path}", "VERBOSE=0", f"INPUT.HEIGHT={SIZE}", f"INPUT.WIDTH={SIZE}",
-         "HYPER_PARAMETERS.BATCH_SIZE=2", "DATALOADER_WORKERS=1"]
-    )  # fmt: skip
-    write_data(tmp_path, cfg)
+    options = [f"WORK_DIR={tmp_path}", "VERBOSE=0", "HYPER_PARAMETERS.BATCH_SIZE=2", "DATALOADER_WORKERS=1"]
+    cfg = load_config([f"+experiment={name}", *SMALL, *options])
+    PUBLISHED[name.split("_")[0]](tmp_path / "published", tmp_path / "data")
     assert verify_data(cfg)["train"]["pairs"] == 4
     network = build_model(cfg, pretrained=False)
     trainer = Trainer(network, build_training_loss(cfg), build_output_metrics(cfg, network.output))

@@ -50,6 +50,19 @@ def test_lossless_colours_come_in_rgb_order(tmp_path, ending):
     np.testing.assert_array_equal(read_image(save(tmp_path / f"a.{ending}", COLOUR), 3), COLOUR)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"comment": b"\xff\xc0" * 9}, {"exif": b"Exif\0\0" * 9}]
+)
+def test_size_of_a_jpeg(tmp_path, options):
+    path = tmp_path / "a.jpg"
+    for mode in ("L", "RGB", "CMYK"):
+        Image.new(mode, (37, 21)).save(path, **options)
+        assert picture_size(path) == (21, 37)
+    path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(UserError, match="is not a picture that can be read"):
+        picture_size(path)
+
+
 def test_jpeg_is_close(tmp_path):
     smooth = cv2.resize(COLOUR[:2, :2], (32, 32))
     image = read_image(save(tmp_path / "a.jpg", smooth), 3)

@@ -6,7 +6,7 @@ import pytest
 from conftest import PROJECT, assert_one_clear_error, run_command
 
 from data_generators.pairing import find_pairs
-from data_preparation.plan import MEMORY, draw_groups, group_of, main
+from data_preparation.plan import MEMORY, find_groups, main
 from utils.config import CONFIGS, load_config
 
 
@@ -126,12 +126,29 @@ def test_a_group_is_on_one_side_and_the_seed_decides(write):
     assert len({pair.image.stem[-1] for pair in find_pairs(cfg, "val")}) == 1
 
 
-def test_names_that_show_no_groups():
-    assert group_of(PROJECT / "12.png", None) is None
-    assert group_of(PROJECT / "Seq05_f00930.png", None) == "Seq05"
-    assert draw_groups(list("abcdefghij"), 0.2, 5) < set("abcdefghij")
-    assert len(draw_groups(list("abcdefghij"), 0.2, 5)) == 2
-    assert len(draw_groups(["a", "b"], 0.9, 5)) == 1
+@pytest.mark.parametrize(
+    "stems, pattern, expected, words",
+    [
+        (["12", "13", "14"], None, ["12", "13", "14"], "each for itself: their names show no groups"),
+        (["slice_1", "slice_2"], None, ["slice_1", "slice_2"], "show no groups"),
+        (["Seq05_f00930", "Seq05_f00960", "b_1", "b_2"], None, ["Seq05", "Seq05", "b", "b"], "4 images in 2 groups"),
+        (["Abyssinian_1", "Abyssinian_2", "pug_1", "pug_2"], None, ["Abyssinian"] * 2 + ["pug"] * 2, "--group none"),
+        (["Abyssinian_1", "Abyssinian_2"], "none", ["Abyssinian_1", "Abyssinian_2"], "2 images, each for itself"),
+        (["a_1", "b_1", "b_2"], r"_(.)", ["1", "1", "2"], "3 images in 2 groups by --group"),
+    ],
+)
+def test_groups_of_names(stems, pattern, expected, words):
+    groups, how = find_groups(stems, pattern)
+    assert groups == expected and words in how
+
+
+def test_rare_foreground_is_on_both_sides(write):
+    # 3 of 15 images hold foreground: drawn by chance alone, validation of a third would often have none.
+    write({f"{n:02d}x": (grey(), striped([0, 1] if n < 3 else [0])) for n in range(15)})
+    for seed in range(6):
+        cfg = planned("--val", 1 / 3, "--seed", seed)
+        with_foreground = [pair for pair in find_pairs(cfg, "val") if int(pair.image.stem[:2]) < 3]
+        assert len(with_foreground) == 1 and len(find_pairs(cfg, "val")) == 5
 
 
 def test_a_published_split_is_kept_and_every_pair_is_found(write):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from conftest import assert_one_clear_error, run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from data_generators.images import read_mask
 from data_preparation import canonical, coco, index_masks, lgg, pets, rle_csv
-from data_preparation.canonical import assign_splits, encode_mask
+from data_preparation.canonical import assign_splits, encode_png
 from data_preparation.groups import group_of
 from utils import rle
 from utils.errors import UserError
@@ -109,6 +111,21 @@ def test_lgg_with_other_values_or_sizes(tmp_path, capsys):
     assert f"{mask}: holds the values [7]" in refuse(lgg, capsys, tmp_path / "data", source, tmp_path / "data")
     save(mask, np.zeros((6, 9), np.uint8))
     assert "is 6x8 pixels, its mask 6x9" in refuse(lgg, capsys, tmp_path / "data", source, tmp_path / "data")
+
+
+def test_bad_lgg(tmp_path, capsys):
+    source, output = make_lgg(tmp_path / "kaggle_3m"), tmp_path / "data"
+    twin = source / "TCGA_CS_493_1999"
+    twin.mkdir(exist_ok=True)
+    for suffix in ("", "_mask"):
+        name = f"TCGA_CS_490_1999_1{suffix}.tif"
+        (twin / name).write_bytes((source / "TCGA_CS_490_1999" / name).read_bytes())
+    assert "would both be written as image_TCGA_CS_490_1999_1" in refuse(lgg, capsys, output, source, output)
+    assert not output.exists()
+    shutil.rmtree(twin)
+    image = source / "TCGA_CS_491_1999/TCGA_CS_491_1999_2.tif"
+    image.write_bytes(image.read_bytes()[:40])
+    assert str(image) in refuse(lgg, capsys, output, source, output)
 
 
 # Pets
@@ -285,6 +302,37 @@ def test_bad_colour_tables(tmp_path, text, words):
     (tmp_path / "table.txt").write_text(text)
     with pytest.raises(UserError, match=words):
         index_masks.read_colours(tmp_path / "table.txt")
+
+
+@pytest.mark.parametrize("kind", ["val", "valannot"])
+def test_damaged_index_masks(tmp_path, capsys, kind):
+    source, output = make_camvid(tmp_path / "CamVid"), tmp_path / "data"
+    path = source / kind / "0001TP_val1.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    sources = [source / "{split}", source / "{split}annot"]
+    assert f"{path}: the file is truncated" in refuse(index_masks, capsys, output, *sources, output)
+    save(path, np.zeros((6, 9), np.uint8))
+    assert "They must agree" in refuse(index_masks, capsys, output, *sources, output)
+    path.write_bytes(whole)
+    twin = source / "val/again/0001TP_val1.png"
+    for folder in ("val", "valannot"):
+        twin = source / folder / "again/0001TP_val1.png"
+        twin.parent.mkdir()
+        twin.write_bytes((source / folder / "0001TP_val1.png").read_bytes())
+    assert "would both be written as 0001TP_val1" in refuse(index_masks, capsys, output, *sources, output)
+
+
+def test_a_grey_mask_is_copied_and_others_are_written_anew(tmp_path, capsys):
+    source, output = make_camvid(tmp_path / "CamVid"), tmp_path / "data"
+    palette = source / "valannot/0001TP_val0.png"
+    picture = Image.fromarray(np.full((6, 8), 3, np.uint8), "P")
+    picture.putpalette([9, 9, 9] * 256)
+    picture.save(palette)
+    run(index_masks, capsys, source / "{split}", source / "{split}annot", output)
+    grey = "0001TP_val1.png"
+    assert (output / "val/mask" / grey).read_bytes() == (source / "valannot" / grey).read_bytes()
+    assert (cv2.imread(str(output / "val/mask/0001TP_val0.png"), -1) == 3).all()
 
 
 def test_bad_index_masks(tmp_path, capsys):
@@ -530,6 +578,10 @@ def test_bad_tables(tmp_path, capsys):
     (tmp_path / "train.csv").write_text("id,rle\n")
     assert "holds no rows" in refuse(rle_csv, capsys, output, *arguments)
     assert not output.exists()
+    arguments = make_table(tmp_path / "again", ["a,1 3", "b,1 3"])
+    image = next((tmp_path / "again/images").glob("b.*"))
+    image.write_bytes(image.read_bytes()[:-9])
+    assert f"{image}: the file is truncated" in refuse(rle_csv, capsys, tmp_path / "again/data", *arguments)
 
 
 # What all scripts share
@@ -600,10 +652,11 @@ def test_a_failed_write_leaves_no_part(tmp_path, capsys, monkeypatch):
     assert not [name for name in files(tmp_path / "data") if ".part" in name]
 
 
-def test_masks_are_written_as_they_are():
-    for shape in ((1, 1), (5, 7), (40, 3)):
-        mask = RNG.integers(0, 256, shape, np.uint8)
-        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(encode_mask(mask), np.uint8), -1), mask)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_are_written_as_they_are(dtype):
+    for shape in ((1, 1), (5, 7), (40, 3), (6, 9, 3), (6, 9, 4)):
+        mask = RNG.integers(0, np.iinfo(dtype).max + 1, shape, dtype)
+        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(encode_png(mask), np.uint8), -1), mask)
 
 
 def test_groups():
