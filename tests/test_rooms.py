@@ -6,7 +6,18 @@ import re
 import pytest
 from conftest import PROJECT
 
-ROOMS = {"utils", "models", "losses", "data_generators", "data_preparation", "train", "evaluate", "predict", "export", "app"}
+ROOMS = {
+    "utils",
+    "models",
+    "losses",
+    "data_generators",
+    "data_preparation",
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "app",
+}
 ALLOWED = {
     "utils": set(),
     "models": {"utils"},
