@@ -11,10 +11,13 @@ from data_preparation.inputs import Reading, find_sources
 from models import build_model, inference_model
 from utils.checkpoints import ENDING, load_weights, restore_config, weights_path
 from utils.config import entry
+from utils.devices import make_strategy, quiet_stderr
 from utils.errors import UserError
 from utils.files import writable_folder
 from utils.lookup import load
 from utils.model_card import write_model_card
+
+COMPARED = 8  # images on which model and file are compared
 
 # EXPORT.FORMAT -> name of the file; a function (model, function, signature, path, cfg, images) that writes it; one
 # path -> (images -> outputs) that runs it
@@ -50,12 +53,16 @@ def export(cfg):
         cfg.INPUT.HEIGHT = cfg.INPUT.WIDTH = None
         cfg.HYPER_PARAMETERS.BATCH_SIZE = 1
 
+    make_strategy(cfg)  # what TensorFlow prints at its start is kept off the terminal
+
     import keras
 
     from utils.exporters import make_function
 
     keras.config.set_dtype_policy("float32")
     cfg.MODEL.WINOGRAD = False  # its loops and compiled parts are for this machine alone
+    if settings.QUANTIZE == "int8":
+        cfg.MODEL.EXACT_FAST_UPSAMPLE = False  # XNNPACK, LiteRT's usual kernels, computes int8 matrix products wrongly
     network = build_model(cfg, pretrained=False)
     load_weights(network, cfg)
     model = inference_model(network, cfg.MODEL.PRUNE, fold=True)
@@ -64,8 +71,10 @@ def export(cfg):
     path = folder / name
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export") as temporary:
         unfinished = Path(temporary) / name
-        load(write)(model, function, signature, unfinished, cfg, images[: settings.CALIBRATION])
-        rows = compare(function, load(run)(unfinished), prepare(images[:4], settings.PREPROCESS), settings)
+        with quiet_stderr():
+            load(write)(model, function, signature, unfinished, cfg, images[: settings.CALIBRATION])
+            chosen = images[np.unique(np.linspace(0, len(images) - 1, COMPARED).astype(int))]
+            rows = compare(function, load(run)(unfinished), prepare(chosen, settings.PREPROCESS), settings)
         if path.is_dir():
             shutil.rmtree(path)
         unfinished.replace(path)
@@ -105,10 +114,10 @@ def example_images(cfg):
             continue
         pictures = [picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8) for picture in pictures]
         found += [resize_image(picture, height, width) for picture in pictures]
-        if len(found) >= max(cfg.EXPORT.CALIBRATION, 4):
+        if len(found) >= max(cfg.EXPORT.CALIBRATION, COMPARED):
             break
     if found:
-        return np.stack(found), f"{min(len(found), 4)} images"
+        return np.stack(found), f"{min(len(found), COMPARED)} images"
     if cfg.EXPORT.QUANTIZE == "int8":
         raise UserError("EXPORT.QUANTIZE=int8 needs images to calibrate with: set PREDICT.INPUT.")
     noise = np.random.default_rng(cfg.SEED).integers(0, 256, (2, height, width, cfg.INPUT.CHANNELS), np.uint8)
@@ -121,32 +130,49 @@ def prepare(images, inside):
 
 
 def compare(function, exported, images, settings):
-    """One row per image: `(largest difference, share of pixels or images with the same class)`."""
-    rows = []
+    """One row per image: `(largest difference, share of pixels or images with the same class, Dice or None)`.
+
+    Dice is that of the foreground that the two find, None where neither finds any.
+    """
+    rows, areas = [], np.zeros(2)
     for image in images:
         expected, got = np.asarray(function(image[None])), np.asarray(exported(image[None]))
         if expected.shape != got.shape:
             raise UserError(f"The exported file gives the shape {got.shape}, the model {expected.shape}.")
         difference = float(np.abs(expected.astype(np.float64) - got).max())
-        if settings.PREPROCESS:
-            same = float((expected == got).mean())
-        elif expected.shape[-1] == 1:
-            same = float(((expected > 0.5) == (got > 0.5)).mean())
-        else:
-            same = float((expected.argmax(-1) == got.argmax(-1)).mean())
-        rows.append((difference, same))
-    close = all(same > 0.999 for _, same in rows) if settings.PREPROCESS else max(row[0] for row in rows) <= 1e-4
-    if settings.QUANTIZE is None and not close:
-        raise UserError(
-            f"The exported file differs from the model by up to {max(row[0] for row in rows):.2g}; it was not kept."
-        )
+        labels = [value if settings.PREPROCESS else as_labels(value) for value in (expected, got)]
+        common = 2 * ((labels[0] == labels[1]) & (labels[0] > 0)).sum()
+        total = (labels[0] > 0).sum() + (labels[1] > 0).sum()
+        areas += common, total
+        rows.append((difference, float((labels[0] == labels[1]).mean()), float(common / total) if total else None))
+    check_agreement(rows, areas[0] / areas[1] if areas[1] else 1.0, settings)
     return rows
 
 
+def as_labels(probabilities):
+    return probabilities[..., 0] > 0.5 if probabilities.shape[-1] == 1 else probabilities.argmax(-1)
+
+
+def check_agreement(rows, dice, settings):
+    """Refuse a file that differs from the model; of a quantised one, a file that finds something else."""
+    worst = max(row[0] for row in rows)
+    close = all(row[1] > 0.999 for row in rows) if settings.PREPROCESS else worst <= 1e-4
+    if settings.QUANTIZE is None and not close:
+        raise UserError(f"The exported file differs from the model by up to {worst:.2g}; it was not kept.")
+    advice = "take EXPORT.QUANTIZE=float16, or other images to calibrate with (PREDICT.INPUT, EXPORT.CALIBRATION)."
+    if settings.QUANTIZE is not None and dice < 0.5:
+        raise UserError(
+            f"The {settings.QUANTIZE} file finds something else than the model (Dice of the two {dice:.3f}); it was "
+            f"not kept: {advice}"
+        )
+    if settings.QUANTIZE is not None and dice < 0.95:
+        print(f"Warning: the {settings.QUANTIZE} file and the model agree with Dice {dice:.3f} only: {advice}")
+
+
 def print_table(rows, what):
-    print(f"compared on {what}\nimage  largest difference  same class")
-    for index, (difference, same) in enumerate(rows):
-        print(f"{index:>5}  {difference:>18.2e}  {same:>10.4%}")
+    print(f"compared on {what}\nimage  largest difference  same class  Dice of the two")
+    for index, (difference, same, dice) in enumerate(rows):
+        print(f"{index:>5}  {difference:>18.2e}  {same:>10.4%}  {'-' if dice is None else f'{dice:.4f}':>15}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from data_generators import build_dataset
 from utils.config import entry
+from utils.devices import make_strategy
 from utils.errors import UserError
 from utils.files import write_whole
 from utils.visualize import MIN_PANEL, displayable, enlarge, overlay
@@ -24,6 +25,7 @@ def show(cfg):
     """Write the contact sheet of `show` pairs."""
     if cfg.MODEL.TYPE == "classifier":
         raise UserError("python -m data_generators shows images with masks: leave MODEL.TYPE=classifier out.")
+    make_strategy(cfg)  # what TensorFlow prints at its start is kept off the terminal
     cfg.HYPER_PARAMETERS.BATCH_SIZE = 1
     cfg.PREPROCESS_DATA.SHUFFLE.TRAIN.VALUE = False
     drawn = []

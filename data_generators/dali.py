@@ -140,13 +140,15 @@ def check(read):
         return settings
     if settings.augment.knobs is None:
         raise UserError(f"{LACKS} AUGMENTATION.ALBUMENTATIONS; {OTHERS}")
-    missing = sorted(set(settings.augment.knobs) - set(KNOBS))
-    if missing:
-        raise UserError(f"{LACKS} AUGMENTATION.{missing[0]}: set its PROBABILITY to 0. {OTHERS}")
+    lacking = [
+        f"AUGMENTATION.{name} (set its PROBABILITY to 0)" for name in sorted(set(settings.augment.knobs) - set(KNOBS))
+    ]
     if settings.augment.knobs.get("ZOOM", {}).get("KEEP_FOREGROUND"):
-        raise UserError(f"{LACKS} AUGMENTATION.ZOOM.KEEP_FOREGROUND=True: only AUGMENTATION.ENGINE=tensorflow has it.")
+        lacking.append("AUGMENTATION.ZOOM.KEEP_FOREGROUND=True")
     if settings.augment.fill != "zero":
-        raise UserError(f"{LACKS} AUGMENTATION.FILL={settings.augment.fill}: set it to zero. {OTHERS}")
+        lacking.append(f"AUGMENTATION.FILL={settings.augment.fill} (set it to zero)")
+    if lacking:
+        raise UserError(f"{LACKS} {', '.join(lacking)}; {OTHERS}")
     if settings.label_values is not None or settings.divide_mask_by != 1:
         raise UserError(f"{LACKS} augmentation of masks that LABEL_VALUES or NORMALIZE_MASK convert; {OTHERS}")
     return settings

@@ -411,7 +411,9 @@ def decode(path, data):
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise UserError(f"{path}: cannot be decoded; the file is damaged or of an unusual kind. Save it as PNG.")
+        raise UserError(
+            f"{path}: cannot be decoded; the file is damaged or of an unusual kind (5 channels, say). Save it as PNG."
+        )
     if pixels.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{path}: holds {pixels.dtype} values; pictures of 8 or 16 bit are read. Convert it.")
     return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]

@@ -247,7 +247,10 @@ def expand(cfg, value, key):
         return [path]
     series = [entry for entry in entries if entry.is_dir() and any(is_dicom(file) for file in entry.iterdir())]
     if not series:
-        raise UserError(f"{key}: the folder {path} holds no pictures ({' '.join(ENDINGS)}), NIfTI or DICOM files.")
+        raise UserError(
+            f"{key}: the folder {path} holds no pictures ({' '.join(ENDINGS)}), NIfTI or DICOM files. "
+            "Folders in it are not searched: a pattern is, such as '" + str(path / "*/*.nii.gz") + "'."
+        )
     return series
 
 

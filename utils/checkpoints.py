@@ -155,11 +155,10 @@ def load_file(network, cfg, path):
             network.load_weights(path)
     except UserError:
         raise
-    except Exception as error:  # a damaged file can make HDF5 and Keras fail in any way
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception:  # a damaged file can make HDF5 and Keras fail in any way, with words about their insides
         raise UserError(
             f"The weights {path} do not fit MODEL.TYPE={cfg.MODEL.TYPE} with {cfg.OUTPUT.CLASSES} classes, "
-            f"or the file is damaged: {reason}"
+            "or the file is damaged."
         ) from None
 
 

@@ -15,7 +15,7 @@ def write_model_card(path, cfg, weights, exported, rows, what):
         cfg: config of the weights.
         weights: their path.
         exported: path of the file in the other format.
-        rows: list of (largest difference, share of the same class), of the exported file to the model.
+        rows: list of (largest difference, share of the same class, Dice of the two or None), of the file to the model.
         what: str, on what it was compared.
     """
     export, model = cfg.EXPORT, cfg.MODEL
@@ -27,6 +27,8 @@ def write_model_card(path, cfg, weights, exported, rows, what):
     names = ", ".join(cfg.OUTPUT.CLASS_NAMES) if cfg.OUTPUT.CLASS_NAMES else f"{cfg.OUTPUT.CLASSES}, without names"
     quantised = f", quantised to {export.QUANTIZE}" if export.QUANTIZE else ""
     largest, same = max(row[0] for row in rows), min(row[1] for row in rows)
+    dice = min((row[2] for row in rows if row[2] is not None), default=None)
+    agreement = "" if dice is None else f", Dice of the two {dice:.4f}"
     text = f"""# {weights.name}
 
 Exported on {date.today().isoformat()} as {export.FORMAT}{quantised}: `{exported.name}`.
@@ -37,7 +39,7 @@ Exported on {date.today().isoformat()} as {export.FORMAT}{quantised}: `{exported
 | input | (batch, {shape}), {takes} |
 | output | {gives} |
 | classes | {names} |
-| compared with the model | on {what}: largest difference {largest:.2e}, same class {same:.4%} |
+| compared with the model | on {what}: largest difference {largest:.2e}, same class {same:.4%}{agreement}, at worst |
 
 ## Training
 
@@ -70,8 +72,12 @@ calibrated. It is no medical device: nobody may be treated on what it finds with
 def scores(path):
     """A table of the scores of each split in `evaluation.json`."""
     try:
-        splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
-        lines = []
+        found = json.loads(path.read_text(encoding="utf-8"))
+        splits, cleaned = found["splits"], found.get("cleaned")
+        lines = [
+            "Of the model before export, by `evaluate.py`" + (f"; masks cleaned: {cleaned}." if cleaned else "."),
+            "",
+        ]
         for split, found in splits.items():
             numbers = {name: value for name, value in found["scores"].items() if isinstance(value, (int, float))}
             lines += [f"Split {split}, {found['images']} images:", "", "| score | value |", "| --- | --- |"]

@@ -83,6 +83,7 @@ def write_results(cfg, results, gallery, weights):
         "weights_sha256": ", ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in weights),
         "evaluated": time.strftime("%Y-%m-%d %H:%M:%S"),
         "prune": cfg.MODEL.PRUNE,
+        "cleaned": cleaned_by(cfg),
     }
     splits = {
         result.split: {
@@ -106,6 +107,14 @@ def write_results(cfg, results, gallery, weights):
         (folder / "per_volume.csv").unlink(missing_ok=True)  # of an earlier evaluation
     write_report(folder / "report.html", cfg, about, results, gallery)
     return folder
+
+
+def cleaned_by(cfg):
+    """The settings that changed predictions before they were scored, as text, or None."""
+    parts = ["EVALUATION.KEEP_LARGEST_COMPONENT"] if cfg.EVALUATION.KEEP_LARGEST_COMPONENT else []
+    if cfg.EVALUATION.POSTPROCESS:
+        parts += [f"PREDICT.POSTPROCESS.{key}={value}" for key, value in cfg.PREDICT.POSTPROCESS.items() if value]
+    return ", ".join(parts) or None
 
 
 def write_table(path, results, cases, regions):

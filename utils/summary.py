@@ -1,6 +1,7 @@
 """What a run says at its start and at its end."""
 
 import json
+import re
 import shlex
 import time
 from textwrap import shorten
@@ -84,7 +85,8 @@ def print_end(cfg, best, score, weights, log):
     where = [override for override in cfg.OVERRIDES if override.startswith("WORK_DIR")]
     folder, name = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, cfg.MODEL.WEIGHTS_FILE_NAME
     if folder != "/checkpoint":
-        where.append(f"CALLBACKS.MODEL_CHECKPOINT.PATH='{folder}'")  # Hydra's quotes: a sweep's folder has commas
+        quote = "'" if re.search(r"[^\w./-]", folder) else ""  # Hydra's own: a sweep's folder has commas
+        where.append(f"CALLBACKS.MODEL_CHECKPOINT.PATH={quote}{folder}{quote}")
     usual = name == f"model_{cfg.MODEL.TYPE}"
     where.append(f"MODEL.TYPE={cfg.MODEL.TYPE}" if usual else f"MODEL.WEIGHTS_FILE_NAME={name}")
     print(f"Next: python evaluate.py {shlex.join(where)}")
