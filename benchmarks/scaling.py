@@ -44,18 +44,32 @@ def row(options, size, batch, replicas):
     }
 
 
+def positive(text, kind=float):
+    """The number of a command line, above 0."""
+    value = kind(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} must be above 0")
+    return value
+
+
+def positive_int(text):
+    return positive(text, int)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parameters", type=int, default=26_987_714, help="of the model (UNet 3+, 2 classes)")
-    parser.add_argument("--step", type=float, default=5.14, help="measured seconds of a training step on one device")
-    parser.add_argument("--size", type=int, default=320, help="image side of that measurement")
-    parser.add_argument("--batch", type=int, default=2, help="batch of that measurement")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[320, 512], help="image sides to show")
-    parser.add_argument("--batches", type=int, nargs="+", default=[2, 8], help="batches per replica to show")
-    parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 8, 32], help="numbers of replicas to show")
-    parser.add_argument("--images", type=int, default=20_000, help="training images of an epoch")
-    parser.add_argument("--bandwidth", type=float, default=10.0, help="GB/s of the slowest link between replicas")
-    parser.add_argument("--sample-kb", type=float, default=60.0, help="kB of an image with its mask at --size")
+    parser.add_argument("--parameters", type=positive_int, default=26_987_714, help="of the model (UNet 3+, 2 classes)")
+    parser.add_argument("--step", type=positive, default=4.37, help="measured seconds of a training step on one device")
+    parser.add_argument("--size", type=positive_int, default=320, help="image side of that measurement")
+    parser.add_argument("--batch", type=positive_int, default=2, help="batch of that measurement")
+    parser.add_argument("--sizes", type=positive_int, nargs="+", default=[320, 512], help="image sides to show")
+    parser.add_argument("--batches", type=positive_int, nargs="+", default=[2, 8], help="batches per replica to show")
+    parser.add_argument(
+        "--replicas", type=positive_int, nargs="+", default=[1, 2, 8, 32], help="numbers of replicas to show"
+    )
+    parser.add_argument("--images", type=positive_int, default=20_000, help="training images of an epoch")
+    parser.add_argument("--bandwidth", type=positive, default=10.0, help="GB/s of the slowest link between replicas")
+    parser.add_argument("--sample-kb", type=positive, default=60.0, help="kB of an image with its mask at --size")
     options = parser.parse_args()
     rows = [row(options, *key) for key in configurations(options)]
     print(f"| {' | '.join(rows[0])} |")

@@ -62,7 +62,12 @@ class Conv2D(keras.layers.Conv2D):
         Transforming the maps must cost little beside the products, and the transformed kernels little beside the maps.
         """
         plain = (self.padding, *self.kernel_size, *self.strides, *self.dilation_rate, self.groups, self.compute_dtype)
-        if not self.winograd or plain != ("same", 3, 3, 1, 1, 1, 1, 1, "float32") or None in shape[1:]:
+        if (
+            not self.winograd
+            or self.data_format != "channels_last"
+            or plain != ("same", 3, 3, 1, 1, 1, 1, 1, "float32")
+            or None in shape[1:]
+        ):
             return False
         height, width, channels = shape[1:]
         large = height * width >= 80 * 80 and channels * self.filters >= 2**14

@@ -28,12 +28,17 @@ USED = {
         "scale_loss": ("loss",),
         "apply_gradients": ("grads_and_vars",),
         "finalize_variable_values": ("var_list",),
+        "_all_reduce_sum_gradients": ("grads_and_vars",),
     },
     keras.callbacks.SwapEMAWeights: {"_swap_variables": ()},
 }
 
 # Names with an underscore in front that belong to a library: the only ones, where they are.
-PRIVATE = {"_swap_variables": "utils/callbacks.py", "_in_multi_worker_mode": "utils/devices.py"}
+PRIVATE = {
+    "_swap_variables": "utils/callbacks.py",
+    "_in_multi_worker_mode": "utils/devices.py",
+    "_all_reduce_sum_gradients": "utils/trainer.py",
+}
 
 
 @pytest.mark.parametrize("owner", USED, ids=lambda owner: owner.__name__)

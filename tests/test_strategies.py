@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from conftest import PROJECT, assert_one_clear_error, run_command
 
+from utils.devices import check_tf_config
+from utils.errors import UserError
+
 SMALL = [
     "MODEL.TYPE=unet",
     "MODEL.FILTERS=[4,6]",
@@ -218,3 +221,64 @@ def test_a_mask_of_a_million_pixels_does_not_overflow_in_float16():
     metric = DiceCoefficient()
     metric.update_state(masks, predictions)
     assert float(metric.result()) == 1
+
+
+UPDATES = """
+import keras, numpy as np, tensorflow as tf
+from utils.config import load_config
+from utils.devices import split_cpu
+from utils.optimizers import make_optimizer
+from utils.trainer import Trainer
+
+split_cpu(2)
+two = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"], tf.distribute.ReductionToOneDevice())
+x, y = tf.constant([[1.0], [2.0], [3.0], [4.0]]), tf.constant([[9.0], [-3.0], [50.0], [1.0]])
+
+
+def make(strategy, *options):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        image = keras.Input((1,))
+        network = keras.Model(image, {"mask": keras.layers.Dense(1, dtype="float32")(image)})
+        trainer = Trainer(network, lambda y, outputs, border: keras.ops.mean((outputs["mask"] - y) ** 2), {})
+        cfg = load_config(["OPTIMIZER.NAME=sgd", "HYPER_PARAMETERS.LEARNING_RATE=1", *options])
+        trainer.compile(make_optimizer(cfg))
+    return trainer
+
+
+def kernels(strategy, trainer):
+    variable = trainer.network.trainable_variables[0].value
+    return [float(part.numpy().item()) for part in strategy.experimental_local_results(variable)]
+
+
+found = []
+for strategy in (tf.distribute.get_strategy(), two):
+    trainer = make(strategy, "OPTIMIZER.CLIP_NORM=0.1")
+    for _ in range(3):
+        trainer.train_on((x, y))
+    found += kernels(strategy, trainer)
+np.testing.assert_allclose(found, found[0], rtol=1e-6)
+
+keras.config.set_dtype_policy("mixed_float16")
+trainer = make(two, "OPTIMIZER.CLIP_NORM=0.1")
+trainer.train_on((x, y))
+before = kernels(two, trainer)
+trainer.train_on((tf.constant([[1.0], [1.0], [1e18], [1.0]]), y))  # the part of the second replica overflows
+assert kernels(two, trainer) == before, (kernels(two, trainer), before)
+trainer.train_on((x, y))
+assert kernels(two, trainer) != before and np.isfinite(kernels(two, trainer)).all()
+print("updates agree")
+"""
+
+
+def test_clipping_and_overflow_are_those_of_all_replicas():
+    result = run_command("-c", UPDATES, PYTHONPATH=str(PROJECT))
+    assert "updates agree" in result.stdout, result.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    "text", ["{bad", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}']
+)
+def test_a_tf_config_that_says_too_little(text):
+    with pytest.raises(UserError, match="TF_CONFIG"):
+        check_tf_config(text)

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from utils.errors import UserError
+from utils.files import resolve_path
 from utils.folds import ALL, OUTPUTS, apply_fold
 from utils.lookup import choose, list_choices, load
 
@@ -237,6 +238,9 @@ def entry(task):
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
         try:
             main()
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            sys.exit(130)
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
             fail(explain(error))
 
@@ -255,7 +259,16 @@ def give_own_folders(cfg):
     for key in OUTPUTS if name else ():
         path = OmegaConf.select(cfg, key)
         if isinstance(path, str):  # else it is reported as soon as the config is checked
+            make_folder(cfg, path)
             OmegaConf.update(cfg, key, f"{path.rstrip('/')}/{name}")
+
+
+def make_folder(cfg, path):
+    """Make the folder that holds those of the jobs: `resolve_path` takes an absolute path whose parent is there."""
+    try:
+        resolve_path(cfg, path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create the folder {path}: {error.strerror}") from None
 
 
 def swept_overrides(settings):

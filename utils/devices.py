@@ -1,6 +1,7 @@
 """Devices, precision and random seeds."""
 
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -63,6 +64,11 @@ def make_strategy(cfg):
         # With several workers the strategy has to come before any operation; it probes the devices itself.
         strategy = load(choose(STRATEGIES, cfg.STRATEGY.NAME, "STRATEGY.NAME"))(cfg)
         tf.zeros(1)
+    if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1:
+        raise UserError(
+            f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} works on one device only: with several "
+            "set it to 1, and raise HYPER_PARAMETERS.BATCH_SIZE if they have the memory."
+        )
     keras.utils.set_random_seed(cfg.SEED)
     keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])
     return strategy
@@ -88,6 +94,10 @@ def mirrored(cfg):
     if not gpus and cfg.STRATEGY.LOGICAL_CPUS is not None:
         # Collective operations of one process get mixed up when a second model is trained in it.
         return tf.distribute.MirroredStrategy([cpu.name for cpu in cpus], tf.distribute.ReductionToOneDevice())
+    if not gpus and not cfg.USE_MULTI_GPUS.VALUE:
+        raise UserError(
+            "STRATEGY.NAME=mirrored, but TensorFlow sees no GPU here; STRATEGY.LOGICAL_CPUS=2 tries it on CPUs."
+        )
     chosen = choose_gpus(cfg.USE_MULTI_GPUS.GPU_IDS, len(gpus))
     return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in chosen])
 
@@ -97,6 +107,7 @@ def multi_worker(cfg):
     import tensorflow as tf
 
     if "TF_CONFIG" in os.environ:
+        check_tf_config(os.environ["TF_CONFIG"])
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     elif "SLURM_PROCID" in os.environ:
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
@@ -107,6 +118,19 @@ def multi_worker(cfg):
         )
     options = tf.distribute.experimental.CommunicationOptions()
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
+
+
+def check_tf_config(text):
+    """Raise a UserError for a TF_CONFIG that does not say who the workers are and which of them this is."""
+    try:
+        content = json.loads(text)
+        workers, index = content["cluster"]["worker"], content["task"]["index"]
+        content["task"]["type"], workers[index]
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise UserError(
+            f"The environment variable TF_CONFIG={text[:200]} does not describe this worker. It is JSON such as "
+            '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}.'
+        ) from None
 
 
 def tpu(cfg):

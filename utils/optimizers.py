@@ -21,7 +21,7 @@ def make_optimizer(cfg):
     if settings.EMA is not None:
         options |= {"use_ema": True, "ema_momentum": settings.EMA}
     return getattr(keras.optimizers, name)(
-        cfg.HYPER_PARAMETERS.LEARNING_RATE,
+        float(cfg.HYPER_PARAMETERS.LEARNING_RATE),
         weight_decay=settings.WEIGHT_DECAY or None,
         global_clipnorm=settings.CLIP_NORM,
         gradient_accumulation_steps=steps if steps > 1 else None,

@@ -189,8 +189,8 @@ def find_state(cfg, weights):
     if state is None:
         return None
     about, _ = state
-    if about["finished"] and about["epoch"] >= cfg.HYPER_PARAMETERS.EPOCHS:
-        return None
+    if about["finished"] and about["config"]["HYPER_PARAMETERS"]["EPOCHS"] >= cfg.HYPER_PARAMETERS.EPOCHS:
+        return None  # even where it was stopped early
     different = compare(about["config"], OmegaConf.to_container(cfg, resolve=True))
     if different and about["finished"]:
         return None  # another run with the same name

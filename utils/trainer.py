@@ -118,9 +118,18 @@ class Trainer(keras.Model):
             tf.function(self.loss_and_gradients, jit_compile=True) if self.jit_compile else self.loss_and_gradients
         )
 
+        several = strategy.num_replicas_in_sync > 1
+        if several:
+            own = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of the one that scales the loss
+            own._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+
         def step_of_replica(weight, images, targets, *border):
             # Only this part is compiled: XLA cannot update variables that are mirrored.
             loss, outputs, gradients = compute(weight, images, targets, *border)
+            if several:
+                # Before the optimizer sees them, which would add them up after clipping, and after looking for
+                # overflow on the first replica alone.
+                gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
             self.mean_loss.update_state(loss, sample_weight=tf.shape(images)[0])
             for name, metrics in self.output_metrics.items():
