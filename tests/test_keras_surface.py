@@ -29,6 +29,9 @@ USED = {
         "apply_gradients": ("grads_and_vars",),
         "finalize_variable_values": ("var_list",),
         "_all_reduce_sum_gradients": ("grads_and_vars",),
+        "_backend_reset_gradient_accumulators": (),
+        "_backend_increment_gradient_accumulators": ("grads", "acc_grads"),
+        "_update_model_variables_moving_average": ("trainable_variables",),
     },
     keras.callbacks.SwapEMAWeights: {"_swap_variables": ()},
 }
@@ -38,6 +41,10 @@ PRIVATE = {
     "_swap_variables": "utils/callbacks.py",
     "_in_multi_worker_mode": "utils/devices.py",
     "_all_reduce_sum_gradients": "utils/trainer.py",
+    "_accumulated_gradients": "utils/trainer.py",
+    "_backend_reset_gradient_accumulators": "utils/trainer.py",
+    "_backend_increment_gradient_accumulators": "utils/trainer.py",
+    "_update_model_variables_moving_average": "utils/trainer.py",
 }
 
 

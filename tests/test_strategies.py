@@ -251,13 +251,19 @@ def kernels(strategy, trainer):
     return [float(part.numpy().item()) for part in strategy.experimental_local_results(variable)]
 
 
-found = []
-for strategy in (tf.distribute.get_strategy(), two):
-    trainer = make(strategy, "OPTIMIZER.CLIP_NORM=0.1")
-    for _ in range(3):
-        trainer.train_on((x, y))
-    found += kernels(strategy, trainer)
-np.testing.assert_allclose(found, found[0], rtol=1e-6)
+ACCUMULATED = ["OPTIMIZER.ACCUMULATION_STEPS=2", "OPTIMIZER.EMA=0.5", "OPTIMIZER.NAME=adam"]
+for options in (["OPTIMIZER.CLIP_NORM=0.1"], ACCUMULATED):
+    found = []
+    for strategy in (tf.distribute.get_strategy(), two):
+        trainer = make(strategy, *options)
+        start = kernels(strategy, trainer)
+        for scale in (1, 2, 3, 4, 5):
+            trainer.train_on((x * scale, y))
+        assert kernels(strategy, trainer) != start
+        if "OPTIMIZER.EMA=0.5" in options:
+            trainer.optimizer.finalize_variable_values(trainer.trainable_weights)
+        found += kernels(strategy, trainer)
+    np.testing.assert_allclose(found, found[0], rtol=1e-5)
 
 keras.config.set_dtype_policy("mixed_float16")
 trainer = make(two, "OPTIMIZER.CLIP_NORM=0.1")

@@ -64,10 +64,10 @@ def make_strategy(cfg):
         # With several workers the strategy has to come before any operation; it probes the devices itself.
         strategy = load(choose(STRATEGIES, cfg.STRATEGY.NAME, "STRATEGY.NAME"))(cfg)
         tf.zeros(1)
-    if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1:
+    if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1 and cfg.OPTIMIZATION.AMP is True:
         raise UserError(
-            f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} works on one device only: with several "
-            "set it to 1, and raise HYPER_PARAMETERS.BATCH_SIZE if they have the memory."
+            f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} on several devices does not go with "
+            "OPTIMIZATION.AMP=True, whose scale may change in between: set OPTIMIZATION.AMP=bfloat16 or false."
         )
     keras.utils.set_random_seed(cfg.SEED)
     keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])

@@ -1,5 +1,7 @@
 """The training loop: one path for one device, several replicas and several workers."""
 
+from functools import partial
+
 import keras
 import numpy as np
 from keras import ops
@@ -31,6 +33,7 @@ class Trainer(keras.Model):
         self.output_metrics = metrics
         self.mean_loss = keras.metrics.Mean(name="loss")
         self.step_function = None
+        self.taken = 0  # batches, of the whole run
         self.waiting = Waiting()
 
     def compile(self, optimizer="sgd", **options):
@@ -70,6 +73,7 @@ class Trainer(keras.Model):
         callbacks.on_train_begin()
         logs = {}
         first_epoch, first_step = start
+        self.taken = first_epoch * data.steps + first_step
         for epoch in range(first_epoch, epochs):
             if first_step == 0:
                 self.reset_metrics()
@@ -107,6 +111,7 @@ class Trainer(keras.Model):
         """Take one step on a batch; return the running metrics."""
         if self.step_function is None:
             self.step_function = self.make_step_function()
+        self.taken += 1
         return self.step_function(batch)
 
     def make_step_function(self):
@@ -119,30 +124,49 @@ class Trainer(keras.Model):
         )
 
         several = strategy.num_replicas_in_sync > 1
+        own = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of the one that scales the loss
+        accumulated = own.gradient_accumulation_steps if several else None
         if several:
-            own = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of the one that scales the loss
             own._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+            own.gradient_accumulation_steps = None  # Keras decides it in the graph, where replicas cannot meet
 
-        def step_of_replica(weight, images, targets, *border):
+        def apply(gradients, updates):
+            if not accumulated:
+                self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+            elif updates:
+                gradients = [
+                    (new + old) / accumulated for new, old in zip(gradients, own._accumulated_gradients, strict=True)
+                ]
+                self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+                own._backend_reset_gradient_accumulators()
+            else:
+                own._backend_increment_gradient_accumulators(gradients, own._accumulated_gradients)
+                if own.use_ema:
+                    own._update_model_variables_moving_average(self.trainable_weights)
+
+        def step_of_replica(updates, weight, images, targets, *border):
             # Only this part is compiled: XLA cannot update variables that are mirrored.
             loss, outputs, gradients = compute(weight, images, targets, *border)
             if several:
                 # Before the optimizer sees them, which would add them up after clipping, and after looking for
                 # overflow on the first replica alone.
                 gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+            apply(gradients, updates)
             self.mean_loss.update_state(loss, sample_weight=tf.shape(images)[0])
             for name, metrics in self.output_metrics.items():
                 for metric in metrics:
                     metric.update_state(targets, outputs[name])
             return self.get_metrics_result()
 
-        def step(batch):
-            results = strategy.run(step_of_replica, args=share(batch, strategy, replicas))
+        def step(batch, updates):
+            results = strategy.run(partial(step_of_replica, updates), args=share(batch, strategy, replicas))
             # What the progress bar shows; the logs of the epoch are read from all replicas.
             return {name: first_of(strategy, value) for name, value in results.items()}
 
-        return step if self.run_eagerly else tf.function(step, reduce_retracing=True)
+        taken = step if self.run_eagerly else tf.function(step, reduce_retracing=True)
+        if not accumulated:
+            return lambda batch: taken(batch, True)
+        return lambda batch: taken(batch, self.taken % accumulated == 0)
 
     def loss_and_gradients(self, weight, images, targets, border=None):
         """Forward and backward pass of one replica: (loss, outputs, gradients as the optimizer takes them)."""
