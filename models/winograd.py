@@ -62,7 +62,7 @@ def conv2d(x, kernel):
 
     Returns:
         `(batch, height, width, filters)`, equal to `tf.nn.conv2d` up to rounding: in float32 within 3e-5 of the
-        standard deviation, which is three times the rounding error of that.
+        standard deviation.
     """
     return _conv2d(x, tf.convert_to_tensor(kernel))  # a variable among the arguments would want a gradient of its own
 

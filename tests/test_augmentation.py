@@ -172,14 +172,15 @@ def test_elastic_displacements_have_the_standard_deviation_that_is_asked_for():
     assert np.std(moved) == pytest.approx(3, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    "knob, low, high",
-    [
-        ("BRIGHTNESS.SHIFT=[0.1,0.2]", 100 + 0.1 * 255, 100 + 0.2 * 255),
-        ("CONTRAST.FACTOR=[1.2,1.5]", 120, 150),
-        ("GAMMA.EXPONENT=[1.5,2.0]", 255 * (100 / 255) ** 2, 255 * (100 / 255) ** 1.5),
-    ],
-)
+# A grey value of 100 lies between these after each knob.
+PHOTOMETRIC = [
+    ("BRIGHTNESS.SHIFT=[0.1,0.2]", 100 + 0.1 * 255, 100 + 0.2 * 255),
+    ("CONTRAST.FACTOR=[1.2,1.5]", 120, 150),
+    ("GAMMA.EXPONENT=[1.5,2.0]", 255 * (100 / 255) ** 2, 255 * (100 / 255) ** 1.5),
+]
+
+
+@pytest.mark.parametrize("knob, low, high", PHOTOMETRIC)
 def test_photometric_ranges(knob, low, high):
     augment = augmentation(*on(knob.split(".")[0]), f"AUGMENTATION.{knob}")
     image = np.full((96, 96, 3), 100, np.uint8)

@@ -155,6 +155,8 @@ def load_file(network, cfg, path):
             network.load_weights(path)
     except UserError:
         raise
+    except (PermissionError, MemoryError) as error:
+        raise UserError(f"The weights {path} cannot be read: {error}") from None
     except Exception:  # a damaged file can make HDF5 and Keras fail in any way, with words about their insides
         raise UserError(
             f"The weights {path} do not fit MODEL.TYPE={cfg.MODEL.TYPE} with {cfg.OUTPUT.CLASSES} classes, "

@@ -5,7 +5,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import source_of
-from test_augmentation import GEOMETRY, POLICIES, angle_of, bar, batches, config, inner, on, pattern, stored  # noqa: F401
+from test_augmentation import (  # noqa: F401
+    GEOMETRY,
+    PHOTOMETRIC,
+    POLICIES,
+    angle_of,
+    bar,
+    batches,
+    config,
+    inner,
+    on,
+    pattern,
+    stored,
+)
 
 from data_generators import augmentations
 from data_generators.augmentations import GraphAugmentation
@@ -206,14 +218,7 @@ def test_elastic_fields_are_as_strong_and_as_smooth_as_asked(smoothness):
     assert np.mean(fields[far:] * fields[:-far]) / 9 == pytest.approx(np.exp(-1), abs=0.1)
 
 
-@pytest.mark.parametrize(
-    "knob, low, high",
-    [
-        ("BRIGHTNESS.SHIFT=[0.1,0.2]", 100 + 0.1 * 255, 100 + 0.2 * 255),
-        ("CONTRAST.FACTOR=[1.2,1.5]", 120, 150),
-        ("GAMMA.EXPONENT=[1.5,2.0]", 255 * (100 / 255) ** 2, 255 * (100 / 255) ** 1.5),
-    ],
-)
+@pytest.mark.parametrize("knob, low, high", PHOTOMETRIC)
 def test_photometric_ranges(knob, low, high):
     augment = augmentation(*on(knob.split(".")[0]), f"AUGMENTATION.{knob}")
     image = np.full((20, 30, 3), 100, np.uint8)
