@@ -56,8 +56,12 @@ def train(cfg):
     cfg.RUN = state[0]["config"]["RUN"] if state else secrets.token_hex(8)
 
     replicas, (number, workers) = strategy.num_replicas_in_sync, worker(strategy)
-    train_data = build_dataset(cfg, "train", replicas, worker=(number, workers), augment=True)
-    val_data = build_dataset(cfg, "val", replicas // workers)  # each worker sees all: no score depends on their number
+    shallow = {split: not found["traits"]["16 bit"] for split, found in data.items()}  # travel to the device as uint8
+    train_data = build_dataset(
+        cfg, "train", replicas, worker=(number, workers), augment=True, as_stored=shallow["train"]
+    )
+    # Each worker sees all: no score depends on their number.
+    val_data = build_dataset(cfg, "val", replicas // workers, as_stored=shallow["val"])
     loss = build_training_loss(cfg)
     with strategy.scope():
         network = build_model(cfg, pretrained=state is None)

@@ -1,6 +1,7 @@
 """Datasets by name: the same samples, in the same order for a seed, whichever loader reads them."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from utils.errors import UserError
 from utils.lookup import choose, load
@@ -22,7 +23,17 @@ ENGINES = {
 }
 
 
-def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0, 1), augment=False):
+def build_dataset(
+    cfg,
+    split,
+    replicas=1,
+    targets=True,
+    borders=True,
+    worker=(0, 1),
+    augment=False,
+    as_stored=False,
+    loader=None,
+):
     """Build the dataset of one split.
 
     Args:
@@ -34,6 +45,9 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
         worker: (number of this worker, workers): the batches are this worker's parts of those of all replicas.
         augment: true for training: samples of the training split are changed as AUGMENTATION says, and a smaller last
             batch is left out where DATASET.DROP_REMAINDER says so.
+        as_stored: true where all images are of 8 bit, and whoever takes them divides by 255: the image part is uint8,
+            a quarter of the bytes, unless what changes it works in floating point (graph operations, DALI's).
+        loader: function in place of that of DATA_GENERATOR_TYPE, see LOADERS.
 
     Returns:
         A `keras.utils.PyDataset` or `tf.data.Dataset` of batches `(image, mask)`: image
@@ -58,7 +72,7 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
         load(choose(ENGINES, cfg.AUGMENTATION.ENGINE, "AUGMENTATION.ENGINE")).from_config(cfg) if training else None
     )
     labelled = cfg.MODEL.TYPE == "classifier" and targets
-    samples, read, spec = (
+    samples, read, (image, *rest) = (
         labelled_samples(cfg, split, augmentation)
         if labelled
         else paired_samples(cfg, split, targets, borders, augmentation)
@@ -68,7 +82,11 @@ def build_dataset(cfg, split, replicas=1, targets=True, borders=True, worker=(0,
     else:
         shuffle = split != "test" and cfg.PREPROCESS_DATA.SHUFFLE[split.upper()].VALUE
         order = EpochOrder(len(samples), cfg.SEED, shuffle)
-    loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
+    spec = [(image[0], "uint8" if as_stored and getattr(read, "graph", None) is None else "float32"), *rest]
+    if loader is None and training and cfg.DATASET.SERVICE is not None:
+        loader = partial(load("data_generators.service:ServiceBatches"), cfg)
+    elif loader is None:
+        loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
     order.batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
     order.worker, (_, workers) = worker, worker
     order.drop_remainder = training and cfg.DATASET.DROP_REMAINDER

@@ -31,6 +31,7 @@ class DaliBatches:
     def __init__(self, samples, order, read, spec, batch_size, workers):
         self.samples, self.order, self.batch_size = samples, order, batch_size
         self.settings, self.parts, self.border = check(read), len(spec), getattr(read, "border", None)
+        self.image_type = spec[0][1]
         self.knobs = self.settings.augment.knobs if self.settings.augment else {}
         self.pipeline = self.build(workers)
 
@@ -99,7 +100,8 @@ class DaliBatches:
             names = ", ".join(str(pair.image) for pair in pairs)
             reason = next((line for line in str(error).splitlines() if "rror" in line), "unknown")
             raise UserError(f"DALI cannot read one of {names}: {reason} Try another DATA_GENERATOR_TYPE.") from None
-        image = np.clip(image * np.float32(1 / 255), 0, 1)
+        if image.dtype != self.image_type:
+            image = np.clip(np.divide(image, np.float32(255), dtype=np.float32), 0, 1)
         if not mask:
             return (image,)
         labels = as_classes(mask[0], self.settings)

@@ -20,6 +20,7 @@ from utils.errors import UserError
 MAX_PIXELS = 400_000_000
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND\xaeB`\x82"
+TIFF_STARTS, ORIENTATION = (b"II*\0", b"MM\0*"), 274
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 
 # Errors are raised with the file's name; OpenCV's own lines on stderr would only repeat them without it.
@@ -206,7 +207,7 @@ def read_values(path):
     data = read_whole(path)
     if read_header(path, data).has_palette:
         try:
-            return np.asarray(Image.open(io.BytesIO(data)))
+            return np.asarray(Image.open(io.BytesIO(without_turn(data))))
         except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error):
             raise UserError(f"{path}: cannot be decoded; the file is damaged. Copy or export it again.") from None
     return drop_equal_channels(path, decode(path, data))
@@ -341,7 +342,7 @@ def parse_header(data):
         return Header(height, width, has_palette=colour_type == 3)
     if data.startswith(JPEG_START):
         return Header(*jpeg_size(data), has_palette=False)
-    if data[:4] in (b"II*\0", b"MM\0*"):
+    if data.startswith(TIFF_STARTS):
         tags = tiff_tags(data)
         return Header(tags[257], tags[256], has_palette=tags.get(262) == 3)
     with Image.open(io.BytesIO(data)) as picture:
@@ -368,17 +369,43 @@ def is_grey_png(data):
     return data.startswith(PNG_START) and data[24:26] == b"\x08\x00"
 
 
+def is_turned(data):
+    """Whether a picture asks those who show it to turn or mirror it (EXIF orientation)."""
+    # Most pictures hold no EXIF, and opening them with Pillow takes as long as decoding a small one.
+    if not (data.startswith(TIFF_STARTS) or b"Exif" in data[:65536] or b"eXIf" in data):
+        return False
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.getexif().get(ORIENTATION, 1) != 1
+    except (OSError, SyntaxError, ValueError, KeyError, struct.error):
+        return False  # damaged EXIF: nothing is known
+
+
 def tiff_tags(data):
     """`{tag: value}` of the numbers in the first directory of a TIFF file."""
+    return {tag: struct.unpack_from(kind, data, place)[0] for tag, kind, place in tiff_numbers(data)}
+
+
+def tiff_numbers(data):
+    """(tag, how `struct` calls its type, where its value is) of the numbers in the first directory of a TIFF file."""
     order = "<" if data.startswith(b"II") else ">"
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
-    tags = {}
     for position in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(f"{order}HH", data, position)
         if kind in (3, 4):  # 16- and 32-bit numbers
-            (tags[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, position + 8)
-    return tags
+            yield tag, f"{order}{'H' if kind == 3 else 'I'}", position + 8
+
+
+def without_turn(data):
+    """A TIFF file without its orientation, which OpenCV would follow; other files as they are."""
+    if not data.startswith(TIFF_STARTS):
+        return data
+    changed = bytearray(data)
+    for tag, kind, place in tiff_numbers(data):
+        if tag == ORIENTATION:
+            struct.pack_into(kind, changed, place, 1)
+    return bytes(changed)
 
 
 def tiff_pages(path):
@@ -407,8 +434,8 @@ def tiff_pages(path):
 def decode(path, data):
     """Bytes of a file -> uint8 or uint16 `(height, width, channels)`, colours in OpenCV's BGR order."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+        pixels = cv2.imdecode(np.frombuffer(without_turn(data), np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, struct.error):
         pixels = None
     if pixels is None:
         raise UserError(

@@ -21,6 +21,7 @@ class SampleSequence(keras.utils.PyDataset):
         self.order = order
         self.read = read
         self.batch_size = batch_size
+        self.image_type = spec[0][1]
 
     def __len__(self):
         return self.order.steps
@@ -33,7 +34,7 @@ class SampleSequence(keras.utils.PyDataset):
         return self.batch((epoch, position, sample) for position, sample in enumerate(chosen, first))
 
     def batch(self, visits):
-        return read_batch(self.read, self.samples, list(visits))
+        return read_batch(self.read, self.samples, list(visits), self.image_type)
 
     def __iter__(self):
         visits = self.order.next_epoch()

@@ -46,13 +46,17 @@ class EpochOrder:
             return np.arange(self.count)
         return np.random.default_rng([self.seed, epoch]).permutation(self.count)
 
+    def visits(self, epoch):
+        """All of an epoch in its order: int64 `(samples, 3)`, each (epoch, position in it, sample)."""
+        indices = self.of_epoch(epoch)
+        return np.stack([np.full_like(indices, epoch), np.arange(len(indices)), indices], axis=1)
+
     def next_epoch(self):
         """What the next iteration visits: int64 `(visits, 3)`, each (epoch, position in it, sample).
 
         The one after it goes on with the next epoch.
         """
-        indices = self.of_epoch(self.epoch)
-        visits = np.stack([np.full_like(indices, self.epoch), np.arange(len(indices)), indices], axis=1)
+        visits = self.visits(self.epoch)
         first, size = self.step * self.batch_size, self.batch_size
         if self.drop_remainder:
             visits = visits[: len(visits) // size * size]

@@ -15,7 +15,7 @@ def sample_dataset(samples, order, read, spec, batch_size, workers):
     def read_part(visits):
         # OpenCV reads every format that users have (tf.io knows no TIFF) and lets other threads run meanwhile.
         count = min(2, len(spec)) if graph else len(spec)
-        parts = tf.numpy_function(lambda v: read_batch(read, samples, v.tolist()), [visits], types[:count])
+        parts = tf.numpy_function(lambda v: read_batch(read, samples, v.tolist(), spec[0][1]), [visits], types[:count])
         return tuple(tf.ensure_shape(part, (None, *shape)) for part, (shape, _) in zip(parts, spec, strict=False))
 
     def change(visits, image, mask=None):

@@ -17,7 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from tqdm import tqdm
 
-from data_generators.images import ReadSettings, check_sizes, read_image, read_mask_as
+from data_generators.images import (
+    ReadSettings,
+    check_sizes,
+    decode,
+    is_turned,
+    read_mask_as,
+    read_whole_and_header,
+    to_channels,
+)
 from data_generators.labels import match_labels
 from data_generators.pairing import Pair, list_problems, match_pairs
 from data_generators.sampling import Crop
@@ -42,6 +50,15 @@ class Finding(NamedTuple):
     labels: np.ndarray  # pixels of each value of the mask, up to its largest; empty without a mask
     size: tuple | None = None  # (height, width, channels) of the image file
     intensity: np.ndarray | None = None  # see data_preparation.dataset_report
+    traits: tuple = ()  # of TRAITS
+
+
+# What an image file may be that is read well but seldom expected: trait -> what to know about it.
+TRAITS = {
+    "16 bit": "have 16 bits a channel: 65535 becomes 1",
+    "palette": "have a palette: the colours are taken, not the indices",
+    "rotation": "ask to be turned for display (EXIF): pixels are taken as they are stored, masks must not be turned",
+}
 
 
 def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
@@ -54,8 +71,8 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
         details: also measure the images, and return what `data_preparation.dataset_report.describe_split` adds.
 
     Returns:
-        `{split: {"pairs": int, "foreground_share": float | None}}`; the share of pixels with a label above 0 among
-        those that are not ignored, None without masks.
+        `{split: {"pairs": int, "foreground_share": float | None, "traits": {trait: int}}}`; the share of pixels with a
+        label above 0 among those that are not ignored, None without masks; how many images have each of TRAITS.
 
     Raises:
         UserError: lists the first 20 problems of all splits, counts the rest, and says what may help.
@@ -69,7 +86,7 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
         summary[split] = summarise(findings, cfg.DATASET.IGNORE_LABEL)
         if details:
             summary[split] |= describe_split(findings, cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
-        warn(cfg, pairs, summary[split], split)
+        warn(cfg, pairs, findings, summary[split], split)
     if problems:
         advice = "".join(f"\n{hint}" for hint in dict.fromkeys(hints))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -102,7 +119,7 @@ def examine_all(cfg, pairs, split, details):
 def examine(pair, settings, classes, details):
     """Read one pair and list what is wrong with it."""
     problems, hint, labels = [], None, np.zeros(0, np.int64)
-    image = attempt(problems, read_image, pair.image, settings.channels)
+    image, traits = attempt(problems, read_with_traits, pair.image, settings.channels) or (None, ())
     mask = None
     if pair.mask is not None:
         mask = attempt(problems, read_mask_as, pair.mask, settings)
@@ -112,7 +129,16 @@ def examine(pair, settings, classes, details):
         labels = np.bincount(mask.ravel())
         hint = check_labels(problems, pair.mask, np.flatnonzero(labels).tolist(), classes, settings.ignore_label)
     measured = details and image is not None
-    return Finding(problems, hint, labels, image.shape if measured else None, intensity(image) if measured else None)
+    details = (image.shape, intensity(image)) if measured else (None, None)
+    return Finding(problems, hint, labels, *details, traits)
+
+
+def read_with_traits(path, channels):
+    """`data_generators.images.read_image`, and which of TRAITS the file has."""
+    data, header = read_whole_and_header(path)
+    image = to_channels(path, decode(path, data), channels)
+    has = {"16 bit": image.dtype == np.uint16, "palette": header.has_palette, "rotation": is_turned(data)}
+    return image, tuple(trait for trait in TRAITS if has[trait])
 
 
 def attempt(problems, function, *arguments):
@@ -147,11 +173,16 @@ def summarise(findings, ignore_label):
         labels[ignore_label] = 0
     pixels = int(labels.sum())
     share = int(labels[1:].sum()) / pixels if pixels else None
-    return {"pairs": len(findings), "foreground_share": share}
+    traits = {trait: sum(trait in finding.traits for finding in findings) for trait in TRAITS}
+    return {"pairs": len(findings), "foreground_share": share, "traits": traits}
 
 
-def warn(cfg, pairs, summary, split):
+def warn(cfg, pairs, findings, summary, split):
     """Say what is allowed but seldom meant."""
+    for trait, count in summary["traits"].items():
+        if count:
+            first = next(pair.image for pair, finding in zip(pairs, findings, strict=True) if trait in finding.traits)
+            print(f"Note: {count} of the images of {split}, such as {first}, {TRAITS[trait]}.", file=sys.stderr)
     lossy = [pair.mask for pair in pairs if pair.mask is not None and pair.mask.suffix.lower() in (".jpg", ".jpeg")]
     if lossy:
         print(

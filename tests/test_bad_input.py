@@ -82,13 +82,24 @@ def first_of(folder, *overrides):
     return image[0], mask[0, :, :, 0]
 
 
-def test_16_bit_colour(folder):
+def notes(folder, capsys):
+    """What is said about the first image of validation, which is like no other."""
+    capsys.readouterr()
+    verify_data(config(folder))
+    start = f"Note: 1 of the images of val, such as {folder / 'data/val/images/0'}"
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith(start) for line in lines)
+    return [line.removeprefix(start).split(", ", 1)[1] for line in lines]
+
+
+def test_16_bit_colour(folder, capsys):
     expected, _ = first_of(folder)
     cv2.imwrite(str(folder / "data/val/images/0.png"), COLOUR.astype(np.uint16) * 257)
     np.testing.assert_allclose(first_of(folder)[0], expected, atol=1e-6)
+    assert notes(folder, capsys) == ["have 16 bits a channel: 65535 becomes 1."]
 
 
-def test_a_palette_png(folder):
+def test_a_palette_png(folder, capsys):
     for kind, indices in (("images", LABELS + 1), ("mask", LABELS)):
         picture = Image.fromarray(indices)
         picture.putpalette([0, 0, 0, 200, 0, 0, 0, 100, 0])
@@ -96,6 +107,7 @@ def test_a_palette_png(folder):
     image, mask = first_of(folder)
     np.testing.assert_array_equal(mask, LABELS)  # its indices
     np.testing.assert_allclose(image * 255, np.where(LABELS[:, :, None], [0, 100, 0], [200, 0, 0]), atol=1e-4)
+    assert notes(folder, capsys) == ["have a palette: the colours are taken, not the indices."]
 
 
 def test_a_jpeg_mask_is_warned_about(folder, capsys):
@@ -107,10 +119,27 @@ def test_a_jpeg_mask_is_warned_about(folder, capsys):
     assert "0.jpg" in line and "Save masks as PNG" in line
 
 
-def test_an_exif_rotation_turns_neither_image_nor_mask(folder):
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_an_exif_rotation_turns_neither_image_nor_mask(folder, ending, capsys):
     expected = first_of(folder)
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(COLOUR[:, :, ::-1]).save(folder / "data/val/images/0.png", exif=exif)
+    path = folder / "data/val/images/0.png"
+    path.unlink()
+    Image.fromarray(COLOUR[:, :, ::-1]).save(path.with_suffix(ending), exif=exif)
     for part, before in zip(first_of(folder), expected, strict=True):
         np.testing.assert_array_equal(part, before)
+    (note,) = notes(folder, capsys)
+    assert "turned for display (EXIF): pixels are taken as they are stored" in note
+
+
+def test_a_jpeg_file_that_asks_to_be_turned(folder, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 1  # upright
+    path = folder / "data/val/images/0.png"
+    path.unlink()
+    Image.fromarray(COLOUR).save(path.with_suffix(".jpg"), exif=exif)
+    assert notes(folder, capsys) == []
+    exif[0x0112] = 3
+    Image.fromarray(COLOUR).save(path.with_suffix(".jpg"), exif=exif)
+    assert len(notes(folder, capsys)) == 1

@@ -9,6 +9,7 @@ from data_generators import LOADERS, build_dataset
 from data_generators.order import EpochOrder
 from utils.config import load_config
 from utils.errors import UserError
+from utils.inference import in_unit_range
 
 
 @pytest.fixture
@@ -67,6 +68,24 @@ def test_every_sample_once_per_epoch_in_a_new_order(loader, numbered):
     epochs = [one_epoch(dataset) for _ in range(3)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("loader", installed(LOADERS))
+def test_images_as_they_are_stored(loader, numbered):
+    cfg = numbered_config(numbered, loader)
+    for stored, scaled in zip(build_dataset(cfg, "train", as_stored=True), build_dataset(cfg, "train"), strict=True):
+        assert np.asarray(stored[0]).dtype == np.uint8
+        np.testing.assert_array_equal(in_unit_range(np.asarray(stored[0])), scaled[0])
+        np.testing.assert_array_equal(stored[1], scaled[1])
+
+
+@pytest.mark.parametrize("loader", ["TF_GENERATOR", "TF_DATA"])
+def test_an_image_that_is_no_longer_of_8_bit(loader, numbered):
+    dataset = build_dataset(numbered_config(numbered, loader), "val", as_stored=True)
+    path = numbered / "data/val/images/image_1_4.png"
+    cv2.imwrite(str(path), np.full((8, 12), 999, np.uint16))
+    with pytest.raises(Exception, match=r"image_1_4\.png: has changed since it was checked, to uint16"):
+        list(dataset)
 
 
 def test_the_loaders_agree(numbered):

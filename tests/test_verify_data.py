@@ -16,6 +16,7 @@ from utils.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(0)
+NO_TRAITS = {"16 bit": 0, "palette": 0, "rotation": 0}
 
 
 def write(path, pixels):
@@ -115,7 +116,7 @@ def test_the_ignored_label_is_allowed_and_not_counted(data):
         write(path, values)
     assert "holds the values 0, 1, 9; OUTPUT.CLASSES=2 allows 0 to 1" in message(config(data))
     summary = verify_data(config(data, "DATASET.IGNORE_LABEL=9"))
-    assert summary["train"] == {"pairs": 4, "foreground_share": pytest.approx(8 / 20)}
+    assert summary["train"] == {"pairs": 4, "foreground_share": pytest.approx(8 / 20), "traits": NO_TRAITS}
     write(path, values + 1)
     text = message(config(data, "DATASET.IGNORE_LABEL=9"))
     assert "1 problem:" in text and "allows 0 to 1, and DATASET.IGNORE_LABEL=9" in text
@@ -170,7 +171,9 @@ def test_more_than_twenty_are_counted(data):
 def test_masks_may_be_left_out_where_they_are_not_needed(data):
     cfg = config(data, "DATASET.VAL.MASK_PATH=None")
     assert "val needs masks: set DATASET.VAL.MASK_PATH" in message(cfg)
-    assert verify_data(cfg, ("val",), need_masks=False) == {"val": {"pairs": 4, "foreground_share": None}}
+    assert verify_data(cfg, ("val",), need_masks=False) == {
+        "val": {"pairs": 4, "foreground_share": None, "traits": NO_TRAITS}
+    }
 
 
 def test_doubtful_data_gives_warnings(data, capsys):

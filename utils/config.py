@@ -35,7 +35,7 @@ OF_ALL_JOBS = (
 LONGEST_NAME = 180  # file systems take 255 bytes
 
 # Keys that have no default and are given with a plus: +bench_steps=100
-OPTIONAL_KEYS = {"warmup_steps": int, "bench_steps": int, "show": int}
+OPTIONAL_KEYS = {"warmup_steps": int, "bench_steps": int, "show": int, "serve": int}
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ RULES = {
     "DATA_PREPARATION.INTENSITY_SCALING": Rule(choices=("window", "slice_min_max")),
     "DATA_PREPARATION.LABELS": Rule(choices=("merge_tumour", "liver_and_tumour")),
     "DATA_PREPARATION.WORKERS": Rule(types=(int, type(None)), low=1),
+    "DATASET.SERVICE": Rule(types=(list, type(None)), items=(str,)),
     "DATASET.FOLDS": Rule(types=(str, type(None))),
     "DATASET.FOLD": Rule(types=(int, str, type(None)), low=0),
     "DATASET.TRAIN.IMAGES_PATH": PATHS,
@@ -404,6 +405,7 @@ def check_config(cfg):
             f"PREPROCESS_DATA.RESIZE {resize.HEIGHT}x{resize.WIDTH} must equal INPUT "
             f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave RESIZE.HEIGHT and WIDTH alone, they follow INPUT."
         )
+    check_service(cfg)
     check_crop(cfg)
     check_augmentation(cfg)
     schedule, peak = cfg.LR_SCHEDULE, cfg.HYPER_PARAMETERS.LEARNING_RATE
@@ -439,6 +441,23 @@ def check_config(cfg):
         check_loss(cfg)
         check_classes(cfg)
     load("models:check_model")(cfg)
+
+
+def check_service(cfg):
+    """DATASET.SERVICE names hosts, for a loader of tf.data and one training process."""
+    hosts = cfg.DATASET.SERVICE
+    if hosts is None:
+        return
+    if not hosts or not all(re.fullmatch(r"[^\s:/]+:\d{1,5}", host) for host in hosts):
+        raise UserError(f"DATASET.SERVICE={list(hosts)} must be a list of name:port, such as [host1:5050,host2:5050].")
+    if cfg.DATA_GENERATOR_TYPE not in ("TF_DATA", "TFRECORD"):
+        raise UserError(
+            f"DATASET.SERVICE needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}."
+        )
+    if cfg.STRATEGY.NAME == "multi_worker":
+        raise UserError(
+            "DATASET.SERVICE does not go with STRATEGY.NAME=multi_worker, whose workers read by themselves."
+        )
 
 
 def check_crop(cfg):

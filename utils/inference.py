@@ -1,10 +1,16 @@
 """Run a network over batches, on one device or shared between several."""
 
 import numpy as np
+from keras import ops
 
 from utils.devices import local_replicas
 
 EXAMPLES = 4  # validation images that are shown after each epoch
+
+
+def in_unit_range(images):
+    """Images as networks take them: those that came as uint8 are divided by 255, on the device."""
+    return ops.cast(images, "float32") / 255 if images.dtype == "uint8" else images
 
 
 def make_forward(network, strategy, jit_compile=False):
@@ -21,7 +27,7 @@ def make_forward(network, strategy, jit_compile=False):
 
     @tf.function(reduce_retracing=True, jit_compile=jit_compile)
     def run(images):
-        return network(images, training=False)
+        return network(in_unit_range(images), training=False)
 
     @tf.function(reduce_retracing=True)
     def share(images):
@@ -29,7 +35,7 @@ def make_forward(network, strategy, jit_compile=False):
         values = strategy.experimental_distribute_values_from_function(
             lambda context: parts[context.replica_id_in_sync_group]
         )
-        outputs = strategy.run(lambda part: network(part, training=False), args=(values,))
+        outputs = strategy.run(lambda part: network(in_unit_range(part), training=False), args=(values,))
         return {name: tf.concat(strategy.experimental_local_results(value), 0) for name, value in outputs.items()}
 
     def forward(images):
@@ -122,7 +128,7 @@ class Validation:
             for name, score in self.scorers.items():
                 score(targets, outputs[name])
             if "mask" in outputs and len(self.examples) < EXAMPLES:
-                self.keep(np.asarray(images), np.asarray(targets), outputs["mask"])
+                self.keep(np.asarray(in_unit_range(images)), np.asarray(targets), outputs["mask"])
         logs = {"loss": self.loss.result()}
         for metric in found:
             value = metric.result()

@@ -8,6 +8,7 @@ from keras import ops
 
 from utils.devices import local_replicas
 from utils.errors import UserError
+from utils.inference import in_unit_range
 from utils.waiting import Waiting
 
 
@@ -42,7 +43,7 @@ class Trainer(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def call(self, images, training=None):
-        return self.network(images, training=training)
+        return self.network(in_unit_range(images), training=training)
 
     @property
     def metrics(self):
