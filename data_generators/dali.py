@@ -31,8 +31,8 @@ class DaliBatches:
     def __init__(self, samples, order, read, spec, batch_size, workers):
         self.samples, self.order, self.batch_size = samples, order, batch_size
         self.settings, self.parts, self.border = check(read), len(spec), getattr(read, "border", None)
-        self.image_type = spec[0][1]
         self.knobs = self.settings.augment.knobs if self.settings.augment else {}
+        self.as_stored = spec[0][1] == "uint8" and not self.knobs  # those give floating point
         self.pipeline = self.build(workers)
 
     def __len__(self):
@@ -100,7 +100,7 @@ class DaliBatches:
             names = ", ".join(str(pair.image) for pair in pairs)
             reason = next((line for line in str(error).splitlines() if "rror" in line), "unknown")
             raise UserError(f"DALI cannot read one of {names}: {reason} Try another DATA_GENERATOR_TYPE.") from None
-        if image.dtype != self.image_type:
+        if not self.as_stored:
             image = np.clip(np.divide(image, np.float32(255), dtype=np.float32), 0, 1)
         if not mask:
             return (image,)
