@@ -1,11 +1,6 @@
-"""DATASET.SERVICE: training batches made by other processes, here or on other hosts, through the service of tf.data.
+"""DATASET.SERVICE: training batches that other processes make, through the service of tf.data.
 
-On each host of the list, with what train.py is given besides (folders may differ) and the host's number in the list:
-
-    python -m data_generators.service DATASET.SERVICE=[host1:5050,host2:5050] +serve=0 MODEL.TYPE=unet3plus
-
-Host k of n reads and changes, of the order of an epoch, each n-th part of BATCH_SIZE samples from the k-th on. So
-training sees what it would see without them: the same samples in the same order, changed in the same way.
+Each host of the list runs `data_generators.serve`, and makes every n-th part of an epoch, of BATCH_SIZE samples each.
 """
 
 import hashlib
@@ -13,15 +8,13 @@ import json
 import queue
 import socket
 import threading
-from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from omegaconf import OmegaConf
 
-from data_generators.tf_data import sample_dataset
 from utils.errors import UserError
 
 AHEAD = 2  # batches that are ready while training takes a step
@@ -31,13 +24,13 @@ SETTINGS = ("AUGMENTATION", "DATASET", "HYPER_PARAMETERS.BATCH_SIZE", "INPUT", "
 PLACES = {"SERVICE", "CACHE", "REPORT_PATH", "FOLDS", "TRAIN", "VAL", "TEST", "DROP_REMAINDER"}
 
 
-def name_of_epoch(cfg, samples, spec, epoch):
+def name_of_data(cfg, samples, spec):
     """Text that is the same on all hosts that make the same batches."""
     settings = {key: OmegaConf.select(cfg, key) for key in SETTINGS}
     settings["DATASET"] = {key: value for key, value in cfg.DATASET.items() if key not in PLACES}
     names = [Path(str(sample.image)).name for sample in samples]
     about = OmegaConf.to_container(OmegaConf.create([settings, names, spec]))
-    return f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}-{epoch}"
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
 def place_of(host):
@@ -46,57 +39,22 @@ def place_of(host):
     return name, int(port)
 
 
-@dataclass(frozen=True)
-class PartOfEpoch:
-    """The order of what one host makes of one epoch.
+def start_server(name, port):
+    """Start the service in this process, at two ports.
 
-    Attributes:
-        order: `data_generators.order.EpochOrder`.
-        epoch, batch_size: int.
-        host: (number of this host, hosts).
+    Returns:
+        What keeps it alive, and a function (dataset, dataset_id=text) that offers a `tf.data.Dataset` under that text.
+
+    Raises:
+        UserError: the ports are taken.
     """
-
-    order: object
-    epoch: int
-    batch_size: int
-    host: tuple
-
-    def next_epoch(self):
-        visits, size, (number, hosts) = self.order.visits(self.epoch), self.batch_size, self.host
-        starts = range(number * size, len(visits), hosts * size)
-        return np.concatenate([visits[:0], *(visits[start : start + size] for start in starts)])
-
-
-def serve(cfg):
-    """Make the batches of the host with the number `serve` in DATASET.SERVICE, until interrupted."""
-    from data_generators import build_dataset
-
-    hosts, number = list(cfg.DATASET.SERVICE or []), cfg.get("serve", 0)
-    if number >= len(hosts):
-        raise UserError(f"+serve={number}: DATASET.SERVICE={hosts} must name this host, counted from 0.")
-    name, port = place_of(hosts[number])
     service = tf.data.experimental.service
     try:
         dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
         worker = service.WorkerServer(service.WorkerConfig(f"localhost:{port}", f"{name}:{port + 1}", port + 1))
     except (tf.errors.OpError, RuntimeError) as error:
         raise UserError(f"The ports {port} and {port + 1} cannot be used: {str(error).splitlines()[0]}") from None
-
-    def register(samples, order, read, spec, batch_size, workers):
-        (shape, image_type), *rest = spec
-        for epoch in range(cfg.HYPER_PARAMETERS.EPOCHS):
-            part = PartOfEpoch(order, epoch, batch_size, (number, len(hosts)))
-            for kind in {image_type, "float32"}:  # training asks for one of them, as its images are
-                form = [(shape, kind), *rest]
-                dataset = sample_dataset(samples, part, read, form, batch_size, workers)
-                service.register_dataset(
-                    dispatcher.target, dataset, dataset_id=name_of_epoch(cfg, samples, form, epoch)
-                )
-        return dataset
-
-    build_dataset(cfg, "train", augment=True, as_stored=True, loader=register)
-    print(f"Serving host {number} of {len(hosts)} at {hosts[number]}, until Ctrl-C.", flush=True)
-    worker.join()
+    return (dispatcher, worker), partial(service.register_dataset, dispatcher.target)
 
 
 class ServiceBatches:
@@ -109,7 +67,7 @@ class ServiceBatches:
     def __init__(self, cfg, samples, order, read, spec, batch_size, workers):
         self.hosts, self.order = list(cfg.DATASET.SERVICE), order
         self.parts = batch_size // cfg.HYPER_PARAMETERS.BATCH_SIZE  # of a batch; one for each replica
-        self.name_of = lambda epoch: name_of_epoch(cfg, samples, spec, epoch)
+        self.data = name_of_data(cfg, samples, spec)
         self.spec = tuple(tf.TensorSpec((None, *shape), dtype) for shape, dtype in spec)
         self.check_hosts()
 
@@ -124,7 +82,7 @@ class ServiceBatches:
             except OSError as error:
                 raise UserError(
                     f"DATASET.SERVICE: {host} does not answer ({error.strerror or error}). Start python -m "
-                    f"data_generators.service with +serve={number} there, then type the same here again."
+                    f"data_generators.serve with +serve={number} there, then type the same here again."
                 ) from None
 
     def __iter__(self):
@@ -158,7 +116,7 @@ class ServiceBatches:
 
     def all_parts(self, epoch):
         """What the hosts make of an epoch, in its order: one part of each in turn."""
-        service, name = tf.data.experimental.service, self.name_of(epoch)
+        service, name = tf.data.experimental.service, f"{self.data}-{epoch}"
         try:
             streams = [
                 iter(service.from_dataset_id(service.ShardingPolicy.OFF, f"grpc://{host}", name, self.spec))
@@ -196,9 +154,3 @@ def put(ready, entry, ended):
         except queue.Full:
             continue
     return False
-
-
-if __name__ == "__main__":
-    from utils.config import entry
-
-    entry(serve)()

@@ -44,13 +44,13 @@ def service(phantom):
     """The overrides that name two hosts, and their processes."""
     overrides = [*COMMON, f"WORK_DIR={phantom}"]
     overrides.append(f"DATASET.SERVICE=[{','.join(f'localhost:{port}' for port in free_ports(2))}]")
-    command = [sys.executable, "-m", "data_generators.service", *overrides]
+    command = [sys.executable, "-m", "data_generators.serve", *overrides]
     hosts = [
         subprocess.Popen([*command, f"+serve={number}"], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
         for number in range(2)
     ]
     for number, host in enumerate(hosts):
-        assert host.stdout.readline().startswith(f"Serving host {number} of 2 at localhost:")
+        assert host.stdout.readline().startswith(f"Serving as host {number} of 2 at localhost:")
     yield overrides, hosts
     for host in hosts:
         host.kill()
@@ -84,6 +84,7 @@ def test_the_same_batches_in_the_same_order(service, replicas, as_stored):
     same(batches(served), batches(expected))
 
 
+@pytest.mark.slow
 def test_training_ends_with_the_same_weights(service, tmp_path):
     overrides, _ = service
     found = []

@@ -1,0 +1,72 @@
+"""Make batches for a training process elsewhere, which names this one in DATASET.SERVICE.
+
+On each host of the list, with what train.py is given besides (folders may differ) and the host's number in the list:
+
+    python -m data_generators.serve DATASET.SERVICE=[host1:5050,host2:5050] +serve=0 MODEL.TYPE=unet3plus
+
+Whoever reaches the port, and the one above it, gets the batches: for networks that are trusted.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_generators import build_dataset
+from utils.config import entry
+from utils.devices import quiet_stderr
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class PartOfEpoch:
+    """The order of what one host makes of one epoch: of n hosts the k-th makes each n-th part from the k-th on.
+
+    Attributes:
+        order: `data_generators.order.EpochOrder`.
+        epoch: int.
+        size: int, samples of a part.
+        host: (number of this host, hosts).
+    """
+
+    order: object
+    epoch: int
+    size: int
+    host: tuple
+
+    def next_epoch(self):
+        visits, (number, hosts) = self.order.visits(self.epoch), self.host
+        starts = range(number * self.size, len(visits), hosts * self.size)
+        return np.concatenate([visits[:0], *(visits[start : start + self.size] for start in starts)])
+
+
+def serve(cfg):
+    """Make the batches of the host with the number `serve` in DATASET.SERVICE, until interrupted."""
+    hosts, number = list(cfg.DATASET.SERVICE or []), cfg.get("serve", 0)
+    if number >= len(hosts):
+        raise UserError(f"+serve={number}: DATASET.SERVICE={hosts} must name this host, counted from 0.")
+    with quiet_stderr():
+        from data_generators.service import name_of_data, place_of, start_server
+        from data_generators.tf_data import sample_dataset
+
+        server, register = start_server(*place_of(hosts[number]))
+
+    def register_epochs(samples, order, read, spec, batch_size, workers):
+        (shape, image_type), *rest = spec
+        for kind in {image_type, "float32"}:  # training asks for one of them, as its images are
+            form = [(shape, kind), *rest]
+            data = name_of_data(cfg, samples, form)
+            for epoch in range(cfg.HYPER_PARAMETERS.EPOCHS):
+                part = PartOfEpoch(order, epoch, batch_size, (number, len(hosts)))
+                dataset = sample_dataset(samples, part, read, form, batch_size, workers)
+                register(dataset, dataset_id=f"{data}-{epoch}")
+        return dataset
+
+    build_dataset(cfg, "train", augment=True, as_stored=True, loader=register_epochs)
+    print(f"Serving as host {number} of {len(hosts)} at {hosts[number]}, until Ctrl-C.", flush=True)
+    while server:
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    entry(serve)()
