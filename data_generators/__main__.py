@@ -16,7 +16,7 @@ from utils.config import entry
 from utils.devices import make_strategy
 from utils.errors import UserError
 from utils.files import write_whole
-from utils.visualize import MIN_PANEL, displayable, enlarge, overlay
+from utils.visualize import MIN_PANEL, displayable, enlarge, overlay, titled
 
 COLUMNS, GAP, TINT = 4, 6, 0.15
 
@@ -32,7 +32,9 @@ def show(cfg):
     for augment in (False, True):
         dataset = build_dataset(cfg, "train", borders=False, augment=augment)
         pairs = islice(epochs(dataset), cfg.get("show", 8))
-        drawn.append([draw(cfg, *(np.asarray(part)[0] for part in pair)) for pair in pairs])
+        pictures = [draw(cfg, *(np.asarray(part)[0] for part in pair)) for pair in pairs]
+        titles = ["changed"] * len(pictures) if augment else names(dataset, len(pictures))
+        drawn.append(list(map(titled, pictures, titles)))
     path = Path(cfg.WORK_DIR).resolve() / f"{sheet_name(cfg)}.png"
     with write_whole(path) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(contact_sheet(*drawn), cv2.COLOR_RGB2BGR))
@@ -43,6 +45,13 @@ def epochs(dataset):
     """The batches of one epoch after the other; as orders do not shuffle here, only what is random differs."""
     while True:
         yield from dataset
+
+
+def names(dataset, count):
+    """Names of the images of the first `count` batches of one sample."""
+    samples = dataset.samples
+    epochs = [dataset.order.of_epoch(epoch) for epoch in range(-(-count // len(samples)))]
+    return [samples[number].image.name for number in np.concatenate(epochs)[:count]]
 
 
 def sheet_name(cfg):

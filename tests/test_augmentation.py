@@ -10,6 +10,7 @@ from data_generators import LOADERS, build_dataset
 from data_generators.augment import BEFORE, Augmentation, library, read_policy
 from utils.config import AUGMENTATION_RANGES, AUGMENTATIONS, load_config
 from utils.errors import UserError
+from utils.visualize import STRIP
 
 POLICIES = sorted(path.stem for path in (PROJECT / "configs/augmentation").glob("*.yaml"))
 GEOMETRY = (*BEFORE, "ROTATION", "ZOOM", "SHEAR", "TRANSLATION", "ELASTIC")
@@ -380,8 +381,9 @@ def test_the_contact_sheet(stored):
         path = stored / f"augmentation_train_{name}.png"
         assert f"saved {path}" in found.stdout
         sheet = cv2.imread(str(path))
-        assert sheet.shape == (2 * 192 + 4 * 6, 4 * (192 + 6), 3)
-        above, below = sheet[:192, :192], sheet[192 + 6 : 2 * 192 + 6, :192]
+        high = STRIP + 192  # title and picture
+        assert sheet.shape == (2 * high + 4 * 6, 4 * (192 + 6), 3)
+        above, below = sheet[STRIP:high, :192], sheet[high + 6 + STRIP : 2 * high + 6, :192]
         assert not np.array_equal(above, below)
     wrong = run_command(*command, "augmentation=light", "WORK_DIR=/nowhere", cwd=stored, PYTHONPATH=str(PROJECT))
     assert_one_clear_error(wrong, "/nowhere")

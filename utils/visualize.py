@@ -74,10 +74,15 @@ def side_by_side(image, truth, prediction):
         panel = enlarge(image, factor)
         if caption != "image":
             panel = overlay(panel, enlarge(content, factor))
-        strip = np.zeros((STRIP, panel.shape[1], 3), np.uint8)
-        cv2.putText(strip, caption, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-        drawn += [np.vstack([strip, panel]), np.zeros((STRIP + panel.shape[0], 4, 3), np.uint8)]
+        drawn += [titled(panel, caption), np.zeros((STRIP + panel.shape[0], 4, 3), np.uint8)]
     return np.hstack(drawn[:-1])
+
+
+def titled(picture, title):
+    """A picture `(height, width, 3)` below a strip with its title."""
+    strip = np.zeros((STRIP, picture.shape[1], 3), np.uint8)
+    cv2.putText(strip, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.vstack([strip, picture])
 
 
 def enlarge(picture, factor):
