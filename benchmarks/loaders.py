@@ -6,7 +6,8 @@ Every loader lives in a process of its own and reads the same pictures (made her
 round is one epoch of each. References, written here: a PyTorch DataLoader with processes and the same augmentation; the
 Sequence that reads one picture after the other, with OpenCV and the same augmentation, and as it is usually written for
 NumPy arrays, with SciPy (knobs of `light` only); and, to see how far a loader is from the least that has to be done,
-two threads that only decode image and mask and, with augmentation, warp each once.
+two threads that only decode image and mask and, with augmentation, warp each once. Images come as float32 in [0, 1], with
+`uint8` as train.py takes them where all are of 8 bit.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -35,6 +37,8 @@ OURS = {
     "DALI_GENERATOR": ("DALI_GENERATOR", (), ("none", "light")),
     "TF_DATA, graph operations": ("TF_DATA", GRAPH, ("light", "medical", "tpu_segmentation")),
     "TFRECORD, graph operations": ("TFRECORD", GRAPH, ("light", "medical", "tpu_segmentation")),
+    "TF_GENERATOR, uint8": ("TF_GENERATOR", (), None),
+    "TF_DATA, uint8": ("TF_DATA", (), None),
     "TF_DATA, cached in memory": ("TF_DATA", ("DATASET.CACHE=memory",), None),
     "TF_DATA, cached in a folder": ("TF_DATA", ("DATASET.CACHE=cache",), None),
 }
@@ -73,10 +77,10 @@ def config(folder, size, augmentation, name):
     )
 
 
-def our_epochs(cfg, files):
+def our_epochs(cfg, files, as_stored):
     from data_generators import build_dataset
 
-    dataset = build_dataset(cfg, "train", augment=True)
+    dataset = build_dataset(cfg, "train", augment=True, as_stored=as_stored)
     while True:
         yield sum(len(batch[0]) for batch in dataset)
 
@@ -198,7 +202,8 @@ def serve(pipe, name, folder, size, augmentation):
     """In a process of its own: an epoch for every message; answers with wall and CPU seconds."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     files = [(str(path), str(folder / "mask" / path.name)) for path in sorted((folder / "images").iterdir())]
-    epochs = REFERENCES.get(name, our_epochs)(config(folder, size, augmentation, name), files)
+    make = REFERENCES.get(name, partial(our_epochs, as_stored="uint8" in name))
+    epochs = make(config(folder, size, augmentation, name), files)
     next(epochs)
     pipe.send("ready")
     while pipe.recv() == "epoch":

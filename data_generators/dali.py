@@ -1,10 +1,11 @@
-"""DALI_GENERATOR: NVIDIA DALI decodes and augments, in threads of its own, on the CPU.
+"""DALI_GENERATOR: NVIDIA DALI decodes and augments, on the first GPU, or in threads of its own on the CPU.
 
 Needs Linux on x86-64 and `pip install -r requirements-dali.txt`. It reads PNG and JPEG files as they are: no crops, no
 resizing, no palettes. Its augmentation is one warp for all geometry (flips included), with brightness and contrast; the
 knobs mean what they mean elsewhere, but what is drawn for a sample is another choice than albumentations makes.
 """
 
+import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -33,28 +34,43 @@ class DaliBatches:
         self.settings, self.parts, self.border = check(read), len(spec), getattr(read, "border", None)
         self.knobs = self.settings.augment.knobs if self.settings.augment else {}
         self.as_stored = spec[0][1] == "uint8" and not self.knobs  # those give floating point
-        self.pipeline = self.build(workers)
+        self.pipeline = self.build_on_best_device(workers)
 
     def __len__(self):
         return self.order.steps
 
-    def build(self, workers):
+    def build_on_best_device(self, workers):
+        """The pipeline on the first GPU, where TensorFlow sees one that DALI can use; else on the CPU."""
+        import tensorflow as tf
+
+        library()
+        if tf.config.list_physical_devices("GPU"):
+            try:
+                return self.build(workers, gpu=0)
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[0]
+                print(f"Note: DALI cannot use the GPU ({reason}) and works on the CPU.", file=sys.stderr)
+        return self.build(workers)
+
+    def build(self, workers, gpu=None):
+        """The pipeline on a GPU of that number, or on the CPU; what it gives comes to the CPU either way."""
         fn, types, Pipeline = library()
-        settings, has_mask = self.settings, self.parts > 1
+        settings, has_mask, device = self.settings, self.parts > 1, "cpu" if gpu is None else "mixed"
         pipeline = Pipeline(
-            self.batch_size, workers, device_id=None, prefetch_queue_depth=1, exec_async=False, exec_pipelined=False
+            self.batch_size, workers, device_id=gpu, prefetch_queue_depth=1, exec_async=False, exec_pipelined=False
         )
         with pipeline:
             kind = {1: types.GRAY, 3: types.RGB}.get(settings.channels, types.ANY_DATA)
-            image = fn.decoders.image(fn.external_source(name="image"), output_type=kind)
+            image = fn.decoders.image(fn.external_source(name="image"), device=device, output_type=kind)
             outputs = [image]
             if has_mask:
-                outputs.append(fn.decoders.image(fn.external_source(name="mask"), output_type=types.ANY_DATA)[:, :, :1])
+                mask = fn.decoders.image(fn.external_source(name="mask"), device=device, output_type=types.ANY_DATA)
+                outputs.append(mask[:, :, :1])
             if self.knobs:
                 matrix = fn.external_source(name="matrix")
                 interpolations, fills = (types.INTERP_LINEAR, types.INTERP_NN), (0, self.outside())
                 outputs = [
-                    fn.warp_affine(output, matrix, interp_type=interpolation, fill_value=fill)
+                    fn.warp_affine(output, matrix=matrix, interp_type=interpolation, fill_value=fill)
                     for output, interpolation, fill in zip(outputs, interpolations, fills, strict=False)
                 ]
                 outputs[0] = fn.brightness_contrast(
@@ -64,7 +80,7 @@ class DaliBatches:
                     contrast_center=0.0,
                     dtype=types.FLOAT,
                 )
-            pipeline.set_outputs(*outputs)
+            pipeline.set_outputs(*(output.cpu() for output in outputs))
         pipeline.build()
         return pipeline
 

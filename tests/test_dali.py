@@ -142,3 +142,17 @@ def test_mirrored_training_on_two_logical_devices(phantom, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     one, two = (float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("loss"))
     assert one == pytest.approx(two, rel=1e-4)
+
+
+@needs_dali
+def test_a_gpu_that_dali_cannot_use(colours, monkeypatch, capsys):
+    """TensorFlow says that there is one: DALI tries it, says why not, and works on the CPU."""
+    import tensorflow as tf
+
+    expected = batches(colours, "DALI_GENERATOR", "augmentation=light")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU:0"])
+    found = batches(colours, "DALI_GENERATOR", "augmentation=light")
+    assert "Note: DALI cannot use the GPU" in capsys.readouterr().err
+    for batch, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(batch[0], wanted[0])
