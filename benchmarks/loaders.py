@@ -6,8 +6,8 @@ Every loader lives in a process of its own and reads the same pictures (made her
 round is one epoch of each. References, written here: a PyTorch DataLoader with processes and the same augmentation; the
 Sequence that reads one picture after the other, with OpenCV and the same augmentation, and as it is usually written for
 NumPy arrays, with SciPy (knobs of `light` only); and, to see how far a loader is from the least that has to be done,
-two threads that only decode image and mask and, with augmentation, warp each once. Images come as float32 in [0, 1], but
-for those marked `uint8`, which is how train.py takes images of 8 bit.
+two threads that only decode image and mask and, with augmentation, warp each once. Images come as float32 in [0, 1],
+from those marked `uint8` as train.py takes images of 8 bit.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 On each host of the list, with what train.py is given besides (folders may differ) and the host's number in the list:
 
-    python -m data_generators.serve DATASET.SERVICE=[host1:5050,host2:5050] +serve=0 MODEL.TYPE=unet3plus
+    python -m data_generators.serve DATASET.SERVICE=[host1:5050,host2:5050] DATA_GENERATOR_TYPE=TF_DATA +serve=0
 
 Whoever reaches the port, and the one above it, gets the batches: for networks that are trusted.
 """

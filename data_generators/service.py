@@ -46,14 +46,18 @@ def start_server(name, port):
         What keeps it alive, and a function (dataset, dataset_id=text) that offers a `tf.data.Dataset` under that text.
 
     Raises:
-        UserError: the ports are taken.
+        UserError: a port is taken.
     """
+    for wanted in (port, port + 1):
+        try:
+            # The service itself would share a port with another one.
+            with socket.socket() as free:
+                free.bind(("", wanted))
+        except OSError as error:
+            raise UserError(f"DATASET.SERVICE: the port {wanted} cannot be used: {error.strerror}.") from None
     service = tf.data.experimental.service
-    try:
-        dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
-        worker = service.WorkerServer(service.WorkerConfig(f"localhost:{port}", f"{name}:{port + 1}", port + 1))
-    except (tf.errors.OpError, RuntimeError) as error:
-        raise UserError(f"The ports {port} and {port + 1} cannot be used: {str(error).splitlines()[0]}") from None
+    dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
+    worker = service.WorkerServer(service.WorkerConfig(f"localhost:{port}", f"{name}:{port + 1}", port + 1))
     return (dispatcher, worker), partial(service.register_dataset, dispatcher.target)
 
 

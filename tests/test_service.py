@@ -105,6 +105,12 @@ def test_hosts_with_other_settings(service):
         list(dataset)
 
 
+def test_a_port_that_is_taken(service):
+    overrides, _ = service
+    result = run_command("-m", "data_generators.serve", *overrides, "+serve=1")
+    assert_one_clear_error(result, "the port", "cannot be used: Address already in use")
+
+
 def test_a_host_that_is_not_there(phantom):
     (port,) = free_ports(1)
     result = run_command("train.py", *COMMON, f"WORK_DIR={phantom}", f"DATASET.SERVICE=[localhost:{port}]")
@@ -115,7 +121,7 @@ def test_a_host_that_is_not_there(phantom):
     "override, words",
     [
         ("DATASET.SERVICE=[host1]", "must be a list of name:port"),
-        ("DATASET.SERVICE=[]", "must be a list of name:port"),
+        ("DATASET.SERVICE=[host1:65535]", "must be a list of name:port"),
         ("DATA_GENERATOR_TYPE=TF_GENERATOR", "needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD"),
         ("STRATEGY.NAME=multi_worker", "does not go with STRATEGY.NAME=multi_worker"),
     ],

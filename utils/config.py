@@ -448,7 +448,8 @@ def check_service(cfg):
     hosts = cfg.DATASET.SERVICE
     if hosts is None:
         return
-    if not hosts or not all(re.fullmatch(r"[^\s:/]+:\d{1,5}", host) for host in hosts):
+    matches = [re.fullmatch(r"[^\s:/]+:(\d{1,5})", host) for host in hosts]
+    if not hosts or not all(match and 0 < int(match[1]) < 65535 for match in matches):
         raise UserError(f"DATASET.SERVICE={list(hosts)} must be a list of name:port, such as [host1:5050,host2:5050].")
     if cfg.DATA_GENERATOR_TYPE not in ("TF_DATA", "TFRECORD"):
         raise UserError(
