@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import PROJECT, TINY, assert_one_clear_error, run_command
+from conftest import PROJECT, TINY, run_command
 
 from data_generators import build_dataset
 from utils.config import load_config
@@ -105,16 +105,21 @@ def test_hosts_with_other_settings(service):
         list(dataset)
 
 
-def test_a_port_that_is_taken(service):
-    overrides, _ = service
-    result = run_command("-m", "data_generators.serve", *overrides, "+serve=1")
-    assert_one_clear_error(result, "the port", "cannot be used: Address already in use")
+def test_a_port_that_is_taken():
+    from data_generators.service import start_server
+
+    (port,) = free_ports(1)
+    with socket.socket() as taken:
+        taken.bind(("", port + 1))
+        with pytest.raises(UserError, match=f"the port {port + 1} cannot be used"):
+            start_server("localhost", port)
 
 
 def test_a_host_that_is_not_there(phantom):
     (port,) = free_ports(1)
-    result = run_command("train.py", *COMMON, f"WORK_DIR={phantom}", f"DATASET.SERVICE=[localhost:{port}]")
-    assert_one_clear_error(result, f"localhost:{port} does not answer")
+    cfg = load_config([*COMMON, f"WORK_DIR={phantom}", f"DATASET.SERVICE=[localhost:{port}]"])
+    with pytest.raises(UserError, match=f"localhost:{port} does not answer"):
+        build_dataset(cfg, "train", augment=True)
 
 
 @pytest.mark.parametrize(
