@@ -9,7 +9,7 @@ from losses import main_score
 from models import build_model
 from utils.checkpoints import weights_path
 from utils.config import entry
-from utils.devices import explain_failures, make_strategy, worker
+from utils.devices import explain_failures, join_workers, make_strategy, worker
 from utils.errors import UserError
 from utils.files import check_writable, remove_leftovers, writable_folder
 
@@ -31,6 +31,7 @@ def train(cfg):
         raise UserError(
             "DATASET.FOLD=all is for evaluation. Train the folds with: python train.py -m DATASET.FOLD=0,1,2"
         )
+    join_workers(cfg)
     writers = ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")
     outputs = {f"CALLBACKS.{name}.PATH": cfg.CALLBACKS[name].PATH for name in writers}
     for key, path in outputs.items():
