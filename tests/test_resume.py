@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, run_command
 
 RUN = [
     "MODEL.TYPE=unet",
@@ -136,3 +136,25 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undistu
     code, output = finish(start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6"))
     assert code == 0 and "is damaged and was left out" in output
     assert outcome(tmp_path) == undisturbed
+
+
+SWALLOWED = """
+import gc, signal, time
+from utils.config import entry
+
+def task(cfg):
+    gc.callbacks.append(lambda phase, info: phase == "start" and signal.raise_signal(signal.SIGINT))
+    gc.collect()
+    gc.callbacks.pop()
+    print("swallowed", flush=True)
+    time.sleep(60)
+
+entry(task)()
+"""
+
+
+def test_an_interrupt_during_garbage_collection_is_not_lost():
+    """JAX has code there, which runs often while TensorFlow is imported."""
+    result = run_command("-c", SWALLOWED, timeout=30, PYTHONPATH=str(PROJECT))
+    assert result.returncode == 130 and "swallowed" in result.stdout
+    assert "Interrupted." in result.stderr and "Traceback" not in result.stderr

@@ -4,7 +4,9 @@ import functools
 import hashlib
 import os
 import re
+import signal
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -236,6 +238,7 @@ def entry(task):
             sys.exit(130)
 
     def command():
+        sys.unraisablehook = interrupt_again
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: one place formats all errors
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
         try:
@@ -247,6 +250,19 @@ def entry(task):
             fail(explain(error))
 
     return command
+
+
+def interrupt_again(unraisable):
+    """Hook for errors that Python can only report: a Ctrl-C that met garbage collection comes once more.
+
+    Libraries run code of theirs there (JAX does), and what it raises is lost.
+    """
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    timer = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.daemon = True
+    timer.start()
 
 
 def give_own_folders(cfg):

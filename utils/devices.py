@@ -24,8 +24,8 @@ def quiet_stderr():
         os.dup2(captured.fileno(), 2)
         try:
             yield
-        except UserError:
-            raise  # its message says it all
+        except (UserError, KeyboardInterrupt):
+            raise  # that says it all
         except BaseException:
             captured.seek(0)
             os.write(saved, captured.read())
