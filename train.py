@@ -71,15 +71,14 @@ def train(cfg):
     metrics = build_output_metrics(cfg, network.output)
     validate = Validation(network, strategy, cfg.OPTIMIZATION.XLA, loss, metrics, val_data)
 
-    is_chief = number == 0
-    if is_chief:
+    if number == 0:
         for path in (weights, log, weights.parent / CURVES):
             remove_leftovers(path)
         check_room(cfg, trainer, weights)
         print_start(cfg, network, data, strategy)
     score = main_score(cfg)
     callbacks = build_callbacks(
-        cfg, trainer, weights, log, score, replicas, is_chief, validate.examples, len(train_data.samples)
+        cfg, trainer, weights, log, score, replicas, (number, workers), validate.examples, len(train_data.samples)
     )
     start = restore(state, trainer, callbacks) if state else (0, 0)
     with explain_failures(cfg):

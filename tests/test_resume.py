@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT, run_command
 
+from utils.devices import interrupt_later
+
 RUN = [
     "MODEL.TYPE=unet",
     "MODEL.FILTERS=[4,6]",
@@ -158,3 +160,10 @@ def test_an_interrupt_during_garbage_collection_is_not_lost():
     result = run_command("-c", SWALLOWED, timeout=30, PYTHONPATH=str(PROJECT))
     assert result.returncode == 130 and "swallowed" in result.stdout
     assert "Interrupted." in result.stderr and "Traceback" not in result.stderr
+
+
+def test_an_interrupt_waits_for_imports():
+    with pytest.raises(KeyboardInterrupt), interrupt_later():
+        signal.raise_signal(signal.SIGINT)
+        reached = True
+    assert reached and signal.getsignal(signal.SIGINT) is signal.default_int_handler

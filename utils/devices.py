@@ -3,8 +3,10 @@
 import contextlib
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 
 from utils.clusters import find_workers, several_workers
 from utils.config import check_strategy
@@ -35,6 +37,22 @@ def quiet_stderr():
             os.close(saved)
 
 
+@contextlib.contextmanager
+def interrupt_later():
+    """Let Ctrl-C wait for the end of the block: amid the imports of native libraries it may be lost, or crash them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted = []
+    handler = signal.signal(signal.SIGINT, lambda *about: noted.append(about))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if noted and callable(handler):
+        handler(*noted[0])
+
+
 # STRATEGY.NAME -> function cfg -> tf.distribute.Strategy
 STRATEGIES = {
     "auto": "utils.devices:automatic",
@@ -54,7 +72,7 @@ def make_strategy(cfg):
         UserError: a GPU id, a cluster or a TPU that is not there.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with quiet_stderr():
+    with interrupt_later(), quiet_stderr():
         import keras
         import tensorflow as tf
 
