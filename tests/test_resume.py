@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import PROJECT, run_command
 
 from utils.devices import interrupt_later
+from utils.errors import UserError
 
 RUN = [
     "MODEL.TYPE=unet",
@@ -167,3 +169,11 @@ def test_an_interrupt_waits_for_imports():
         signal.raise_signal(signal.SIGINT)
         reached = True
     assert reached and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_middle_of_an_epoch_needs_as_many_devices():
+    from utils.resume import restore
+
+    trainer = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=1))
+    with pytest.raises(UserError, match="on 4 devices, here are 1"):
+        restore(({"epoch": 3, "step": 2, "devices": 4, "callbacks": {}}, []), trainer, [])

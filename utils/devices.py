@@ -72,9 +72,10 @@ def make_strategy(cfg):
         UserError: a GPU id, a cluster or a TPU that is not there.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with interrupt_later(), quiet_stderr():
-        import keras
-        import tensorflow as tf
+    with quiet_stderr():
+        with interrupt_later():
+            import keras
+            import tensorflow as tf
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)

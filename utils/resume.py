@@ -134,6 +134,7 @@ class Checkpoint(Stopping):
             "epoch": epoch,
             "step": step,
             "finished": finished,
+            "devices": self.trainer.distribute_strategy.num_replicas_in_sync,
             "config": OmegaConf.to_container(self.cfg, resolve=True),
             "callbacks": known,
         }
@@ -254,9 +255,15 @@ def restore(state, trainer, callbacks):
     """Set everything as it was; return (epoch, step) to begin with.
 
     Raises:
-        UserError: the state belongs to another model.
+        UserError: the state belongs to another model, or to another number of devices.
     """
     about, arrays = state
+    devices = trainer.distribute_strategy.num_replicas_in_sync
+    if about["step"] and about.get("devices", devices) != devices:  # a step is another part of the epoch
+        raise UserError(
+            f"The state is of the middle of an epoch on {about['devices']} devices, here are {devices}: go on with "
+            "as many (USE_MULTI_GPUS, STRATEGY), or set RESUME=never to start anew."
+        )
     variables = all_variables(trainer, about["step"])
     if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
         raise UserError("The state belongs to another model or optimizer. Use RESUME=never to start anew.")
