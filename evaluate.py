@@ -13,7 +13,7 @@ from losses.surface import surface_scores
 from models import build_model, mask_output
 from utils.checkpoints import load_weights, restore_config, weights_path
 from utils.config import entry
-from utils.devices import make_strategy
+from utils.devices import explain_failures, make_strategy
 from utils.files import check_writable
 from utils.folds import fold_configs
 from utils.results import SplitResult, write_results
@@ -55,7 +55,8 @@ def evaluate(cfg):
         images = sum(found[split]["pairs"] for found in data)
         result = SplitResult(split, images, first=sum(result.images for result in results))
         batches = read_folds(folds, split, network, strategy.num_replicas_in_sync)
-        measure_split(cfg, result, batches, network, forward, pairs[split], volumes[split], gallery)
+        with explain_failures(cfg):
+            measure_split(cfg, result, batches, network, forward, pairs[split], volumes[split], gallery)
         results.append(result)
     folder = write_results(cfg, results, gallery, [weights_path(fold) for fold in folds])
     print_results(cfg, results, folder)

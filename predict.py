@@ -14,7 +14,7 @@ from data_preparation.inputs import Reading, find_sources
 from models import build_model, inference_model
 from utils.checkpoints import ENDING, load_weights, restore_config, weights_path
 from utils.config import entry
-from utils.devices import make_strategy
+from utils.devices import explain_failures, make_strategy
 from utils.errors import PartlyDone, UserError
 from utils.files import writable_folder
 from utils.folds import ALL, fold_configs
@@ -57,7 +57,7 @@ def predict(cfg):
     else:
         writer = PredictionWriter(folder, cfg, class_names(cfg), clean)
     try:
-        with writer:
+        with writer, explain_failures(cfg):
             failed = predict_all(cfg, network, writer, sources)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written: {error.strerror}.") from None

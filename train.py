@@ -9,7 +9,7 @@ from losses import main_score
 from models import build_model
 from utils.checkpoints import weights_path
 from utils.config import entry
-from utils.devices import explain_failures, make_strategy, worker
+from utils.devices import explain_failures, join_workers, make_strategy, worker
 from utils.errors import UserError
 from utils.files import check_writable, remove_leftovers, writable_folder
 
@@ -31,6 +31,7 @@ def train(cfg):
         raise UserError(
             "DATASET.FOLD=all is for evaluation. Train the folds with: python train.py -m DATASET.FOLD=0,1,2"
         )
+    join_workers(cfg)
     writers = ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")
     outputs = {f"CALLBACKS.{name}.PATH": cfg.CALLBACKS[name].PATH for name in writers}
     for key, path in outputs.items():
@@ -70,15 +71,14 @@ def train(cfg):
     metrics = build_output_metrics(cfg, network.output)
     validate = Validation(network, strategy, cfg.OPTIMIZATION.XLA, loss, metrics, val_data)
 
-    is_chief = number == 0
-    if is_chief:
+    if number == 0:
         for path in (weights, log, weights.parent / CURVES):
             remove_leftovers(path)
         check_room(cfg, trainer, weights)
         print_start(cfg, network, data, strategy)
     score = main_score(cfg)
     callbacks = build_callbacks(
-        cfg, trainer, weights, log, score, replicas, is_chief, validate.examples, len(train_data.samples)
+        cfg, trainer, weights, log, score, replicas, (number, workers), validate.examples, len(train_data.samples)
     )
     start = restore(state, trainer, callbacks) if state else (0, 0)
     with explain_failures(cfg):

@@ -198,7 +198,7 @@ def test_settings_of_the_command_are_not_taken_from_the_weights(trained, tmp_pat
     saved.VERBOSE, saved.USE_MULTI_GPUS.VALUE = 0, True
     OmegaConf.save(saved, path)
     cfg = restore_config(load_config(trained))
-    assert cfg.VERBOSE == 1 and cfg.USE_MULTI_GPUS.VALUE is False
+    assert cfg.VERBOSE == 1 and cfg.USE_MULTI_GPUS.VALUE is None
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "MODEL: {TYPE: [", "MODEL: 3"])

@@ -40,6 +40,7 @@ USED = {
 PRIVATE = {
     "_swap_variables": "utils/callbacks.py",
     "_in_multi_worker_mode": "utils/devices.py",
+    "_id_in_cluster": "utils/devices.py",
     "_all_reduce_sum_gradients": "utils/trainer.py",
     "_accumulated_gradients": "utils/trainer.py",
     "_backend_reset_gradient_accumulators": "utils/trainer.py",

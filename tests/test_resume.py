@@ -7,9 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, run_command
+
+from utils.devices import interrupt_later
+from utils.errors import UserError
 
 RUN = [
     "MODEL.TYPE=unet",
@@ -136,3 +140,40 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undistu
     code, output = finish(start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6"))
     assert code == 0 and "is damaged and was left out" in output
     assert outcome(tmp_path) == undisturbed
+
+
+SWALLOWED = """
+import gc, signal, time
+from utils.config import entry
+
+def task(cfg):
+    gc.callbacks.append(lambda phase, info: phase == "start" and signal.raise_signal(signal.SIGINT))
+    gc.collect()
+    gc.callbacks.pop()
+    print("swallowed", flush=True)
+    time.sleep(60)
+
+entry(task)()
+"""
+
+
+def test_an_interrupt_during_garbage_collection_is_not_lost():
+    """JAX has code there, which runs often while TensorFlow is imported."""
+    result = run_command("-c", SWALLOWED, timeout=30, PYTHONPATH=str(PROJECT))
+    assert result.returncode == 130 and "swallowed" in result.stdout
+    assert "Interrupted." in result.stderr and "Traceback" not in result.stderr
+
+
+def test_an_interrupt_waits_for_imports():
+    with pytest.raises(KeyboardInterrupt), interrupt_later():
+        signal.raise_signal(signal.SIGINT)
+        reached = True
+    assert reached and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_middle_of_an_epoch_needs_as_many_devices():
+    from utils.resume import restore
+
+    trainer = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=1))
+    with pytest.raises(UserError, match="on 4 devices, here are 1"):
+        restore(({"epoch": 3, "step": 2, "devices": 4, "callbacks": {}}, []), trainer, [])

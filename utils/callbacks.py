@@ -13,14 +13,14 @@ from tqdm import tqdm
 from utils.checkpoints import beside, save_first_weights, save_weights
 from utils.curves import plot_curves
 from utils.files import warn_if_not_saved, writable_folder, write_whole
-from utils.resume import Checkpoint
+from utils.resume import Checkpoint, Stopping
 from utils.schedules import learning_rate
 from utils.tracking import Panel, build_trackers, log_folder
 
 CURVES = "training_curves.png"
 
 
-def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=True, examples=(), images=0):
+def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 1), examples=(), images=0):
     """The callbacks of a training run.
 
     Args:
@@ -30,21 +30,21 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, is_chief=T
         log_path: where the CSV log goes; the curves are drawn beside the weights.
         score: name of the metric that best weights and early stopping go by, higher is better.
         replicas: int, devices that share a batch.
-        is_chief: false for a worker that leaves writing and printing to the first.
+        place: (number of this worker, workers); all but the first leave writing and printing to it.
         examples: list that each validation fills, see `utils.tracking.Panel`.
         images: int, of an epoch.
     """
-    epochs = cfg.HYPER_PARAMETERS.EPOCHS
+    epochs, (number, workers) = cfg.HYPER_PARAMETERS.EPOCHS, place
     rate = LearningRate(cfg, score, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
     early = keras.callbacks.EarlyStopping(
         f"val_{score}",
         mode="max",
         patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE,
-        verbose=min(cfg.VERBOSE, 1) if is_chief else 0,
+        verbose=0 if number else min(cfg.VERBOSE, 1),
     )
     averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
-    if not is_chief:
-        return [rate, early, *averages]
+    if number:
+        return [rate, early, *averages, Stopping(workers)]
     bar = {0: [], 1: [Progress(epochs, score)], 2: [EpochLines(epochs, score)]}[cfg.VERBOSE]
     if "bench_steps" in cfg:  # a run that only measures time leaves no files
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas

@@ -4,7 +4,9 @@ import functools
 import hashlib
 import os
 import re
+import signal
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,6 +214,7 @@ RULES = {
     "PREDICT.ENSEMBLE": Rule(types=(list, type(None)), items=(str,)),
     "PREDICT.POSTPROCESS.THRESHOLDS": Rule(types=(list, type(None)), low=0, high=1, items=(int, float)),
     "PREDICT.POSTPROCESS.MINIMUM_SIZE": Rule(low=0),
+    "USE_MULTI_GPUS.VALUE": FLAG_OR_NULL,
     "USE_MULTI_GPUS.GPU_IDS": Rule(types=(int, list), low=-1),
     "STRATEGY.NAME": Rule(choices="utils.devices:STRATEGIES"),
     "STRATEGY.LOGICAL_CPUS": Rule(types=(int, type(None)), low=1, high=64),
@@ -235,6 +238,7 @@ def entry(task):
             sys.exit(130)
 
     def command():
+        sys.unraisablehook = interrupt_again
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: one place formats all errors
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
         try:
@@ -246,6 +250,19 @@ def entry(task):
             fail(explain(error))
 
     return command
+
+
+def interrupt_again(unraisable):
+    """Hook for errors that Python can only report: a Ctrl-C that met garbage collection comes once more.
+
+    Libraries run code of theirs there (JAX does), and what it raises is lost.
+    """
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    timer = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.daemon = True
+    timer.start()
 
 
 def give_own_folders(cfg):
@@ -414,6 +431,22 @@ def check_config(cfg):
             raise UserError(
                 f"LR_SCHEDULE.{key}={schedule[key]} must not be above HYPER_PARAMETERS.LEARNING_RATE={peak}."
             )
+    check_strategy(cfg)
+    is_classifier = cfg.MODEL.TYPE == "classifier"
+    if is_classifier and any(
+        override.lstrip("+~").lower().startswith(("loss=", "loss.")) for override in cfg.OVERRIDES
+    ):
+        raise UserError(
+            "LOSS is for masks; MODEL.TYPE=classifier takes the cross-entropy of its activation: leave it out."
+        )
+    if not is_classifier:
+        check_loss(cfg)
+        check_classes(cfg)
+    load("models:check_model")(cfg)
+
+
+def check_strategy(cfg):
+    """What a TPU or several workers can do."""
     if cfg.STRATEGY.NAME == "tpu" and cfg.DATA_GENERATOR_TYPE not in ("TF_DATA", "TFRECORD"):
         raise UserError(
             f"STRATEGY.NAME=tpu needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}, whose "
@@ -430,21 +463,14 @@ def check_config(cfg):
             "CALLBACKS.CHECKPOINT_EVERY_STEPS does not go with STRATEGY.NAME=multi_worker: the first worker saves the "
             "state at the end of each epoch. Leave it out."
         )
-    is_classifier = cfg.MODEL.TYPE == "classifier"
-    if is_classifier and any(
-        override.lstrip("+~").lower().startswith(("loss=", "loss.")) for override in cfg.OVERRIDES
-    ):
+    if cfg.STRATEGY.NAME == "multi_worker" and cfg.DATASET.SERVICE is not None:
         raise UserError(
-            "LOSS is for masks; MODEL.TYPE=classifier takes the cross-entropy of its activation: leave it out."
+            "DATASET.SERVICE does not go with STRATEGY.NAME=multi_worker, whose workers read by themselves."
         )
-    if not is_classifier:
-        check_loss(cfg)
-        check_classes(cfg)
-    load("models:check_model")(cfg)
 
 
 def check_service(cfg):
-    """DATASET.SERVICE names hosts, for a loader of tf.data and one training process."""
+    """DATASET.SERVICE names hosts, for a loader of tf.data."""
     hosts = cfg.DATASET.SERVICE
     if hosts is None:
         return
@@ -454,10 +480,6 @@ def check_service(cfg):
     if cfg.DATA_GENERATOR_TYPE not in ("TF_DATA", "TFRECORD"):
         raise UserError(
             f"DATASET.SERVICE needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}."
-        )
-    if cfg.STRATEGY.NAME == "multi_worker":
-        raise UserError(
-            "DATASET.SERVICE does not go with STRATEGY.NAME=multi_worker, whose workers read by themselves."
         )
 
 

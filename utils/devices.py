@@ -1,11 +1,15 @@
 """Devices, precision and random seeds."""
 
 import contextlib
-import json
 import os
+import re
+import signal
 import sys
 import tempfile
+import threading
 
+from utils.clusters import find_workers, several_workers
+from utils.config import check_strategy
 from utils.errors import UserError
 from utils.lookup import choose, load
 
@@ -22,8 +26,8 @@ def quiet_stderr():
         os.dup2(captured.fileno(), 2)
         try:
             yield
-        except UserError:
-            raise  # its message says it all
+        except (UserError, KeyboardInterrupt):
+            raise  # that says it all
         except BaseException:
             captured.seek(0)
             os.write(saved, captured.read())
@@ -31,6 +35,22 @@ def quiet_stderr():
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+@contextlib.contextmanager
+def interrupt_later():
+    """Let Ctrl-C wait for the end of the block: amid the imports of native libraries it may be lost, or crash them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted = []
+    handler = signal.signal(signal.SIGINT, lambda *about: noted.append(about))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if noted and callable(handler):
+        handler(*noted[0])
 
 
 # STRATEGY.NAME -> function cfg -> tf.distribute.Strategy
@@ -53,8 +73,9 @@ def make_strategy(cfg):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet_stderr():
-        import keras
-        import tensorflow as tf
+        with interrupt_later():
+            import keras
+            import tensorflow as tf
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -67,16 +88,32 @@ def make_strategy(cfg):
     if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1 and cfg.OPTIMIZATION.AMP is True:
         raise UserError(
             f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} on several devices does not go with "
-            "OPTIMIZATION.AMP=True, whose scale may change in between: set OPTIMIZATION.AMP=bfloat16 or false."
+            "OPTIMIZATION.AMP=True, whose scale may change in between: set OPTIMIZATION.AMP=bfloat16 or false, or "
+            "USE_MULTI_GPUS.VALUE=False."
         )
     keras.utils.set_random_seed(cfg.SEED)
     keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])
     return strategy
 
 
+def join_workers(cfg):
+    """STRATEGY.NAME=auto of training becomes multi_worker where this process is one of several.
+
+    Only training: whatever else runs there is alone and would wait for others.
+    """
+    if cfg.STRATEGY.NAME == "auto" and several_workers():
+        cfg.STRATEGY.NAME = "multi_worker"
+        check_strategy(cfg)
+
+
 def automatic(cfg):
-    """All GPUs that USE_MULTI_GPUS names; else one device."""
-    return mirrored(cfg) if cfg.USE_MULTI_GPUS.VALUE else single(cfg)
+    """The GPUs of USE_MULTI_GPUS where there are several, or where it asks for them; else one device."""
+    import tensorflow as tf
+
+    wanted = cfg.USE_MULTI_GPUS.VALUE
+    if wanted is None:
+        wanted = len(tf.config.list_physical_devices("GPU")) > 1
+    return mirrored(cfg) if wanted else single(cfg)
 
 
 def single(cfg):
@@ -103,34 +140,12 @@ def mirrored(cfg):
 
 
 def multi_worker(cfg):
-    """Several processes, on this machine or others, that TF_CONFIG or SLURM describes."""
+    """Several processes, on this machine or others, each with all the GPUs it sees."""
     import tensorflow as tf
 
-    if "TF_CONFIG" in os.environ:
-        check_tf_config(os.environ["TF_CONFIG"])
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    elif "SLURM_PROCID" in os.environ:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
-    else:
-        raise UserError(
-            "STRATEGY.NAME=multi_worker needs to know its workers: set the environment variable TF_CONFIG for each of "
-            "them, or start them with srun. README shows both."
-        )
+    resolver = find_workers(cfg, len(tf.config.list_physical_devices("GPU")))
     options = tf.distribute.experimental.CommunicationOptions()
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
-
-
-def check_tf_config(text):
-    """Raise a UserError for a TF_CONFIG that does not say who the workers are and which of them this is."""
-    try:
-        content = json.loads(text)
-        workers, index = content["cluster"]["worker"], content["task"]["index"]
-        content["task"]["type"], workers[index]
-    except (ValueError, KeyError, TypeError, IndexError):
-        raise UserError(
-            f"The environment variable TF_CONFIG={text[:200]} does not describe this worker. It is JSON such as "
-            '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}.'
-        ) from None
 
 
 def tpu(cfg):
@@ -153,7 +168,7 @@ def tpu(cfg):
 
 @contextlib.contextmanager
 def explain_failures(cfg):
-    """Say what to do when the device is out of memory or another worker is gone, instead of where it happened.
+    """Say what to do when memory, a file or another worker fails a step, instead of where it happened.
 
     Raises:
         UserError: in place of TensorFlow's error.
@@ -162,21 +177,35 @@ def explain_failures(cfg):
 
     try:
         yield
-    except (tf.errors.ResourceExhaustedError, MemoryError):
-        raise UserError(
+    except (tf.errors.OpError, MemoryError) as error:
+        message = explain_failure(cfg, error)
+        if message is None:
+            raise
+        raise UserError(message) from None
+
+
+def explain_failure(cfg, error):
+    """What a failed step means for the user, or None."""
+    import tensorflow as tf
+
+    own = re.search(r"UserError: (.*?)\n(?:Traceback|\s*\[\[)", str(error), re.DOTALL)  # ours, of a loader in the graph
+    if own:
+        return own.group(1).strip()
+    if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
+        return (
             "The device has not enough memory for a step. What was saved before is kept. Lower "
             f"HYPER_PARAMETERS.BATCH_SIZE={cfg.HYPER_PARAMETERS.BATCH_SIZE} (OPTIMIZER.ACCUMULATION_STEPS keeps the "
             f"gradient of a large batch), INPUT {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH} (or DATASET.CROP), MODEL.FILTERS. "
             f"On a GPU OPTIMIZATION.AMP=True halves most of it (now {cfg.OPTIMIZATION.AMP})."
-        ) from None
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        if cfg.STRATEGY.NAME != "multi_worker":
-            raise
+        )
+    gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+    if cfg.STRATEGY.NAME == "multi_worker" and isinstance(error, gone):
         reason = next((line for line in str(error).splitlines() if "Collective" in line), type(error).__name__)
-        raise UserError(
+        return (
             f"Another worker is gone ({reason.strip()}). Start all of them again with the same commands: they go on "
             "from the last epoch that was saved."
-        ) from None
+        )
+    return None
 
 
 def split_cpu(count):
@@ -203,11 +232,10 @@ def local_replicas(strategy):
 
 def worker(strategy):
     """(number of this worker, workers); worker 0, the chief, writes the files."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not getattr(strategy.extended, "_in_multi_worker_mode", lambda: False)():
+    if not getattr(strategy.extended, "_in_multi_worker_mode", lambda: False)():
         return 0, 1
     workers = strategy.num_replicas_in_sync // local_replicas(strategy)
-    return resolver.task_id or 0, workers
+    return strategy.extended._id_in_cluster, workers  # a TF_CONFIG may have a chief before worker 0
 
 
 def choose_gpus(gpu_ids, available):

@@ -51,30 +51,18 @@ HARMLESS = (
 )
 
 
-class Checkpoint(keras.callbacks.Callback):
-    """Save the state after every epoch, every so many steps, and when the run is told to stop.
-
-    To be the last callback: it saves what the others know. Ctrl-C and SIGTERM let the step
-    end first (with several workers the epoch).
+class Stopping(keras.callbacks.Callback):
+    """Ctrl-C and SIGTERM let the step end first; with several workers the epoch, which the first of them saves.
 
     Args:
-        cfg: checked config.
-        trainer: Trainer; its variables are saved.
-        weights: path of the weights that the state stands beside.
-        callbacks: list of the other callbacks.
+        workers: int.
     """
 
-    def __init__(self, cfg, trainer, weights, callbacks):
+    def __init__(self, workers):
         super().__init__()
-        self.cfg = cfg
-        self.trainer = trainer
-        self.path = beside(weights, STATE)
-        self.callbacks = callbacks
-        self.every = cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS
-        self.workers = worker(trainer.distribute_strategy)[1]
+        self.workers = workers
         self.signal = None
-        self.saved = False
-        self.epoch = 0
+        self.said = "the first worker saves the state"
 
     def on_train_begin(self, logs=None):
         self.handlers = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -88,25 +76,53 @@ class Checkpoint(keras.callbacks.Callback):
             sys.exit(128 + number)
         self.signal = number
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
     def on_train_batch_end(self, batch, logs=None):
-        if self.workers > 1:  # reading the metrics would take all workers
-            return
-        if self.signal is not None or (self.every and (batch + 1) % self.every == 0):
-            self.save(self.epoch, batch + 1)
-        self.leave()
+        if self.workers == 1:  # several would have to agree on the step
+            self.leave()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.save(epoch + 1, 0, finished=self.model.stop_training or epoch + 1 == self.params["epochs"])
         self.leave()
 
     def leave(self):
         if self.signal is not None:
-            where = f"the state is saved in {self.path}" if self.saved else "this step could not be saved"
-            print(f"\nStopped; {where}. Type the same command again to go on.", file=sys.stderr)
+            print(f"\nStopped; {self.said}. Type the same command again to go on.", file=sys.stderr)
             sys.exit(128 + self.signal)
+
+
+class Checkpoint(Stopping):
+    """Save the state after every epoch, every so many steps, and when the run is told to stop.
+
+    To be the last callback: it saves what the others know.
+
+    Args:
+        cfg: checked config.
+        trainer: Trainer; its variables are saved.
+        weights: path of the weights that the state stands beside.
+        callbacks: list of the other callbacks.
+    """
+
+    def __init__(self, cfg, trainer, weights, callbacks):
+        super().__init__(worker(trainer.distribute_strategy)[1])
+        self.cfg = cfg
+        self.trainer = trainer
+        self.path = beside(weights, STATE)
+        self.callbacks = callbacks
+        self.every = cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Not with several workers: reading the metrics would take all of them.
+        due = self.signal is not None or (self.every and (batch + 1) % self.every == 0)
+        if due and self.workers == 1:
+            self.save(self.epoch, batch + 1)
+        super().on_train_batch_end(batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.save(epoch + 1, 0, finished=self.model.stop_training or epoch + 1 == self.params["epochs"])
+        super().on_epoch_end(epoch)
 
     def save(self, epoch, step, finished=False):
         """Write the state: `epoch` and `step` are those to begin with. Disk full: training goes on with a warning."""
@@ -118,6 +134,7 @@ class Checkpoint(keras.callbacks.Callback):
             "epoch": epoch,
             "step": step,
             "finished": finished,
+            "devices": self.trainer.distribute_strategy.num_replicas_in_sync,
             "config": OmegaConf.to_container(self.cfg, resolve=True),
             "callbacks": known,
         }
@@ -131,7 +148,7 @@ class Checkpoint(keras.callbacks.Callback):
             open(temporary, "wb") as file,
         ):
             np.savez(file, about=content, **arrays)
-        self.saved = not errors
+        self.said = "this step could not be saved" if errors else f"the state is saved in {self.path}"
 
 
 def check_room(cfg, trainer, weights):
@@ -238,9 +255,15 @@ def restore(state, trainer, callbacks):
     """Set everything as it was; return (epoch, step) to begin with.
 
     Raises:
-        UserError: the state belongs to another model.
+        UserError: the state belongs to another model, or to another number of devices.
     """
     about, arrays = state
+    devices = trainer.distribute_strategy.num_replicas_in_sync
+    if about["step"] and about.get("devices", devices) != devices:  # a step is another part of the epoch
+        raise UserError(
+            f"The state is of the middle of an epoch on {about['devices']} devices, here are {devices}: go on with "
+            "as many (USE_MULTI_GPUS, STRATEGY), or set RESUME=never to start anew."
+        )
     variables = all_variables(trainer, about["step"])
     if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
         raise UserError("The state belongs to another model or optimizer. Use RESUME=never to start anew.")

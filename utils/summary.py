@@ -20,15 +20,19 @@ def print_start(cfg, network, data, strategy):
     size = f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}x{cfg.INPUT.CHANNELS}"
     loss = " + ".join(f"{weight:g} {name}" for name, weight in cfg.LOSS.items() if weight)
     loss = "cross-entropy" if cfg.MODEL.TYPE == "classifier" else loss
-    replicas = strategy.num_replicas_in_sync
+    batch, replicas = cfg.HYPER_PARAMETERS.BATCH_SIZE, strategy.num_replicas_in_sync
+    batch = (
+        f"{batch} on each of {replicas} devices, {batch * replicas} together"
+        if replicas > 1
+        else f"{batch} on 1 device"
+    )
     lines = {
         "model": f"{cfg.MODEL.TYPE}, encoder {cfg.MODEL.BACKBONE.TYPE}, {network.count_params():,} parameters",
         "input": f"{size} -> {cfg.OUTPUT.CLASSES} classes",
         "data": f"{data['train']['pairs']} for training, {data['val']['pairs']} for validation, "
         f"loader {cfg.DATA_GENERATOR_TYPE}",
         "loss": f"{loss}, L2 {cfg.MODEL.L2:g}",
-        "training": f"{cfg.HYPER_PARAMETERS.EPOCHS} epochs, batch {cfg.HYPER_PARAMETERS.BATCH_SIZE} on {replicas} "
-        f"device{'s' if replicas > 1 else ''}",
+        "training": f"{cfg.HYPER_PARAMETERS.EPOCHS} epochs, batch {batch}",
         "steps": f"{cfg.OPTIMIZER.NAME}, learning rate {cfg.HYPER_PARAMETERS.LEARNING_RATE:g}, {cfg.LR_SCHEDULE.NAME}",
         "speed": f"AMP {cfg.OPTIMIZATION.AMP}, XLA {cfg.OPTIMIZATION.XLA}",
     }

@@ -133,20 +133,43 @@ def start_workers(folder, phantom, *options):
     ]
 
 
-def test_one_worker_of_two_killed(tmp_path, phantom):
-    """The other ends by itself, in bounded time, with one clear line; the same commands go on."""
-    chief, other = start_workers(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=500")
+@pytest.mark.parametrize("lost", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_one_worker_of_two_killed(lost, tmp_path, phantom):
+    """The other ends by itself, in bounded time, with one clear line; the same commands go on. Worker 0 writes."""
+    workers = start_workers(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=500")
     try:
-        for line in chief.stdout:
+        for line in workers[0].stdout:
             if "Epoch 2/" in line:
                 break
-        other.kill()
-        output, _ = chief.communicate(timeout=120)
+        workers[lost].kill()
+        output, _ = workers[1 - lost].communicate(timeout=120)
     finally:
-        chief.kill()
-        other.kill()
-    assert chief.returncode == 2 and "Traceback" not in output, output[-3000:]
+        for worker in workers:
+            worker.kill()
+    assert workers[1 - lost].returncode == 2 and "Traceback" not in output, output[-3000:]
     assert "Error: Another worker" in output and "Start all of them again" in output
+    workers = start_workers(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=500", "CALLBACKS.EARLY_STOPPING.PATIENCE=1")
+    outputs = [worker.communicate(timeout=200)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    assert "Epoch 1/" not in outputs[0]
+
+
+@pytest.mark.slow
+def test_workers_told_to_stop_end_the_epoch_and_go_on(tmp_path, phantom):
+    """As SLURM does before it takes the machines away: SIGTERM to all."""
+    workers = start_workers(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=500")
+    try:
+        for line in workers[0].stdout:
+            if "Epoch 2/" in line:
+                break
+        for worker in workers:
+            worker.terminate()
+        outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert "Traceback" not in "".join(outputs) and "the state is saved in" in outputs[0], outputs
+    assert workers[0].returncode == 143, outputs
     workers = start_workers(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=500", "CALLBACKS.EARLY_STOPPING.PATIENCE=1")
     outputs = [worker.communicate(timeout=200)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs
