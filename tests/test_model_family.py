@@ -241,7 +241,7 @@ for name, overrides in eval(sys.argv[2]).items():
     "names", [["unet3plus", "unet", "conv_deconv"], pytest.param(["unet_vgg"], marks=pytest.mark.slow)]
 )
 def test_models_on_jax_without_tensorflow(names, tmp_path):
-    size = ["INPUT.HEIGHT=33", "INPUT.WIDTH=40", "MODEL.FILTERS=[4,6,8]"]
+    size = ["INPUT.HEIGHT=33", "INPUT.WIDTH=40", "MODEL.FILTERS=[4,6]"]
     models = {
         "unet3plus": ["MODEL.TYPE=unet3plus_deepsup_cgm", *size],
         "unet": ["MODEL.TYPE=unet", *size, "MODEL.DECODER.UPSAMPLE=bilinear"],
