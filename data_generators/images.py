@@ -146,7 +146,8 @@ def check_sizes(pair, image, mask, settings):
 def read_image(path, channels):
     """Read a picture as stored: uint8 or uint16 `(height, width, channels)`, colours in RGB order.
 
-    Grey is repeated to 3 channels, colour becomes grey for 1, alpha is dropped; other counts must match.
+    Grey is repeated to 3 channels and colour becomes grey for 1. A fourth channel (alpha; grey with alpha is decoded as
+    colour with alpha) is dropped unless `channels` is 4. Other counts must match.
 
     Raises:
         UserError: unreadable, truncated or huge file, another type than 8 or 16 bit, channels that do not fit.
@@ -156,7 +157,7 @@ def read_image(path, channels):
 
 def to_channels(path, pixels, channels):
     """`read_image` of pixels `(height, width, channels)` that are decoded already, colours in OpenCV's BGR order."""
-    count = pixels.shape[2]
+    count = stored = pixels.shape[2]
     if count == 4 and channels != 4:
         pixels, count = pixels[:, :, :3], 3
     if (count, channels) == (1, 3):
@@ -164,7 +165,7 @@ def to_channels(path, pixels, channels):
     if (count, channels) == (3, 1):
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis]
     if count != channels:
-        raise UserError(f"{path}: has {count} channels, INPUT.CHANNELS={channels}.")
+        raise UserError(f"{path}: has {stored} channels, INPUT.CHANNELS={channels}.")
     if count == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     if count == 4:

@@ -29,7 +29,7 @@ from data_generators.images import JPEG_START, PNG_START, decode, read_whole_and
 from data_generators.pairing import SHOWN, is_picture
 from utils.config import fail
 from utils.errors import UserError
-from utils.files import write_whole
+from utils.files import new_folders, write_whole
 
 SPLITS = ("train", "val", "test")
 RECORD = "prepared.json"
@@ -162,19 +162,21 @@ def write_dataset(plan, options, sources):
     files = {target: record[target] for target in done}
     try:
         retire(output, record, targets)
-        make_folders(output / path for item in todo.values() for path in (item.split + "/images", item.split + "/mask"))
         work = functools.partial(write_pair, make_mask=plan.make_mask, output=output)
         workers = options.workers or min(os.cpu_count(), 1 + len(todo) // WORTH_A_PROCESS)
         results = run_parallel(work, list(todo.items()), workers, CHUNK)
-        with tqdm(results, "pairs", len(todo), unit="pair", disable=options.quiet or not todo) as bar:
+        progress = tqdm(results, "pairs", len(todo), unit="pair", disable=options.quiet or not todo)
+        folders = [output / item.split / kind for item in todo.values() for kind in ("images", "mask")]
+        with new_folders(folders), progress as bar:
             for (target, item), _ in bar:
                 files[target] = [mask_target(item), signatures[target]]
     finally:
-        # Also after an error or Ctrl-C: what was finished by then need not be made again.
-        with write_whole(output / RECORD) as temporary:
-            kept = {target: entry for target, entry in record.items() if target in targets and target not in files}
-            unsure = {target: [mask, None] for target, (mask, _) in kept.items()}
-            temporary.write_text(json.dumps({"origin": origin, "files": {**unsure, **files}}, indent=0))
+        # Also after an error or Ctrl-C, unless it came before the first file: what is finished is not made again.
+        if record or any(output.glob("*/*/*")):
+            with write_whole(output / RECORD) as temporary:
+                kept = {target: entry for target, entry in record.items() if target in targets and target not in files}
+                unsure = {target: [mask, None] for target, (mask, _) in kept.items()}
+                temporary.write_text(json.dumps({"origin": origin, "files": {**unsure, **files}}, indent=0))
 
     summary = {split: {"written": 0, "unchanged": 0} for split in SPLITS}
     for target, item in targets.items():
@@ -239,11 +241,6 @@ def put(files):
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
-
-
-def make_folders(folders):
-    for folder in set(folders):
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def encode_png(pixels):

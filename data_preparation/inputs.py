@@ -6,6 +6,7 @@ PNG, a stack as TIFF, a volume as NIfTI on the grid of the scan.
 
 import functools
 import glob
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -231,7 +232,7 @@ def expand(cfg, value, key):
         found = glob.glob(str(path), recursive=True) or glob.glob(str(value), recursive=True)
         if not found:
             raise UserError(f"{key}={value}: nothing matches the pattern {path}.")
-        return [Path(name) for name in sorted(found)]
+        return without_labels([Path(name) for name in sorted(found)], key)
     if not path.is_dir():
         if not path.exists():
             raise UserError(f"{key}={value}: there is no file or folder {path}. Set {key}, or WORK_DIR.")
@@ -242,7 +243,7 @@ def expand(cfg, value, key):
         raise UserError(f"{key}: cannot read the folder {path}: {error.strerror}.") from None
     files = [entry for entry in entries if entry.is_file() and entry.name.lower().endswith((*ENDINGS, *NIFTI))]
     if files:
-        return files
+        return without_labels(files, key)
     if any(is_dicom(entry) for entry in entries):
         return [path]
     series = [entry for entry in entries if entry.is_dir() and any(is_dicom(file) for file in entry.iterdir())]
@@ -252,6 +253,23 @@ def expand(cfg, value, key):
             "Folders in it are not searched: a pattern is, such as '" + str(path / "*/*.nii.gz") + "'."
         )
     return series
+
+
+def without_labels(paths, key):
+    """The paths without each `segmentation-N.nii` whose `volume-N.nii` is among them: labels are no scans."""
+    volumes = {path.with_name(path.name.removesuffix(".gz")) for path in paths if path.name.startswith("volume-")}
+    labels = []
+    for path in paths:
+        kind, _, rest = path.name.removesuffix(".gz").partition("-")
+        if kind == "segmentation" and rest.endswith(".nii") and path.with_name(f"volume-{rest}") in volumes:
+            labels.append(path)
+    if labels:
+        print(
+            f"Note: {key}: left out as the labels of volumes beside them: {labels[0]}, {len(labels)} in all. To "
+            "predict them all the same, list the files.",
+            file=sys.stderr,
+        )
+    return [path for path in paths if path not in labels]
 
 
 def source_of(path, mask=None):

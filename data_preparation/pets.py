@@ -24,7 +24,6 @@ from data_preparation.canonical import (
     encode_png,
     existing,
     list_pictures,
-    make_folders,
     put,
     refuse,
 )
@@ -95,7 +94,8 @@ def export_tfds(folder):
         raise UserError("tfds needs tensorflow_datasets: pip install tensorflow-datasets, or give a folder.") from None
     from PIL import Image
 
-    make_folders([folder / "images", folder / "annotations/trimaps"])
+    for name in ("images", "annotations/trimaps"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     for kind, split in (("trainval", "train"), ("test", "test")):
         names = []
         for sample in tfds.as_numpy(tfds.load("oxford_iiit_pet:4.*.*", split=split)):

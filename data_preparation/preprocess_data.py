@@ -30,7 +30,7 @@ from data_preparation.canonical import run_parallel
 from data_preparation.lits import Case, crop_or_pad, find_cases, label_slice, read_case, window_slice
 from utils.config import entry
 from utils.errors import UserError
-from utils.files import is_list_file, writable_folder, write_whole
+from utils.files import check_writable, is_list_file, new_folders, resolve_path, write_whole
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def prepare_volumes(jobs, workers, silent):
         counts = {"written": 0, "skipped": 0, "slices": 0, "slices_with_liver": 0}
         summary.setdefault(job.split, {**counts, "images": str(job.images), "masks": str(job.masks)})
         summary[job.split]["skipped" if job in done else "written"] += 1
-    with tqdm(run_jobs(todo, workers), "volumes", len(todo), disable=silent or not todo) as bar:
+    folders = [folder for job in jobs for folder in (job.images, job.masks)]
+    progress = tqdm(run_jobs(todo, workers), "volumes", len(todo), disable=silent or not todo)
+    with new_folders(folders), progress as bar:
         for note in notes:
             bar.write(f"Note: {note}")
         for job, manifest, note in bar:
@@ -124,9 +126,9 @@ def plan_jobs(cfg, split):
         if not isinstance(paths[name], str) or is_list_file(paths[name]):
             raise UserError(f"DATASET.{split.upper()}.{name}={paths[name]} must be one folder, to write pictures to.")
     cases = find_cases(cfg, f"SCANS_{split.upper()}_DATA_PATH")
-    images, masks = (
-        writable_folder(cfg, paths[name], f"DATASET.{split.upper()}.{name}") for name in ("IMAGES_PATH", "MASK_PATH")
-    )
+    for name in ("IMAGES_PATH", "MASK_PATH"):
+        check_writable(cfg, paths[name], f"DATASET.{split.upper()}.{name}")
+    images, masks = resolve_path(cfg, paths.IMAGES_PATH), resolve_path(cfg, paths.MASK_PATH)
     return [Job(split, case, images, masks, Settings.from_config(cfg)) for case in cases]
 
 

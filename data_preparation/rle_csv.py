@@ -92,6 +92,11 @@ def find_columns(path, headings, options):
     headings = [heading.strip() for heading in headings]
     if len(headings) < 2:
         raise UserError(f"{path}: needs a line of headings with at least two columns.")
+    if headings[-1] in rle.EMPTY or all(part.isdigit() for part in headings[-1].split()):
+        raise UserError(
+            f"{path}: the first line must name the columns, such as image_id,rle; it is a row already: "
+            f"{','.join(headings)[:80]}"
+        )
     wanted = {"id": options.id_column or headings[0], "rle": options.rle_column or headings[-1]}
     if options.class_column:
         wanted["class"] = options.class_column

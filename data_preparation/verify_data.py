@@ -57,6 +57,7 @@ class Finding(NamedTuple):
 TRAITS = {
     "16 bit": "have 16 bits a channel: 65535 becomes 1",
     "palette": "have a palette: the colours are taken, not the indices",
+    "alpha": "have an alpha channel, which is dropped",
     "rotation": "ask to be turned for display (EXIF): pixels are taken as they are stored, masks must not be turned",
 }
 
@@ -136,8 +137,14 @@ def examine(pair, settings, classes, details):
 def read_with_traits(path, channels):
     """`data_generators.images.read_image`, and which of TRAITS the file has."""
     data, header = read_whole_and_header(path)
-    image = to_channels(path, decode(path, data), channels)
-    has = {"16 bit": image.dtype == np.uint16, "palette": header.has_palette, "rotation": is_turned(data)}
+    pixels = decode(path, data)
+    image = to_channels(path, pixels, channels)
+    has = {
+        "16 bit": image.dtype == np.uint16,
+        "palette": header.has_palette,
+        "alpha": channels != 4 and pixels.shape[2] == 4 and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
+        "rotation": is_turned(data),
+    }
     return image, tuple(trait for trait in TRAITS if has[trait])
 
 

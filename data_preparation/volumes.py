@@ -79,8 +79,6 @@ def prepare(options):
     jobs = []
     for case in cases:
         folders = [options.output / splits[case.name] / name for name in ("images", "mask")]
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
         jobs.append(Job(splits[case.name], case, *folders, settings))
     return prepare_volumes(jobs, options.workers, options.quiet), skipped
 

@@ -123,7 +123,11 @@ class UpsampleConv2D(keras.layers.Layer):
         scale: int, upsampling factor of height and width.
         kernel_size: int, odd.
         fast: bool; false computes the two layers one after the other, with the same weights.
-        use_bias, kernel_initializer, kernel_regularizer: as in `keras.layers.Conv2D`.
+        use_bias, kernel_initializer, kernel_regularizer: as in `keras.layers.Conv2D`, whose other arguments (strides,
+            padding, dilation_rate, ...) are refused.
+
+    Raises:
+        ValueError: an argument that is not one of these, or out of range.
 
     Call: `(batch, height, width, channels)` -> `(batch, scale * height, scale * width, filters)`.
     The kernel has the shape of an ordinary convolution, `(kernel_size, kernel_size, channels, filters)`.
@@ -141,8 +145,12 @@ class UpsampleConv2D(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        for name, value in (("filters", filters), ("scale", scale), ("kernel_size", kernel_size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value} must be a whole number of at least 1, for height and width alike.")
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={kernel_size} must be odd.")
+        self.input_spec = keras.layers.InputSpec(ndim=4)
         self.filters = filters
         self.scale = scale
         self.kernel_size = kernel_size

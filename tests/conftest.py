@@ -68,7 +68,7 @@ def source_of(loader, folder):
 
 
 # A network that trains in seconds; the phantom is prepared at this size.
-TINY = ["MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8,8,16,16]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48"]
+TINY = ["MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8,8]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48"]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from conftest import PROJECT, assert_one_clear_error, full, run_command, source_of
+from conftest import PROJECT, full, run_command, source_of
+from omegaconf import OmegaConf
 
 from data_generators import LOADERS, build_dataset
 from data_generators.augment import BEFORE, Augmentation, library, read_policy
@@ -369,21 +370,25 @@ def test_every_knob_is_in_the_config():
     assert knobs == set(AUGMENTATIONS) and len(AUGMENTATION_RANGES) == 10
 
 
-def test_the_contact_sheet(stored):
-    command = ["-m", "data_generators", "+show=3", "INPUT.HEIGHT=96", "INPUT.WIDTH=96", "OUTPUT.CLASSES=4"]
+def test_the_contact_sheet(stored, monkeypatch, capsys):
+    from data_generators import __main__ as sheets
+
+    size = ["+show=3", "INPUT.HEIGHT=96", "INPUT.WIDTH=96", "OUTPUT.CLASSES=4"]
     graph = ["AUGMENTATION.ENGINE=tensorflow", "DATA_GENERATOR_TYPE=TF_DATA"]
-    for options, name in (
-        (["augmentation=light"], "light_albumentations"),
-        (["augmentation=medical", "AUGMENTATION.FILL=zero", *graph], "medical_changed_tensorflow"),
-    ):
-        found = run_command(*command, *options, cwd=stored, PYTHONPATH=str(PROJECT))
-        assert found.returncode == 0, found.stderr
+    medical = ["augmentation=medical", "AUGMENTATION.FILL=zero", *graph]
+    found = run_command("-m", "data_generators", *size, *medical, cwd=stored, PYTHONPATH=str(PROJECT))
+    assert found.returncode == 0, found.stderr
+    chosen = OmegaConf.create({"runtime": {"choices": {"augmentation": "light"}}})
+    monkeypatch.setattr("data_generators.__main__.HydraConfig.get", lambda: chosen)
+    sheets.show(load_config([f"WORK_DIR={stored}", *size, "augmentation=light"]))
+    printed = found.stdout + capsys.readouterr().out
+    for name in ("light_albumentations", "medical_changed_tensorflow"):
         path = stored / f"augmentation_train_{name}.png"
-        assert f"saved {path}" in found.stdout
+        assert f"saved {path}" in printed
         sheet = cv2.imread(str(path))
         high = STRIP + 192  # title and picture
         assert sheet.shape == (2 * high + 4 * 6, 4 * (192 + 6), 3)
         above, below = sheet[STRIP:high, :192], sheet[high + 6 + STRIP : 2 * high + 6, :192]
         assert not np.array_equal(above, below)
-    wrong = run_command(*command, "augmentation=light", "WORK_DIR=/nowhere", cwd=stored, PYTHONPATH=str(PROJECT))
-    assert_one_clear_error(wrong, "/nowhere")
+    with pytest.raises(UserError, match="/nowhere"):
+        sheets.show(load_config([*size, "augmentation=light", "WORK_DIR=/nowhere"]))

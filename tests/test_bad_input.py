@@ -10,7 +10,7 @@ from test_images import huge_png
 
 from data_generators import build_dataset
 from data_generators.records import encode_example, write_records
-from data_preparation.verify_data import verify_data
+from data_preparation.verify_data import read_with_traits, verify_data
 from utils.config import load_config
 from utils.errors import UserError
 
@@ -108,6 +108,34 @@ def test_a_palette_png(folder, capsys):
     np.testing.assert_array_equal(mask, LABELS)  # its indices
     np.testing.assert_allclose(image * 255, np.where(LABELS[:, :, None], [0, 100, 0], [200, 0, 0]), atol=1e-4)
     assert notes(folder, capsys) == ["have a palette: the colours are taken, not the indices."]
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_an_alpha_channel(folder, depth, capsys):
+    """Dropped for 1 and 3 channels, and said where it is not the same everywhere; grey keeps its values."""
+    scale, path = np.iinfo(depth).max // 255, folder / "data/val/images/0.png"
+    opaque = np.full((24, 32), 255, np.uint8)
+    expected, _ = first_of(folder)
+    for alpha in (opaque, opaque // 2, COLOUR[:, :, 0]):
+        cv2.imwrite(str(path), np.dstack([COLOUR, alpha]).astype(depth) * depth(scale))
+        np.testing.assert_allclose(first_of(folder)[0], expected, atol=1e-6)
+        found = [note for note in notes(folder, capsys) if "16 bits" not in note]
+        assert found == ([] if alpha is opaque else ["have an alpha channel, which is dropped."])
+    pixels, traits = read_with_traits(path, 4)
+    np.testing.assert_array_equal(pixels[:, :, 3], COLOUR[:, :, 0].astype(depth) * scale)
+    assert "alpha" not in traits
+    assert first_of(folder, "INPUT.CHANNELS=1")[0].shape == (24, 32, 1)
+
+
+def test_a_grey_png_with_alpha(folder, capsys):
+    grey = COLOUR[:, :, 0]
+    Image.fromarray(np.dstack([grey, 255 - grey]), "LA").save(folder / "data/val/images/0.png")
+    for channels in (1, 3):
+        image, _ = first_of(folder, f"INPUT.CHANNELS={channels}")
+        np.testing.assert_allclose(image * 255, np.dstack([grey] * channels), atol=1e-4)
+    assert notes(folder, capsys) == ["have an alpha channel, which is dropped."]
+    with pytest.raises(UserError, match=r"0\.png: has 4 channels, INPUT.CHANNELS=2"):
+        first_of(folder, "INPUT.CHANNELS=2")
 
 
 def test_a_jpeg_mask_is_warned_about(folder, capsys):

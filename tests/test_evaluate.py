@@ -125,10 +125,8 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import evaluate
 from utils.config import load_config
 
-one = evaluate.make_strategy
-two = lambda cfg: tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
-for make_strategy, size in ((one, 2), (two, 1), (two, 3)):
-    evaluate.make_strategy = make_strategy
+evaluate.make_strategy = lambda cfg: tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+for size in (1, 3):
     cfg = load_config([*sys.argv[1:], "VERBOSE=0", f"HYPER_PARAMETERS.BATCH_SIZE={size}"])
     print(json.dumps(evaluate.evaluate(cfg)))
 """
@@ -141,10 +139,9 @@ def test_two_replicas_give_the_scores_of_one(untrained, tmp_path):
         tmp_path / "mirrored.py", f"WORK_DIR={untrained}", "MODEL.TYPE=tiny_unet3plus", PYTHONPATH=PROJECT
     )
     assert done.returncode == 0, done.stderr
-    single, *mirrored = (json.loads(line) for line in done.stdout.splitlines()[-3:])
-    assert single == pytest.approx(run(untrained), abs=1e-6)
-    for scores in mirrored:
-        assert scores == pytest.approx(single, abs=1e-6)
+    single = run(untrained)
+    for line in done.stdout.splitlines()[-2:]:
+        assert json.loads(line) == pytest.approx(single, abs=1e-6)
 
 
 def test_splits_side_by_side(untrained, capsys):
@@ -185,10 +182,9 @@ def test_only_the_largest_piece(untrained, masks):
     truth, predicted = masks
     kept = keep_by_hand(predicted)
     assert (kept > 0).sum() < (predicted > 0).sum()
-    for size in (2, 5):
-        scores = run(untrained, "EVALUATION.KEEP_LARGEST_COMPONENT=True", f"HYPER_PARAMETERS.BATCH_SIZE={size}")
-        for name in ("dice_class1", "dice_global_class1"):
-            assert scores[name] == pytest.approx(dice(truth == 1, kept == 1), abs=1e-6)
+    scores = run(untrained, "EVALUATION.KEEP_LARGEST_COMPONENT=True", "HYPER_PARAMETERS.BATCH_SIZE=5")
+    for name in ("dice_class1", "dice_global_class1"):
+        assert scores[name] == pytest.approx(dice(truth == 1, kept == 1), abs=1e-6)
     scores = run(untrained, "EVALUATION.KEEP_LARGEST_COMPONENT=True", "EVALUATION.VOLUMES=False")
     alone = np.stack([keep_by_hand(labels) if labels.any() else labels for labels in predicted])
     assert (alone != kept).any()
@@ -208,7 +204,8 @@ def test_slices_in_any_order(untrained):
     scattered = run(untrained, *listed, *options)
     rows = table(untrained, "per_image")
     assert [row["image"] for row in rows] == [f"image_{name}.png" for name in names]
-    assert scattered == pytest.approx(run(untrained, "EVALUATION.SPLITS=[train]", *options), abs=1e-6)
+    whole = run(untrained, "EVALUATION.SPLITS=[train]", *options)
+    assert scattered == pytest.approx(whole, abs=1e-6, nan_ok=True)  # a class that is never predicted
 
 
 KINDS = {"image": "IMAGES", "mask": "MASK"}

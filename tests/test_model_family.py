@@ -88,8 +88,19 @@ NARROW = [
 ]
 
 
-@pytest.mark.parametrize("encoder", FAMILIES)
-@pytest.mark.parametrize("decoder", [name for name in DECODERS if name != "conv_deconv"])
+# The largest networks: seen by `unet` always, by the other decoders in the long version.
+DEEP = ("resnet50", "efficientnetb0")
+
+
+@pytest.mark.parametrize(
+    "decoder, encoder",
+    [
+        pytest.param(decoder, encoder, marks=[pytest.mark.slow] if decoder != "unet" and encoder in DEEP else [])
+        for decoder in DECODERS
+        if decoder != "conv_deconv"
+        for encoder in FAMILIES
+    ],
+)
 def test_every_pair_trains_predicts_and_reloads(decoder, encoder, tmp_path):
     """With deep supervision and CGM, at a size that no stride divides."""
     stages = 4 if encoder in ("unet3plus", "vgg16") else 5
@@ -226,13 +237,18 @@ for name, overrides in eval(sys.argv[2]).items():
 """
 
 
-def test_models_on_jax_without_tensorflow(tmp_path):
-    size = ["INPUT.HEIGHT=33", "INPUT.WIDTH=40", "MODEL.FILTERS=[4,4,6,6,8]"]
+@pytest.mark.parametrize(
+    "names", [["unet3plus", "unet", "conv_deconv"], pytest.param(["unet_vgg"], marks=pytest.mark.slow)]
+)
+def test_models_on_jax_without_tensorflow(names, tmp_path):
+    size = ["INPUT.HEIGHT=33", "INPUT.WIDTH=40", "MODEL.FILTERS=[4,6]"]
     models = {
         "unet3plus": ["MODEL.TYPE=unet3plus_deepsup_cgm", *size],
+        "unet": ["MODEL.TYPE=unet", *size, "MODEL.DECODER.UPSAMPLE=bilinear"],
         "unet_vgg": [*choose("unet", "vgg16"), *size, "MODEL.DECODER.UPSAMPLE=bilinear"],
         "conv_deconv": ["MODEL.TYPE=conv_deconv", *size[:2]],
     }
+    models = {name: models[name] for name in names}
     images = np.random.default_rng(0).random((2, 33, 40, 3), dtype=np.float32)
     np.save(tmp_path / "images.npy", images)
     expected = {}

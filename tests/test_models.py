@@ -214,6 +214,29 @@ def test_upsample_conv_with_sizes_known_at_run_time(xla):
     np.testing.assert_allclose(compiled(x), static, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"strides": 2}, "strides"),
+        ({"padding": "valid"}, "padding"),
+        ({"dilation_rate": 2}, "dilation_rate"),
+        ({"kernel_size": (3, 5)}, "kernel_size"),
+        ({"kernel_size": 2}, "odd"),
+        ({"scale": 1.5}, "scale=1.5"),
+        ({"scale": 0}, "scale=0"),
+        ({"filters": 0}, "filters=0"),
+    ],
+)
+def test_upsample_conv_refuses_what_it_does_not_do(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        UpsampleConv2D(**{"filters": 4, "scale": 2, **arguments})
+
+
+def test_upsample_conv_takes_maps_alone():
+    with pytest.raises(ValueError, match="expected ndim=4"):
+        UpsampleConv2D(4, 2)(np.zeros((2, 5, 6), np.float32))
+
+
 def test_upsample_conv_is_serialisable():
     layer = UpsampleConv2D(4, 2, kernel_regularizer="l2", fast=False)
     assert UpsampleConv2D.from_config(layer.get_config()).get_config() == layer.get_config()

@@ -10,6 +10,7 @@ import pytest
 from conftest import TINY, run_command
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
+from data_preparation.inputs import find_sources
 from data_preparation.lits import window_slice
 from models import build_model, inference_model
 from predict import predict
@@ -138,6 +139,23 @@ def test_a_folder_of_pictures_and_stacks_with_bad_files_among_them(tiny, tmp_pat
         if entry["image_id"] == 1:
             drawn += coco.decode(entry["segmentation"])
     assert np.array_equal(drawn, masks[1])
+
+
+def test_labels_beside_their_volumes_are_no_scans(tmp_path, capsys):
+    names = ["segmentation-1.nii", "segmentation-2.nii.gz", "segmentation-9.nii", "volume-1.nii.gz", "volume-2.nii.gz"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+
+    def found(value):
+        return [source.path.name for source in find_sources(load_config([f"WORK_DIR={tmp_path}", value]))]
+
+    for value in (f"PREDICT.INPUT={tmp_path}", f"PREDICT.INPUT='{tmp_path}/*.nii*'"):
+        assert found(value) == names[2:]  # no volume-9
+        (note,) = capsys.readouterr().err.splitlines()
+        assert f"{tmp_path / names[0]}, 2 in all" in note
+    assert found(f"PREDICT.INPUT='{tmp_path}/seg*'") == names[:3]
+    assert found(f"PREDICT.INPUT=[{tmp_path / names[0]},{tmp_path / names[3]}]") == [names[0], names[3]]
+    assert capsys.readouterr().err == ""
 
 
 def test_nothing_to_predict(tiny, tmp_path):

@@ -264,8 +264,7 @@ def test_a_failure_leaves_nothing_behind(scans, monkeypatch):
     monkeypatch.setattr(module, "write_png", full_disk)
     text = message(config(scans))
     assert "volume-28.nii: could not be prepared: No space left" in text
-    assert outputs(scans) == {}
-    assert not list((scans / "data/train/images").iterdir())
+    assert not (scans / "data").exists()
 
 
 def test_the_old_version_stays_when_a_new_one_fails(scans):
@@ -365,7 +364,15 @@ def test_unfit_scans_are_named(scans, kind, parts):
     text = message(config(scans))
     for part in parts:
         assert part in text
-    assert not list(scans.rglob("*.png"))
+    assert not (scans / "data").exists()
+
+
+def test_folders_that_were_there_stay_when_nothing_is_prepared(scans):
+    (scans / "data/train/images").mkdir(parents=True)
+    broken("nan")(scans / "train")
+    message(config(scans))
+    assert [path.name for path in (scans / "data").iterdir()] == ["train"]
+    assert [path.name for path in (scans / "data/train").iterdir()] == ["images"]
 
 
 def test_unfit_settings_are_named(scans):

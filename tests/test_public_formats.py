@@ -56,6 +56,7 @@ def refuse(script, capsys, output, *arguments):
     assert len(lines) == 1 and lines[0].startswith("Error: "), error
     written = files(output) if output.exists() else []
     assert not [name for name in written if "/." in name or name.startswith(".")]
+    assert written or not output.exists()  # no empty folders, no record of nothing
     pairs = [name.split("/") for name in written]
     images = {(split, name.rsplit(".", 1)[0].replace("image_", "")) for split, kind, name in pairs if kind == "images"}
     masks = {(split, name.rsplit(".", 1)[0].replace("mask_", "")) for split, kind, name in pairs if kind == "mask"}
@@ -575,6 +576,10 @@ def test_bad_tables(tmp_path, capsys):
     (tmp_path / "images/a.jpg").unlink()
     (tmp_path / "train.csv").write_bytes(b"id,rle\n\xff\xfe,1 2\n")
     assert "not a CSV file in UTF-8" in refuse(rle_csv, capsys, output, *arguments)
+    for first in ("a.png,1 3", "a.png,", "a.png,-1"):
+        (tmp_path / "train.csv").write_text(f"{first}\nb.png,2 2\n")
+        error = refuse(rle_csv, capsys, output, *arguments)
+        assert "must name the columns, such as image_id,rle" in error and error.endswith(first)
     (tmp_path / "train.csv").write_text("id,rle\n")
     assert "holds no rows" in refuse(rle_csv, capsys, output, *arguments)
     assert not output.exists()

@@ -15,6 +15,10 @@ from conftest import PROJECT, run_command
 from utils.devices import interrupt_later
 from utils.errors import UserError
 
+from train import train
+from utils.config import load_config
+from utils.errors import UserError
+
 RUN = [
     "MODEL.TYPE=unet",
     "MODEL.FILTERS=[4,6]",
@@ -33,11 +37,16 @@ RUN = [
 ]
 
 
-def start(folder, data, *overrides):
-    command = [sys.executable, "train.py", f"WORK_DIR={folder}", *RUN, *overrides]
+def settings(folder, data, *overrides):
+    found = [f"WORK_DIR={folder}", *RUN, *overrides]
     for split in ("TRAIN", "VAL"):
         place = data / "data" / split.lower()
-        command += [f"DATASET.{split}.IMAGES_PATH={place / 'images'}", f"DATASET.{split}.MASK_PATH={place / 'mask'}"]
+        found += [f"DATASET.{split}.IMAGES_PATH={place / 'images'}", f"DATASET.{split}.MASK_PATH={place / 'mask'}"]
+    return found
+
+
+def start(folder, data, *overrides):
+    command = [sys.executable, "train.py", *settings(folder, data, *overrides)]
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -46,13 +55,18 @@ def finish(process):
     return process.returncode, output
 
 
+def train_here(folder, data, *overrides):
+    """Train in this process, which has imported TensorFlow already."""
+    return train(load_config(settings(folder, data, *overrides)))
+
+
 def outcome(folder):
     files = [folder / "checkpoint" / name for name in ("model_unet.weights.h5", "training_logs_unet.csv")]
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
 def kill_until_done(folder, data, kills, seed, *overrides):
-    """Kill `kills` runs at random moments, then let one finish; return its output and the kills that hit."""
+    """Kill `kills` runs at random moments, then let one finish; return the kills that hit."""
     moments, hits = random.Random(seed), 0
     for _ in range(kills):
         process = start(folder, data, *overrides)
@@ -68,24 +82,22 @@ def kill_until_done(folder, data, kills, seed, *overrides):
         hits += process.poll() is None
         process.kill()
         process.communicate()
-    code, output = finish(start(folder, data, *overrides))
-    assert code == 0, output
+    train_here(folder, data, *overrides)
     assert not list((folder / "checkpoint").glob(".*"))  # halves that kills left
-    return output, hits
+    return hits
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, phantom):
     folder = tmp_path_factory.mktemp("undisturbed")
-    code, output = finish(start(folder, phantom, "HYPER_PARAMETERS.EPOCHS=6"))
-    assert code == 0, output
+    train_here(folder, phantom, "HYPER_PARAMETERS.EPOCHS=6")
     return outcome(folder)
 
 
-@pytest.mark.parametrize("loader", ["TF_DATA", "TF_GENERATOR"])
-def test_a_killed_run_ends_bit_identical(loader, tmp_path, phantom, undisturbed):
+@pytest.mark.parametrize("loader, kills", [("TF_DATA", 2), ("TF_GENERATOR", 1)])
+def test_a_killed_run_ends_bit_identical(loader, kills, tmp_path, phantom, undisturbed):
     options = ["HYPER_PARAMETERS.EPOCHS=6", f"DATA_GENERATOR_TYPE={loader}"]
-    _, hits = kill_until_done(tmp_path, phantom, 2, loader, *options)
+    hits = kill_until_done(tmp_path, phantom, kills, loader, *options)
     assert hits > 0
     assert outcome(tmp_path) == undisturbed
 
@@ -95,50 +107,52 @@ def test_thirty_kills_in_a_row(tmp_path, phantom):
     options = ["HYPER_PARAMETERS.EPOCHS=40"]
     code, output = finish(start(tmp_path / "whole", phantom, *options))
     assert code == 0, output
-    _, hits = kill_until_done(tmp_path / "killed", phantom, 30, 0, *options)
+    hits = kill_until_done(tmp_path / "killed", phantom, 30, 0, *options)
     same = outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
     print(f"killed {hits} of 30 times while running; bit-identical: {same}")
     assert hits >= 20 and same
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(number, tmp_path, phantom, undisturbed):
-    process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
-    while "Epoch 1/" not in (line := process.stdout.readline()):
+def read_until(text, process):
+    while text not in (line := process.stdout.readline()):
         assert line, "the run ended"
-    process.send_signal(number)
-    code, output = finish(process)
-    assert code == 128 + number, output
-    assert "Traceback" not in output and "to go on" in output
-    code, output = finish(start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6"))
-    assert code == 0 and outcome(tmp_path) == undisturbed
 
 
-def test_other_settings_are_refused_by_name_and_never_starts_anew(tmp_path, phantom):
+def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(tmp_path, phantom, undisturbed):
+    for number, epoch in ((signal.SIGTERM, 1), (signal.SIGINT, 3)):
+        process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+        read_until(f"Epoch {epoch}/", process)
+        process.send_signal(number)
+        code, output = finish(process)
+        assert code == 128 + number, output
+        assert "Traceback" not in output and "to go on" in output
+    train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    assert outcome(tmp_path) == undisturbed
+
+
+def test_other_settings_are_refused_by_name_and_never_starts_anew(tmp_path, phantom, capsys):
     process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=50")
-    while "Epoch 1/" not in (line := process.stdout.readline()):
-        assert line, "the run ended"
+    read_until("Epoch 1/", process)
     process.kill()
     process.communicate()
-    code, output = finish(start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=2", "OPTIMIZER.CLIP_NORM=1.0"))
-    assert code == 2 and "Traceback" not in output
-    assert "OPTIMIZER.CLIP_NORM=None (now 1.0)" in output and "EPOCHS" not in output and "RESUME=never" in output
-    code, output = finish(
-        start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=1", "OPTIMIZER.CLIP_NORM=1.0", "RESUME=never")
-    )
-    assert code == 0 and "Epoch 1/1" in output
+    with pytest.raises(UserError) as error:
+        train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=2", "OPTIMIZER.CLIP_NORM=1.0")
+    for words in ("OPTIMIZER.CLIP_NORM=None (now 1.0)", "RESUME=never"):
+        assert words in str(error.value)
+    assert "EPOCHS" not in str(error.value)
+    train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=1", "OPTIMIZER.CLIP_NORM=1.0", "RESUME=never")
+    assert "Epoch 1/1" in capsys.readouterr().out
 
 
-def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undisturbed):
+def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undisturbed, capfd):
     process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
-    while "Epoch 3/" not in (line := process.stdout.readline()):
-        assert line, "the run ended"
+    read_until("Epoch 3/", process)
     process.kill()
     process.communicate()
     state = Path(tmp_path / "checkpoint" / "model_unet.state.npz")
     state.write_bytes(state.read_bytes()[:-1000])
-    code, output = finish(start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6"))
-    assert code == 0 and "is damaged and was left out" in output
+    train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    assert "is damaged and was left out" in "".join(capfd.readouterr())
     assert outcome(tmp_path) == undisturbed
 
 

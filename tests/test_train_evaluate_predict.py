@@ -145,13 +145,11 @@ def test_a_second_run_keeps_the_first(trained, tmp_path):
 @pytest.mark.parametrize("model_type", [name for name in MODEL_TYPES if name != "classifier"])
 def test_every_model_type_trains(model_type, phantom, tmp_path):
     shutil.copytree(phantom / "data", tmp_path / "data")
-    filters = ["MODEL.FILTERS=[4,6,8]"] if model_type == "conv_deconv" else TINY[1:2]
     cfg = load_config(
         [
             f"WORK_DIR={tmp_path}",
             f"MODEL.TYPE={model_type}",
-            *filters,
-            *TINY[2:],
+            *TINY[1:],
             *QUICK,
             "HYPER_PARAMETERS.EPOCHS=1",
             "DATA_GENERATOR_TYPE=TF_DATA",
@@ -189,7 +187,8 @@ def test_a_seed_gives_the_same_training_twice(phantom, tmp_path):
     losses = []
     for run in ("a", "b"):
         shutil.copytree(phantom / "data", tmp_path / run / "data")
-        losses.append(train(load_config([f"WORK_DIR={tmp_path / run}", *TINY, *QUICK]))["loss"])
+        small = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6]", "MODEL.DECODER.DROPOUT=0.1", "augmentation=light"]
+        losses.append(train(load_config([f"WORK_DIR={tmp_path / run}", *small, *TINY[2:], *QUICK]))["loss"])
     assert losses[0] == losses[1]
 
 
@@ -198,6 +197,15 @@ def test_steps_are_timed_on_request(phantom, tmp_path, capsys):
     train(load_config([f"WORK_DIR={tmp_path}", *TINY, *QUICK, "+warmup_steps=1", "+bench_steps=2"]))
     printed = capsys.readouterr().out
     assert "2 steps" in printed and "images/s" in printed and "p90" in printed
+
+
+def test_fewer_steps_than_were_to_be_timed(phantom, tmp_path, capsys):
+    shutil.copytree(phantom / "data", tmp_path / "data")
+    small = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", *TINY[2:], *QUICK]
+    train(load_config([*small, "+warmup_steps=2", "+bench_steps=100"]))
+    printed = capsys.readouterr().out
+    assert "after 6 steps: 4 instead of bench_steps=100" in printed and "Raise HYPER_PARAMETERS.EPOCHS" in printed
+    assert "4 steps: " in printed and "images/s" in printed
 
 
 def test_no_data_yet(tmp_path):

@@ -240,7 +240,10 @@ def describe(logs, score):
 
 
 class StepTimer(keras.callbacks.Callback):
-    """Time `bench_steps` steps after `warmup_steps`, stop training, print images/s, latency and peak memory."""
+    """Time `bench_steps` steps after `warmup_steps`, stop training, print images/s, latency and peak memory.
+
+    Where training ends before, it says so, and what the steps there were took.
+    """
 
     def __init__(self, warmup_steps, bench_steps, batch_images):
         super().__init__()
@@ -259,8 +262,13 @@ class StepTimer(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         timed = np.array(self.seconds[self.warmup_steps :]) * 1000
+        if len(timed) < self.bench_steps:
+            print(
+                f"Training ended after {len(self.seconds)} steps: {len(timed)} instead of "
+                f"bench_steps={self.bench_steps} were timed after warmup_steps={self.warmup_steps}. "
+                "Raise HYPER_PARAMETERS.EPOCHS."
+            )
         if not len(timed):
-            print("No step was timed: the epochs ended during warmup_steps.")
             return
         images = self.batch_images / (timed.mean() / 1000)
         p50, p90, p99 = np.percentile(timed, (50, 90, 99))

@@ -77,6 +77,22 @@ def writable_folder(cfg, path, key):
     return folder
 
 
+@contextlib.contextmanager
+def new_folders(folders):
+    """Create folders, and those above them, for a block; where it fails, the new ones that are still empty go again."""
+    wanted = {Path(folder) for folder in folders}
+    missing = {one for folder in wanted for one in (folder, *folder.parents) if not one.exists()}
+    try:
+        for folder in wanted:
+            folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in sorted(missing, reverse=True):  # what lies in another comes first
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
+        raise
+
+
 def check_space(folder, needed, key, advice):
     """Raise a UserError where the file system of a folder has less than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
