@@ -12,11 +12,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import PROJECT, run_command
 
-from utils.devices import interrupt_later
-from utils.errors import UserError
-
 from train import train
 from utils.config import load_config
+from utils.devices import interrupt_later
 from utils.errors import UserError
 
 RUN = [

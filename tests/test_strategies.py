@@ -472,7 +472,7 @@ def test_kubernetes_tells_the_workers(kubernetes):
 
 def test_kubernetes_that_does_not_tell(kubernetes, nowhere):
     kubernetes.pods["job-2"] = ("10.0.0.2", "Pending")
-    with pytest.raises(UserError, match=r'Pod "job-2" is not running.*must run.*README'):
+    with pytest.raises(UserError, match=r'Pod "job-2" is not running.*must run.*docs/clusters\.md'):
         find_workers(load_config(), 0)
     for pods in (
         {"job-0": ("10.0.0.0", "Running"), "job-9": ("10.0.0.9", "Running")},
