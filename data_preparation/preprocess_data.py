@@ -125,9 +125,8 @@ def plan_jobs(cfg, split):
     for name in ("IMAGES_PATH", "MASK_PATH"):
         if not isinstance(paths[name], str) or is_list_file(paths[name]):
             raise UserError(f"DATASET.{split.upper()}.{name}={paths[name]} must be one folder, to write pictures to.")
-    cases = find_cases(cfg, f"SCANS_{split.upper()}_DATA_PATH")
-    for name in ("IMAGES_PATH", "MASK_PATH"):
         check_writable(cfg, paths[name], f"DATASET.{split.upper()}.{name}")
+    cases = find_cases(cfg, f"SCANS_{split.upper()}_DATA_PATH")
     images, masks = resolve_path(cfg, paths.IMAGES_PATH), resolve_path(cfg, paths.MASK_PATH)
     return [Job(split, case, images, masks, Settings.from_config(cfg)) for case in cases]
 

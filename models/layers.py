@@ -147,7 +147,7 @@ class UpsampleConv2D(keras.layers.Layer):
         super().__init__(**kwargs)
         for name, value in (("filters", filters), ("scale", scale), ("kernel_size", kernel_size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value} must be a whole number of at least 1, for height and width alike.")
+                raise ValueError(f"{name}={value} must be a whole number of at least 1.")
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size={kernel_size} must be odd.")
         self.input_spec = keras.layers.InputSpec(ndim=4)

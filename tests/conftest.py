@@ -67,6 +67,12 @@ def source_of(loader, folder):
     return [f"DATASET.{split.upper()}.IMAGES_PATH=shards/{split}-*.tfrec" for split in ("train", "val")]
 
 
+def model_types(names):
+    """Parameters of a test that takes seconds for each MODEL.TYPE: those whose layers all stand in another are slow."""
+    contained = ("unet3plus", "unet3plus_deepsup")  # in tiny_unet3plus and unet3plus_deepsup_cgm
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in contained else []) for name in names]
+
+
 # A network that trains in seconds; the phantom is prepared at this size.
 TINY = ["MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8,8]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48"]
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import TINY, assert_one_clear_error, run_command
+from conftest import TINY, assert_one_clear_error, model_types, run_command
 from test_predict import make_weights
 
 from export import FORMATS, export
@@ -25,7 +25,7 @@ def add_image(folder):
     return image[..., ::-1]
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize("model_type", model_types(MODEL_TYPES))
 def test_every_model_type_as_onnx_and_tflite_and_saved_model(model_type, tmp_path):
     named = ["OUTPUT.CLASS_NAMES=[a,b]"] if model_type == "classifier" else []
     model = make_weights(tmp_path, [f"MODEL.TYPE={model_type}", "MODEL.FILTERS=[4,6,8]", *SMALL, *named])

@@ -7,7 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from conftest import TINY, assert_one_clear_error, run_command
+from conftest import TINY, assert_one_clear_error, model_types, run_command
 from omegaconf import OmegaConf
 
 from data_preparation.make_phantom import make_phantom
@@ -142,7 +142,7 @@ def test_a_second_run_keeps_the_first(trained, tmp_path):
     assert evaluate(cfg)["loss"] > 0
 
 
-@pytest.mark.parametrize("model_type", [name for name in MODEL_TYPES if name != "classifier"])
+@pytest.mark.parametrize("model_type", model_types(name for name in MODEL_TYPES if name != "classifier"))
 def test_every_model_type_trains(model_type, phantom, tmp_path):
     shutil.copytree(phantom / "data", tmp_path / "data")
     cfg = load_config(
