@@ -133,30 +133,35 @@ print("history", json.dumps(train(load_config(sys.argv[1:]))))
 """
 
 
-def test_two_workers_end_with_the_weights_of_one_device(one_device, tmp_path, phantom):
+def workers_of(cluster, number):
+    """The environment of worker `number` of two on this machine."""
+    if cluster == "SLURM":
+        return slurm("localhost", "2", number, "localhost", number, 2)
+    ports = [f"localhost:{port}" for port in cluster]
+    return {"TF_CONFIG": tf_config({"chief": ports[:1], "worker": ports[1:]}, ["chief", "worker"][number], 0)}
+
+
+@pytest.mark.parametrize("cluster", ["TF_CONFIG", pytest.param("SLURM", marks=pytest.mark.slow)])
+def test_two_workers_end_with_the_weights_of_one_device(cluster, one_device, tmp_path, phantom):
+    """The first is the chief of TF_CONFIG; STRATEGY.NAME=auto finds the other."""
     folder, expected = one_device
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("localhost", 0))
-            ports.append(probe.getsockname()[1])
-    cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    options = ["HYPER_PARAMETERS.BATCH_SIZE=3", "MODEL.DECODER.NORM=False", "STRATEGY.NAME=multi_worker"]
+    if cluster == "TF_CONFIG":
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("localhost", 0))
+            two.bind(("localhost", 0))
+            cluster = [one.getsockname()[1], two.getsockname()[1]]
+    options = ["HYPER_PARAMETERS.BATCH_SIZE=3", "MODEL.DECODER.NORM=False"]
     arguments = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), *options]
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, *arguments],
             cwd=PROJECT,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(PROJECT),
-                "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}),
-            },
+            env={**os.environ, "PYTHONPATH": str(PROJECT), **workers_of(cluster, number)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for i in range(2)
+        for number in range(2)
     ]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
