@@ -133,35 +133,33 @@ print("history", json.dumps(train(load_config(sys.argv[1:]))))
 """
 
 
-def workers_of(cluster, number):
-    """The environment of worker `number` of two on this machine."""
-    if cluster == "SLURM":
-        return slurm("localhost", "2", number, "localhost", number, 2)
-    ports = [f"localhost:{port}" for port in cluster]
-    return {"TF_CONFIG": tf_config({"chief": ports[:1], "worker": ports[1:]}, ["chief", "worker"][number], 0)}
+def two_workers(kind):
+    """The environments of two workers on this machine."""
+    if kind == "SLURM":
+        return [slurm("localhost", "2", number, "localhost", number, 2) for number in range(2)]
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("localhost", 0))
+        two.bind(("localhost", 0))
+        cluster = {job: [f"localhost:{probe.getsockname()[1]}"] for job, probe in (("chief", one), ("worker", two))}
+    return [{"TF_CONFIG": tf_config(cluster, job, 0)} for job in cluster]
 
 
-@pytest.mark.parametrize("cluster", ["TF_CONFIG", pytest.param("SLURM", marks=pytest.mark.slow)])
-def test_two_workers_end_with_the_weights_of_one_device(cluster, one_device, tmp_path, phantom):
+@pytest.mark.parametrize("kind", ["TF_CONFIG", pytest.param("SLURM", marks=pytest.mark.slow)])
+def test_two_workers_end_with_the_weights_of_one_device(kind, one_device, tmp_path, phantom):
     """The first is the chief of TF_CONFIG; STRATEGY.NAME=auto finds the other."""
     folder, expected = one_device
-    if cluster == "TF_CONFIG":
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("localhost", 0))
-            two.bind(("localhost", 0))
-            cluster = [one.getsockname()[1], two.getsockname()[1]]
     options = ["HYPER_PARAMETERS.BATCH_SIZE=3", "MODEL.DECODER.NORM=False"]
     arguments = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), *options]
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, *arguments],
             cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT), **workers_of(cluster, number)},
+            env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for number in range(2)
+        for environment in two_workers(kind)
     ]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
