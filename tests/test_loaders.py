@@ -267,7 +267,7 @@ for line in sys.argv[2:]:
 """
 
 
-@pytest.mark.parametrize("epochs", [12, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("epochs", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_memory_does_not_grow(epochs, tmp_path):
     """A batch that is never freed would add 9 MB in each epoch, a decoded image kept 2 MB."""
     for kind, channels in (("images", 3), ("mask", 1)):

@@ -133,30 +133,33 @@ print("history", json.dumps(train(load_config(sys.argv[1:]))))
 """
 
 
-def test_two_workers_end_with_the_weights_of_one_device(one_device, tmp_path, phantom):
+def two_workers(kind):
+    """The environments of two workers on this machine."""
+    if kind == "SLURM":
+        return [slurm("localhost", "2", number, "localhost", number, 2) for number in range(2)]
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("localhost", 0))
+        two.bind(("localhost", 0))
+        cluster = {job: [f"localhost:{probe.getsockname()[1]}"] for job, probe in (("chief", one), ("worker", two))}
+    return [{"TF_CONFIG": tf_config(cluster, job, 0)} for job in cluster]
+
+
+@pytest.mark.parametrize("kind", ["TF_CONFIG", pytest.param("SLURM", marks=pytest.mark.slow)])
+def test_two_workers_end_with_the_weights_of_one_device(kind, one_device, tmp_path, phantom):
+    """The first is the chief of TF_CONFIG; STRATEGY.NAME=auto finds the other."""
     folder, expected = one_device
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("localhost", 0))
-            ports.append(probe.getsockname()[1])
-    cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    options = ["HYPER_PARAMETERS.BATCH_SIZE=3", "MODEL.DECODER.NORM=False", "STRATEGY.NAME=multi_worker"]
+    options = ["HYPER_PARAMETERS.BATCH_SIZE=3", "MODEL.DECODER.NORM=False"]
     arguments = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), *options]
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, *arguments],
             cwd=PROJECT,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(PROJECT),
-                "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}),
-            },
+            env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for i in range(2)
+        for environment in two_workers(kind)
     ]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs

@@ -108,8 +108,8 @@ def from_kubernetes(label, gpus):
             "STRATEGY.NAME=multi_worker asks Kubernetes for its workers and needs a package: pip install kubernetes. "
             "Where TF_CONFIG is set it is not needed."
         ) from None
-    own = os.environ.get("POD_IP") or socket.gethostbyname(socket.gethostname())
     try:
+        own = os.environ.get("POD_IP") or socket.gethostbyname(socket.gethostname())
         kubernetes.config.load_incluster_config()
         resolver = tf.distribute.cluster_resolver.KubernetesClusterResolver(
             {"worker": [label]},
