@@ -15,6 +15,7 @@ from pathlib import Path
 import tensorflow as tf
 from omegaconf import OmegaConf
 
+from data_generators.tf_data import untuned
 from utils.errors import UserError
 
 AHEAD = 2  # batches that are ready while training takes a step
@@ -123,7 +124,7 @@ class ServiceBatches:
         service, name = tf.data.experimental.service, f"{self.data}-{epoch}"
         try:
             streams = [
-                iter(service.from_dataset_id(service.ShardingPolicy.OFF, f"grpc://{host}", name, self.spec))
+                iter(untuned(service.from_dataset_id(service.ShardingPolicy.OFF, f"grpc://{host}", name, self.spec)))
                 for host in self.hosts
             ]
         except tf.errors.NotFoundError:

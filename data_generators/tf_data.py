@@ -33,6 +33,17 @@ def sample_dataset(samples, order, read, spec, batch_size, workers):
     dataset = tf.data.Dataset.range(1).flat_map(epoch).batch(size)
     calls = {"num_parallel_calls": workers, "deterministic": True}
     if not graph:
-        return dataset.map(read_part, **calls).prefetch(workers)
+        return untuned(dataset.map(read_part, **calls).prefetch(workers))
     dataset = dataset.map(lambda visits: (visits, *read_part(visits)), **calls)
-    return dataset.map(change, **calls).batch(batch_size).prefetch(2)
+    return untuned(dataset.map(change, **calls).batch(batch_size).prefetch(2))
+
+
+def untuned(dataset):
+    """A dataset whose numbers of calls and batches stay as they are.
+
+    TensorFlow's tuning thread, which has nothing to tune here, is often waited for at the end of an epoch: 0.16 s of
+    0.31 s in benchmarks/loaders.py, and it sleeps the longer the longer an epoch lasts.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
