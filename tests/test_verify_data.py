@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from conftest import assert_one_clear_error, run_command
 
-from data_preparation.verify_data import verify_data
+from data_preparation.verify_data import TRAITS, verify_data
 from utils.config import load_config
 from utils.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(0)
-NO_TRAITS = {"16 bit": 0, "palette": 0, "rotation": 0}
+NO_TRAITS = dict.fromkeys(TRAITS, 0)
 
 
 def write(path, pixels):
