@@ -238,7 +238,7 @@ for name, overrides in eval(sys.argv[2]).items():
 
 
 @pytest.mark.parametrize(
-    "names", [["unet3plus", "unet", "conv_deconv"], pytest.param(["unet_vgg"], marks=pytest.mark.slow)]
+    "names", [["unet3plus"], pytest.param(["unet", "conv_deconv", "unet_vgg"], marks=pytest.mark.slow)]
 )
 def test_models_on_jax_without_tensorflow(names, tmp_path):
     size = ["INPUT.HEIGHT=33", "INPUT.WIDTH=40", "MODEL.FILTERS=[4,6]"]

@@ -29,7 +29,7 @@ SMALL = [
     "VERBOSE=0",
     "RESUME=never",
 ]
-TWO = ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"]
+TWO = ["STRATEGY.LOGICAL_CPUS=2", "STRATEGY.NAME=mirrored"]
 
 
 def paths(data):
@@ -39,10 +39,28 @@ def paths(data):
         yield f"DATASET.{split}.MASK_PATH={place / 'mask'}"
 
 
+ALL = """
+import json, sys
+from train import train
+from utils.config import load_config
+
+for overrides in json.loads(sys.argv[1]):
+    train(load_config(overrides))
+"""
+
+
 def train(folder, data, *overrides):
-    result = run_command("train.py", f"WORK_DIR={folder}", *SMALL, *paths(data), *overrides)
+    (log,) = train_all(data, {folder: overrides})
+    return log
+
+
+def train_all(data, runs):
+    """Train `{folder: overrides}` one after the other in a process of two logical CPUs; the log of each."""
+    common = [*SMALL, *paths(data), "STRATEGY.LOGICAL_CPUS=2", "STRATEGY.NAME=single"]
+    overrides = [[f"WORK_DIR={folder}", *common, *own] for folder, own in runs.items()]
+    result = run_command("-c", ALL, json.dumps(overrides), timeout=900, PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr
-    return read_log(folder)
+    return [read_log(folder) for folder in runs]
 
 
 def read_log(folder):
@@ -84,15 +102,21 @@ def test_a_replica_without_an_image_changes_nothing(tmp_path, phantom):
         files = sorted((phantom / "data/train" / kind).glob("*.png"))[:5]
         lists.append(f"DATASET.TRAIN.{key}=[{','.join(map(str, files))}]")
     options = ["MODEL.DECODER.NORM=False", "OPTIMIZER.NAME=sgd", *lists]
-    one = train(tmp_path / "1", phantom, "HYPER_PARAMETERS.BATCH_SIZE=4", *options)
-    two = train(tmp_path / "2", phantom, "HYPER_PARAMETERS.BATCH_SIZE=2", *options, *TWO)
+    runs = {
+        tmp_path / "1": ["HYPER_PARAMETERS.BATCH_SIZE=4", *options],
+        tmp_path / "2": ["HYPER_PARAMETERS.BATCH_SIZE=2", *options, *TWO],
+    }
+    one, two = train_all(phantom, runs)
     assert one[0]["val_loss"] == pytest.approx(two[0]["val_loss"], abs=1e-6)
 
 
 def test_synchronised_normalisation_sees_the_whole_batch(tmp_path, phantom):
-    one = train(tmp_path / "1", phantom, "HYPER_PARAMETERS.BATCH_SIZE=10")
-    sync = train(tmp_path / "2", phantom, "HYPER_PARAMETERS.BATCH_SIZE=5", "MODEL.SYNC_BATCH_NORM=True", *TWO)
-    alone = train(tmp_path / "3", phantom, "HYPER_PARAMETERS.BATCH_SIZE=5", *TWO)
+    runs = {
+        tmp_path / "1": ["HYPER_PARAMETERS.BATCH_SIZE=10"],
+        tmp_path / "2": ["HYPER_PARAMETERS.BATCH_SIZE=5", "MODEL.SYNC_BATCH_NORM=True", *TWO],
+        tmp_path / "3": ["HYPER_PARAMETERS.BATCH_SIZE=5", *TWO],
+    }
+    one, sync, alone = train_all(phantom, runs)
     assert sync[0]["loss"] == pytest.approx(one[0]["loss"], abs=2e-5)
     assert abs(alone[0]["loss"] - one[0]["loss"]) > 1e-4
 
@@ -191,26 +215,32 @@ def test_two_workers_end_with_the_weights_of_one_device(kind, one_device, tmp_pa
         assert scores[name] == pytest.approx(log[f"val_{name}"], abs=1e-6), name
 
 
-def test_bad_settings_are_one_clear_line(tmp_path, phantom):
-    common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]
-    for overrides, words in (
-        (["STRATEGY.NAME=mirrorred"], ["STRATEGY.NAME=mirrorred", "mirrored"]),
-        (["STRATEGY.NAME=multi_worker"], ["TF_CONFIG", "srun"]),
-        (["STRATEGY.NAME=tpu"], ["DATA_GENERATOR_TYPE", "TF_DATA"]),
-        (["STRATEGY.NAME=mirrored"], ["GPU"]),
-        (["USE_MULTI_GPUS.VALUE=True"], ["GPU"]),
-    ):
-        assert_one_clear_error(run_command("train.py", *common, *overrides), *words)
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("STRATEGY.NAME=mirrorred", "STRATEGY.NAME=mirrorred .* mirrored"),
+        ("STRATEGY.NAME=multi_worker", "TF_CONFIG .* srun"),
+        ("STRATEGY.NAME=tpu", "DATA_GENERATOR_TYPE=TF_DATA"),
+        ("STRATEGY.NAME=mirrored", "sees no GPU here"),
+        ("USE_MULTI_GPUS.VALUE=True", "sees no GPU here"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(override, words, nowhere):
+    with pytest.raises(UserError, match=words):
+        make_strategy(load_config([*SMALL, override]))
+
+
+def test_a_gpu_that_is_not_there_ends_the_command(tmp_path, phantom):
+    result = run_command("train.py", f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "STRATEGY.NAME=mirrored")
+    assert_one_clear_error(result, "sees no GPU here")
 
 
 @pytest.mark.slow
 def test_float16_trains_as_well_as_float32(tmp_path, phantom):
     options = ["HYPER_PARAMETERS.EPOCHS=40", "HYPER_PARAMETERS.BATCH_SIZE=4", "HYPER_PARAMETERS.LEARNING_RATE=1e-2"]
     wide = ["MODEL.FILTERS=[8,16,32]", "LR_SCHEDULE.NAME=cosine", "loss=unet3plus_hybrid"]
-    full, half = (
-        train(tmp_path / str(amp), phantom, *options, *wide, f"OPTIMIZATION.AMP={amp}")[-1]["val_dice"]
-        for amp in (False, True)
-    )
+    runs = {tmp_path / str(amp): [*options, *wide, f"OPTIMIZATION.AMP={amp}"] for amp in (False, True)}
+    full, half = (log[-1]["val_dice"] for log in train_all(phantom, runs))
     print(f"validation Dice: float32 {full:.4f}, float16 {half:.4f}")
     assert full > 0.8
     assert half == pytest.approx(full, abs=0.01)

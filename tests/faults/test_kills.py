@@ -134,7 +134,8 @@ def start_workers(folder, phantom, *options):
     ]
 
 
-@pytest.mark.parametrize("lost", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
 def test_one_worker_of_two_killed(lost, tmp_path, phantom):
     """The other ends by itself, in bounded time, with one clear line; the same commands go on. Worker 0 writes."""
     workers = start_workers(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=500")
