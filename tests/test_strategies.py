@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT, assert_one_clear_error, run_command
 
+from evaluate import evaluate
 from utils.clusters import find_workers
 from utils.config import load_config
 from utils.devices import join_workers, make_strategy
@@ -118,6 +119,11 @@ def test_synchronised_normalisation_sees_the_whole_batch(tmp_path, phantom):
     }
     one, sync, alone = train_all(phantom, runs)
     assert sync[0]["loss"] == pytest.approx(one[0]["loss"], abs=2e-5)
+    # Validation, shared between the replicas, sees the averages that are saved.
+    for folder, log in ((tmp_path / "2", sync), (tmp_path / "3", alone)):
+        evaluate(load_config([f"WORK_DIR={folder}", "MODEL.TYPE=unet", "VERBOSE=0"]))
+        found = json.loads((folder / "checkpoint/model_unet.evaluation/evaluation.json").read_text())
+        assert found["splits"]["val"]["scores"]["loss"] == pytest.approx(log[0]["val_loss"], abs=1e-6)
     assert abs(alone[0]["loss"] - one[0]["loss"]) > 1e-4
 
 

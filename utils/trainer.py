@@ -125,6 +125,7 @@ class Trainer(keras.Model):
         )
 
         several = strategy.num_replicas_in_sync > 1
+        averages = moving_averages(self.network) if several else []
         own = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of the one that scales the loss
         accumulated = own.gradient_accumulation_steps if several else None
         if several:
@@ -150,8 +151,14 @@ class Trainer(keras.Model):
             loss, outputs, gradients = compute(weight, images, targets, *border)
             if several:
                 # Before the optimizer sees them, which would add them up after clipping, and after looking for
-                # overflow on the first replica alone.
-                gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+                # overflow on the first replica alone. Averages of normalisation become the mean over the replicas, so
+                # that all validate, and go on after a stop, with those that are saved.
+                shares = [average / strategy.num_replicas_in_sync for average in averages]
+                context = tf.distribute.get_replica_context()
+                summed = context.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, *shares])
+                gradients = summed[: len(gradients)]
+                for average, mean in zip(averages, summed[len(gradients) :], strict=True):
+                    average.assign(mean)
             apply(gradients, updates)
             self.mean_loss.update_state(loss, sample_weight=tf.shape(images)[0])
             for name, metrics in self.output_metrics.items():
@@ -183,6 +190,17 @@ class Trainer(keras.Model):
             part = loss * (weight / workers) + regularisation / strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(part)
         return loss + regularisation, outputs, tape.gradient(scaled, self.trainable_weights)
+
+
+def moving_averages(model):
+    """Mean and variance of every batch normalisation of a model that is trained."""
+    found = []
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            found += moving_averages(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            found += [layer.moving_mean, layer.moving_variance]
+    return found
 
 
 def share(batch, strategy, replicas):
