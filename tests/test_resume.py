@@ -63,7 +63,13 @@ def outcome(folder):
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
-def kill_until_done(folder, data, kills, seed, *overrides):
+def train_there(folder, data, *overrides):
+    """Train in a process of its own, which may divide the CPU."""
+    code, output = finish(start(folder, data, *overrides))
+    assert code == 0, output
+
+
+def kill_until_done(folder, data, kills, seed, *overrides, last=train_here):
     """Kill `kills` runs at random moments, then let one finish; return the kills that hit."""
     moments, hits = random.Random(seed), 0
     for _ in range(kills):
@@ -80,7 +86,7 @@ def kill_until_done(folder, data, kills, seed, *overrides):
         hits += process.poll() is None
         process.kill()
         process.communicate()
-    train_here(folder, data, *overrides)
+    last(folder, data, *overrides)
     assert not list((folder / "checkpoint").glob(".*"))  # halves that kills left
     return hits
 
@@ -103,12 +109,19 @@ def test_a_killed_run_ends_bit_identical(loader, kills, tmp_path, phantom, undis
 @pytest.mark.slow
 def test_thirty_kills_in_a_row(tmp_path, phantom):
     options = ["HYPER_PARAMETERS.EPOCHS=40"]
-    code, output = finish(start(tmp_path / "whole", phantom, *options))
-    assert code == 0, output
+    train_there(tmp_path / "whole", phantom, *options)
     hits = kill_until_done(tmp_path / "killed", phantom, 30, 0, *options)
     same = outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
     print(f"killed {hits} of 30 times while running; bit-identical: {same}")
     assert hits >= 20 and same
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_two_replicas(tmp_path, phantom):
+    options = ["HYPER_PARAMETERS.EPOCHS=6", "STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"]
+    train_there(tmp_path / "whole", phantom, *options)
+    hits = kill_until_done(tmp_path / "killed", phantom, 3, 0, *options, last=train_there)
+    assert hits > 0 and outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
 def read_until(text, process):

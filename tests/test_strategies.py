@@ -236,6 +236,22 @@ def test_bad_settings_are_one_clear_line(override, words, nowhere):
         make_strategy(load_config([*SMALL, override]))
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["MODEL.SYNC_BATCH_NORM=True", "OPTIMIZATION.XLA=True"],
+        ["OPTIMIZER.ACCUMULATION_STEPS=2", "OPTIMIZATION.AMP=True"],
+    ],
+)
+def test_what_does_not_go_together_on_several_devices(overrides, asked):
+    import tensorflow as tf
+
+    several = SimpleNamespace(num_replicas_in_sync=4)
+    asked["patch"].setattr(tf.distribute, "MirroredStrategy", lambda *devices: several)
+    with pytest.raises(UserError, match=" on several devices does not go with ".join(overrides)):
+        make_strategy(load_config([*SMALL, *overrides]))
+
+
 def test_a_gpu_that_is_not_there_ends_the_command(tmp_path, phantom):
     result = run_command("train.py", f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "STRATEGY.NAME=mirrored")
     assert_one_clear_error(result, "sees no GPU here")
@@ -344,7 +360,7 @@ def asked(nowhere):
     """Four GPUs that are none, and strategies that only note what they were made for."""
     import tensorflow as tf
 
-    found = {"gpus": 4, "strategies": []}
+    found = {"gpus": 4, "strategies": [], "patch": nowhere}
 
     def note(kind):
         return lambda *args, **kwargs: found["strategies"].append((kind, args, kwargs)) or tf.distribute.get_strategy()

@@ -91,6 +91,11 @@ def make_strategy(cfg):
             "OPTIMIZATION.AMP=True, whose scale may change in between: set OPTIMIZATION.AMP=bfloat16 or false, or "
             "USE_MULTI_GPUS.VALUE=False."
         )
+    if strategy.num_replicas_in_sync > 1 and cfg.MODEL.SYNC_BATCH_NORM and cfg.OPTIMIZATION.XLA:
+        raise UserError(
+            "MODEL.SYNC_BATCH_NORM=True on several devices does not go with OPTIMIZATION.XLA=True, which compiles what "
+            "each device does by itself: set one of them to False."
+        )
     keras.utils.set_random_seed(cfg.SEED)
     keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])
     return strategy
