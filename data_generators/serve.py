@@ -46,7 +46,7 @@ def serve(cfg):
     if number >= len(hosts):
         raise UserError(f"+serve={number}: DATASET.SERVICE={hosts} must name this host, counted from 0.")
     with quiet_stderr():
-        from data_generators.service import name_of_data, place_of, start_server
+        from data_generators.service import name_of_data, name_of_part, place_of, start_server
         from data_generators.tf_data import sample_dataset
 
         server, register = start_server(*place_of(hosts[number]))
@@ -59,7 +59,7 @@ def serve(cfg):
             for epoch in range(cfg.HYPER_PARAMETERS.EPOCHS):
                 part = PartOfEpoch(order, epoch, batch_size, (number, len(hosts)))
                 dataset = sample_dataset(samples, part, read, form, batch_size, workers)
-                register(dataset, dataset_id=f"{data}-{epoch}")
+                register(dataset, dataset_id=name_of_part(data, epoch, part.host))
         return dataset
 
     build_dataset(cfg, "train", augment=True, as_stored=True, loader=register_epochs)

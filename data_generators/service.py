@@ -34,6 +34,12 @@ def name_of_data(cfg, samples, spec):
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
+def name_of_part(data, epoch, host):
+    """Under which text a host, `(its number, hosts)`, offers what it makes of an epoch."""
+    number, hosts = host
+    return f"{data}-{number}-of-{hosts}-{epoch}"
+
+
 def place_of(host):
     """`name:port` -> (name, port)."""
     name, _, port = host.rpartition(":")
@@ -53,7 +59,9 @@ def start_server(name, port):
         try:
             # The service itself would share a port with another one.
             with socket.socket() as free:
+                free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that ended do not count
                 free.bind(("", wanted))
+                free.listen()
         except OSError as error:
             raise UserError(f"DATASET.SERVICE: the port {wanted} cannot be used: {error.strerror}.") from None
     service = tf.data.experimental.service
@@ -75,6 +83,7 @@ class ServiceBatches:
         self.data = name_of_data(cfg, samples, spec)
         self.spec = tuple(tf.TensorSpec((None, *shape), dtype) for shape, dtype in spec)
         self.check_hosts()
+        self.streams(cfg.HYPER_PARAMETERS.EPOCHS - 1)  # which they offer last
 
     def __len__(self):
         return self.order.steps
@@ -119,20 +128,25 @@ class ServiceBatches:
             if step >= first:
                 yield batch[0] if len(batch) == 1 else tuple(tf.concat(part, 0) for part in zip(*batch, strict=True))
 
+    def streams(self, epoch):
+        """The `tf.data.Dataset` of each host for an epoch."""
+        service, found = tf.data.experimental.service, []
+        for number, host in enumerate(self.hosts):
+            name = name_of_part(self.data, epoch, (number, len(self.hosts)))
+            try:
+                stream = service.from_dataset_id(service.ShardingPolicy.OFF, f"grpc://{host}", name, self.spec)
+            except tf.errors.NotFoundError:
+                raise UserError(
+                    f"DATASET.SERVICE: {host} serves something else: it needs the same list of hosts with "
+                    f"+serve={number}, the same files, the same settings and as many epochs. Start it again with what is "
+                    "given here."
+                ) from None
+            found.append(untuned(stream))
+        return found
+
     def all_parts(self, epoch):
         """What the hosts make of an epoch, in its order: one part of each in turn."""
-        service, name = tf.data.experimental.service, f"{self.data}-{epoch}"
-        try:
-            streams = [
-                iter(untuned(service.from_dataset_id(service.ShardingPolicy.OFF, f"grpc://{host}", name, self.spec)))
-                for host in self.hosts
-            ]
-        except tf.errors.NotFoundError:
-            raise UserError(
-                f"DATASET.SERVICE: one of {', '.join(self.hosts)} serves other data: it needs the same files, the same "
-                "settings and as many epochs. Start it again with what is given here."
-            ) from None
-        for stream in cycle(streams):
+        for stream in cycle([iter(stream) for stream in self.streams(epoch)]):
             part = next(stream, None)
             if part is None:
                 return

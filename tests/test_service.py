@@ -98,11 +98,29 @@ def test_training_ends_with_the_same_weights(service, tmp_path):
     assert found[0] == found[1]
 
 
-def test_hosts_with_other_settings(service):
+@pytest.mark.parametrize(
+    "other", ["seed", "more epochs", "the hosts in another order", "one host alone"], ids=lambda text: text
+)
+def test_hosts_that_serve_something_else(other, service):
     overrides, _ = service
-    dataset = build_dataset(load_config([*overrides, "SEED=7"]), "train", augment=True)
-    with pytest.raises(UserError, match="serves other data"):
-        list(dataset)
+    hosts = overrides[-1].split("[")[1].strip("]").split(",")
+    changed = {
+        "seed": "SEED=7",
+        "more epochs": "HYPER_PARAMETERS.EPOCHS=3",
+        "the hosts in another order": f"DATASET.SERVICE=[{hosts[1]},{hosts[0]}]",
+        "one host alone": f"DATASET.SERVICE=[{hosts[0]}]",
+    }[other]
+    with pytest.raises(UserError, match="serves something else"):
+        build_dataset(load_config([*overrides, changed]), "train", augment=True)
+
+
+def test_a_port_of_connections_that_ended_is_free():
+    from data_generators.service import start_server
+
+    (port,) = free_ports(1)
+    with socket.create_server(("localhost", port)) as server, socket.create_connection(("localhost", port)):
+        server.accept()[0].close()  # the side that closes first waits for a minute
+    assert start_server("localhost", port)
 
 
 def test_a_port_that_is_taken():
@@ -126,6 +144,7 @@ def test_a_host_that_is_not_there(phantom):
     "override, words",
     [
         ("DATASET.SERVICE=[host1]", "must be a list of name:port"),
+        ("DATASET.SERVICE=[host1:5050,host1:5050]", "must name each host once"),
         ("DATASET.SERVICE=[host1:65535]", "must be a list of name:port"),
         ("DATA_GENERATOR_TYPE=TF_GENERATOR", "needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD"),
         ("STRATEGY.NAME=multi_worker", "does not go with STRATEGY.NAME=multi_worker"),

@@ -477,6 +477,8 @@ def check_service(cfg):
     matches = [re.fullmatch(r"[^\s:/]+:(\d{1,5})", host) for host in hosts]
     if not hosts or not all(match and 0 < int(match[1]) < 65535 for match in matches):
         raise UserError(f"DATASET.SERVICE={list(hosts)} must be a list of name:port, such as [host1:5050,host2:5050].")
+    if len(set(hosts)) < len(hosts):
+        raise UserError(f"DATASET.SERVICE={list(hosts)} must name each host once.")
     if cfg.DATA_GENERATOR_TYPE not in ("TF_DATA", "TFRECORD"):
         raise UserError(
             f"DATASET.SERVICE needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}."
