@@ -138,8 +138,8 @@ class ServiceBatches:
             except tf.errors.NotFoundError:
                 raise UserError(
                     f"DATASET.SERVICE: {host} serves something else: it needs the same list of hosts with "
-                    f"+serve={number}, the same files, the same settings and as many epochs. Start it again with what is "
-                    "given here."
+                    f"+serve={number}, the same files, the same settings and as many epochs. Start it again with what "
+                    "is given here."
                 ) from None
             found.append(untuned(stream))
         return found
