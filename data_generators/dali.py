@@ -68,10 +68,11 @@ class DaliBatches:
         )
         with pipeline:
             kind = {1: types.GRAY, 3: types.RGB}.get(settings.channels, types.ANY_DATA)
-            image = fn.decoders.image(fn.external_source(name="image"), device=device, output_type=kind)
+            options = {"device": device, "adjust_orientation": False}  # pixels as they are stored, as elsewhere
+            image = fn.decoders.image(fn.external_source(name="image"), output_type=kind, **options)
             outputs = [image]
             if has_mask:
-                mask = fn.decoders.image(fn.external_source(name="mask"), device=device, output_type=types.ANY_DATA)
+                mask = fn.decoders.image(fn.external_source(name="mask"), output_type=types.ANY_DATA, **options)
                 outputs.append(mask[:, :, :1])
             if self.knobs.keys() & set(GEOMETRY):
                 matrix = fn.external_source(name="matrix")
@@ -219,7 +220,7 @@ def draw(knobs, shape, seed):
         low, high = knobs[name][key] if on[name] else (neutral, neutral)
         return low + (high - low) * uniform[name][which]
 
-    inputs = {}
+    inputs, (of_holes, of_noise) = {}, random.spawn(2)
     if knobs.keys() & set(GEOMETRY):
         inputs["matrix"] = matrix_of(knobs, on, uniform, value, shape[:2])
     if "BRIGHTNESS" in knobs:
@@ -233,12 +234,12 @@ def draw(knobs, shape, seed):
         radius = math.ceil(3 * sigma) if on["BLUR"] else 0  # a window of one pixel changes nothing
         inputs |= {"sigma": np.float32(sigma), "window": np.int32(2 * radius + 1)}
     if "COARSE_DROPOUT" in knobs:
-        holes = draw_holes(knobs["COARSE_DROPOUT"], shape[:2], random) if on["COARSE_DROPOUT"] else np.zeros((2, 0))
+        holes = draw_holes(knobs["COARSE_DROPOUT"], shape[:2], of_holes) if on["COARSE_DROPOUT"] else np.zeros((2, 0))
         inputs |= dict(zip(("anchors", "extents"), holes.astype(np.float32), strict=True))
     if "NOISE" in knobs:
         # DALI's own noise would be another one after a resumed run. A field without noise is as large as the others:
         # one pixel repeated comes out wrong where the batch holds both.
-        field = random.standard_normal(shape, np.float32) if on["NOISE"] else np.zeros(shape, np.float32)
+        field = of_noise.standard_normal(shape, np.float32) if on["NOISE"] else np.zeros(shape, np.float32)
         inputs["noise"] = np.float32(255 * value("NOISE", "STD")) * field
     return inputs
 

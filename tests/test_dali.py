@@ -164,6 +164,29 @@ def test_masks_with_a_palette(bits, colours):
 
 
 @needs_dali
+def test_pictures_that_ask_to_be_turned(colours):
+    """They are not, as with the other loaders."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (colours / "data/train").glob("*/*_1_[12].png"):
+        Image.open(path).save(path, exif=exif)
+    ours, dali = (batches(colours, loader) for loader in ("TF_DATA", "DALI_GENERATOR"))
+    for one, two in zip(ours, dali, strict=True):
+        np.testing.assert_allclose(one[0], two[0], atol=1 / 255 + 1e-6)
+        np.testing.assert_array_equal(one[1], two[1])
+
+
+def test_one_knob_does_not_change_another():
+    knobs = {"NOISE": {"PROBABILITY": 1.0, "STD": [0.01, 0.05]}, "BLUR": {"PROBABILITY": 1.0, "SIGMA": [0.5, 1.5]}}
+    knobs["COARSE_DROPOUT"] = {"PROBABILITY": 1.0, "HOLES": [1, 6], "SIZE": [0.05, 0.15]}
+    together = draw(knobs, (48, 64, 3), [1])
+    alone = [draw({name: knob}, (48, 64, 3), [1]) for name, knob in knobs.items()]
+    assert sum(map(len, alone)) == len(together) == 5
+    for name, value in (item for inputs in alone for item in inputs.items()):
+        np.testing.assert_array_equal(value, together[name])
+
+
+@needs_dali
 def test_the_start_is_quiet(colours, capfd):
     batches(colours, "DALI_GENERATOR", "augmentation=light")
     assert "[ERROR]" not in capfd.readouterr().err
