@@ -1,22 +1,29 @@
 """DALI_GENERATOR: NVIDIA DALI decodes and augments, on the first GPU, or in threads of its own on the CPU.
 
 Needs Linux on x86-64 and `pip install -r requirements-dali.txt`. It reads PNG and JPEG files as they are: no crops, no
-resizing, no palettes. Its augmentation is one warp for all geometry (flips included), with brightness and contrast; the
-knobs mean what they mean elsewhere, but what is drawn for a sample is another choice than albumentations makes.
+resizing. Its augmentation is one warp for all geometry (flips and quarter turns included) and then what changes the
+image alone; elastic deformation is missing. The knobs mean what they mean elsewhere, but what is drawn for a sample is
+another choice than albumentations makes; it depends on SEED, the epoch and the position of the sample in it alone.
 """
 
+import math
 import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
+import cv2
 import numpy as np
 
 from data_generators.borders import border_weights
-from data_generators.images import look_up, read_header, read_whole
+from data_generators.images import look_up, read_header, read_values, read_whole
+from utils.devices import quiet_stderr
 from utils.errors import UserError
 
-KNOBS = ("HORIZONTAL_FLIP", "VERTICAL_FLIP", "ROTATION", "ZOOM", "SHEAR", "TRANSLATION", "BRIGHTNESS", "CONTRAST")
+FIRST = ("HORIZONTAL_FLIP", "VERTICAL_FLIP", "ROTATION", "ZOOM", "SHEAR", "TRANSLATION", "BRIGHTNESS", "CONTRAST")
+LATER = ("ROTATE_90", "GAMMA", "NOISE", "BLUR", "COARSE_DROPOUT")  # drawn after the others, which stay as they were
+KNOBS = FIRST + LATER
+GEOMETRY = (*FIRST[:6], "ROTATE_90")
 STREAM = 2  # tells these random numbers from those of crops and of albumentations
 LACKS = "DATA_GENERATOR_TYPE=DALI_GENERATOR has no"
 OTHERS = "TF_GENERATOR and TF_DATA do that."
@@ -61,27 +68,25 @@ class DaliBatches:
         )
         with pipeline:
             kind = {1: types.GRAY, 3: types.RGB}.get(settings.channels, types.ANY_DATA)
-            image = fn.decoders.image(fn.external_source(name="image"), device=device, output_type=kind)
+            options = {"device": device, "adjust_orientation": False}  # pixels as they are stored, as elsewhere
+            image = fn.decoders.image(fn.external_source(name="image"), output_type=kind, **options)
             outputs = [image]
             if has_mask:
-                mask = fn.decoders.image(fn.external_source(name="mask"), device=device, output_type=types.ANY_DATA)
+                mask = fn.decoders.image(fn.external_source(name="mask"), output_type=types.ANY_DATA, **options)
                 outputs.append(mask[:, :, :1])
-            if self.knobs:
+            if self.knobs.keys() & set(GEOMETRY):
                 matrix = fn.external_source(name="matrix")
                 interpolations, fills = (types.INTERP_LINEAR, types.INTERP_NN), (0, self.outside())
                 outputs = [
                     fn.warp_affine(output, matrix=matrix, interp_type=interpolation, fill_value=fill)
                     for output, interpolation, fill in zip(outputs, interpolations, fills, strict=False)
                 ]
-                outputs[0] = fn.brightness_contrast(
-                    outputs[0],
-                    brightness_shift=fn.external_source(name="shift"),
-                    contrast=fn.external_source(name="factor"),
-                    contrast_center=0.0,
-                    dtype=types.FLOAT,
-                )
+            for name, change in PHOTOMETRIC.items():
+                if name in self.knobs:
+                    outputs[0] = change(outputs[0], gpu is not None)
             pipeline.set_outputs(*(output.cpu() for output in outputs))
-        pipeline.build()
+        with quiet_stderr():  # plugins for pictures of other kinds complain that they find no GPU
+            pipeline.build()
         return pipeline
 
     def outside(self):
@@ -106,10 +111,11 @@ class DaliBatches:
         if self.parts > 1:
             self.pipeline.feed_input("mask", [encoded(pair.mask, is_mask=True) for pair in pairs])
         if self.knobs:
-            size, seed = (self.settings.height, self.settings.width), self.settings.augment.seed
-            drawn = [draw(self.knobs, size, [seed, epoch, position, STREAM]) for epoch, position, _ in visits]
-            for name, values in zip(("matrix", "shift", "factor"), zip(*drawn, strict=True), strict=True):
-                self.pipeline.feed_input(name, list(values))
+            settings = self.settings
+            shape, seed = (settings.height, settings.width, settings.channels), settings.augment.seed
+            drawn = [draw(self.knobs, shape, [seed, epoch, position, STREAM]) for epoch, position, _ in visits]
+            for name in drawn[0]:
+                self.pipeline.feed_input(name, [inputs[name] for inputs in drawn])
         try:
             image, *mask = (np.array(output.as_array()) for output in self.pipeline.run())
         except RuntimeError as error:
@@ -128,8 +134,9 @@ class DaliBatches:
 
 def library():
     try:
-        from nvidia.dali import fn, types
-        from nvidia.dali.pipeline import Pipeline
+        with quiet_stderr():
+            from nvidia.dali import fn, types
+            from nvidia.dali.pipeline import Pipeline
     except ImportError:
         raise UserError(
             "DATA_GENERATOR_TYPE=DALI_GENERATOR needs NVIDIA DALI: pip install -r requirements-dali.txt (Linux on "
@@ -173,10 +180,10 @@ def check(read):
 
 
 def encoded(path, is_mask=False):
-    """The bytes of a file, uint8 `(bytes,)`."""
+    """The bytes of a file, uint8 `(bytes,)`; of a mask with a palette, those of its indices as a grey PNG."""
     data = read_whole(path)
     if is_mask and read_header(path, data).has_palette:
-        raise UserError(f"{path}: {LACKS} masks with a palette; {OTHERS}")
+        return cv2.imencode(".png", read_values(path))[1].ravel()  # DALI would give the colours
     return np.frombuffer(data, np.uint8)
 
 
@@ -190,22 +197,55 @@ def as_classes(mask, settings):
     return divided if settings.ignore_label is None else np.where(mask == settings.ignore_label, mask, divided)
 
 
-def draw(knobs, size, seed):
+def draw(knobs, shape, seed):
     """What the knobs do to one sample.
 
+    Args:
+        knobs: {name: {"PROBABILITY": float, ...}} of those that are on.
+        shape: (height, width, channels) of the image.
+        seed: list of int.
+
     Returns:
-        matrix: float32 `(2, 3)`, place in the result -> place in the picture, (x, y) in pixels from its corner.
-        shift: float32, added to the values of 0 to 255. factor: float32, it is multiplied by.
+        {name: array}, what is fed to the pipeline. "matrix" is float32 `(2, 3)`, place in the result -> place in the
+        picture, (x, y) in pixels from its corner; see PHOTOMETRIC for the others.
     """
     random = np.random.default_rng(seed)
     # All are drawn, whichever are on, so that one knob does not change what the others do.
-    on = {name: random.random() < knobs.get(name, {"PROBABILITY": 0})["PROBABILITY"] for name in KNOBS}
-    uniform = {name: random.uniform(size=3) for name in KNOBS}
+    on, uniform = {}, {}
+    for names in (FIRST, LATER):
+        on |= {name: random.random() < knobs.get(name, {"PROBABILITY": 0})["PROBABILITY"] for name in names}
+        uniform |= {name: random.uniform(size=3) for name in names}
 
     def value(name, key, which=0, neutral=0.0):
         low, high = knobs[name][key] if on[name] else (neutral, neutral)
         return low + (high - low) * uniform[name][which]
 
+    inputs, (of_holes, of_noise) = {}, random.spawn(2)
+    if knobs.keys() & set(GEOMETRY):
+        inputs["matrix"] = matrix_of(knobs, on, uniform, value, shape[:2])
+    if "BRIGHTNESS" in knobs:
+        inputs["shift"] = np.float32(255 * value("BRIGHTNESS", "SHIFT"))
+    if "CONTRAST" in knobs:
+        inputs["factor"] = np.float32(value("CONTRAST", "FACTOR", neutral=1.0))
+    if "GAMMA" in knobs:
+        inputs["exponent"] = np.float32(value("GAMMA", "EXPONENT", neutral=1.0))
+    if "BLUR" in knobs:
+        sigma = value("BLUR", "SIGMA", neutral=1.0)
+        radius = math.ceil(3 * sigma) if on["BLUR"] else 0  # a window of one pixel changes nothing
+        inputs |= {"sigma": np.float32(sigma), "window": np.int32(2 * radius + 1)}
+    if "COARSE_DROPOUT" in knobs:
+        holes = draw_holes(knobs["COARSE_DROPOUT"], shape[:2], of_holes) if on["COARSE_DROPOUT"] else np.zeros((2, 0))
+        inputs |= dict(zip(("anchors", "extents"), holes.astype(np.float32), strict=True))
+    if "NOISE" in knobs:
+        # DALI's own noise would be another one after a resumed run. A field without noise is as large as the others:
+        # one pixel repeated comes out wrong where the batch holds both.
+        field = of_noise.standard_normal(shape, np.float32) if on["NOISE"] else np.zeros(shape, np.float32)
+        inputs["noise"] = np.float32(255 * value("NOISE", "STD")) * field
+    return inputs
+
+
+def matrix_of(knobs, on, uniform, value, size):
+    """The geometry that `draw` drew as a matrix."""
     zoom = value("ZOOM", "FACTOR", neutral=1.0)
     if on["ZOOM"]:
         low, high = knobs["ZOOM"]["FACTOR"]
@@ -217,13 +257,76 @@ def draw(knobs, size, seed):
     shear = [np.tan(np.radians(value("SHEAR", "DEGREES", axis))) for axis in range(2)]
     pan = knobs["ZOOM"]["PAN"] if on["ZOOM"] else 0.0
     flips = [-1.0 if on[name] else 1.0 for name in ("HORIZONTAL_FLIP", "VERTICAL_FLIP")]
+    quarters = int(4 * uniform["ROTATE_90"][0]) if on["ROTATE_90"] else 0
     height, width = size
     moved = [
         (value("TRANSLATION", "SHARE", axis) + pan * (2 * uniform["ZOOM"][1 + axis] - 1)) * side
         for axis, side in enumerate((width, height))
     ]
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    forward = zoom * turn @ np.array([[1, shear[0]], [shear[1], 1]]) @ np.diag(flips)
+    quarter = np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), quarters)
+    forward = zoom * turn @ np.array([[1, shear[0]], [shear[1], 1]]) @ quarter @ np.diag(flips)
     back, centre = np.linalg.inv(forward), np.array([width / 2, height / 2])
-    matrix = np.column_stack([back, centre - back @ (centre + moved)]).astype(np.float32)
-    return matrix, np.float32(255 * value("BRIGHTNESS", "SHIFT")), np.float32(value("CONTRAST", "FACTOR", neutral=1.0))
+    return np.column_stack([back, centre - back @ (centre + moved)]).astype(np.float32)
+
+
+def draw_holes(knob, size, random):
+    """Corners and sizes of the holes of COARSE_DROPOUT: `(2, 2 * holes)`, (row, column) of each, in pixels."""
+    count = random.integers(knob["HOLES"][0], knob["HOLES"][1] + 1)
+    shares = random.uniform(*knob["SIZE"], size=(count, 2))
+    extents = np.maximum(np.round(shares * size), 1)
+    anchors = np.floor(random.uniform(size=(count, 2)) * (size - extents + 1))
+    return np.stack([anchors.ravel(), extents.ravel()])
+
+
+def fed(name, on_gpu=False):
+    """The input of that name, on the GPU where it meets pictures that are there."""
+    fn, _, _ = library()
+    found = fn.external_source(name=name)
+    return found.gpu() if on_gpu else found
+
+
+def clamp(image):
+    from nvidia.dali import math as operations
+
+    return operations.clamp(image, 0.0, 255.0)
+
+
+def brightness(image, on_gpu):
+    return clamp(image + fed("shift", on_gpu))
+
+
+def contrast(image, on_gpu):
+    return clamp(image * fed("factor", on_gpu))
+
+
+def gamma(image, on_gpu):
+    from nvidia.dali import math as operations
+
+    return 255.0 * operations.pow(image / 255.0, fed("exponent", on_gpu))
+
+
+def noise(image, on_gpu):
+    return clamp(image + fed("noise", on_gpu))
+
+
+def blur(image, on_gpu):
+    """Gaussian blur; the picture is mirrored at its edge."""
+    fn, types, _ = library()
+    return fn.gaussian_blur(image, sigma=fed("sigma"), window_size=fed("window"), dtype=types.FLOAT)
+
+
+def coarse_dropout(image, on_gpu):
+    fn, _, _ = library()
+    return fn.erase(image, anchor=fed("anchors"), shape=fed("extents"), axes=(0, 1), fill_value=0)
+
+
+# In the order they are applied: knob -> function (image, whether it is on the GPU); values are 0 to 255
+PHOTOMETRIC = {
+    "BRIGHTNESS": brightness,
+    "CONTRAST": contrast,
+    "GAMMA": gamma,
+    "NOISE": noise,
+    "BLUR": blur,
+    "COARSE_DROPOUT": coarse_dropout,
+}

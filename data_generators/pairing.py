@@ -104,6 +104,8 @@ def pairs_of_shards(shards, key, with_masks):
             else:
                 shard_of[image.name] = shard
                 pairs.append(Pair(image, mask if with_masks else None))
+    if shards and not pairs and not problems:
+        problems.append(f"{key}: the shards hold no records, such as {shards[0]}. Write them again.")
     return sorted(pairs, key=lambda pair: pair.image.name), problems
 
 

@@ -50,8 +50,13 @@ def write_shards(images, masks, output, name, shards, group=VOLUME, background=0
         list of Path, the shards.
 
     Raises:
-        UserError: an image without a mask or of another size, a file that cannot be read, fewer groups than shards.
+        UserError: a name that is no file name, an image without a mask or of another size, a file that cannot be read,
+            fewer groups than shards.
     """
+    if not name or set(name) & set(r"/\*?["):
+        raise UserError(
+            f"--name {name!r} must be the beginning of a file name, without any of / \\ * ? [, such as train."
+        )
     pairs = find_files(Path(images), Path(masks))
     groups = [group_of(image.stem, group) for image, _ in pairs]
     if not 1 <= shards <= len(set(groups)):
@@ -122,6 +127,8 @@ def inspect(folder):
     found = {shard: read_shard(str(shard)) for shard in shards}
     for shard, pairs in found.items():
         print(f"{shard.name}: {len(pairs)} pairs, {shard.stat().st_size / 1e6:.1f} MB, checksums right")
+    if not any(found.values()):
+        return
     image, mask = next(pair for pairs in found.values() for pair in pairs)
     print(
         f"first example: image {image.name}, {image.length:,} bytes, {'x'.join(map(str, picture_size(image)))} pixels"

@@ -46,7 +46,7 @@ class Finding(NamedTuple):
     """What one pair turned out to be."""
 
     problems: list
-    hint: str | None
+    hints: list  # str, or None
     labels: np.ndarray  # pixels of each value of the mask, up to its largest; empty without a mask
     size: tuple | None = None  # (height, width, channels) of the image file
     intensity: np.ndarray | None = None  # see data_preparation.dataset_report
@@ -60,6 +60,11 @@ TRAITS = {
     "alpha": "have an alpha channel, which is dropped",
     "rotation": "ask to be turned for display (EXIF): pixels are taken as they are stored, masks must not be turned",
 }
+TURNED = (
+    "A mask of another size than its image, which asks to be turned for display (EXIF): the mask was likely drawn on "
+    "the picture as it is shown, but pixels are taken as they are stored. Save the picture upright, without EXIF, and "
+    "use it with the mask drawn on it."
+)
 
 
 def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
@@ -83,7 +88,7 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
         pairs, unpaired = find_samples(cfg, split, need_masks)
         findings = examine_all(cfg, pairs, split, details)
         problems += unpaired + [problem for finding in findings for problem in finding.problems]
-        hints += [finding.hint for finding in findings if finding.hint]
+        hints += [hint for finding in findings for hint in finding.hints if hint]
         summary[split] = summarise(findings, cfg.DATASET.IGNORE_LABEL)
         if details:
             summary[split] |= describe_split(findings, cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
@@ -119,7 +124,7 @@ def examine_all(cfg, pairs, split, details):
 
 def examine(pair, settings, classes, details):
     """Read one pair and list what is wrong with it."""
-    problems, hint, labels = [], None, np.zeros(0, np.int64)
+    problems, hints, labels = [], [], np.zeros(0, np.int64)
     image, traits = attempt(problems, read_with_traits, pair.image, settings.channels) or (None, ())
     mask = None
     if pair.mask is not None:
@@ -128,10 +133,13 @@ def examine(pair, settings, classes, details):
         attempt(problems, check_sizes, pair, image, mask, settings)
     if mask is not None:
         labels = np.bincount(mask.ravel())
-        hint = check_labels(problems, pair.mask, np.flatnonzero(labels).tolist(), classes, settings.ignore_label)
+        values = np.flatnonzero(labels).tolist()
+        hints = [check_labels(problems, pair.mask, values, classes, settings.ignore_label)]
+        if "rotation" in traits and mask.shape != image.shape[:2]:
+            hints.append(TURNED)
     measured = details and image is not None
     details = (image.shape, intensity(image)) if measured else (None, None)
-    return Finding(problems, hint, labels, *details, traits)
+    return Finding(problems, hints, labels, *details, traits)
 
 
 def read_with_traits(path, channels):

@@ -63,6 +63,15 @@ def test_a_shard_with_a_wrong_count(folder):
     assert "a-00-2.tfrec: holds 1 records, its name says 2" in line
 
 
+def test_a_shard_without_records(folder):
+    (line,) = problems(folder, shard(folder, "a-00-0.tfrec"), "DATA_GENERATOR_TYPE=TFRECORD")
+    assert "DATASET.TRAIN.IMAGES_PATH=a-00-0.tfrec: the shards hold no records, such as" in line
+    # One among others does no harm.
+    shard(folder, "a-01-1.tfrec", example(folder))
+    options = ["DATASET.TRAIN.IMAGES_PATH=a-*.tfrec", "DATA_GENERATOR_TYPE=TFRECORD"]
+    assert verify_data(config(folder, *options))["train"]["pairs"] == 1
+
+
 def test_an_empty_folder(folder):
     (folder / "empty").mkdir()
     (line,) = problems(folder, "DATASET.TRAIN.IMAGES_PATH=empty")
@@ -159,6 +168,24 @@ def test_an_exif_rotation_turns_neither_image_nor_mask(folder, ending, capsys):
         np.testing.assert_array_equal(part, before)
     (note,) = notes(folder, capsys)
     assert "turned for display (EXIF): pixels are taken as they are stored" in note
+
+
+def test_a_mask_drawn_on_the_turned_picture(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(COLOUR).save(folder / "data/train/images/0.png", exif=exif)
+    cv2.imwrite(str(folder / "data/train/mask/0.png"), np.rot90(LABELS))
+    cv2.imwrite(str(folder / "data/train/mask/1.png"), LABELS[1:])  # of another size for another reason
+    with pytest.raises(UserError) as error:
+        verify_data(config(folder))
+    text = str(error.value)
+    assert "0.png: is 32x24, its image" in text and "1.png: is 23x32, its image" in text
+    (hint,) = [line for line in text.splitlines() if "EXIF" in line]
+    assert "drawn on the picture as it is shown" in hint and "Save the picture upright" in hint
+    cv2.imwrite(str(folder / "data/train/mask/0.png"), LABELS)
+    with pytest.raises(UserError) as error:
+        verify_data(config(folder))
+    assert "EXIF" not in str(error.value)
 
 
 def test_a_jpeg_file_that_asks_to_be_turned(folder, capsys):

@@ -189,6 +189,21 @@ def test_the_command(folders, capsys):
     assert "4 group(s)" in capsys.readouterr().err
 
 
+def test_a_shard_without_records_is_inspected(tmp_path, capsys):
+    (tmp_path / "a-00-0.tfrec").touch()
+    main(["inspect", str(tmp_path)])
+    assert capsys.readouterr().out.startswith("a-00-0.tfrec: 0 pairs")
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "/tmp/a", "*", ""])
+def test_a_name_that_is_no_file_name(name, folders, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*(str(folders / part) for part in ("images", "mask", "shards")), "--name", name])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and f"--name {name!r} must be the beginning of a file name" in line
+    assert not (folders / "shards").exists()
+
+
 def test_shards_are_folds(folders, capsys):
     arguments = [str(folders / name) for name in ("images", "mask", "shards")]
     main([*arguments, "--folds", "4"])

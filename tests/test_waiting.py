@@ -59,6 +59,9 @@ def test_advice_names_what_to_change():
         clock.now += 1.0
     line = waiting.advice(load_config(["augmentation=medical"]))
     assert line.startswith("40% of the time")
-    for words in ("DATALOADER_WORKERS (now 3)", "TF_DATA", "ELASTIC"):
+    for words in ("raise DATALOADER_WORKERS (now 3)", "DATASET.CACHE=memory", "ELASTIC"):
         assert words in line
+    assert "TF_DATA" not in line and "SERVICE" not in line
     assert "ELASTIC" not in waiting.advice(load_config())
+    line = waiting.advice(load_config(["DATA_GENERATOR_TYPE=TF_DATA", "DATASET.SERVICE=[one:5050,two:5050]"]))
+    assert "data: add hosts to DATASET.SERVICE (now 2), keep" in line and "DATALOADER_WORKERS" not in line

@@ -44,10 +44,11 @@ class Waiting:
         """One line on what to change, or None where the data comes fast enough."""
         if self.share <= TOO_MUCH:
             return None
-        line = f"{self.share:.0%} of the time of a step is waiting for data: raise DATALOADER_WORKERS"
-        line += f" (now {cfg.DATALOADER_WORKERS})"
-        if cfg.DATA_GENERATOR_TYPE == "TF_GENERATOR":
-            line += ", try DATA_GENERATOR_TYPE=TF_DATA"
+        line = f"{self.share:.0%} of the time of a step is waiting for data: "
+        if cfg.DATASET.SERVICE is None:
+            line += f"raise DATALOADER_WORKERS (now {cfg.DATALOADER_WORKERS})"
+        else:
+            line += f"add hosts to DATASET.SERVICE (now {len(cfg.DATASET.SERVICE)})"
         if cfg.DATASET.CACHE is None and cfg.DATA_GENERATOR_TYPE != "DALI_GENERATOR":
             line += ", keep decoded images with DATASET.CACHE=memory"
         if cfg.AUGMENTATION.ENGINE == "tensorflow":
