@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class FolderCache:
 
     def __init__(self, folder):
         self.folder = folder
-        self.is_full = False
+        self.is_full, self.lock = False, threading.Lock()
 
     def __call__(self, files, settings, decode):
         names = [None if file is None else os.path.abspath(file) if is_local(file) else str(file) for file in files]
@@ -77,12 +78,14 @@ class FolderCache:
             with write_whole(path) as temporary, open(temporary, "wb") as file:
                 write_records(file, [encode_example({"about": json.dumps(about).encode(), **parts})])
         except OSError as error:
-            self.is_full = True
-            print(
-                f"Warning: DATASET.CACHE={self.folder}: {error.strerror}; samples that are not in it yet are decoded "
-                "in each epoch.",
-                file=sys.stderr,
-            )
+            with self.lock:
+                told, self.is_full = self.is_full, True
+            if not told:
+                print(
+                    f"Warning: DATASET.CACHE={self.folder}: {error.strerror}; samples that are not in it yet are decoded "
+                    "in each epoch.",
+                    file=sys.stderr,
+                )
 
 
 def read_arrays(path, stamp):
