@@ -1,6 +1,7 @@
 """Train a segmentation model: python train.py MODEL.TYPE=unet3plus"""
 
 import secrets
+import time
 
 from data_generators import build_dataset
 from data_generators.labels import class_names
@@ -46,7 +47,7 @@ def train(cfg):
     from utils.inference import Validation
     from utils.optimizers import make_optimizer
     from utils.resume import check_room, find_state, restore
-    from utils.summary import print_end, print_start, print_waiting, write_summary
+    from utils.summary import print_end, print_resumed, print_start, print_waiting, write_summary
     from utils.tracking import check_trackers
     from utils.trainer import Trainer
 
@@ -78,9 +79,12 @@ def train(cfg):
         print_start(cfg, network, data, strategy)
     score = main_score(cfg)
     callbacks = build_callbacks(
-        cfg, trainer, weights, log, score, replicas, (number, workers), validate.examples, len(train_data.samples)
+        cfg, trainer, weights, log, score, replicas, (number, workers), validate.examples, train_data.samples
     )
-    start = restore(state, trainer, callbacks) if state else (0, 0)
+    start = restore(state, trainer, callbacks, train_data.samples) if state else (0, 0)
+    if state and number == 0:
+        print_resumed(cfg, start, train_data.steps)
+    began = time.monotonic()
     with explain_failures(cfg):
         history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
@@ -88,7 +92,8 @@ def train(cfg):
             raise UserError(f"No weights could be written to {weights.parent}. Make room, and type the same again.")
         if best.best is None:
             raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
-        write_summary(cfg, best, score, weights, network, strategy, history, trainer.waiting)
+        seconds = time.monotonic() - began
+        write_summary(cfg, best, score, weights, network, strategy, history, trainer.waiting, data, seconds)
         print_waiting(cfg, trainer.waiting)
         print_end(cfg, best, score, weights, log)
     return history

@@ -82,8 +82,8 @@ class FolderCache:
                 told, self.is_full = self.is_full, True
             if not told:
                 print(
-                    f"Warning: DATASET.CACHE={self.folder}: {error.strerror}; samples that are not in it yet are decoded "
-                    "in each epoch.",
+                    f"Warning: DATASET.CACHE={self.folder}: {error.strerror}; samples that are not in it yet are "
+                    "decoded in each epoch.",
                     file=sys.stderr,
                 )
 

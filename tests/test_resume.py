@@ -2,6 +2,8 @@
 
 import hashlib
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from train import train
 from utils.config import load_config
 from utils.devices import interrupt_later
 from utils.errors import UserError
+from utils.files import older_paths
 
 RUN = [
     "MODEL.TYPE=unet",
@@ -129,7 +132,7 @@ def read_until(text, process):
         assert line, "the run ended"
 
 
-def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(tmp_path, phantom, undisturbed):
+def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(tmp_path, phantom, undisturbed, capsys):
     for number, epoch in ((signal.SIGTERM, 1), (signal.SIGINT, 3)):
         process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
         read_until(f"Epoch {epoch}/", process)
@@ -137,8 +140,86 @@ def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(tmp_path, phant
         code, output = finish(process)
         assert code == 128 + number, output
         assert "Traceback" not in output and "to go on" in output
+    capsys.readouterr()
     train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    assert re.search(r"going on after epoch [2-5](, step \d+ of 10 of the next)?\n", capsys.readouterr().out)
     assert outcome(tmp_path) == undisturbed
+
+
+def test_the_line_of_where_a_run_goes_on(capsys):
+    from utils.summary import print_resumed
+
+    for start, verbose in (((7, 3), 1), ((7, 0), 2), ((7, 3), 0)):
+        print_resumed(SimpleNamespace(VERBOSE=verbose), start, 20)
+    expected = ["going on after epoch 7, step 3 of 20 of the next", "going on after epoch 7"]
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+@pytest.mark.parametrize("change, words", [("delete", "20 images then, 19 now"), ("rename", "20 images as before")])
+def test_other_training_data_is_refused(change, words, tmp_path, phantom):
+    data = tmp_path / "first"
+    shutil.copytree(phantom / "data", data / "data")
+    train_here(tmp_path, data, "HYPER_PARAMETERS.EPOCHS=1", "VERBOSE=0")
+    images = sorted((data / "data/train/images").iterdir())
+    for image in (images[4], data / "data/train/mask" / images[4].name.replace("image", "mask")):
+        image.unlink() if change == "delete" else image.rename(image.with_name(image.name.replace("_", "_9", 1)))
+    with pytest.raises(UserError, match=rf"training data has changed.*{words}.*RESUME=never"):
+        train_here(tmp_path, data, "HYPER_PARAMETERS.EPOCHS=2", "VERBOSE=0")
+
+
+def test_names_count_and_folders_do_not():
+    from utils.resume import describe
+
+    def data(*names):
+        return describe([SimpleNamespace(image=Path(name)) for name in names])
+
+    assert data("a/1.png", "a/2.png") == data("b/1.png", "b/2.png")
+    assert data("1.png", "2.png") != data("2.png", "1.png")
+
+
+def test_a_state_without_a_note_of_its_data_goes_on():
+    from utils.resume import restore
+
+    trainer = SimpleNamespace(
+        distribute_strategy=SimpleNamespace(num_replicas_in_sync=1),
+        network=SimpleNamespace(variables=[]),
+        optimizer=SimpleNamespace(variables=[]),
+        metrics=[],
+    )
+    assert restore(({"epoch": 3, "step": 0, "callbacks": {}}, []), trainer, [], []) == (3, 0)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_state_that_is_not_finite_is_not_saved(value, tmp_path, capsys):
+    import keras
+
+    from utils.resume import Checkpoint, read_newest
+
+    weight, count = keras.Variable([1.0, 2.0], name="kernel"), keras.Variable(3, dtype="int32", name="count")
+    trainer = SimpleNamespace(
+        distribute_strategy=SimpleNamespace(num_replicas_in_sync=1, extended=None),
+        network=SimpleNamespace(variables=[weight]),
+        optimizer=SimpleNamespace(variables=[count]),
+        metrics=[],
+    )
+    checkpoint = Checkpoint(load_config(), trainer, tmp_path / "m.weights.h5", [], [])
+    checkpoint.save(1, 0)
+    assert not capsys.readouterr().err
+    weight.assign([1.0, float(value)])
+    checkpoint.save(2, 0)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "kernel is not finite" in line
+    about, (kept, _) = read_newest(tmp_path / "m.state.npz")
+    assert about["epoch"] == 1 and kept.tolist() == [1.0, 2.0]
+
+
+def test_older_versions_are_sorted_by_number(tmp_path):
+    for number in (10, 2, 1):
+        (tmp_path / f"m.older{number}.state.npz").touch()
+    for other in ("m.state.npz", "m.olderx.state.npz", "m2.older1.state.npz", "m.older3.weights.h5"):
+        (tmp_path / other).touch()
+    found = [path.name for path in older_paths(tmp_path / "m.state.npz")]
+    assert found == [f"m.older{number}.state.npz" for number in (1, 2, 10)]
 
 
 def test_other_settings_are_refused_by_name_and_never_starts_anew(tmp_path, phantom, capsys):
@@ -201,4 +282,4 @@ def test_the_middle_of_an_epoch_needs_as_many_devices():
 
     trainer = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=1))
     with pytest.raises(UserError, match="on 4 devices, here are 1"):
-        restore(({"epoch": 3, "step": 2, "devices": 4, "callbacks": {}}, []), trainer, [])
+        restore(({"epoch": 3, "step": 2, "devices": 4, "callbacks": {}}, []), trainer, [], [])

@@ -4,9 +4,11 @@ import csv
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -388,6 +390,8 @@ def asked(nowhere):
         (1, [], None),
         (1, ["USE_MULTI_GPUS.VALUE=True"], ["/gpu:0"]),
         (0, [], None),
+        (1, ["USE_MULTI_GPUS.GPU_IDS=1"], ["/gpu:0"]),
+        (4, ["USE_MULTI_GPUS.VALUE=False", "USE_MULTI_GPUS.GPU_IDS=2"], None),
     ],
 )
 def test_auto_takes_the_gpus_that_are_there(gpus, overrides, expected, asked):
@@ -396,11 +400,54 @@ def test_auto_takes_the_gpus_that_are_there(gpus, overrides, expected, asked):
     assert asked["strategies"] == ([] if expected is None else [("mirrored", (expected,), {})])
 
 
-@pytest.mark.parametrize("gpus, overrides", [(0, ["USE_MULTI_GPUS.VALUE=True"]), (4, ["USE_MULTI_GPUS.GPU_IDS=[1,4]"])])
-def test_gpus_that_are_not_there(gpus, overrides, asked):
+@pytest.mark.parametrize(
+    "gpus, setting, words",
+    [
+        (0, "VALUE=True", "no GPU here"),
+        (0, "GPU_IDS=2", r"GPU_IDS=2\), but .* no GPU here"),
+        (1, "GPU_IDS=2", r"asks for GPUs \[1\]"),
+        (4, "GPU_IDS=[1,4]", r"asks for GPUs \[4\]"),
+        (4, "GPU_IDS=[0,0]", "twice"),
+    ],
+)
+def test_gpus_that_are_not_there(gpus, setting, words, asked):
     asked["gpus"] = gpus
-    with pytest.raises(UserError, match=r"no GPU here|asks for GPUs \[4\]"):
-        make_strategy(load_config(overrides))
+    with pytest.raises(UserError, match=words):
+        make_strategy(load_config([f"USE_MULTI_GPUS.{setting}"]))
+
+
+REPLICAS = """
+import sys
+from utils.config import load_config
+from utils.devices import make_strategy
+
+print(make_strategy(load_config(sys.argv[1:])).num_replicas_in_sync)
+"""
+
+
+@pytest.mark.parametrize("name, replicas", [("auto", "2"), ("single", "1")])
+def test_logical_cpus_without_gpus(name, replicas):
+    overrides = ["STRATEGY.LOGICAL_CPUS=2", f"STRATEGY.NAME={name}"]
+    result = run_command("-c", REPLICAS, *overrides, PYTHONPATH=str(PROJECT), CUDA_VISIBLE_DEVICES="")
+    assert result.stdout.strip() == replicas, result.stderr
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_that_waits_for_another_says_so_and_ends_with_ctrl_c(index, tmp_path, phantom):
+    with socket.socket() as one, socket.socket() as two:
+        for probe in (one, two):
+            probe.bind(("localhost", 0))
+        addresses = [f"localhost:{probe.getsockname()[1]}" for probe in (one, two)]
+    command = [sys.executable, "train.py", f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "VERBOSE=1"]
+    environment = os.environ | {"TF_CONFIG": tf_config({"worker": addresses}, index=index)}
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == f"Waiting for 2 workers: {', '.join(addresses)}\n"
+        time.sleep(2)  # until TensorFlow waits
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=5) == -signal.SIGINT
+    finally:
+        process.kill()
 
 
 STEP = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}
@@ -523,6 +570,12 @@ def test_kubernetes_tells_the_workers(kubernetes):
     assert kubernetes.asked == ["rights of the pod", ("team", "job-name=seg")]
     assert resolver.cluster_spec().as_dict() == {"worker": [f"10.0.0.{i}:8470" for i in range(3)]}
     assert (resolver.task_type, resolver.task_id, resolver.num_accelerators()) == ("worker", 1, {"GPU": 2})
+
+
+def test_pods_that_have_ended_are_no_workers(kubernetes):
+    kubernetes.pods |= {"job-old": ("10.0.0.7", "Failed"), "job-done": ("10.0.0.8", "Succeeded")}
+    resolver = find_workers(load_config(), 0)
+    assert resolver.cluster_spec().as_dict() == {"worker": [f"10.0.0.{i}:8470" for i in range(3)]}
 
 
 def test_kubernetes_that_does_not_tell(kubernetes, nowhere):

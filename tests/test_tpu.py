@@ -1,5 +1,7 @@
 """STRATEGY.NAME=tpu up to the resolver, with a substitute for what only a TPU machine has. None was at hand."""
 
+from urllib.error import URLError
+
 import pytest
 
 from utils.config import load_config
@@ -43,6 +45,17 @@ def test_without_tpu_support_the_error_names_the_package():
         make_strategy(load_config(TPU))
     except UserError as error:
         assert "tensorflow-tpu" in str(error) and "STRATEGY.TPU=local" in str(error) and "\n" not in str(error)
+
+
+def test_a_name_that_cannot_be_looked_up(substitute, monkeypatch):
+    import tensorflow as tf
+
+    def fail(tpu):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", fail)
+    with pytest.raises(UserError, match=r"STRATEGY\.TPU=mytpu: no TPU was found .*not known"):
+        make_strategy(load_config([*TPU, "STRATEGY.TPU=mytpu"]))
 
 
 @pytest.mark.parametrize("loader", ["TF_GENERATOR", "DALI_GENERATOR"])

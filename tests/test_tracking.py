@@ -53,7 +53,10 @@ def test_everyone_is_told_of_each_epoch(tmp_path, phantom, stubs):
     assert all({"loss", "val_loss", "learning_rate"} <= set(names) for _, names in epochs)
 
     summary = json.loads((tmp_path / "model_unet.run.json").read_text())
-    assert summary["epochs_now"] == 2 and summary["model"] == "unet" and 0 <= summary["best"]["value"] <= 1
+    assert summary["model"] == "unet" and 0 <= summary["best"]["value"] <= 1
+    assert summary["since_last_start"]["epochs"] == 2 and summary["since_last_start"]["seconds"] > 0
+    assert summary["precision"] == "float32" and summary["images"] == {"train": 20, "val": 10}
+    assert (summary["devices"], summary["strategy"]) == (1, "single")
     assert 0 <= summary["share_of_time_waiting_for_data"] <= 1
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

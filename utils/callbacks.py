@@ -20,7 +20,7 @@ from utils.tracking import Panel, build_trackers, log_folder
 CURVES = "training_curves.png"
 
 
-def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 1), examples=(), images=0):
+def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 1), examples=(), samples=()):
     """The callbacks of a training run.
 
     Args:
@@ -32,7 +32,7 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 
         replicas: int, devices that share a batch.
         place: (number of this worker, workers); all but the first leave writing and printing to it.
         examples: list that each validation fills, see `utils.tracking.Panel`.
-        images: int, of an epoch.
+        samples: list of the training samples.
     """
     epochs, (number, workers) = cfg.HYPER_PARAMETERS.EPOCHS, place
     rate = LearningRate(cfg, score, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
@@ -58,12 +58,12 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 
         EpochLog(log_path, weights.parent / CURVES, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
         early,
         keras.callbacks.TensorBoard(str(logs), write_graph=False),
-        Panel(logs, cfg, examples, trainer.waiting, images),
+        Panel(logs, cfg, examples, trainer.waiting, len(samples)),
         *build_trackers(cfg, beside(weights, "").name),
         *bar,
         *averages,
     ]
-    return [*callbacks, Checkpoint(cfg, trainer, weights, callbacks)]
+    return [*callbacks, Checkpoint(cfg, trainer, weights, callbacks, samples)]
 
 
 class LearningRate(keras.callbacks.Callback):

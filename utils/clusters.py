@@ -137,7 +137,8 @@ class PodAddresses:
     """What TensorFlow's resolver asks of Kubernetes, answered for pods that have addresses of their own.
 
     By itself the resolver takes the addresses of nodes, looks in all namespaces, which takes rights in all of them, and
-    reads a file that pods do not have.
+    reads a file that pods do not have. Pods that have ended are left out here: evicted ones keep their label. Those
+    that are still to run stay, and the resolver refuses them: this pod starts again until all run.
 
     Args:
         api: `kubernetes.client.CoreV1Api`.
@@ -149,6 +150,7 @@ class PodAddresses:
 
     def list_pod_for_all_namespaces(self, label_selector):
         pods = self.api.list_namespaced_pod(self.namespace, label_selector=label_selector)
+        pods.items = [pod for pod in pods.items if pod.status.phase not in ("Failed", "Succeeded")]
         for pod in pods.items:
             pod.status.host_ip = pod.status.pod_ip
         return pods

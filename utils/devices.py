@@ -53,6 +53,23 @@ def interrupt_later():
         handler(*noted[0])
 
 
+@contextlib.contextmanager
+def end_at_once():
+    """Let Ctrl-C end the process during a block that waits in native code, where Python's handlers never run.
+
+    SIGTERM TensorFlow takes for itself there, until all workers have come; afterwards both are as before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 # STRATEGY.NAME -> function cfg -> tf.distribute.Strategy
 STRATEGIES = {
     "auto": "utils.devices:automatic",
@@ -112,12 +129,16 @@ def join_workers(cfg):
 
 
 def automatic(cfg):
-    """The GPUs of USE_MULTI_GPUS where there are several, or where it asks for them; else one device."""
+    """The GPUs of USE_MULTI_GPUS where there are several, or where it asks for them; else one device.
+
+    Without GPUs the logical CPUs count.
+    """
     import tensorflow as tf
 
     wanted = cfg.USE_MULTI_GPUS.VALUE
     if wanted is None:
-        wanted = len(tf.config.list_physical_devices("GPU")) > 1
+        there = len(tf.config.list_physical_devices("GPU")) or cfg.STRATEGY.LOGICAL_CPUS or 1
+        wanted = there > 1 or cfg.USE_MULTI_GPUS.GPU_IDS != -1
     return mirrored(cfg) if wanted else single(cfg)
 
 
@@ -136,7 +157,7 @@ def mirrored(cfg):
     if not gpus and cfg.STRATEGY.LOGICAL_CPUS is not None:
         # Collective operations of one process get mixed up when a second model is trained in it.
         return tf.distribute.MirroredStrategy([cpu.name for cpu in cpus], tf.distribute.ReductionToOneDevice())
-    if not gpus and not cfg.USE_MULTI_GPUS.VALUE:
+    if not gpus and cfg.STRATEGY.NAME == "mirrored":
         raise UserError(
             "STRATEGY.NAME=mirrored, but TensorFlow sees no GPU here; STRATEGY.LOGICAL_CPUS=2 tries it on CPUs."
         )
@@ -149,8 +170,13 @@ def multi_worker(cfg):
     import tensorflow as tf
 
     resolver = find_workers(cfg, len(tf.config.list_physical_devices("GPU")))
+    cluster = resolver.cluster_spec()
+    addresses = [address for job in cluster.jobs for address in cluster.job_tasks(job)]
+    if cfg.VERBOSE:
+        print(f"Waiting for {len(addresses)} workers: {', '.join(addresses)}", flush=True)
     options = tf.distribute.experimental.CommunicationOptions()
-    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
+    with end_at_once():
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
 
 
 def tpu(cfg):
@@ -163,7 +189,7 @@ def tpu(cfg):
         if name != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:  # it looks for a name on the network
         raise UserError(
             f"STRATEGY.TPU={name}: no TPU was found ({str(error).strip().splitlines()[0]}). On a TPU machine install "
             "requirements-tpu.txt (the package tensorflow-tpu) in place of tensorflow, and name the TPU or local."
@@ -246,7 +272,10 @@ def worker(strategy):
 def choose_gpus(gpu_ids, available):
     """Ids of the GPUs that USE_MULTI_GPUS.GPU_IDS means: -1 all, a number the first so many, a list those."""
     if not available:
-        raise UserError("USE_MULTI_GPUS.VALUE=True, but TensorFlow sees no GPU here. Set USE_MULTI_GPUS.VALUE=False.")
+        raise UserError(
+            f"USE_MULTI_GPUS asks for GPUs (GPU_IDS={gpu_ids}), but TensorFlow sees no GPU here. Set "
+            "USE_MULTI_GPUS.VALUE=False."
+        )
     if gpu_ids == -1:
         return list(range(available))
     chosen = list(range(gpu_ids)) if isinstance(gpu_ids, int) else list(gpu_ids)
@@ -256,4 +285,6 @@ def choose_gpus(gpu_ids, available):
             f"USE_MULTI_GPUS.GPU_IDS={gpu_ids} asks for GPUs {missing or 'none'}; this machine has ids "
             f"0 to {available - 1}. Use -1 for all."
         )
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"USE_MULTI_GPUS.GPU_IDS={gpu_ids} names a GPU twice.")
     return chosen

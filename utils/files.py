@@ -151,8 +151,9 @@ def older_path(path, number):
 def older_paths(path):
     """The versions before that are there, the newest first."""
     stem, kind, ending = path.name.rsplit(".", 2)
-    found = [older for older in path.parent.glob("*") if older.name.startswith(f"{stem}.older")]
-    return sorted(older for older in found if older.name.endswith(f".{kind}.{ending}"))
+    number = re.compile(rf"{re.escape(stem)}\.older(\d+)\.{re.escape(kind)}\.{re.escape(ending)}")
+    found = [(match, older) for older in path.parent.glob("*") if (match := number.fullmatch(older.name))]
+    return [older for _, older in sorted(found, key=lambda entry: int(entry[0].group(1)))]
 
 
 def keep_older(path, count):

@@ -5,6 +5,7 @@ metrics (loss scale, accumulated gradients, averages, random seeds), epoch and s
 and crops follow from seed and epoch. Plain arrays and JSON: nothing in it can run.
 """
 
+import hashlib
 import json
 import math
 import signal
@@ -99,14 +100,16 @@ class Checkpoint(Stopping):
         trainer: Trainer; its variables are saved.
         weights: path of the weights that the state stands beside.
         callbacks: list of the other callbacks.
+        samples: list of the training samples.
     """
 
-    def __init__(self, cfg, trainer, weights, callbacks):
+    def __init__(self, cfg, trainer, weights, callbacks, samples):
         super().__init__(worker(trainer.distribute_strategy)[1])
         self.cfg = cfg
         self.trainer = trainer
         self.path = beside(weights, STATE)
         self.callbacks = callbacks
+        self.data = describe(samples)
         self.every = cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS
         self.epoch = 0
 
@@ -125,7 +128,10 @@ class Checkpoint(Stopping):
         super().on_epoch_end(epoch)
 
     def save(self, epoch, step, finished=False):
-        """Write the state: `epoch` and `step` are those to begin with. Disk full: training goes on with a warning."""
+        """Write the state: `epoch` and `step` are those to begin with. Disk full: training goes on with a warning.
+
+        One that holds inf or nan is of no use: the state before stays.
+        """
         known = {}
         for callback in self.callbacks:
             names = KNOWN.get(type(callback).__name__, ())
@@ -137,9 +143,17 @@ class Checkpoint(Stopping):
             "devices": self.trainer.distribute_strategy.num_replicas_in_sync,
             "config": OmegaConf.to_container(self.cfg, resolve=True),
             "callbacks": known,
+            "data": self.data,
         }
         variables = all_variables(self.trainer, step)
         arrays = {f"v{number}": keras.ops.convert_to_numpy(variable) for number, variable in enumerate(variables)}
+        broken = [
+            variable.path for variable, array in zip(variables, arrays.values(), strict=True) if not finite(array)
+        ]
+        if broken:
+            self.said = "this step is of no use and was not saved"
+            print(f"\nWarning: the state was not saved: {broken[0]} is not finite.", file=sys.stderr)
+            return
         older = self.cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP - 1
         content = np.frombuffer(json.dumps(about).encode(), np.uint8)
         with (
@@ -166,6 +180,20 @@ def check_room(cfg, trainer, weights):
     needed -= sum(path.stat().st_size for path in there if path.exists())
     key = "CALLBACKS.MODEL_CHECKPOINT.PATH"
     check_space(folder, needed, key, f"Make room, set another path, or lower CALLBACKS.MODEL_CHECKPOINT.KEEP={keep}.")
+
+
+def describe(samples):
+    """What the order of an epoch depends on: how many samples, and a digest of their names in order (folders may move).
+
+    Args:
+        samples: list with `image`, a path or the entry of a shard.
+    """
+    names = "\n".join(sample.image.name for sample in samples)
+    return {"samples": len(samples), "names": hashlib.sha256(names.encode()).hexdigest()[:16]}
+
+
+def finite(array):
+    return not np.issubdtype(array.dtype, np.floating) or bool(np.isfinite(array).all())
 
 
 def size_of(variables):
@@ -251,13 +279,30 @@ def read_newest(path):
     return None
 
 
-def restore(state, trainer, callbacks):
+def restore(state, trainer, callbacks, samples):
     """Set everything as it was; return (epoch, step) to begin with.
 
+    Args:
+        state: of `find_state`.
+        trainer: Trainer.
+        callbacks: list.
+        samples: list of the training samples.
+
     Raises:
-        UserError: the state belongs to another model, or to another number of devices.
+        UserError: the state belongs to another model, to other data, or to another number of devices.
     """
     about, arrays = state
+    saved, now = about.get("data"), describe(samples)  # states of earlier versions do not say
+    if saved and saved != now:
+        changed = (
+            f"{saved['samples']} images then, {now['samples']} now"
+            if saved["samples"] != now["samples"]
+            else f"{now['samples']} images as before, but other names or another order"
+        )
+        raise UserError(
+            f"The training data has changed since the state was saved: {changed}. Bring back what it was to go on, or "
+            "set RESUME=never to start anew."
+        )
     devices = trainer.distribute_strategy.num_replicas_in_sync
     if about["step"] and about.get("devices", devices) != devices:  # a step is another part of the epoch
         raise UserError(

@@ -9,6 +9,7 @@ from textwrap import shorten
 from tqdm import tqdm
 
 from utils.checkpoints import beside
+from utils.devices import PRECISIONS
 from utils.files import warn_if_not_saved, write_whole
 from utils.scores import MEASURES
 
@@ -40,7 +41,14 @@ def print_start(cfg, network, data, strategy):
         print(f"{name:>9}  {line}")
 
 
-def write_summary(cfg, best, score, weights, network, strategy, history, waiting):
+def print_resumed(cfg, start, steps):
+    """Say where a run goes on: `start` is (epoch, step) to begin with, `steps` the number of an epoch."""
+    epoch, step = start
+    if cfg.VERBOSE:
+        print(f"going on after epoch {epoch}" + (f", step {step} of {steps} of the next" if step else ""))
+
+
+def write_summary(cfg, best, score, weights, network, strategy, history, waiting, data, seconds):
     """Write `<weights>.run.json`: what ran, on what, how it ended. A full disk costs the file, not the run."""
     import keras
     import tensorflow as tf
@@ -51,10 +59,12 @@ def write_summary(cfg, best, score, weights, network, strategy, history, waiting
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "model": cfg.MODEL.TYPE,
         "parameters": network.count_params(),
+        "images": {split: found["pairs"] for split, found in data.items()},
+        "strategy": "single" if strategy is tf.distribute.get_strategy() else type(strategy).__name__,
         "devices": strategy.num_replicas_in_sync,
-        "precision": str(cfg.OPTIMIZATION.AMP),
+        "precision": PRECISIONS[cfg.OPTIMIZATION.AMP],
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
-        "epochs_now": epochs,  # of this start; earlier ones of an interrupted run are in the log
+        "since_last_start": {"epochs": epochs, "seconds": round(seconds, 1)},  # the log has all epochs of the run
         "best": {"epoch": best.best_epoch, "score": f"val_{score}", "value": best.best},
         "last": {name: values[-1] for name, values in history.items()} if epochs else {},
         "share_of_time_waiting_for_data": waiting.share,

@@ -104,8 +104,9 @@ class Trainer(keras.Model):
         samples = [data.samples[number] for number in data.order.of_epoch(epoch)[step * size : (step + 1) * size]]
         names = ", ".join(str(getattr(sample, "image", sample)) for sample in samples)
         return (
-            f"The loss is not a number after the batch of {names}. What was saved before is kept. Lower "
-            "HYPER_PARAMETERS.LEARNING_RATE, set OPTIMIZER.CLIP_NORM=1.0, or look at these images."
+            f"The loss is not a number after the batch of {names}. What was saved before is kept. Look at these "
+            "images: once they are mended the same command goes on. Or start anew, which other settings need: "
+            "RESUME=never with a lower HYPER_PARAMETERS.LEARNING_RATE or with OPTIMIZER.CLIP_NORM=1.0."
         )
 
     def train_on(self, batch):
