@@ -152,9 +152,9 @@ class Trainer(keras.Model):
             loss, outputs, gradients = compute(weight, images, targets, *border)
             if several:
                 # Before the optimizer sees them, which would add them up after clipping, and after looking for
-                # overflow on the first replica alone. Averages of normalisation become the mean over the replicas, so
-                # that all validate, and go on after a stop, with those that are saved.
-                shares = [average / strategy.num_replicas_in_sync for average in averages]
+                # overflow on the first replica alone. Averages of normalisation become the mean over the replicas, each
+                # by its part of the batch, so that all validate, and go on after a stop, with those that are saved.
+                shares = [average * (weight * replicas / strategy.num_replicas_in_sync) for average in averages]
                 context = tf.distribute.get_replica_context()
                 summed = context.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, *shares])
                 gradients = summed[: len(gradients)]
