@@ -1,6 +1,7 @@
 """What the tests share: small phantom data, small configs, command lines."""
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -111,3 +112,28 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def tf_config(cluster, job="worker", index=1):
+    """What the environment variable TF_CONFIG says to one worker."""
+    return json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    """An environment that names no other workers."""
+    for name in [name for name in os.environ if name.startswith(("TF_CONFIG", "SLURM", "KUBERNETES", "POD_IP"))]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def slurm(nodes, tasks_per_node, rank, node, local, tasks):
+    return {
+        "SLURM_JOB_ID": "12345",
+        "SLURM_PROCID": str(rank),
+        "SLURM_LOCALID": str(local),
+        "SLURMD_NODENAME": node,
+        "SLURM_STEP_NUM_TASKS": str(tasks),
+        "SLURM_STEP_NODELIST": nodes,
+        "SLURM_STEP_TASKS_PER_NODE": tasks_per_node,
+    }

@@ -3,22 +3,20 @@
 import csv
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import PROJECT, assert_one_clear_error, run_command
+from conftest import PROJECT, assert_one_clear_error, run_command, slurm, tf_config
 
 from evaluate import evaluate
-from utils.clusters import find_workers
 from utils.config import load_config
-from utils.devices import join_workers, make_strategy
+from utils.devices import make_strategy
 from utils.errors import UserError
 
 SMALL = [
@@ -342,21 +340,6 @@ def test_clipping_and_overflow_are_those_of_all_replicas():
     assert "updates agree" in result.stdout, result.stderr[-3000:]
 
 
-TWO_WORKERS = {"worker": ["a:1", "b:1"]}
-
-
-def tf_config(cluster, job="worker", index=1):
-    return json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
-
-
-@pytest.fixture
-def nowhere(monkeypatch):
-    """An environment that names no other workers."""
-    for name in [name for name in os.environ if name.startswith(("TF_CONFIG", "SLURM", "KUBERNETES", "POD_IP"))]:
-        monkeypatch.delenv(name)
-    return monkeypatch
-
-
 @pytest.fixture
 def asked(nowhere):
     """Four GPUs that are none, and strategies that only note what they were made for."""
@@ -448,204 +431,3 @@ def test_a_worker_that_waits_for_another_says_so_and_ends_with_ctrl_c(index, tmp
         assert process.wait(timeout=5) == -signal.SIGINT
     finally:
         process.kill()
-
-
-STEP = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}
-
-
-@pytest.mark.parametrize(
-    "environment, expected",
-    [
-        ({}, "auto"),
-        ({"TF_CONFIG": tf_config(TWO_WORKERS)}, "multi_worker"),
-        ({"TF_CONFIG": tf_config({"chief": ["a:1"], "worker": ["b:1"]})}, "multi_worker"),
-        ({"TF_CONFIG": tf_config({"worker": ["a:1"]})}, "auto"),
-        ({"TF_CONFIG": "{}"}, "auto"),
-        (STEP, "multi_worker"),
-        (STEP | {"SLURM_STEP_NUM_TASKS": "1"}, "auto"),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, "auto"),  # the batch script itself
-        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "auto"),
-    ],
-)
-def test_auto_joins_the_workers_that_are_there(environment, expected, nowhere):
-    for name, value in environment.items():
-        nowhere.setenv(name, value)
-    cfg = load_config()
-    join_workers(cfg)
-    assert expected == cfg.STRATEGY.NAME
-    single = load_config(["STRATEGY.NAME=single"])
-    join_workers(single)
-    assert single.STRATEGY.NAME == "single"
-
-
-def test_what_workers_cannot_do_is_refused_when_auto_finds_them(nowhere):
-    nowhere.setenv("TF_CONFIG", tf_config(TWO_WORKERS))
-    for overrides, words in (
-        (["CALLBACKS.CHECKPOINT_EVERY_STEPS=2"], "CHECKPOINT_EVERY_STEPS"),
-        (["DATASET.SERVICE=[a:1]", "DATA_GENERATOR_TYPE=TF_DATA"], "SERVICE"),
-    ):
-        cfg = load_config(overrides)
-        with pytest.raises(UserError, match=words):
-            join_workers(cfg)
-
-
-@pytest.mark.parametrize("text", ["{bad", "{}", tf_config({"worker": ["a:1"]}), tf_config({"ps": ["a:1"]}, "ps", 0)])
-def test_a_tf_config_that_says_too_little(text, nowhere):
-    nowhere.setenv("TF_CONFIG", text)
-    with pytest.raises(UserError, match="TF_CONFIG"):
-        find_workers(load_config(), 0)
-
-
-def slurm(nodes, tasks_per_node, rank, node, local, tasks):
-    return {
-        "SLURM_JOB_ID": "12345",
-        "SLURM_PROCID": str(rank),
-        "SLURM_LOCALID": str(local),
-        "SLURMD_NODENAME": node,
-        "SLURM_STEP_NUM_TASKS": str(tasks),
-        "SLURM_STEP_NODELIST": nodes,
-        "SLURM_STEP_TASKS_PER_NODE": tasks_per_node,
-    }
-
-
-@pytest.mark.parametrize(
-    "variables, gpus, workers, number",
-    [
-        (slurm("gpu[01-03]", "1(x3)", 2, "gpu03", 0, 3), 4, ["gpu01:22345", "gpu02:22345", "gpu03:22345"], 2),
-        # SLURM's first node is TensorFlow's last: whoever runs there has its address all the same.
-        (slurm("n[2,10]", "1(x2)", 0, "n2", 0, 2), 0, ["n10:22345", "n2:22345"], 1),
-        (slurm("a,b", "2,1", 1, "a", 1, 3), 1, ["a:22345", "a:22346", "b:22345"], 1),
-    ],
-)
-def test_slurm_tells_the_workers(variables, gpus, workers, number, nowhere):
-    for name, value in variables.items():
-        nowhere.setenv(name, value)
-    nowhere.setenv(
-        "CUDA_VISIBLE_DEVICES", "0"
-    )  # one GPU for each task of a node: TensorFlow's own division fails there
-    resolver = find_workers(load_config(), gpus)
-    assert resolver.cluster_spec().as_dict() == {"worker": workers}
-    assert (resolver.task_type, resolver.task_id) == ("worker", number)
-    assert resolver.num_accelerators().get("GPU", 0) == gpus
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-
-
-def test_slurm_without_srun_says_so(nowhere):
-    nowhere.setenv("SLURM_PROCID", "0")
-    nowhere.setenv("SLURM_NTASKS", "2")
-    with pytest.raises(UserError, match=r"SLURM_STEP_NUM_TASKS.*srun"):
-        find_workers(load_config(), 0)
-
-
-@pytest.fixture
-def kubernetes(nowhere, tmp_path):
-    """The package `kubernetes` with three pods that run: what it was asked, and the pods, to be changed."""
-    found = SimpleNamespace(asked=[], pods={f"job-{i}": (f"10.0.0.{i}", "Running") for i in range(3)})
-
-    def list_namespaced_pod(namespace, label_selector):
-        found.asked.append((namespace, label_selector))
-        return SimpleNamespace(
-            items=[
-                SimpleNamespace(
-                    metadata=SimpleNamespace(name=name),
-                    status=SimpleNamespace(pod_ip=address, host_ip="192.168.0.1", phase=phase),
-                )
-                for name, (address, phase) in reversed(found.pods.items())
-            ]
-        )
-
-    package = ModuleType("kubernetes")
-    package.config = SimpleNamespace(load_incluster_config=lambda: found.asked.append("rights of the pod"))
-    package.client = SimpleNamespace(CoreV1Api=lambda: SimpleNamespace(list_namespaced_pod=list_namespaced_pod))
-    nowhere.setitem(sys.modules, "kubernetes", package)
-    (tmp_path / "namespace").write_text("team\n")
-    nowhere.setattr("utils.clusters.NAMESPACE", tmp_path / "namespace")
-    nowhere.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
-    nowhere.setenv("POD_IP", "10.0.0.1")
-    return found
-
-
-def test_kubernetes_tells_the_workers(kubernetes):
-    resolver = find_workers(load_config(["STRATEGY.KUBERNETES_LABEL='job-name=seg'"]), 2)
-    assert kubernetes.asked == ["rights of the pod", ("team", "job-name=seg")]
-    assert resolver.cluster_spec().as_dict() == {"worker": [f"10.0.0.{i}:8470" for i in range(3)]}
-    assert (resolver.task_type, resolver.task_id, resolver.num_accelerators()) == ("worker", 1, {"GPU": 2})
-
-
-def test_pods_that_have_ended_are_no_workers(kubernetes):
-    kubernetes.pods |= {"job-old": ("10.0.0.7", "Failed"), "job-done": ("10.0.0.8", "Succeeded")}
-    resolver = find_workers(load_config(), 0)
-    assert resolver.cluster_spec().as_dict() == {"worker": [f"10.0.0.{i}:8470" for i in range(3)]}
-
-
-def test_kubernetes_that_does_not_tell(kubernetes, nowhere):
-    kubernetes.pods["job-2"] = ("10.0.0.2", "Pending")
-    with pytest.raises(UserError, match=r'Pod "job-2" is not running.*must run.*docs/clusters\.md'):
-        find_workers(load_config(), 0)
-    for pods in (
-        {"job-0": ("10.0.0.0", "Running"), "job-9": ("10.0.0.9", "Running")},
-        {"job-1": ("10.0.0.1", "Running")},
-    ):
-        kubernetes.pods = pods
-        with pytest.raises(UserError, match=r"KUBERNETES_LABEL=job-name=tensorflow finds .*10\.0\.0\.1:8470.*POD_IP"):
-            find_workers(load_config(), 0)
-    nowhere.setitem(sys.modules, "kubernetes", None)
-    with pytest.raises(UserError, match="pip install kubernetes"):
-        find_workers(load_config(), 0)
-
-
-@pytest.mark.parametrize("loader", ["TF_DATA", "TF_GENERATOR"])
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_a_file_that_breaks_after_it_was_checked(loader, split, tmp_path, phantom, monkeypatch):
-    import train as command
-
-    shutil.copytree(phantom / "data", tmp_path / "data")
-    broken = sorted((tmp_path / "data" / split / "images").glob("*.png"))[3]
-
-    def check(cfg):
-        found = verify_data(cfg)
-        broken.write_bytes(broken.read_bytes()[:100])
-        return found
-
-    verify_data = command.verify_data
-    monkeypatch.setattr(command, "verify_data", check)
-    cfg = load_config([f"WORK_DIR={tmp_path}", *SMALL, f"DATA_GENERATOR_TYPE={loader}"])
-    with pytest.raises(UserError) as caught:
-        command.train(cfg)
-    assert str(broken) in str(caught.value) and "Traceback" not in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_evaluation_of_a_file_that_breaks_after_it_was_checked(one_device, tmp_path, phantom, monkeypatch):
-    import evaluate as command
-
-    shutil.copytree(phantom / "data", tmp_path / "data")
-    shutil.copytree(one_device[0] / "checkpoint", tmp_path / "checkpoint")
-    broken = sorted((tmp_path / "data/val/images").glob("*.png"))[3]
-
-    def check(cfg, splits):
-        found = verify_data(cfg, splits=splits)
-        broken.write_bytes(broken.read_bytes()[:100])
-        return found
-
-    verify_data = command.verify_data
-    monkeypatch.setattr(command, "verify_data", check)
-    overrides = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "VERBOSE=0", *paths(tmp_path)]
-    with pytest.raises(UserError) as caught:
-        command.evaluate(load_config(overrides))
-    assert str(broken) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_out_of_memory_in_a_step_says_what_to_lower(tmp_path, phantom, monkeypatch):
-    import tensorflow as tf
-
-    from train import train as command
-    from utils.trainer import Trainer
-
-    def fail(*args):
-        raise tf.errors.ResourceExhaustedError(
-            None, None, "OOM when allocating tensor with shape[9,9]\n\t [[{{node x}}]]"
-        )
-
-    monkeypatch.setattr(Trainer, "train_on", fail)
-    with pytest.raises(UserError, match=r"memory for a step.*BATCH_SIZE=2.*48x48.*AMP"):
-        command(load_config([f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]))

@@ -10,6 +10,7 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
+from textwrap import shorten
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -145,6 +146,11 @@ def load_weights(network, cfg):
     raise problems[0]
 
 
+# What a file that is damaged, or of another model, raises: h5py the first four, Keras the others (its warnings of
+# parts that the file does not have are made errors).
+UNREADABLE = (OSError, RuntimeError, SystemError, KeyError, ValueError, TypeError, Warning)
+
+
 def load_file(network, cfg, path):
     """Load a weights file, or raise a UserError."""
     try:
@@ -157,10 +163,11 @@ def load_file(network, cfg, path):
         raise
     except (PermissionError, MemoryError) as error:
         raise UserError(f"The weights {path} cannot be read: {error}") from None
-    except Exception:  # a damaged file can make HDF5 and Keras fail in any way, with words about their insides
+    except UNREADABLE as error:
+        reason = str(error).strip().splitlines() or [""]
         raise UserError(
             f"The weights {path} do not fit MODEL.TYPE={cfg.MODEL.TYPE} with {cfg.OUTPUT.CLASSES} classes, "
-            "or the file is damaged."
+            f"or the file is damaged ({type(error).__name__}: {shorten(reason[0], 120)})."
         ) from None
 
 
