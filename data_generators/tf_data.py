@@ -42,7 +42,7 @@ def untuned(dataset):
     """A dataset whose numbers of calls and batches stay as they are.
 
     TensorFlow's tuning thread, which has nothing to tune here, is often waited for at the end of an epoch: 0.16 s of
-    0.31 s in benchmarks/loaders.py, and it sleeps the longer the longer an epoch lasts.
+    0.31 s in benchmarks/loaders.py.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
