@@ -6,13 +6,13 @@ import tempfile
 import threading
 from pathlib import Path
 
-from data_preparation.inputs import NIFTI, find_sources
+from data_preparation.common.sources import NIFTI, find_sources
 from predict import Network, class_names, member_configs, predict_all, whole
+from utils.base.errors import UserError
+from utils.base.files import resolve_path
 from utils.checkpoints import ENDING, restore_config
-from utils.config import entry
-from utils.errors import UserError
-from utils.files import resolve_path
-from utils.postprocess import postprocessing
+from utils.config.command import entry
+from utils.inference.postprocessing import postprocessing
 
 ADDRESS = "127.0.0.1"  # this machine alone
 ENDINGS = [*NIFTI, ".gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]
@@ -75,7 +75,7 @@ class Segmenter:
         Raises:
             UserError: weights that do not fit, or a file that cannot be read.
         """
-        from utils.predictions import PredictionWriter
+        from utils.inference.writers import PredictionWriter
 
         with self.lock:
             self.load(name)

@@ -4,19 +4,20 @@ import time
 from functools import partial
 
 from data_generators import build_dataset
-from data_generators.pairing import find_pairs
-from data_generators.sampling import whole_images
-from data_generators.volumes import find_volumes
+from data_generators.crop import whole_images
+from data_generators.files.pairing import find_pairs
+from data_generators.files.volumes import find_volumes
 from data_preparation.verify_data import verify_data
 from losses import averaging
 from losses.surface import surface_scores
 from models import build_model, mask_output
+from utils.base.files import check_writable
 from utils.checkpoints import load_weights, restore_config, weights_path
-from utils.config import entry
-from utils.devices import explain_failures, make_strategy
-from utils.files import check_writable
-from utils.folds import fold_configs
-from utils.results import SplitResult, write_results
+from utils.config.command import entry
+from utils.config.folds import fold_configs
+from utils.devices.failures import explain_failures
+from utils.devices.strategy import make_strategy
+from utils.evaluation.output import SplitResult, write_results
 
 
 def evaluate(cfg):
@@ -27,7 +28,7 @@ def evaluate(cfg):
 
     Returns:
         {name: float} of the first split: `loss`, `dice_coef` (mean over images), `dice`, `iou` (over the set, mean over
-        foreground classes), `dice_class<n>`, `iou_class<n>`, and the measures of `utils.scores` such as
+        foreground classes), `dice_class<n>`, `iou_class<n>`, and the measures of `utils.evaluation.case_scores` such as
         `dice_per_case_class<n>`; with CGM `presence_accuracy`. Of a classifier: `loss`, `accuracy`, `roc_auc`.
 
     Raises:
@@ -43,9 +44,9 @@ def evaluate(cfg):
         volumes = {split: find_volumes(cfg, found) for split, found in pairs.items()}
     strategy = make_strategy(cfg)
 
-    from utils.gallery import Gallery
-    from utils.inference import make_forward
-    from utils.summary import print_results
+    from utils.evaluation.console import print_results
+    from utils.evaluation.gallery import Gallery
+    from utils.inference.forward import make_forward
 
     with strategy.scope():
         network = build_model(cfg, pretrained=False)
@@ -91,9 +92,9 @@ def measure_split(cfg, result, batches, network, forward, pairs, volumes, galler
     """Run every image of a split through the network once and fill in its result."""
     from losses.metrics import count_confusion
     from losses.supervision import build_output_metrics, build_training_loss
-    from utils.inference import MeanLoss, make_scorer
-    from utils.measure import Measurement
-    from utils.summary import progress
+    from utils.base.progress import progress
+    from utils.evaluation.evaluator import Measurement
+    from utils.evaluation.scoring import MeanLoss, make_scorer
 
     mask = mask_output(network.output, cfg.MODEL.PRUNE)
     metrics = build_output_metrics(cfg, network.output, mask, full=True)

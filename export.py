@@ -6,26 +6,31 @@ from pathlib import Path
 
 import numpy as np
 
-from data_generators.images import resize_image
-from data_preparation.inputs import Reading, find_sources
+from data_generators.reading.decoding import resize_image
+from data_preparation.common.sources import Reading, find_sources
 from models import build_model, inference_model
+from utils.base.errors import UserError
+from utils.base.files import writable_folder
+from utils.base.registry import load
 from utils.checkpoints import ENDING, load_weights, restore_config, weights_path
-from utils.config import entry
-from utils.devices import make_strategy, quiet_stderr
-from utils.errors import UserError
-from utils.files import writable_folder
-from utils.lookup import load
-from utils.model_card import write_model_card
+from utils.config.command import entry
+from utils.devices.startup import quiet_stderr
+from utils.devices.strategy import make_strategy
+from utils.export.model_card import write_model_card
 
 COMPARED = 8  # images on which model and file are compared
 
 # EXPORT.FORMAT -> name of the file; a function (model, function, signature, path, cfg, images) that writes it; one
 # path -> (images -> outputs) that runs it
 FORMATS = {
-    "saved_model": ("saved_model", "utils.exporters:write_saved_model", "utils.exporters:run_saved_model"),
-    "onnx": ("model.onnx", "utils.exporters:write_onnx", "utils.exporters:run_onnx"),
-    "tflite": ("model.tflite", "utils.exporters:write_tflite", "utils.exporters:run_tflite"),
-    "keras": ("model.keras", "utils.exporters:write_keras", "utils.exporters:run_keras"),
+    "saved_model": (
+        "saved_model",
+        "utils.export.exporters:write_saved_model",
+        "utils.export.exporters:run_saved_model",
+    ),
+    "onnx": ("model.onnx", "utils.export.exporters:write_onnx", "utils.export.exporters:run_onnx"),
+    "tflite": ("model.tflite", "utils.export.exporters:write_tflite", "utils.export.exporters:run_tflite"),
+    "keras": ("model.keras", "utils.export.exporters:write_keras", "utils.export.exporters:run_keras"),
 }
 
 
@@ -57,7 +62,7 @@ def export(cfg):
 
     import keras
 
-    from utils.exporters import make_function
+    from utils.export.exporters import make_function
 
     keras.config.set_dtype_policy("float32")
     cfg.MODEL.WINOGRAD = False  # its loops and compiled parts are for this machine alone

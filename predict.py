@@ -7,18 +7,19 @@ from functools import partial
 
 import numpy as np
 
-from data_generators.images import resize_image, to_unit_range
-from data_generators.labels import image_list
-from data_generators.sampling import whole_images
-from data_preparation.inputs import Reading, find_sources
+from data_generators.crop import whole_images
+from data_generators.files.class_folders import image_list
+from data_generators.reading.decoding import resize_image, to_unit_range
+from data_preparation.common.sources import Reading, find_sources
 from models import build_model, inference_model
+from utils.base.errors import PartlyDone, UserError
+from utils.base.files import writable_folder
 from utils.checkpoints import ENDING, load_weights, restore_config, weights_path
-from utils.config import entry
-from utils.devices import explain_failures, make_strategy
-from utils.errors import PartlyDone, UserError
-from utils.files import writable_folder
-from utils.folds import ALL, fold_configs
-from utils.postprocess import postprocessing
+from utils.config.command import entry
+from utils.config.folds import ALL, fold_configs
+from utils.devices.failures import explain_failures
+from utils.devices.strategy import make_strategy
+from utils.inference.postprocessing import postprocessing
 
 
 def predict(cfg):
@@ -49,7 +50,7 @@ def predict(cfg):
     folder = output / weights_path(typed).name.removesuffix(ENDING)
     make_strategy(cfg)
 
-    from utils.predictions import LabelWriter, PredictionWriter
+    from utils.inference.writers import LabelWriter, PredictionWriter
 
     network = Network(configs)
     if is_classifier:
@@ -72,7 +73,7 @@ def predict(cfg):
 
 def predict_all(cfg, network, writer, sources):
     """Predict the sources, write what comes, and return `{source: problem}` of those that are bad."""
-    from utils.summary import progress
+    from utils.base.progress import progress
 
     failed, queue = {}, []
     batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE
@@ -188,7 +189,7 @@ class Network:
         self.tile = cfg.PREDICT.TILE
         self.input = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
         self.output = self.models[0].compute_output_shape((1, *self.input, cfg.INPUT.CHANNELS))[1:3]
-        from utils.inference import TRANSFORMS
+        from utils.inference.test_time_augmentation import TRANSFORMS
 
         self.transforms = TRANSFORMS[cfg.PREDICT.TTA] if self.gives_masks else TRANSFORMS["none"]
 
@@ -200,7 +201,7 @@ class Network:
 
     def predict(self, images):
         """uint8 or uint16 `(batch, height, width, channels)` -> float32 probabilities `(batch, ..., classes)`."""
-        from utils.inference import mean_over_transforms
+        from utils.inference.test_time_augmentation import mean_over_transforms
 
         predictors = [partial(self.run, model) for model in self.models]
         return mean_over_transforms(predictors, to_unit_range(images), self.transforms)
@@ -212,7 +213,7 @@ class Network:
         return keras.ops.convert_to_numpy(model.predict_on_batch(images))
 
     def predict_tiled(self, image, batch_size):
-        from utils.tiles import predict_tiled
+        from utils.inference.sliding_window import predict_tiled
 
         return predict_tiled(
             image, self.predict, self.input, self.output, self.tile.OVERLAP, self.tile.BLEND, batch_size

@@ -4,15 +4,16 @@ import secrets
 import time
 
 from data_generators import build_dataset
-from data_generators.labels import class_names
+from data_generators.files.class_folders import class_names
 from data_preparation.verify_data import verify_data
 from losses import main_score
 from models import build_model
+from utils.base.errors import UserError
+from utils.base.files import check_writable, remove_leftovers, writable_folder
 from utils.checkpoints import weights_path
-from utils.config import entry
-from utils.devices import explain_failures, join_workers, make_strategy, worker
-from utils.errors import UserError
-from utils.files import check_writable, remove_leftovers, writable_folder
+from utils.config.command import entry
+from utils.devices.failures import explain_failures
+from utils.devices.strategy import join_workers, make_strategy, worker
 
 
 def train(cfg):
@@ -43,13 +44,14 @@ def train(cfg):
     strategy = make_strategy(cfg)
 
     from losses.supervision import build_output_metrics, build_training_loss
-    from utils.callbacks import CURVES, BestWeights, build_callbacks
-    from utils.inference import Validation
-    from utils.optimizers import make_optimizer
-    from utils.resume import check_room, find_state, restore
-    from utils.summary import print_end, print_resumed, print_start, print_waiting, write_summary
-    from utils.tracking import check_trackers
-    from utils.trainer import Trainer
+    from utils.training.callbacks import CURVES, BestWeights, build_callbacks
+    from utils.training.console import print_end, print_resumed, print_start, print_waiting
+    from utils.training.optimizers import make_optimizer
+    from utils.training.resume import check_room, find_state, restore
+    from utils.training.summary import write_summary
+    from utils.training.tracking import check_trackers
+    from utils.training.trainer import Trainer
+    from utils.training.validation import Validation
 
     check_trackers(cfg)
     _, log_folder, _ = (writable_folder(cfg, path, key) for key, path in outputs.items())

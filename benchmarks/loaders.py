@@ -90,7 +90,7 @@ def plain_reader(cfg, files):
     import cv2
     import numpy as np
 
-    from data_generators.augment import Augmentation
+    from data_generators.augmentation.albumentations_engine import Augmentation
 
     augmentation = Augmentation.from_config(cfg)
     policy = augmentation.build() if augmentation else None

@@ -27,7 +27,7 @@ import numpy as np
 from pycocotools.coco import COCO
 
 from data_preparation import coco, index_masks, lgg, rle_csv
-from utils import rle
+from utils.base import rle
 
 COCO_SIZE, RLE_SIZE, CAMVID_SIZE, LGG_SIZE = (480, 640), (768, 768), (360, 480), (256, 256)
 COLOURS = [(int(r), int(g), int(b)) for r, g, b in np.random.default_rng(0).choice(256, (12, 3), replace=False)]

@@ -108,7 +108,7 @@ def ours(*overrides, without=None, fold=False):
 def fused_batch_norm():
     import keras
 
-    from models.layers import BatchNorm
+    from models.layers.batch_norm import BatchNorm
 
     BatchNorm.call = keras.layers.BatchNormalization.call
 
@@ -219,7 +219,7 @@ def keras_step(model, options, train):
 def count(model):
     """(FLOPs of one image as plain layers would take them, FLOPs that are done), forward."""
     from models.cost import count_flops
-    from models.layers import UpsampleConv2D
+    from models.layers.upsample_conv import UpsampleConv2D
 
     plain = done = count_flops(model)
     for layer in model.layers:
@@ -230,7 +230,7 @@ def count(model):
 
 def serve(pipe, model_name, implementation, train, options):
     """In a process of its own: build, warm up, then take a step for every message."""
-    from utils.devices import quiet_stderr
+    from utils.devices.startup import quiet_stderr
 
     with quiet_stderr():
         if implementation != "PyTorch, channels last":

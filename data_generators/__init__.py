@@ -3,23 +3,23 @@
 from dataclasses import dataclass
 from functools import partial
 
-from utils.errors import UserError
-from utils.lookup import choose, load
+from utils.base.errors import UserError
+from utils.base.registry import choose, load
 
 # DATA_GENERATOR_TYPE -> a function (samples, order, read, spec, batch_size, workers) -> what `keras.Model.fit` takes:
 # `read(sample, epoch, position)` gives the arrays of one sample, the image perhaps of the type of its file (what is
 # random in it depends on SEED and these two), `spec` their (shape, dtype) in a batch.
 LOADERS = {
-    "TF_GENERATOR": "data_generators.keras_sequence:SampleSequence",
-    "TF_DATA": "data_generators.tf_data:sample_dataset",
-    "TFRECORD": "data_generators.tf_data:sample_dataset",  # the pairs come from shards: `data_generators.pairing`
-    "DALI_GENERATOR": "data_generators.dali:DaliBatches",
+    "TF_GENERATOR": "data_generators.loaders.keras_sequence:SampleSequence",
+    "TF_DATA": "data_generators.loaders.tf_data:sample_dataset",
+    "TFRECORD": "data_generators.loaders.tf_data:sample_dataset",  # samples from shards, see `files.pairing`
+    "DALI_GENERATOR": "data_generators.loaders.dali:DaliBatches",
 }
 
 # AUGMENTATION.ENGINE -> class with `from_config(cfg)`, which gives None where nothing is to be changed
 ENGINES = {
-    "albumentations": "data_generators.augment:Augmentation",
-    "tensorflow": "data_generators.augmentations:GraphAugmentation",
+    "albumentations": "data_generators.augmentation.albumentations_engine:Augmentation",
+    "tensorflow": "data_generators.augmentation.tensorflow_engine:GraphAugmentation",
 }
 
 
@@ -53,7 +53,8 @@ def build_dataset(
         A `keras.utils.PyDataset` or `tf.data.Dataset` of batches `(image, mask)`: image
         `(batch, height, width, channels)` float32 in [0, 1]; mask `(batch, height, width, 1)` uint8 class indices,
         DATASET.IGNORE_LABEL among them. Where LOSS uses `boundary_weighted_ce` the batches are
-        `(image, mask, border)`: border `(batch, height, width, 1)` float32, see `data_generators.borders`.
+        `(image, mask, border)`: border `(batch, height, width, 1)` float32, see
+        `data_generators.reading.boundary_weights`.
         Without masks (MASK_PATH null) the batches are `(image,)`; for MODEL.TYPE=classifier they are `(image, label)`,
         label `(batch, classes)` float32. Every sample comes once per epoch (with
         DATASET.FOREGROUND_FRACTION as many come as there are), the last batch may be smaller.
@@ -63,9 +64,9 @@ def build_dataset(
     Raises:
         UserError: a missing folder, an empty one, an image without its mask; DATASET.DROP_REMAINDER leaves no batch.
     """
-    from data_generators.images import ReadSettings
-    from data_generators.order import EpochOrder
-    from data_generators.sampling import foreground_order
+    from data_generators.foreground_sampler import foreground_order
+    from data_generators.reading.samples import ReadSettings
+    from data_generators.sampler import EpochOrder
 
     training = augment and split == "train"
     augmentation = (
@@ -84,7 +85,7 @@ def build_dataset(
         order = EpochOrder(len(samples), cfg.SEED, shuffle)
     spec = [(image[0], "uint8" if as_stored and getattr(read, "graph", None) is None else "float32"), *rest]
     if loader is None and training and cfg.DATASET.SERVICE is not None:
-        loader = partial(load("data_generators.service:ServiceBatches"), cfg)
+        loader = partial(load("data_generators.loaders.service:ServiceBatches"), cfg)
     elif loader is None:
         loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
     order.batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
@@ -102,10 +103,10 @@ def build_dataset(
 
 def paired_samples(cfg, split, targets, borders, augmentation):
     """Samples, reading function and specification of images with masks (and border weights), or without."""
-    from data_generators.cache import make_cache
-    from data_generators.images import ReadSettings
-    from data_generators.pairing import find_pairs
-    from data_generators.sampling import Crop
+    from data_generators.crop import Crop
+    from data_generators.files.pairing import find_pairs
+    from data_generators.reading.cache import make_cache
+    from data_generators.reading.samples import ReadSettings
 
     in_python, in_graph = (augmentation if name == cfg.AUGMENTATION.ENGINE else None for name in ENGINES)
     pairs = find_pairs(cfg, split)
@@ -125,11 +126,11 @@ class PairReader:
     """Reads a pair: `(image, mask, border weights)`, without those that are not wanted.
 
     Attributes:
-        settings: `data_generators.images.ReadSettings`.
+        settings: `data_generators.reading.samples.ReadSettings`.
         with_mask: bool.
-        border: (w0, sigma) of `data_generators.borders`, or None.
-        graph: `data_generators.augmentations.GraphAugmentation` that the loader applies to what is read here, before it
-            asks for `border_of`; or None.
+        border: (w0, sigma) of `data_generators.reading.boundary_weights`, or None.
+        graph: `GraphAugmentation` that the loader applies to what is read here, before it asks for `border_of`; or
+            None.
     """
 
     settings: object
@@ -138,7 +139,7 @@ class PairReader:
     graph: object = None
 
     def __call__(self, pair, epoch, position):
-        from data_generators.images import sample_pair
+        from data_generators.reading.samples import sample_pair
 
         image, mask = sample_pair(pair, self.settings, epoch, position)
         if not self.with_mask:
@@ -148,17 +149,17 @@ class PairReader:
         return image, mask, self.border_of(mask)
 
     def border_of(self, mask):
-        """The weights of a mask, see `data_generators.borders`."""
-        from data_generators.borders import border_weights
+        """The weights of a mask, see `data_generators.reading.boundary_weights`."""
+        from data_generators.reading.boundary_weights import border_weights
 
         return border_weights(mask, *self.border, self.settings.ignore_label)
 
 
 def labelled_samples(cfg, split, augmentation):
     """Samples, reading function and specification of images with class labels."""
-    from data_generators.cache import make_cache
-    from data_generators.images import ReadSettings
-    from data_generators.labels import class_names, find_labelled, read_labelled
+    from data_generators.files.class_folders import class_names, find_labelled, read_labelled
+    from data_generators.reading.cache import make_cache
+    from data_generators.reading.samples import ReadSettings
 
     settings = ReadSettings.from_config(cfg, augment=augmentation, cache=make_cache(cfg))
     names, classes = class_names(cfg), cfg.OUTPUT.CLASSES

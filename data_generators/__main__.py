@@ -12,11 +12,11 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 
 from data_generators import build_dataset
-from utils.config import entry
-from utils.devices import make_strategy
-from utils.errors import UserError
-from utils.files import write_whole
-from utils.visualize import MIN_PANEL, displayable, enlarge, overlay, titled
+from utils.base.errors import UserError
+from utils.base.files import write_whole
+from utils.base.pictures import MIN_PANEL, displayable, enlarge, overlay, titled
+from utils.config.command import entry
+from utils.devices.strategy import make_strategy
 
 COLUMNS, GAP, TINT = 4, 6, 0.15
 

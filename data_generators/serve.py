@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_generators import build_dataset
-from utils.config import entry
-from utils.devices import quiet_stderr
-from utils.errors import UserError
+from utils.base.errors import UserError
+from utils.config.command import entry
+from utils.devices.startup import quiet_stderr
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PartOfEpoch:
     """The order of what one host makes of one epoch: of n hosts the k-th makes each n-th part from the k-th on.
 
     Attributes:
-        order: `data_generators.order.EpochOrder`.
+        order: `data_generators.sampler.EpochOrder`.
         epoch: int.
         size: int, samples of a part.
         host: (number of this host, hosts).
@@ -46,8 +46,8 @@ def serve(cfg):
     if number >= len(hosts):
         raise UserError(f"+serve={number}: DATASET.SERVICE={hosts} must name this host, counted from 0.")
     with quiet_stderr():
-        from data_generators.service import name_of_data, name_of_part, place_of, start_server
-        from data_generators.tf_data import sample_dataset
+        from data_generators.loaders.service import name_of_data, name_of_part, place_of, start_server
+        from data_generators.loaders.tf_data import sample_dataset
 
         server, register = start_server(*place_of(hosts[number]))
 

@@ -20,9 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from data_preparation.canonical import Item, Plan, by_split, command, refuse, with_splits
-from utils.errors import UserError
-from utils.lookup import list_choices
+from data_preparation.common.command_line import command
+from data_preparation.common.dataset_writer import Item, Plan
+from data_preparation.common.listing import refuse
+from data_preparation.common.splits import by_split, with_splits
+from utils.base.errors import UserError
+from utils.base.registry import list_choices
 
 CROWD = ("include", "skip", "ignore")
 

@@ -19,20 +19,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 
 import numpy as np
 
-from data_generators.images import decode, is_grey_png, read_mask, read_whole
-from data_preparation.canonical import (
-    Item,
-    Plan,
-    Stored,
-    by_split,
-    command,
-    existing,
-    list_pictures,
-    refuse,
-    with_splits,
-)
-from data_preparation.groups import group_of
-from utils.errors import UserError
+from data_generators.reading.decoding import decode
+from data_generators.reading.headers import is_grey_png, read_whole
+from data_generators.reading.masks import read_mask
+from data_preparation.common.command_line import command
+from data_preparation.common.dataset_writer import Item, Plan, Stored
+from data_preparation.common.groups import group_of
+from data_preparation.common.listing import list_pictures, refuse
+from data_preparation.common.splits import by_split, existing, with_splits
+from utils.base.errors import UserError
 
 
 def plan(options):

@@ -13,9 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 
 import numpy as np
 
-from data_generators.images import read_mask
-from data_preparation.canonical import Item, Plan, command, list_pictures, refuse, with_splits
-from utils.errors import UserError
+from data_generators.reading.masks import read_mask
+from data_preparation.common.command_line import command
+from data_preparation.common.dataset_writer import Item, Plan
+from data_preparation.common.listing import list_pictures, refuse
+from data_preparation.common.splits import with_splits
+from utils.base.errors import UserError
 
 
 def plan(options):

@@ -17,8 +17,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from utils.errors import UserError
-from utils.files import write_whole
+from utils.base.errors import UserError
+from utils.base.files import write_whole
 
 TRAIN_FOLDER, VAL_FOLDER = "Training Batch 2", "Training Batch 1"  # as LiTS and the config name them
 FIRST_TRAIN, FIRST_VAL = 28, 0  # numbers of the first volumes, as in LiTS

@@ -15,19 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 
 import numpy as np
 
-from data_generators.images import read_mask
-from data_preparation.canonical import (
-    Item,
-    Plan,
-    assign_splits,
-    command,
-    encode_png,
-    existing,
-    list_pictures,
-    put,
-    refuse,
-)
-from utils.errors import UserError
+from data_generators.reading.masks import read_mask
+from data_preparation.common.command_line import command
+from data_preparation.common.dataset_writer import Item, Plan, put
+from data_preparation.common.listing import list_pictures, refuse
+from data_preparation.common.png import encode_png
+from data_preparation.common.splits import assign_splits, existing
+from utils.base.errors import UserError
 
 LISTS = {"trainval": "trainval.txt", "test": "test.txt"}
 CLASSES = 3  # trimap values 1, 2, 3

@@ -24,15 +24,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from omegaconf import OmegaConf
 
-from data_generators.pairing import find_pairs
-from data_preparation.canonical import Parser, errors_in_one_line
-from data_preparation.dataset_report import median_frequency
-from data_preparation.groups import VOLUME, describe_groups, group_of
+from data_generators.files.pairing import find_pairs
+from data_preparation.common.command_line import Parser, errors_in_one_line
+from data_preparation.common.dataset_report import median_frequency
+from data_preparation.common.groups import VOLUME, describe_groups, group_of
+from data_preparation.common.survey import count_values, survey
 from data_preparation.split import assign_fractions
-from data_preparation.survey import count_values, survey
-from utils.config import CONFIGS, check_config, load_config
-from utils.errors import UserError
-from utils.files import write_whole
+from utils.base.errors import UserError
+from utils.base.files import write_whole
+from utils.config import load_config
+from utils.config.checks import check_config
+from utils.config.defaults import CONFIGS
 
 # What a training step takes in memory, measured on a CPU with float32: GiB whatever the image, and kB for each pixel of
 # a batch. Peak of the process at 320x320, batch 2 (and 6).

@@ -24,13 +24,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_generators.images import resize_image, resize_mask
-from data_generators.volumes import read_manifest
-from data_preparation.canonical import run_parallel
-from data_preparation.lits import Case, crop_or_pad, find_cases, label_slice, read_case, window_slice
-from utils.config import entry
-from utils.errors import UserError
-from utils.files import check_writable, is_list_file, new_folders, resolve_path, write_whole
+from data_generators.files.volumes import read_manifest
+from data_generators.reading.decoding import resize_image
+from data_generators.reading.masks import resize_mask
+from data_preparation.common.parallel import run_parallel
+from data_preparation.scans.cases import Case, find_cases, read_case
+from data_preparation.scans.slices import crop_or_pad, label_slice, window_slice
+from utils.base.errors import UserError
+from utils.base.files import check_writable, is_list_file, new_folders, resolve_path, write_whole
+from utils.config.command import entry
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
 
-from data_generators.pairing import ENDINGS
-from data_preparation.canonical import Item, Plan, by_split, command, list_pictures, refuse, with_splits
-from data_preparation.groups import group_of
-from utils import rle
-from utils.errors import UserError
+from data_generators.files.pairing import ENDINGS
+from data_preparation.common.command_line import command
+from data_preparation.common.dataset_writer import Item, Plan
+from data_preparation.common.groups import group_of
+from data_preparation.common.listing import list_pictures, refuse
+from data_preparation.common.splits import by_split, with_splits
+from utils.base import rle
+from utils.base.errors import UserError
 
 
 def plan(options):

@@ -24,12 +24,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from tqdm import tqdm
 
-from data_generators.images import read_mask
-from data_generators.pairing import find_mask, is_mask_name
-from data_preparation.canonical import CHUNK, SPLITS, Parser, errors_in_one_line, list_pictures, refuse, run_parallel
-from data_preparation.groups import VOLUME, describe_groups, group_of
-from utils.errors import UserError
-from utils.folds import list_name
+from data_generators.files.pairing import find_mask, is_mask_name
+from data_generators.reading.masks import read_mask
+from data_preparation.common.command_line import Parser, errors_in_one_line
+from data_preparation.common.dataset_writer import CHUNK
+from data_preparation.common.groups import VOLUME, describe_groups, group_of
+from data_preparation.common.listing import list_pictures, refuse
+from data_preparation.common.parallel import run_parallel
+from data_preparation.common.splits import SPLITS
+from utils.base.errors import UserError
+from utils.config.folds import list_name
 
 SIZES = 4  # images with foreground are told apart by its share, in so many classes
 FINE = (2, 3, 4, 5, 10, 20, 50, 100)  # parts that fractions are put together from, the first number that they fit
@@ -45,7 +49,7 @@ def split(
         output: folder of the lists. Lists of an earlier split there are replaced, all together.
         folds: how many; each image is in the validation list of one of them. Either this or `fractions`.
         fractions: shares of train, val and, where there is a third, test; they sum to 1.
-        group: see `data_preparation.groups.group_of`.
+        group: see `data_preparation.common.groups.group_of`.
         background: pixel value that does not count as foreground.
         seed: the same seed gives the same lists.
 

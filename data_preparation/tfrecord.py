@@ -25,13 +25,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 
 from tqdm import tqdm
 
-from data_generators.images import picture_size, read_mask, read_whole
-from data_generators.records import ENDING, encode_example, read_shard, write_records
-from data_preparation.canonical import Parser, errors_in_one_line
-from data_preparation.groups import VOLUME, group_of
+from data_generators.files.tfrecord import encode_example, write_records
+from data_generators.files.tfrecord_index import ENDING, read_shard
+from data_generators.reading.headers import picture_size, read_whole
+from data_generators.reading.masks import read_mask
+from data_preparation.common.command_line import Parser, errors_in_one_line
+from data_preparation.common.groups import VOLUME, group_of
 from data_preparation.split import assign_parts, find_files, foreground_shares, make_parser, write_lists
-from utils.errors import UserError
-from utils.folds import list_name
+from utils.base.errors import UserError
+from utils.config.folds import list_name
 
 
 def write_shards(images, masks, output, name, shards, group=VOLUME, background=0, seed=5, workers=None, quiet=True):
@@ -42,7 +44,7 @@ def write_shards(images, masks, output, name, shards, group=VOLUME, background=0
         output: folder of the shards.
         name: str, what their names begin with.
         shards: int, how many.
-        group: see `data_preparation.groups.group_of`.
+        group: see `data_preparation.common.groups.group_of`.
         background: pixel value that does not count as foreground.
         seed: of the distribution over the shards.
 
@@ -107,7 +109,7 @@ def write_shard(folder, name, number, pairs, bar):
 
 
 def list_folds(paths):
-    """Write the lists of k-fold cross-validation, see `utils.folds`, beside shards that are the folds."""
+    """Write the lists of k-fold cross-validation, see `utils.config.folds`, beside shards that are the folds."""
     lists = {}
     for fold, held_out in enumerate(paths):
         lists[list_name(fold, "train", "images")] = [path for path in paths if path != held_out]

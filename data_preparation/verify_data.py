@@ -17,19 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from tqdm import tqdm
 
-from data_generators.images import (
-    ReadSettings,
-    check_sizes,
-    decode,
-    is_turned,
-    read_mask_as,
-    read_whole_and_header,
-    to_channels,
-)
-from data_generators.labels import match_labels
-from data_generators.pairing import Pair, list_problems, match_pairs
-from data_generators.sampling import Crop
-from data_preparation.dataset_report import (
+from data_generators.crop import Crop
+from data_generators.files.class_folders import match_labels
+from data_generators.files.pairing import Pair, list_problems, match_pairs
+from data_generators.reading.decoding import decode, to_channels
+from data_generators.reading.headers import is_turned, read_whole_and_header
+from data_generators.reading.masks import read_mask_as
+from data_generators.reading.samples import ReadSettings, check_sizes
+from data_preparation.common.dataset_report import (
     add_up,
     describe_split,
     intensity,
@@ -37,9 +32,9 @@ from data_preparation.dataset_report import (
     suggest_weights,
     write_report,
 )
-from utils.config import entry
-from utils.errors import UserError
-from utils.files import check_writable
+from utils.base.errors import UserError
+from utils.base.files import check_writable
+from utils.config.command import entry
 
 
 class Finding(NamedTuple):
@@ -74,7 +69,7 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
         cfg: the config.
         splits: which of "train", "val", "test".
         need_masks: whether a split without masks (for a classifier, without labels) is an error.
-        details: also measure the images, and return what `data_preparation.dataset_report.describe_split` adds.
+        details: also measure the images, and return what `data_preparation.common.dataset_report.describe_split` adds.
 
     Returns:
         `{split: {"pairs": int, "foreground_share": float | None, "traits": {trait: int}}}`; the share of pixels with a
@@ -143,7 +138,7 @@ def examine(pair, settings, classes, details):
 
 
 def read_with_traits(path, channels):
-    """`data_generators.images.read_image`, and which of TRAITS the file has."""
+    """`data_generators.reading.decoding.read_image`, and which of TRAITS the file has."""
     data, header = read_whole_and_header(path)
     pixels = decode(path, data)
     image = to_channels(path, pixels, channels)

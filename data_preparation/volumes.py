@@ -17,20 +17,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
 
-from data_preparation.canonical import (
-    RECORD,
-    SPLITS,
-    assign_splits,
-    check_options,
-    errors_in_one_line,
-    existing,
-    make_parser,
-    print_skipped,
-    refuse,
-)
-from data_preparation.lits import Case
+from data_preparation.common.command_line import check_options, errors_in_one_line, make_parser
+from data_preparation.common.dataset_writer import RECORD, print_skipped
+from data_preparation.common.listing import refuse
+from data_preparation.common.splits import SPLITS, assign_splits, existing
 from data_preparation.preprocess_data import Job, Settings, prepare_volumes
-from utils.errors import UserError
+from data_preparation.scans.cases import Case
+from utils.base.errors import UserError
 
 CT_WINDOW = (-200.0, 250.0)
 SOURCES = {"source": "folder with a dataset.json, or below which the patterns look"}

@@ -6,8 +6,8 @@ Importing this module imports no Keras: the rows are loaded when a loss or the m
 import re
 from functools import partial
 
-from utils.errors import UserError
-from utils.lookup import load
+from utils.base.errors import UserError
+from utils.base.registry import load
 
 # A term is a function (y_true, y_pred, valid, **LOSS_OPTIONS.<name>) -> scalar; losses/targets.py prepares the first
 # three.
@@ -28,7 +28,7 @@ LOSSES = {
     "combo": "losses.combined:combo",
 }
 
-# Terms that also take `border`, the map of `data_generators.borders` that comes with each batch.
+# Terms that also take `border`, the map of `data_generators.reading.boundary_weights` that comes with each batch.
 NEED_BORDER = ("boundary_weighted_ce",)
 
 # What training watches. A row is a function cfg -> keras.metrics.Metric.

@@ -57,7 +57,7 @@ def boundary_weighted(y_true, y_pred, valid, border, w0, sigma, class_weights):
 
     Args:
         border: float32 `(batch, height, width, 1)`, the second summand of the weight; the loader computes it from the
-            mask with `w0` and `sigma` (`data_generators.borders`), which are not used here.
+            mask with `w0` and `sigma` (`data_generators.reading.boundary_weights`), which are not used here.
     """
     per_class = with_background(y_true) * -ops.log(keep_inside(with_background(y_pred)))
     return mean_of_valid(ops.sum(weighted(per_class, class_weights) + border * per_class, -1, keepdims=True), valid)

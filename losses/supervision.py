@@ -5,7 +5,7 @@ from keras import ops
 
 from losses import build_loss, build_metrics
 from losses.targets import to_one_hot
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 
 def presence_target(y_true, classes, ignore_label=None):

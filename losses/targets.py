@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 
 def prepare(y_true, y_pred, ignore_label=None):

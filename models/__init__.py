@@ -5,23 +5,23 @@ The tables say where each part is; nothing heavy is imported until a model is bu
 
 from dataclasses import dataclass
 
-from models.backbones import BACKBONES
-from utils.errors import UserError
-from utils.files import resolve_path
-from utils.lookup import choose, load
+from models.encoders.backbones import BACKBONES
+from utils.base.errors import UserError
+from utils.base.files import resolve_path
+from utils.base.registry import choose, load
 
 # MODEL.BACKBONE.TYPE -> a function (image, model, style) -> ({stride: feature map}, {stride: map to upsample first})
 ENCODERS = {
-    "unet3plus": "models.encoders:plain",
-    **dict.fromkeys(BACKBONES, "models.encoders:pretrained"),
+    "unet3plus": "models.encoders.plain:plain",
+    **dict.fromkeys(BACKBONES, "models.encoders.pretrained:pretrained"),
 }
 
 # A function (features, down, model, style) -> list of DecoderMap, the mask's first
 DECODERS = {
-    "unet": "models.unet:unet",
-    "unet++": "models.unetplusplus:unetplusplus",
-    "unet3plus": "models.unet3plus:unet3plus",
-    "conv_deconv": "models.conv_deconv:decoder",
+    "unet": "models.decoders.unet:unet",
+    "unet++": "models.decoders.unetplusplus:unetplusplus",
+    "unet3plus": "models.decoders.unet3plus:unet3plus",
+    "conv_deconv": "models.decoders.conv_deconv:decoder",
 }
 
 
@@ -53,7 +53,7 @@ MODEL_TYPES = {
         FILTERS=(16, 32, 64),
         CONV_BIAS=True,
         HEAD_TRANSPOSE=True,
-        encoder="models.conv_deconv:encoder",
+        encoder="models.decoders.conv_deconv:encoder",
     ),
 }
 
@@ -101,8 +101,8 @@ def build_model(cfg, pretrained=True):
     """
     import keras
 
-    from models.blocks import Style
     from models.heads import make_outputs
+    from models.layers.blocks import Style
 
     check_model(cfg)
     model, row = model_settings(cfg)

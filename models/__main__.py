@@ -5,8 +5,9 @@ to <name>_<BACKBONE>.png in the current folder (needs pydot and Graphviz; withou
 """
 
 from models import ENCODERS, MODEL_TYPES, build_model
-from utils.config import entry, load_config
-from utils.devices import make_strategy
+from utils.config import load_config
+from utils.config.command import entry
+from utils.devices.strategy import make_strategy
 
 
 def show(cfg):

@@ -4,7 +4,7 @@ import math
 
 from keras import Model, layers
 
-from models.layers import UpsampleConv2D
+from models.layers.upsample_conv import UpsampleConv2D
 
 
 def count_flops(model):

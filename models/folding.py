@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from models.layers import MatchSize, UpsampleConv2D
+from models.layers.match_size import MatchSize
+from models.layers.upsample_conv import UpsampleConv2D
 
 # Convolution -> the shape that a factor per filter takes to multiply its kernel, given the kernel's shape
 FACTOR_SHAPES = {

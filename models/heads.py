@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from models.blocks import match_size
+from models.layers.blocks import match_size
 
 
 def make_outputs(image, features, maps, classes, model, style):

@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from utils.config import CONFIGS, check_config, default_config
-from utils.errors import UserError
-from utils.files import older_paths, reserve, resolve_path, write_whole
-from utils.lookup import load
+from utils.base.errors import UserError
+from utils.base.files import older_paths, reserve, resolve_path, write_whole
+from utils.base.registry import load
+from utils.config.checks import check_config
+from utils.config.defaults import CONFIGS, default_config
 
 ENDING = ".weights.h5"
 CHECKSUM = "sha256"  # attribute of a weights file: the checksum of its arrays

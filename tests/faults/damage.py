@@ -22,19 +22,21 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from data_generators.images import read_image, read_mask
-from data_generators.labels import find_labelled
-from data_generators.pairing import find_pairs, read_list
-from data_generators.records import read_shard
-from data_generators.volumes import find_spacing
+from data_generators.files.class_folders import find_labelled
+from data_generators.files.pairing import find_pairs, read_list
+from data_generators.files.tfrecord_index import read_shard
+from data_generators.files.volumes import find_spacing
+from data_generators.reading.decoding import read_image
+from data_generators.reading.masks import read_mask
 from data_preparation import coco, rle_csv
-from data_preparation.inputs import Stack
-from data_preparation.lits import Case, read_case
+from data_preparation.common.sources import Stack
+from data_preparation.scans.cases import Case, read_case
 from data_preparation.volumes import find_decathlon
+from utils.base.errors import UserError
 from utils.checkpoints import load_weights, read_config, save_config, save_weights
-from utils.config import RULES, load_config
-from utils.errors import UserError
-from utils.model_card import scores
+from utils.config import load_config
+from utils.config.rules import RULES
+from utils.export.model_card import scores
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 255, (40, 30, 3), np.uint8)
@@ -249,7 +251,7 @@ def config_of_weights(folder):
 
 
 def policy(folder):
-    from data_generators.augment import POLICIES, Augmentation
+    from data_generators.augmentation.albumentations_engine import POLICIES, Augmentation
 
     path = folder / "policy.yaml"
     path.write_bytes((POLICIES / "mapping_challenge.yaml").read_bytes())
@@ -275,7 +277,7 @@ def weights(folder):
 
 
 def state(folder):
-    from utils.resume import read_newest
+    from utils.training.resume import read_newest
 
     path = folder / "m.state.npz"
     about = b'{"epoch": 1, "step": 0, "finished": false, "config": {}, "callbacks": {}}'

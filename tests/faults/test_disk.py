@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PROJECT, assert_one_clear_error, run_command
+from helpers import PROJECT, assert_one_clear_error, run_command
 
 from evaluate import evaluate
 from train import train
@@ -124,7 +124,7 @@ def test_files_that_may_not_grow(tmp_path, phantom):
 
 
 def test_a_failed_write_keeps_what_was_there(tmp_path):
-    from utils.files import older_path, warn_if_not_saved, write_whole
+    from utils.base.files import older_path, warn_if_not_saved, write_whole
 
     path = tmp_path / "m.weights.h5"
     for text in ("1", "2", "3", "4"):

@@ -7,15 +7,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import assert_one_clear_error, run_command
+from helpers import assert_one_clear_error, run_command
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from damage import FILES, count_outcomes, mutated, mutated_overrides, outcome_of, print_table, rows, truncated
 
+from utils.base.errors import UserError
 from utils.checkpoints import load_weights
 from utils.config import load_config
-from utils.errors import UserError
 
 # These say nothing of damage that leaves other text: names, a manifest that is made anew, scores that are optional.
 FORGIVING = {"list of images", "manifest, JSON", "evaluation.json"}
@@ -86,7 +86,7 @@ def test_weights_that_reach_outside_their_file_are_refused(kind, tmp_path):
 
 
 def test_a_state_with_pickled_objects_is_left_out(tmp_path):
-    from utils.resume import read_newest
+    from utils.training.resume import read_newest
 
     path = tmp_path / "m.state.npz"
     np.savez(path, about=np.array([{"epoch": 1}], object), v0=np.zeros(3))
@@ -97,7 +97,7 @@ def test_members_of_a_state_never_leave_their_archive(tmp_path):
     """A state is read in memory: a member named ../ writes nothing."""
     import zipfile
 
-    from utils.resume import read_newest
+    from utils.training.resume import read_newest
 
     path = tmp_path / "inside/m.state.npz"
     path.parent.mkdir()
@@ -110,7 +110,7 @@ def test_members_of_a_state_never_leave_their_archive(tmp_path):
 
 def test_nothing_unpacks_archives():
     """No code of the project extracts members of an archive; whoever adds that has to keep them in their folder."""
-    from conftest import PROJECT
+    from helpers import PROJECT
 
     for path in PROJECT.rglob("*.py"):
         if ".venv" not in path.parts and "tests" not in path.parts:
@@ -139,7 +139,8 @@ def test_pictures_that_promise_too_much_are_refused_before_decoding(tmp_path):
     import struct
     import zlib
 
-    from data_generators.images import PNG_START, read_image
+    from data_generators.reading.decoding import read_image
+    from data_generators.reading.headers import PNG_START
 
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     path = tmp_path / "bomb.png"
@@ -154,7 +155,7 @@ def test_scans_that_promise_too_much_are_refused_before_decoding(ending, tmp_pat
 
     import nibabel as nib
 
-    from data_preparation.lits import read_scan
+    from data_preparation.scans.nifti import read_scan
 
     whole = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)).to_bytes()
     opener = gzip.open if ending.endswith("gz") else open
@@ -170,7 +171,7 @@ def test_scans_that_promise_too_much_are_refused_before_decoding(ending, tmp_pat
 def test_dicom_that_promises_too_much_is_refused_before_decoding(tmp_path):
     from test_scans import scan, write_series
 
-    from data_preparation.lits import read_scan
+    from data_preparation.scans.nifti import read_scan
 
     def promise(index, data):
         data.Rows = data.Columns = 60_000
@@ -186,7 +187,7 @@ def test_dicom_that_promises_too_much_is_refused_before_decoding(tmp_path):
 def test_out_of_memory_says_what_to_lower():
     import tensorflow as tf
 
-    from utils.devices import explain_failures
+    from utils.devices.failures import explain_failures
 
     with pytest.raises(UserError, match=r"BATCH_SIZE=2.*AMP"), explain_failures(load_config()):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")

@@ -13,7 +13,7 @@ import sys
 import time
 
 import pytest
-from conftest import PROJECT, TINY, run_command
+from helpers import PROJECT, TINY, run_command
 
 from train import train
 from utils.config import load_config

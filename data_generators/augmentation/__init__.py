@@ -1,0 +1,1 @@
+"""Random changes of training samples: one file per engine, ready-made policies."""

@@ -1,0 +1,130 @@
+"""Images with class labels instead of masks: a folder per class, or a CSV table."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_generators.files.pairing import ENDINGS, Pair, is_picture, list_problems
+from data_generators.reading.samples import sample_pair
+from utils.base.errors import UserError
+from utils.base.files import resolve_path
+
+
+class Labelled(NamedTuple):
+    """An image file and the names of its classes."""
+
+    image: Path
+    labels: tuple
+
+
+def find_labelled(cfg, split):
+    """Return the images of a split with their labels.
+
+    `DATASET.<SPLIT>.IMAGES_PATH` is a folder with a folder of images for each class, or a CSV file with the rows
+    `image,label[,label...]` (image paths relative to the file; a first row that names no picture is the header).
+
+    Raises:
+        UserError: nothing there, images that do not exist, or classes that do not fit OUTPUT; lists up to 20 problems.
+    """
+    samples, problems = match_labels(cfg, split)
+    if problems:
+        raise UserError(f"DATASET.{split.upper()} is not labelled well:\n{list_problems(problems)}")
+    return samples
+
+
+def match_labels(cfg, split):
+    """Return `(samples, problems)` of a split, one message for each problem."""
+    key = f"DATASET.{split.upper()}.IMAGES_PATH"
+    value = cfg.DATASET[split.upper()].IMAGES_PATH
+    if not isinstance(value, str):
+        return [], [
+            f"{key}={value} must be a folder with one folder per class, or a CSV file, for MODEL.TYPE=classifier."
+        ]
+    path = resolve_path(cfg, value)
+    if path.is_dir():
+        samples, problems = read_folders(path), []
+    elif path.is_file():
+        try:
+            samples, problems = read_table(path)
+        except (UnicodeDecodeError, csv.Error):
+            return [], [f"{key}: {path} is not a CSV file in UTF-8 with the rows image,label[,label...]."]
+    else:
+        return [], [f"{key}={value}: there is neither a folder nor a CSV file {path}."]
+    if not samples and not problems:
+        problems = [f"{key}: {path} holds no images. It needs one folder of images per class."]
+    return samples, problems + check_labels(cfg, samples, key)
+
+
+def read_folders(path):
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return [
+        Labelled(image, (folder.name,)) for folder in folders for image in sorted(folder.iterdir()) if is_picture(image)
+    ]
+
+
+def read_table(path):
+    samples, problems = [], []
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.reader(file)):
+            cells = [cell.strip() for cell in row if cell.strip()]
+            image = path.parent / cells[0] if cells else None
+            if image is None or (number == 0 and image.suffix.lower() not in ENDINGS):
+                continue
+            if not image.is_file():
+                problems.append(f"{path}, line {number + 1}: the image {image} does not exist.")
+            elif len(cells) < 2:
+                problems.append(f"{path}, line {number + 1}: {cells[0]} has no label.")
+            else:
+                samples.append(Labelled(image, tuple(cells[1:])))
+    return samples, problems
+
+
+def image_list(cfg, split):
+    """The images of a split as a config value that needs no labels: a list where they are in class folders or a CSV."""
+    value = cfg.DATASET[split.upper()].IMAGES_PATH
+    path = resolve_path(cfg, value) if isinstance(value, str) else None
+    if path is None or (path.is_dir() and any(is_picture(entry) for entry in path.iterdir())):
+        return value
+    samples, _ = match_labels(cfg, split)
+    return [str(sample.image) for sample in samples] or value
+
+
+def class_names(cfg):
+    """The classes in their order: OUTPUT.CLASS_NAMES, else the sorted names in the training data."""
+    if cfg.OUTPUT.CLASS_NAMES is not None:
+        return list(cfg.OUTPUT.CLASS_NAMES)
+    samples, problems = match_labels(cfg.copy(), "train")
+    if not samples:
+        raise UserError(f"OUTPUT.CLASS_NAMES is not set, and the training data does not tell: {problems[0]}")
+    return sorted({label for sample in samples for label in sample.labels})
+
+
+def check_labels(cfg, samples, key):
+    """Messages for labels that OUTPUT.CLASSES, OUTPUT.CLASS_NAMES or the activation do not allow."""
+    found = sorted({label for sample in samples for label in sample.labels})
+    known = cfg.OUTPUT.CLASS_NAMES
+    wanted = max(cfg.OUTPUT.CLASSES, 2)  # one class: absent or present
+    problems = []
+    if known is not None and set(found) - set(known):
+        problems.append(f"{key} holds classes that are not in OUTPUT.CLASS_NAMES: {sorted(set(found) - set(known))}.")
+    elif len(known or found) != wanted:
+        found = known or found
+        problems.append(f"{key} holds {len(found)} classes ({', '.join(found[:10])}); set OUTPUT.CLASSES={len(found)}.")
+    several = next((sample for sample in samples if len(sample.labels) > 1), None)
+    if several is not None and cfg.MODEL.CLASSIFIER_ACTIVATION != "sigmoid":
+        problems.append(f"{several.image} has several labels: set MODEL.CLASSIFIER_ACTIVATION=sigmoid.")
+    return problems
+
+
+def read_labelled(sample, settings, names, classes, epoch=0, position=0):
+    """Return `(image, target)` as a classifier takes them.
+
+    Returns:
+        image: see `data_generators.reading.samples.sample_pair`.
+        target: float32 `(classes,)`, 1 for each label. With one class it is 1 for the second of the two names.
+    """
+    image, _ = sample_pair(Pair(sample.image, None), settings, epoch, position)
+    target = np.array([name in sample.labels for name in names], np.float32)
+    return image, target[-classes:]

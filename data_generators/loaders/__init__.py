@@ -1,0 +1,1 @@
+"""From samples to batches: Keras sequence, tf.data, the tf.data service, NVIDIA DALI."""

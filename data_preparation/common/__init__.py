@@ -1,0 +1,1 @@
+"""What the preparation commands share: command line, dataset writer, parallel work, splits, groups."""

@@ -1,0 +1,1 @@
+"""Scans to slices: NIfTI and DICOM, orientation, intensity windows."""

@@ -1,0 +1,1 @@
+"""Decoders: feature maps by stride -> finer maps, the mask's first."""

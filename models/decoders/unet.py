@@ -1,0 +1,50 @@
+"""The U-Net decoder (Ronneberger et al., MICCAI 2015, arXiv:1505.04597)."""
+
+from models.layers.blocks import DecoderMap, up_block
+from utils.base.errors import UserError
+
+WIDTHS = (256, 128, 64, 32, 16)  # of the stages on an ImageNet backbone, from coarse to fine
+
+
+def stage_widths(features, model, least=None):
+    """{stride: width} of the decoder stages, coarse to fine: MODEL.DECODER.FILTERS, or a default.
+
+    The default mirrors the plain encoder, and takes 256, 128, 64, 32, 16 on an ImageNet backbone. There may be one
+    stage fewer than it takes to reach stride 1; the head then brings the mask to the image's size. `least` is the
+    smallest number of stages, if it is another.
+
+    Raises:
+        UserError: too few or too many widths.
+    """
+    bottleneck = max(features)
+    widths = model.DECODER.FILTERS
+    if widths is None:
+        widths = model.FILTERS[-2::-1] if model.BACKBONE.TYPE == "unet3plus" else WIDTHS
+    strides = [bottleneck >> step for step in range(1, bottleneck.bit_length())]
+    if model.DECODER.FILTERS is None:
+        widths = widths[: len(strides)]
+    least = len(strides) - 1 if least is None else least
+    if not max(least, 1) <= len(widths) <= len(strides):
+        raise UserError(
+            f"MODEL.DECODER.FILTERS={list(widths)} needs {max(least, 1)} to {len(strides)} widths: the stages go from "
+            f"stride {strides[0]} to 1."
+        )
+    return dict(zip(strides, widths, strict=False))
+
+
+def unet(features, down, model, style):
+    """From the bottleneck up, each stage doubles the size and takes in the encoder map of its stride, if there is one.
+
+    Args:
+        features: {stride: encoder map `(batch, height, width, channels)`}; the coarsest is the bottleneck.
+
+    Returns:
+        list of DecoderMap, finest first: the stages.
+    """
+    x, maps = features[max(features)], []
+    for stride, width in stage_widths(features, model).items():
+        skips = [features[stride]] if stride in features else []
+        x = up_block(x, skips, width, style, f"decoder{stride}")
+        maps.insert(0, (stride, x))
+    finest = maps[0][0]
+    return [DecoderMap("mask" if stride == finest else f"mask_stride{stride}", stride, x) for stride, x in maps]

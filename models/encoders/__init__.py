@@ -1,0 +1,1 @@
+"""Encoders: image -> feature maps by stride."""

@@ -1,0 +1,1 @@
+"""The layers and blocks that encoders and decoders are built from."""

@@ -1,0 +1,223 @@
+"""Every file of configs/experiment composes, builds its model and trains two steps."""
+
+import json
+
+import cv2
+import keras
+import nibabel
+import numpy as np
+import pytest
+from helpers import PROJECT, assert_one_clear_error, run_command
+
+from data_generators import build_dataset
+from data_preparation import coco, index_masks, lgg, pets
+from data_preparation.preprocess_data import preprocess_data
+from data_preparation.verify_data import verify_data
+from losses.supervision import build_output_metrics, build_training_loss
+from models import build_model
+from utils.base.errors import UserError
+from utils.checkpoints import restore_config, weights_path
+from utils.config import load_config
+from utils.config.defaults import CONFIGS
+from utils.training.optimizers import make_optimizer
+from utils.training.schedules import learning_rate
+from utils.training.trainer import Trainer
+
+FILES = sorted((CONFIGS / "experiment").glob("*.yaml"))
+EXPERIMENTS = [path.stem for path in FILES if "# Planned by" not in path.read_text()]  # users' own are no systems
+SIZE = 64
+
+
+RNG = np.random.default_rng(0)
+
+
+def picture(path, classes, values=None, size=(SIZE, SIZE)):
+    """Save a picture of squares; returns its classes `(height, width)`, all of them in it."""
+    mask = RNG.integers(0, classes, (size[0] // 8, size[1] // 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    mask[:classes, 0] = range(classes)
+    image = np.dstack([mask] * 3) * (100 // classes) + RNG.integers(0, 50, (*size, 3), dtype=np.uint8)
+    save(path, image)
+    return mask
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+def publish_lgg(source, data):
+    for patient in ("TCGA_CS_4941_19960909", "TCGA_DU_5849_19950405"):
+        for number in range(1, 5):
+            name = source / patient / f"{patient}_{number}"
+            save(name.with_name(f"{name.name}_mask.tif"), picture(name.with_suffix(".tif"), 2) * 255)
+    lgg.main([str(source), str(data / "lgg"), "--val", "0.5", "--quiet"])
+
+
+def publish_pets(source, data):
+    """The share for validation is the preparation's; 5 listed images leave 4 for training."""
+    names = [f"Abyssinian_{number}" for number in range(1, 6)] + ["pug_1"]
+    for name in names:
+        save(source / f"annotations/trimaps/{name}.png", picture(source / f"images/{name}.jpg", 3) + 1)
+    lines = [f"{name} 1 1 1\n" for name in names]
+    (source / "annotations/trainval.txt").write_text("".join(lines[:5]))
+    (source / "annotations/test.txt").write_text("".join(lines[5:]))
+    pets.main([str(source), str(data / "pets"), "--quiet"])
+
+
+def publish_mapping(source, data):
+    """Buildings as crowdAI's annotation.json lists them: one polygon each."""
+    images, annotations = [], []
+    for number in range(8):
+        name = f"{number:012d}.jpg"
+        picture(source / "images" / name, 2)
+        images.append({"id": number, "file_name": name, "height": SIZE, "width": SIZE})
+        polygon = [[8.0, 8.0, 40.0, 8.0, 40.0, 30.0 + number, 8.0, 30.0]]
+        annotations.append(
+            {"id": number, "image_id": number, "category_id": 100, "iscrowd": 0, "segmentation": polygon}
+        )
+    lists = {"images": images, "annotations": annotations, "categories": [{"id": 100, "name": "building"}]}
+    (source / "annotation.json").write_text(json.dumps(lists))
+    options = ["--val", "0.23", "--test", "0.23", "--seed", "108241", "--quiet"]
+    coco.main([str(source / "annotation.json"), str(source / "images"), str(data / "mapping"), *options])
+
+
+def publish_lits(source, data):
+    """One volume of 4 slices on each side, as int16 HU, labels 0, 1 and 2; as preprocess_data.py finds them."""
+    for batch, number in (("Training Batch 2", 28), ("Training Batch 1", 0)):
+        labels = RNG.integers(0, 3, (SIZE // 8, SIZE // 8, 4)).repeat(8, 0).repeat(8, 1)
+        scan = labels * 60 + RNG.integers(-50, 50, labels.shape)
+        (data / batch).mkdir(parents=True)
+        for kind, voxels in (("volume", scan), ("segmentation", labels)):
+            nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4)), data / batch / f"{kind}-{number}.nii")
+    options = [f"WORK_DIR={data.parent}", "DATA_PREPARATION.WORKERS=1", "VERBOSE=0"]
+    preprocess_data(load_config(["+experiment=lits_unet3plus", *SMALL, *options]))
+
+
+def publish_camvid(source, data):
+    for split in ("train", "val", "test"):
+        for number in range(4):
+            mask = picture(source / split / f"0001TP_{number:06d}.png", 12)  # 11 is void
+            save(source / f"{split}annot" / f"0001TP_{number:06d}.png", mask)
+    index_masks.main([f"{source}/{{split}}", f"{source}/{{split}}annot", str(data / "camvid"), "--quiet"])
+
+
+def publish_folders(name):
+    def publish(source, data):
+        """Masks of 0 and 255 beside the images: the form that needs no preparation."""
+        for split in ("train", "val"):
+            for number in range(4):
+                mask = picture(data / name / split / f"images/{number}.png", 2) * 255
+                save(data / name / split / f"mask/{number}.png", mask)
+
+    return publish
+
+
+# By what an experiment's name begins with: writes tiny data as it is published, and prepares it as the header says.
+PUBLISHED = {
+    "lgg": publish_lgg,
+    "pets": publish_pets,
+    "mapping": publish_mapping,
+    "lits": publish_lits,
+    "camvid": publish_camvid,
+    "isbi": publish_folders("isbi"),
+    "tpu": publish_folders("tpu"),
+}
+SMALL = [f"INPUT.HEIGHT={SIZE}", f"INPUT.WIDTH={SIZE}"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_trains_two_steps(name, tmp_path):
+    options = [f"WORK_DIR={tmp_path}", "VERBOSE=0", "HYPER_PARAMETERS.BATCH_SIZE=2", "DATALOADER_WORKERS=1"]
+    cfg = load_config([f"+experiment={name}", *SMALL, *options])
+    PUBLISHED[name.split("_")[0]](tmp_path / "published", tmp_path / "data")
+    assert verify_data(cfg)["train"]["pairs"] == 4
+    network = build_model(cfg, pretrained=False)
+    trainer = Trainer(network, build_training_loss(cfg), build_output_metrics(cfg, network.output))
+    trainer.compile(optimizer=make_optimizer(cfg), run_eagerly=True)  # tracing takes longer than two steps
+    before = [np.array(weight) for weight in network.trainable_variables]
+    dataset = build_dataset(cfg, "train")
+    assert len(dataset) == 2
+    for batch in (dataset[0], dataset[1]):
+        logs = trainer.train_on(batch)
+        assert np.isfinite(float(logs["loss"]))
+    after = [np.array(weight) for weight in network.trainable_variables]
+    assert any(not np.array_equal(*pair) for pair in zip(before, after, strict=True))
+    keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_header_says_how_and_how_well(name):
+    text = (CONFIGS / "experiment" / f"{name}.yaml").read_text()
+    assert text.startswith("# @package _global_\n")
+    for word in (f"python train.py +experiment={name}", "prepare", "published", "measured", "augmentation:"):
+        assert word in text.replace("Augmentation:", "augmentation:")
+    assert load_config([f"+experiment={name}"]).MODEL.WEIGHTS_FILE_NAME.startswith(name.split("_")[0])
+    assert f"`{name}`" in (PROJECT / "README.md").read_text()
+
+
+def test_experiments_keep_their_weights_apart():
+    names = [load_config([f"+experiment={name}"]).MODEL.WEIGHTS_FILE_NAME for name in EXPERIMENTS]
+    assert len(names) >= 9
+    assert len(set(names)) == len(names)
+
+
+def test_an_experiment_builds_on_another_and_on_the_command_line():
+    cfg = load_config(["+experiment=tpu_unetpp", "HYPER_PARAMETERS.EPOCHS=7", "loss=dice"])
+    assert (cfg.MODEL.TYPE, cfg.MODEL.DECODER.UPSAMPLE_KERNEL, cfg.HYPER_PARAMETERS.EPOCHS) == ("unet++", 4, 7)
+    assert dict(cfg.LOSS) == {"dice": 1.0}
+    assert dict(load_config(["+experiment=tpu_unetpp"]).LOSS) == {"bce_dice": 1.0}
+
+
+def test_the_schedules_of_the_sources():
+    kit = load_config(["+experiment=tpu_unet"])
+    rates = [learning_rate(kit, epoch) for epoch in (0, 3, 7, 8)]
+    np.testing.assert_allclose(rates, [3e-4, 3e-4, 3e-4, 1e-6 + (3e-4 - 1e-6) * 0.8])
+    mapping = load_config(["+experiment=mapping_efficientnetb4"])
+    # Keras's CosineDecayRestarts(0.005, 50, t_mul=1, m_mul=0.7, alpha=0.1) at steps 0, 25 and 50.
+    rates = [learning_rate(mapping, epoch) for epoch in (0, 25, 50)]
+    np.testing.assert_allclose(rates, [0.005, 0.9 * 0.0025 + 0.0005, 0.9 * 0.7 * 0.005 + 0.0005])
+
+
+@pytest.fixture
+def other_experiments(tmp_path, monkeypatch):
+    """A copy of the configs to which a test adds experiments."""
+    import shutil
+
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    monkeypatch.setattr("utils.config.defaults.CONFIGS", tmp_path / "configs")
+    return tmp_path / "configs" / "experiment"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("MODEL:\n  TYP: unet", ["MODEL.TYP", "MODEL.TYPE"]),
+        ("HYPER_PARAMETERS:\n  EPOCHS: many", ["HYPER_PARAMETERS.EPOCHS"]),
+        ("AUGMENTATION: strong", ["AUGMENTATION"]),
+        ("defaults:\n  - override /loss: nothing", ["loss/nothing"]),
+        ("MODEL: [", ["mine.yaml, line 3: is not YAML"]),
+    ],
+)
+def test_an_experiment_is_checked_like_the_command_line(text, words, other_experiments):
+    (other_experiments / "mine.yaml").write_text(f"# @package _global_\n{text}\n")
+    with pytest.raises(UserError) as error:
+        load_config(["+experiment=mine"])
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("override, words", [("+experiment=isbi", ["isbi_unet"]), ("experiment=isbi_unet", ["plus"])])
+def test_a_mistyped_experiment(override, words):
+    assert_one_clear_error(run_command("train.py", override), *words)
+
+
+def test_evaluation_finds_the_weights_of_an_experiment(tmp_path):
+    from omegaconf import OmegaConf
+
+    cfg = load_config(["+experiment=isbi_unet", f"WORK_DIR={tmp_path}", "INPUT.HEIGHT=64", "INPUT.WIDTH=64"])
+    weights = weights_path(cfg)
+    weights.parent.mkdir()
+    weights.touch()
+    OmegaConf.save(cfg, weights.parent / "isbi_unet.yaml", resolve=True)
+    restored = restore_config(load_config(["+experiment=isbi_unet", f"WORK_DIR={tmp_path}"]))
+    assert (restored.INPUT.HEIGHT, restored.OUTPUT.CLASSES) == (64, 2)

@@ -1,0 +1,50 @@
+"""A sweep: each job in folders of its own, and found again by the same sweep of evaluate.py."""
+
+from helpers import TINY, run_command
+from omegaconf import OmegaConf
+
+from utils.config import load_config
+from utils.config.folds import OUTPUTS
+from utils.config.sweeps import LONGEST_NAME, give_own_folders
+
+
+def job_folders(monkeypatch, *overrides):
+    hydra = OmegaConf.create({"overrides": {"task": list(overrides)}, "sweep": {"dir": "/nowhere"}})
+    monkeypatch.setattr("utils.config.sweeps.HydraConfig.get", lambda: hydra)
+    cfg = load_config()
+    give_own_folders(cfg)
+    return [OmegaConf.select(cfg, key) for key in OUTPUTS]
+
+
+def test_folders_are_named_after_what_was_typed(monkeypatch):
+    typed = ["WORK_DIR=/a", "+experiment=isbi_unet", "SEED=1", "VERBOSE=0", "EVALUATION.VOLUMES=False"]
+    name = "experiment=isbi_unet,SEED=1"
+    folders = [*[f"/checkpoint/{name}"] * 2, f"/checkpoint/tb_logs/{name}", f"/predictions/{name}"]
+    assert job_folders(monkeypatch, *typed) == folders
+    assert job_folders(monkeypatch, "VERBOSE=0")[1] == "/checkpoint"
+    assert job_folders(monkeypatch, "DATASET.VAL.IMAGES_PATH=/a/b")[1] == "/checkpoint/DATASET.VAL.IMAGES_PATH=_a_b"
+    assert job_folders(monkeypatch, "OPTIMIZATION.AMP=True")[1] == "/checkpoint/OPTIMIZATION.AMP=True"
+
+
+def test_long_names_stay_apart(monkeypatch):
+    common = "DATASET.TRAIN.IMAGES_PATH=" + "x" * 300
+    names = {job_folders(monkeypatch, common, f"SEED={seed}")[1] for seed in (1, 2)}
+    assert len(names) == 2 and all(len(name) < LONGEST_NAME + 30 for name in names)
+
+
+def test_two_jobs_keep_their_weights_apart(phantom, tmp_path):
+    small = ["MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", *TINY[2:]]
+    sweep = ["-m", f"WORK_DIR={phantom}", "VERBOSE=0", "loss=dice", "HYPER_PARAMETERS.EPOCHS=1", *small, "SEED=1,2"]
+    sweep += [f"CALLBACKS.{name}.PATH={tmp_path}" for name in ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")]
+    result = run_command("train.py", *sweep)
+    assert result.returncode == 0, result.stderr
+    folders = sorted(path.name for path in tmp_path.iterdir())
+    assert folders == ["SEED=1", "SEED=2"]
+    weights = [(tmp_path / folder / "model_unet.weights.h5").read_bytes() for folder in folders]
+    assert weights[0] != weights[1]
+    for folder, seed in zip(folders, (1, 2), strict=True):
+        assert seed == OmegaConf.load(tmp_path / folder / "model_unet.yaml").SEED
+        assert (tmp_path / folder / "training_logs_unet.csv").exists()
+    result = run_command("evaluate.py", *sweep, "EVALUATION.BOOTSTRAP=0")
+    assert result.returncode == 0, result.stderr
+    assert all((tmp_path / folder / "model_unet.evaluation/report.html").exists() for folder in folders)

@@ -1,0 +1,209 @@
+"""What the plan of an own dataset decides, and that training takes it."""
+
+import cv2
+import numpy as np
+import pytest
+from helpers import PROJECT, assert_one_clear_error, run_command
+
+from data_generators.files.pairing import find_pairs
+from data_preparation.plan import MEMORY, find_groups, main
+from utils.config import load_config
+from utils.config.defaults import CONFIGS
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write `{stem: (image, mask)}` to images/ and masks/; experiments are written to a folder of the test."""
+    experiments = tmp_path / "configs"
+    experiments.mkdir()
+    for path in CONFIGS.iterdir():
+        if path.name != "experiment":
+            (experiments / path.name).symlink_to(path)
+    monkeypatch.setattr("utils.config.defaults.CONFIGS", experiments)
+    monkeypatch.setattr("data_preparation.plan.CONFIGS", experiments)
+    monkeypatch.chdir(tmp_path)
+
+    def write(pairs, folder="."):
+        for kind in ("images", "masks"):
+            (tmp_path / folder / kind).mkdir(parents=True, exist_ok=True)
+        for stem, (image, mask) in pairs.items():
+            cv2.imwrite(str(tmp_path / folder / "images" / f"{stem}.png"), image)
+            cv2.imwrite(str(tmp_path / folder / "masks" / f"{stem}.png"), mask)
+
+    return write
+
+
+def grey(height=64, width=64):
+    return np.random.default_rng(0).integers(0, 255, (height, width), dtype=np.uint8)
+
+
+def striped(values, height=64, width=64):
+    """A mask whose columns go through the values."""
+    return np.resize(np.array(values, np.uint8), (height, width))
+
+
+def planned(*options, images="images", masks="masks"):
+    main([images, masks, "mine", "--quiet", "--force", *map(str, options)])
+    return load_config(["+experiment=mine"])
+
+
+@pytest.mark.parametrize(
+    "values, options, expected",
+    [
+        ([0, 255], [], (2, [0, 255], None)),
+        ([0, 128, 255], [], (3, [0, 128, 255], None)),
+        ([1, 2, 3], [], (3, [1, 2, 3], None)),
+        ([0, 1, 2], [], (3, None, None)),
+        ([0, 1, 2, 255], [], (3, None, 255)),
+        ([0, 1, 2, 255], ["--ignore", "none"], (4, [0, 1, 2, 255], None)),
+        ([0, 1, 2, 11], ["--ignore", 11], (3, None, 11)),
+        ([0, 255], ["--values", 255, 0], (2, [255, 0], None)),
+        ([0, 9, 255], ["--values", 255, 0, "--ignore", 9], (2, [255, 0], 9)),
+    ],
+)
+def test_classes_follow_from_the_values(values, options, expected, write):
+    write({f"a{number}": (grey(), striped(values)) for number in range(4)})
+    cfg = planned(*options)
+    assert expected == (cfg.OUTPUT.CLASSES, cfg.DATASET.LABEL_VALUES, cfg.DATASET.IGNORE_LABEL)
+
+
+def test_channels_follow_from_the_images(write):
+    colour = np.dstack([grey(), 255 - grey(), grey()])
+    for image, channels, centre in ((grey(), 1, True), (np.dstack([grey()] * 3), 1, True), (colour, 3, False)):
+        write({f"a{number}": (image, striped([0, 1])) for number in range(4)})
+        cfg = planned()
+        assert (channels, centre) == (cfg.INPUT.CHANNELS, cfg.SHOW_CENTER_CHANNEL_IMAGE)
+
+
+@pytest.mark.parametrize(
+    "sizes, options, expected",
+    [
+        ([(64, 96)], [], ((64, 96), None, False)),
+        ([(600, 900)], [], ((512, 512), "random", False)),
+        ([(300, 400), (400, 300)], [], ((300, 300), "random", False)),
+        ([(64, 96), (300, 400), (100, 100)], [], ((96, 96), None, True)),
+        ([(64, 96)], ["--size", 32, 32], ((32, 32), "random", False)),
+        ([(64, 96)], ["--size", 128, 128], ((128, 128), None, True)),
+        ([(600, 900)], ["--memory", 3], ((224, 224), "random", False)),
+    ],
+)
+def test_the_size_follows_from_sizes_and_memory(sizes, options, expected, write):
+    pairs = {}
+    for number in range(6):
+        size = sizes[number % len(sizes)]
+        pairs[f"a{number}"] = (grey(*size), striped([0, 1], *size))
+    write(pairs)
+    cfg = planned(*(options if "--memory" in options else [*options, "--memory", 16]))
+    assert expected == ((cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH), cfg.DATASET.CROP.MODE, cfg.PREPROCESS_DATA.RESIZE.VALUE)
+    fixed, per_pixel = MEMORY[cfg.MODEL.TYPE]
+    pixels = cfg.INPUT.HEIGHT * cfg.INPUT.WIDTH * cfg.HYPER_PARAMETERS.BATCH_SIZE
+    assert fixed + pixels * per_pixel * 1000 / 2**30 <= 8
+
+
+def test_rare_foreground_is_sampled_and_rare_classes_weigh_more(write):
+    few = np.zeros((64, 64), np.uint8)
+    few[:8, :8], few[:2, :2] = 1, 2
+    write({f"a{number}": (grey(), few if number < 3 else few * 0) for number in range(10)})
+    cfg = planned()
+    assert cfg.DATASET.FOREGROUND_FRACTION == 0.5
+    weights = cfg.LOSS_OPTIONS.cce.class_weights
+    # Where they occur: 4032, 60 and 4 of 4096 pixels; the background also fills the empty masks. Median 60/4096.
+    assert weights[0] == 0.1 and weights[1:] == [1.0, 10.0]
+    write({f"a{number}": (grey(), striped([0, 1, 2])) for number in range(10)})
+    cfg = planned()
+    assert cfg.DATASET.FOREGROUND_FRACTION is None and cfg.LOSS_OPTIONS.cce.class_weights is None
+
+
+def test_a_group_is_on_one_side_and_the_seed_decides(write):
+    write({f"patient{p}_{n}": (grey(), striped([0, 1])) for p in range(5) for n in range(4)})
+    sides = []
+    for seed in (5, 5, 6, 7, 8):
+        cfg = planned("--seed", seed)
+        groups = [{pair.image.stem.split("_")[0] for pair in find_pairs(cfg, split)} for split in ("train", "val")]
+        assert not groups[0] & groups[1] and groups[0] | groups[1] == {f"patient{p}" for p in range(5)}
+        sides.append(groups[1])
+    assert sides[0] == sides[1] and len({frozenset(side) for side in sides}) > 1
+    cfg = planned("--group", r"_(\d)")
+    assert len({pair.image.stem[-1] for pair in find_pairs(cfg, "val")}) == 1
+
+
+@pytest.mark.parametrize(
+    "stems, pattern, expected, words",
+    [
+        (["12", "13", "14"], None, ["12", "13", "14"], "each for itself: their names show no groups"),
+        (["slice_1", "slice_2"], None, ["slice_1", "slice_2"], "show no groups"),
+        (["Seq05_f00930", "Seq05_f00960", "b_1", "b_2"], None, ["Seq05", "Seq05", "b", "b"], "4 images in 2 groups"),
+        (["Abyssinian_1", "Abyssinian_2", "pug_1", "pug_2"], None, ["Abyssinian"] * 2 + ["pug"] * 2, "--group none"),
+        (["Abyssinian_1", "Abyssinian_2"], "none", ["Abyssinian_1", "Abyssinian_2"], "2 images, each for itself"),
+        (["a_1", "b_1", "b_2"], r"_(.)", ["1", "1", "2"], "3 images in 2 groups by --group"),
+    ],
+)
+def test_groups_of_names(stems, pattern, expected, words):
+    groups, how = find_groups(stems, pattern)
+    assert groups == expected and words in how
+
+
+def test_rare_foreground_is_on_both_sides(write):
+    # 3 of 15 images hold foreground: drawn by chance alone, validation of a third would often have none.
+    write({f"{n:02d}x": (grey(), striped([0, 1] if n < 3 else [0])) for n in range(15)})
+    for seed in range(6):
+        cfg = planned("--val", 1 / 3, "--seed", seed)
+        with_foreground = [pair for pair in find_pairs(cfg, "val") if int(pair.image.stem[:2]) < 3]
+        assert len(with_foreground) == 1 and len(find_pairs(cfg, "val")) == 5
+
+
+def test_a_published_split_is_kept_and_every_pair_is_found(write):
+    write({"a_1": (grey(), striped([0, 7])), "a_2": (grey(), striped([0, 7]))}, "train")
+    write({"b_1": (grey(), striped([0, 7]))}, "val")
+    cfg = planned(images="{split}/images", masks="{split}/masks")
+    assert [pair.image.stem for pair in find_pairs(cfg, "train")] == ["a_1", "a_2"]
+    assert [pair.mask.parent.parent.name for pair in find_pairs(cfg, "val")] == ["val"]
+
+
+@pytest.mark.parametrize(
+    "values, options, words",
+    [
+        (range(200), [], ["200 different values", "--values"]),
+        ([3], [], ["only [3]", "--values"]),
+        ([0, 1, 2], ["--values", "0", "1"], ["[2] too", "--ignore"]),
+        ([0, 1], ["--memory", "1"], ["1.0 GiB", "--memory"]),
+        ([0, 1], ["--val", "1.5"], ["--val 1.5"]),
+        ([0, 1], ["--group", "a"], ["one group", "--group"]),
+        ([0, 1], ["--group", "(x"], ["--group (x", "regular expression"]),
+        ([1, 2, 3, 0], ["--ignore", "0"], ["IGNORE_LABEL=0"]),
+    ],
+)
+def test_what_cannot_be_decided_names_the_option(values, options, words, write, tmp_path, capsys):
+    write({f"a{number}": (grey(), striped(list(values))) for number in range(4)})
+    with pytest.raises(SystemExit) as stopped:
+        main(["images", "masks", "mine", "--quiet", *options])
+    message = capsys.readouterr().err
+    assert stopped.value.code == 2 and all(word in message for word in words) and message.count("\n") == 1
+    assert not (tmp_path / "configs/experiment").exists() and not (tmp_path / "data").exists()
+
+
+def test_bad_folders_and_names(write, tmp_path, capsys):
+    write({f"a{number}": (grey(), striped([0, 1])) for number in range(4)})
+    planned()
+    before = (tmp_path / "configs/experiment/mine.yaml").read_text()
+    cv2.imwrite(str(tmp_path / "images/small.png"), grey(8, 8))
+    cv2.imwrite(str(tmp_path / "masks/small.png"), striped([0, 1]))
+    for arguments, word in (
+        (["images", "masks", "mine"], "--force"),
+        (["images", "masks", "a/b"], "NAME=a/b"),
+        (["nowhere", "masks", "other"], "nowhere"),
+        (["images", "masks", "mine", "--force"], "small.png: is 64x64, its image 8x8"),
+        (["{split}/images", "masks", "mine", "--force"], "{split}"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*arguments, "--quiet"])
+        assert stopped.value.code == 2 and word in capsys.readouterr().err
+    assert (tmp_path / "configs/experiment/mine.yaml").read_text() == before
+
+
+def test_the_command_needs_neither_tensorflow_nor_keras():
+    code = (
+        "import sys, runpy; sys.modules.update(tensorflow=None, keras=None); sys.argv[1:] = ['x', 'y', 'z']; "
+        "runpy.run_path('data_preparation/plan.py', run_name='__main__')"
+    )
+    assert_one_clear_error(run_command("-c", code, PYTHONPATH=str(PROJECT)), "IMAGES=x")

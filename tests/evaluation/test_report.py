@@ -1,0 +1,207 @@
+"""The report of 2,000 images in headless Chromium: it opens, sorts, filters, enlarges, and trusts no file name."""
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data_generators.files.pairing import Pair
+from data_generators.files.volumes import Place
+from losses import averaging
+from utils.checkpoints import weights_path
+from utils.config import load_config
+from utils.evaluation.evaluator import Measurement
+from utils.evaluation.gallery import SIDE, Gallery
+from utils.evaluation.output import SplitResult, write_results
+
+EVIL = "image_<img src=x onerror=document.title='run'>_0.png"
+IMAGES, SHOWN = 1000, 60  # of each split; pictures in the gallery
+
+
+def count(masks, probabilities):
+    """Confusion matrices by counting, for two classes."""
+    truth, predicted = masks[..., 0], probabilities.argmax(-1)
+    return np.array(
+        [[[np.sum((t == i) & (p == j)) for j in (0, 1)] for i in (0, 1)] for t, p in zip(truth, predicted, strict=True)]
+    )
+
+
+def measured(cfg, split, gallery, first):
+    """A split of volumes of 10 slices. In image n n % 17 of 16 rows are true and the upper half is predicted, except
+    that in every 20th image nothing is predicted: all four states occur."""
+    places = [Place(str(n // 10), n % 10) for n in range(IMAGES)]
+    names = [f"image_{place.volume}_{place.slice}.png" for place in places]
+    names[0] = EVIL
+    measurement = Measurement(cfg, [Pair(Path(name), None) for name in names], places, {}, count, None, gallery, first)
+    for start in range(0, IMAGES, 50):
+        masks, predicted = np.zeros((2, 50, 16, 16), np.uint8)
+        for index, number in enumerate(range(start, start + 50)):
+            masks[index, : number % 17] = 1
+            predicted[index, :8] = number % 20 > 0
+        pictures = np.random.default_rng(start).random((50, 16, 16, 3), np.float32)
+        measurement.add(pictures, masks[..., None], np.eye(2, dtype=np.float32)[predicted])
+    result = SplitResult(split, IMAGES, first)
+    result.complete(0.5, {}, averaging, measurement, 2.0)
+    return result
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    cfg = load_config([f"WORK_DIR={folder}", "VERBOSE=0", "INPUT.HEIGHT=32", "INPUT.WIDTH=32"])
+    weights_path(cfg).parent.mkdir()
+    weights_path(cfg).write_bytes(b"weights")
+    log = folder / "checkpoint/training_logs_unet3plus.csv"
+    log.write_text("epoch,loss,val_loss,dice_coef,val_dice_coef\n0,2,3,0.1,0.2\n1,1,2,0.3,0.4\n")
+    gallery = Gallery(SHOWN, classes=2)
+    results = [measured(cfg, "val", gallery, 0), measured(cfg, "test", gallery, IMAGES)]
+    return write_results(cfg, results, gallery, [weights_path(cfg)]), results, gallery
+
+
+def test_the_report_needs_nothing_else(written):
+    folder, _, _ = written
+    assert {path.name for path in folder.iterdir()} == {
+        "evaluation.json",
+        "per_image.csv",
+        "per_volume.csv",
+        "report.html",
+    }
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "http://" not in page and "https://" not in page
+    assert page.count("data:image/webp;base64,") == SHOWN and page.count("data:image/svg+xml;base64,") == 2
+    assert "<img src=x" not in page and 'name="viewport"' in page
+    assert (
+        "2 classes" in page and "WEIGHTS_FILE_NAME: model_unet3plus" in page and f"WORK_DIR={folder.parents[1]}" in page
+    )
+    assert len(page) < 4_000_000
+
+
+def test_the_gallery_holds_the_worst(written):
+    _, results, gallery = written
+    dices = []
+    for result in results:
+        for case in result.measurement.images:
+            _, false, missed, common = case.confusion.ravel()
+            dices.append(2 * common / (2 * common + false + missed) if common + false + missed else 2)
+    worst = sorted(range(len(dices)), key=lambda number: (dices[number], number))[:SHOWN]
+    assert [order for order, _ in gallery.pictures()] == worst
+    picture = cv2.imdecode(np.frombuffer(gallery.pictures()[0][1], np.uint8), cv2.IMREAD_COLOR)
+    assert 256 <= max(picture.shape) <= SIDE
+
+
+def test_large_pictures_shrink_and_many_classes_lie_side_by_side():
+    image, mask = np.zeros((300, 1200, 3), np.uint8), np.zeros((300, 1200), np.uint8)
+    mask[100:200, 300:900] = 5
+    for classes, width in ((2, SIDE), (6, 2 * SIDE)):
+        gallery = Gallery(1, classes)
+        gallery.offer(0, 0.5, image, mask, 0 * mask)
+        gallery.offer(1, 0.6, image, mask, mask)
+        ((order, data),) = gallery.pictures()
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert order == 0 and picture.shape == (SIDE // 4, width, 3) and picture.max() > 100
+    none = Gallery(0, 2)
+    none.offer(0, 0.5, image, mask, mask)
+    assert none.pictures() == []
+
+
+@pytest.fixture
+def page(browser, written):
+    """The report, freshly opened."""
+    browser.get((written[0] / "report.html").as_uri())
+    return browser
+
+
+def find(page, selector):
+    return page.find_elements("css selector", selector)
+
+
+def shown_rows(page):
+    """Texts of the cells of every row of the table."""
+    return page.execute_script(
+        "return [...document.querySelectorAll('#table tbody tr')].map(tr => [...tr.cells].map(td => td.textContent))"
+    )
+
+
+def shown_figures(page):
+    return [int(figure.get_attribute("data-id")) for figure in find(page, "#gallery figure") if figure.is_displayed()]
+
+
+def type_in(page, name, value):
+    """Set a control as a user does: the page hears `input` and, of a list, `change`."""
+    page.execute_script(
+        "const control = document.getElementById(arguments[0]); control.value = arguments[1];"
+        "control.dispatchEvent(new Event('input', {bubbles: true}));"
+        "control.dispatchEvent(new Event('change', {bubbles: true}));",
+        name,
+        value,
+    )
+
+
+def test_it_opens_quickly_without_an_error_or_a_script_from_a_name(browser, written):
+    begin = time.perf_counter()
+    browser.get((written[0] / "report.html").as_uri())
+    assert time.perf_counter() - begin < 10
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert browser.title == "Evaluation of model_unet3plus.weights.h5"
+    lazy = find(browser, "#gallery img[loading=lazy]")
+    assert len(lazy) == SHOWN and len(shown_rows(browser)) == 200
+    wide = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0  # nothing to scroll sideways on a phone but tables
+
+
+def test_sorting(page):
+    dices = [row[4] for row in shown_rows(page)]
+    assert dices == sorted(dices) and dices[0] == "0.000"
+    type_in(page, "order", "-dice")
+    dices = [row[4] for row in shown_rows(page)]
+    assert dices == sorted(dices, reverse=True) and dices[0] == "1.000"
+    (header,) = find(page, "#table th button[data-key=name]")
+    page.execute_script("arguments[0].click()", header)
+    names = [row[0] for row in shown_rows(page)]
+    assert names[:4] == [EVIL, EVIL, "image_0_1.png", "image_0_1.png"]
+    assert names.index("image_2_0.png") < names.index("image_9_9.png")  # by number, not by digit
+    page.execute_script("arguments[0].click()", header)
+    assert shown_rows(page)[0][0] == "image_99_9.png"
+
+
+def test_filtering(page):
+    type_in(page, "words", "image_12_")
+    assert {row[0] for row in shown_rows(page)} == {f"image_12_{index}.png" for index in range(10)}
+    assert "20 of 2000 images" in page.find_element("id", "count").text
+    type_in(page, "split", "test")
+    assert len(shown_rows(page)) == 10
+    type_in(page, "words", "")
+    type_in(page, "low", "0.5")
+    type_in(page, "high", "0.8")
+    dices = [float(row[4]) for row in shown_rows(page)]
+    assert dices and all(0.5 <= dice <= 0.8 for dice in dices)
+    assert shown_figures(page) == []  # the worst are below
+    type_in(page, "low", "0")
+    type_in(page, "high", "1")
+    type_in(page, "class", "1")
+    type_in(page, "state", "false_positive")
+    rows = shown_rows(page)
+    assert len(rows) == sum(n % 17 == 0 and n % 20 > 0 for n in range(IMAGES)) and all(
+        "absent in the truth" in row[5] for row in rows
+    )
+    type_in(page, "state", "absent")
+    rows = shown_rows(page)
+    assert len(rows) == sum(n % 340 == 0 for n in range(IMAGES)) and rows[0][4] == "\u2013"
+
+
+def test_more_rows_and_a_larger_picture(page):
+    page.execute_script("document.getElementById('more').click()")
+    assert len(shown_rows(page)) == 400
+    first = shown_figures(page)[0]
+    (button,) = find(page, f"figure[data-id='{first}'] button")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    button.click()
+    dialog = page.find_element("id", "large")
+    picture = dialog.find_element("css selector", "img")
+    assert dialog.is_displayed() and "Dice: mean of classes 0.000" in dialog.text
+    assert page.execute_script("return arguments[0].naturalWidth", picture) >= 256
+    assert picture.size["width"] > button.size["width"]
+    dialog.find_element("css selector", "button").click()
+    assert not dialog.is_displayed()

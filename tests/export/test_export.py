@@ -1,0 +1,101 @@
+"""Exported files give what the model gives, for every model type and format."""
+
+import cv2
+import numpy as np
+import pytest
+from helpers import TINY, assert_one_clear_error, make_weights, model_types, run_command
+
+from export import FORMATS, export
+from models import MODEL_TYPES
+from utils.base.errors import UserError
+from utils.config import load_config
+
+SMALL = ["INPUT.HEIGHT=32", "INPUT.WIDTH=32", "VERBOSE=0"]
+
+
+def export_as(folder, model_type, *overrides):
+    return export(load_config([f"WORK_DIR={folder}", f"MODEL.TYPE={model_type}", "VERBOSE=0", *overrides]))
+
+
+def add_image(folder):
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8), (5, 5), 0)
+    (folder / "images").mkdir()
+    cv2.imwrite(str(folder / "images/a.png"), image)
+    return image[..., ::-1]
+
+
+@pytest.mark.parametrize("model_type", model_types(MODEL_TYPES))
+def test_every_model_type_as_onnx_and_tflite_and_saved_model(model_type, tmp_path):
+    named = ["OUTPUT.CLASS_NAMES=[a,b]"] if model_type == "classifier" else []
+    model = make_weights(tmp_path, [f"MODEL.TYPE={model_type}", "MODEL.FILTERS=[4,6,8]", *SMALL, *named])
+    image = add_image(tmp_path)[None] / np.float32(255)
+    expected = model.predict(image, verbose=0)
+    assert expected.std() > 0
+    for name in ("onnx", "tflite", "saved_model"):
+        pytest.importorskip("tf2onnx" if name == "onnx" else "tensorflow")
+        path = export_as(tmp_path, model_type, f"EXPORT.FORMAT={name}", "PREDICT.INPUT=images")
+        np.testing.assert_allclose(run(path, name, image), expected, atol=1e-4)
+    assert "not measured" in (path.parent / "model_card.md").read_text().lower()
+
+
+def run(path, name, image):
+    from utils.base.registry import load
+
+    return load(FORMATS[name][2])(path)(image)
+
+
+def test_any_size_and_indices_inside(tmp_path):
+    pytest.importorskip("tf2onnx")
+    model = make_weights(tmp_path, ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6,8]", *SMALL, "OPTIMIZATION.AMP=True"])
+    image = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8)
+    import keras
+
+    keras.config.set_dtype_policy("float32")
+    for name in ("onnx", "saved_model"):
+        path = export_as(tmp_path, "unet", f"EXPORT.FORMAT={name}", "EXPORT.SIZE=dynamic", "EXPORT.PREPROCESS=True")
+        got = run(path, name, image)
+        large = load_any_size(tmp_path).predict(image / np.float32(255), verbose=0).argmax(-1)
+        assert got.dtype == np.int32 and got.shape == (2, 48, 64) and (got == large).mean() > 0.999
+    assert model.output_shape == (None, 32, 32, 2)
+
+
+def load_any_size(folder):
+    from models import build_model, inference_model
+    from utils.checkpoints import load_weights
+
+    cfg = load_config([f"WORK_DIR={folder}", "MODEL.TYPE=unet", "MODEL.FILTERS=[4,6,8]", "INPUT.HEIGHT=null",
+                       "INPUT.WIDTH=null", "HYPER_PARAMETERS.BATCH_SIZE=1"])  # fmt: skip
+    network = build_model(cfg)
+    load_weights(network, cfg)
+    return inference_model(network)
+
+
+def test_quantised_files_are_smaller_and_close(tmp_path):
+    model = make_weights(tmp_path, ["MODEL.TYPE=unet", "MODEL.FILTERS=[16,24,32]", *SMALL])
+    image = add_image(tmp_path)[None] / np.float32(255)
+    sizes = {}
+    for kind, near in {"null": 1e-5, "float16": 5e-3, "int8": 0.15}.items():
+        path = export_as(tmp_path, "unet", "EXPORT.FORMAT=tflite", f"EXPORT.QUANTIZE={kind}", "PREDICT.INPUT=images")
+        sizes[kind] = path.stat().st_size
+        np.testing.assert_allclose(run(path, "tflite", image), model.predict(image, verbose=0), atol=near)
+    assert sizes["int8"] < 0.7 * sizes["float16"] < 0.7 * sizes["null"]
+
+
+def test_the_keras_file_is_loaded_again(tmp_path):
+    model = make_weights(tmp_path, [*TINY, "VERBOSE=0"])
+    path = export_as(tmp_path, "tiny_unet3plus", "EXPORT.FORMAT=keras")
+    image = np.random.default_rng(0).random((1, 48, 48, 3), np.float32)
+    np.testing.assert_allclose(run(path, "keras", image), model.predict(image, verbose=0), atol=1e-5)
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["model.keras", "model_card.md"]
+
+
+def test_what_does_not_go_together(tmp_path):
+    make_weights(tmp_path, [*TINY, "VERBOSE=0"])
+    for words, overrides in {
+        "QUANTIZE": ["EXPORT.QUANTIZE=int8"],
+        "PREPROCESS": ["EXPORT.FORMAT=keras", "EXPORT.PREPROCESS=True"],
+        "calibrate": ["EXPORT.FORMAT=tflite", "EXPORT.QUANTIZE=int8"],
+    }.items():
+        with pytest.raises(UserError, match=words):
+            export_as(tmp_path, "tiny_unet3plus", *overrides)
+    assert_one_clear_error(run_command("export.py", f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet"), "No weights")

@@ -1,0 +1,187 @@
+"""Every encoder gives maps of the strides it claims, frozen means frozen, and weights go in and out."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from models import ENCODERS, build_model, model_settings
+from models.encoders.backbones import BACKBONES
+from models.layers.blocks import Style
+from utils.base.errors import UserError
+from utils.base.registry import load
+from utils.config import load_config
+
+
+def encode(cfg, image):
+    model, _ = model_settings(cfg)
+    model.BACKBONE.LOAD_WEIGHTS = True
+    return load(ENCODERS[cfg.MODEL.BACKBONE.TYPE])(image, model, Style.from_config(model))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (None, None)])
+@pytest.mark.parametrize("name", ["unet3plus", "vgg16", "vgg19", "resnet50", "mobilenetv2", "efficientnetb0"])
+def test_strides_are_what_they_claim(name, size):
+    cfg = load_config([f"MODEL.BACKBONE.TYPE={name}", "MODEL.FILTERS=[4,4,4,4,4]"])
+    image = keras.Input((*size, 3))
+    features, down = encode(cfg, image)
+    assert list(features) == ([1, 2, 4, 8, 16] if name in ("unet3plus", "vgg16", "vgg19") else [2, 4, 8, 16, 32])
+    assert down == features
+    for stride, feature in features.items():
+        for side, whole in zip(feature.shape[1:3], size, strict=True):
+            # Pooling in VGG rounds down, strided convolutions and our own pooling round up.
+            assert whole is None or side in (whole // stride, math.ceil(whole / stride))
+
+
+@pytest.mark.parametrize("name", [f"efficientnetb{size}" for size in range(1, 8)] + ["resnet101", "resnet152"])
+def test_larger_backbones_have_the_same_strides(name):
+    features, _ = encode(load_config([f"MODEL.BACKBONE.TYPE={name}"]), keras.Input((64, 64, 3)))
+    assert {stride: feature.shape[1] for stride, feature in features.items()} == {2: 32, 4: 16, 8: 8, 16: 4, 32: 2}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_any_number_of_channels_without_weights(channels):
+    model = build_model(
+        load_config(
+            [
+                "MODEL.TYPE=unet",
+                "MODEL.BACKBONE.TYPE=resnet50",
+                f"INPUT.CHANNELS={channels}",
+                "INPUT.HEIGHT=64",
+                "INPUT.WIDTH=64",
+            ]
+        )
+    )
+    assert model(np.zeros((1, 64, 64, channels), np.float32))["mask"].shape == (1, 64, 64, 2)
+
+
+SMALL = [
+    "MODEL.TYPE=unet",
+    "MODEL.BACKBONE.TYPE=mobilenetv2",
+    "INPUT.HEIGHT=32",
+    "INPUT.WIDTH=32",
+    "MODEL.DECODER.FILTERS=[8,8,8,8]",
+]
+
+
+@pytest.fixture(scope="module")
+def backbone_weights(tmp_path_factory):
+    """Weights of a MobileNetV2 without its classifier, in the format of Keras 3."""
+    path = tmp_path_factory.mktemp("weights") / "mobilenetv2.weights.h5"
+    keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(path)
+    return path
+
+
+def test_a_frozen_backbone_runs_in_inference_mode(backbone_weights):
+    model = build_model(load_config([*SMALL, "MODEL.BACKBONE.TRAINABLE=False"]))
+    encoder = model.get_layer("encoder")
+    assert not encoder.trainable_variables
+    before = [np.array(v) for v in encoder.variables]
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss={"mask": "mse"})
+    images = np.random.default_rng(0).random((4, 32, 32, 3), dtype=np.float32)
+    model.fit(images, {"mask": np.zeros((4, 32, 32, 2))}, verbose=0)
+    for old, new in zip(before, encoder.variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+    trained = build_model(load_config(SMALL)).get_layer("encoder")
+    assert trained.trainable_variables
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "efficientnetb0", "resnet50"])
+def test_frozen_features_do_not_depend_on_training_mode(name):
+    model = build_model(
+        load_config([*SMALL[2:4], "MODEL.TYPE=unet", f"MODEL.BACKBONE.TYPE={name}", "MODEL.BACKBONE.TRAINABLE=False"])
+    )
+    images = np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
+    # The concatenation at stride 16 takes in a skip of the encoder beside an upsampled map of its bottleneck.
+    skip = model.get_layer("decoder16_concat").input[1]
+    probe = keras.Model(model.input, skip)
+    np.testing.assert_array_equal(probe(images, training=True), probe(images, training=False))
+
+
+def test_weights_from_a_file(backbone_weights):
+    model = build_model(load_config([*SMALL, f"MODEL.BACKBONE.WEIGHTS={backbone_weights}"]))
+    reference = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    reference.load_weights(backbone_weights)
+    for name in ("Conv1", "block_1_expand", "block_16_project"):
+        ours = model.get_layer("encoder").get_layer(name).kernel
+        np.testing.assert_array_equal(ours, reference.get_layer(name).kernel)
+
+
+def test_pixels_are_scaled_to_what_the_weights_expect(backbone_weights):
+    model = build_model(load_config([*SMALL, f"MODEL.BACKBONE.WEIGHTS={backbone_weights}"]))
+    scaled = keras.Model(model.input, model.get_layer("expected_pixels").output)
+    images = np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
+    expected = keras.applications.mobilenet_v2.preprocess_input(images * 255)
+    np.testing.assert_allclose(scaled(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name, module", [("vgg16", "vgg16"), ("resnet50", "resnet50")])
+def test_caffe_pixels(name, module):
+    from models.encoders.pretrained import expected_pixels
+
+    images = np.random.default_rng(0).random((1, 8, 8, 3), dtype=np.float32)
+    image = keras.Input((8, 8, 3))
+    cfg = load_config([f"MODEL.BACKBONE.TYPE={name}", "MODEL.BACKBONE.WEIGHTS=imagenet"])
+    scaled = keras.Model(image, expected_pixels(image, BACKBONES[name].pixels, cfg.MODEL.BACKBONE))
+    expected = getattr(keras.applications, module).preprocess_input(images * 255)
+    np.testing.assert_allclose(scaled(images), expected, atol=1e-3)
+
+
+def test_one_channel_is_repeated_for_pretrained_weights(backbone_weights):
+    cfg = load_config([*SMALL, f"MODEL.BACKBONE.WEIGHTS={backbone_weights}", "INPUT.CHANNELS=1"])
+    assert build_model(cfg)(np.zeros((1, 32, 32, 1), np.float32))["mask"].shape == (1, 32, 32, 2)
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["MODEL.BACKBONE.WEIGHTS=/no/such/file.h5"], ["/no/such/file.h5", "imagenet"]),
+        (["MODEL.BACKBONE.WEIGHTS=noisy-student"], ["noisy-student", "imagenet"]),
+        (["INPUT.CHANNELS=4", "MODEL.BACKBONE.WEIGHTS=imagenet"], ["INPUT.CHANNELS=4", "WEIGHTS=null"]),
+        (["INPUT.HEIGHT=16"], ["INPUT.HEIGHT=16", "at least 32"]),
+        (["MODEL.BACKBONE.SKIP_LAYERS=[a,b,c,d,e]"], ["no layer a", "block_1_expand_relu"]),
+        (
+            ["MODEL.BACKBONE.SKIP_LAYERS=[block_3_expand_relu,block_3_expand_relu,block_6_expand_relu,"
+             "block_13_expand_relu,block_16_project]"],
+            ["block_3_expand_relu", "stride 2"],
+        ),
+    ],
+)  # fmt: skip
+def test_bad_choices_are_explained(overrides, words):
+    with pytest.raises(UserError) as error:
+        build_model(load_config([*SMALL, *overrides]))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path):
+    path = tmp_path / "vgg.weights.h5"
+    keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(2, 3)]).save_weights(path)
+    with pytest.raises(UserError, match="does not fit mobilenetv2"):
+        build_model(load_config([*SMALL, f"MODEL.BACKBONE.WEIGHTS={path}"]))
+
+
+def test_without_network_the_message_says_where_weights_go(monkeypatch):
+    def offline(*arguments, **keywords):
+        raise OSError("no network")
+
+    monkeypatch.setattr(keras.utils, "get_file", offline)
+    monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", offline)
+    with pytest.raises(UserError, match=r"MODEL.BACKBONE.WEIGHTS=/path/to"):
+        build_model(load_config([*SMALL, "MODEL.BACKBONE.WEIGHTS=imagenet"]))
+
+
+def test_trained_weights_need_no_pretrained_file_any_more(backbone_weights, tmp_path):
+    copy = tmp_path / "backbone.weights.h5"
+    copy.write_bytes(backbone_weights.read_bytes())
+    cfg = load_config([f"WORK_DIR={tmp_path}", *SMALL, "MODEL.BACKBONE.WEIGHTS=backbone.weights.h5"])
+    model = build_model(cfg)
+    model.save_weights(tmp_path / "a.weights.h5")
+    copy.unlink()
+    with pytest.raises(UserError, match="neither a file"):
+        build_model(cfg)
+    again = build_model(cfg, pretrained=False)
+    again.load_weights(tmp_path / "a.weights.h5")
+    images = np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
+    np.testing.assert_array_equal(again(images)["mask"], model(images)["mask"])

@@ -1,0 +1,285 @@
+"""A run that is killed, however often, ends as one that is not: same weights, same log, bit for bit."""
+
+import hashlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from helpers import PROJECT, run_command
+
+from train import train
+from utils.base.errors import UserError
+from utils.base.files import older_paths
+from utils.config import load_config
+from utils.devices.startup import interrupt_later
+
+RUN = [
+    "MODEL.TYPE=unet",
+    "MODEL.FILTERS=[4,6]",
+    "MODEL.DECODER.DROPOUT=0.1",
+    "INPUT.HEIGHT=48",
+    "INPUT.WIDTH=48",
+    "HYPER_PARAMETERS.BATCH_SIZE=2",
+    "HYPER_PARAMETERS.LEARNING_RATE=1e-3",
+    "LR_SCHEDULE.NAME=plateau",
+    "LR_SCHEDULE.PLATEAU_PATIENCE=1",
+    "OPTIMIZER.EMA=0.9",
+    "OPTIMIZER.ACCUMULATION_STEPS=2",
+    "loss=bce_dice",
+    "VERBOSE=2",
+    "CALLBACKS.CHECKPOINT_EVERY_STEPS=2",
+]
+
+
+def settings(folder, data, *overrides):
+    found = [f"WORK_DIR={folder}", *RUN, *overrides]
+    for split in ("TRAIN", "VAL"):
+        place = data / "data" / split.lower()
+        found += [f"DATASET.{split}.IMAGES_PATH={place / 'images'}", f"DATASET.{split}.MASK_PATH={place / 'mask'}"]
+    return found
+
+
+def start(folder, data, *overrides):
+    command = [sys.executable, "train.py", *settings(folder, data, *overrides)]
+    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def train_here(folder, data, *overrides):
+    """Train in this process, which has imported TensorFlow already."""
+    return train(load_config(settings(folder, data, *overrides)))
+
+
+def outcome(folder):
+    files = [folder / "checkpoint" / name for name in ("model_unet.weights.h5", "training_logs_unet.csv")]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def train_there(folder, data, *overrides):
+    """Train in a process of its own, which may divide the CPU."""
+    code, output = finish(start(folder, data, *overrides))
+    assert code == 0, output
+
+
+def kill_until_done(folder, data, kills, seed, *overrides, last=train_here):
+    """Kill `kills` runs at random moments, then let one finish; return the kills that hit."""
+    moments, hits = random.Random(seed), 0
+    for _ in range(kills):
+        process = start(folder, data, *overrides)
+        state = folder / "checkpoint" / "model_unet.state.npz"
+        # Most of a short run is its start: wait for the first state, then for any moment of what follows.
+        begin = time.monotonic()
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        while process.poll() is None and time.monotonic() - begin < 120:
+            if state.exists() and state.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.6))
+        hits += process.poll() is None
+        process.kill()
+        process.communicate()
+    last(folder, data, *overrides)
+    assert not list((folder / "checkpoint").glob(".*"))  # halves that kills left
+    return hits
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, phantom):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    train_here(folder, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    return outcome(folder)
+
+
+@pytest.mark.parametrize("loader, kills", [("TF_DATA", 2), ("TF_GENERATOR", 1)])
+def test_a_killed_run_ends_bit_identical(loader, kills, tmp_path, phantom, undisturbed):
+    options = ["HYPER_PARAMETERS.EPOCHS=6", f"DATA_GENERATOR_TYPE={loader}"]
+    hits = kill_until_done(tmp_path, phantom, kills, loader, *options)
+    assert hits > 0
+    assert outcome(tmp_path) == undisturbed
+
+
+@pytest.mark.slow
+def test_thirty_kills_in_a_row(tmp_path, phantom):
+    options = ["HYPER_PARAMETERS.EPOCHS=40"]
+    train_there(tmp_path / "whole", phantom, *options)
+    hits = kill_until_done(tmp_path / "killed", phantom, 30, 0, *options)
+    same = outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+    print(f"killed {hits} of 30 times while running; bit-identical: {same}")
+    assert hits >= 20 and same
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_two_replicas(tmp_path, phantom):
+    options = ["HYPER_PARAMETERS.EPOCHS=6", "STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"]
+    train_there(tmp_path / "whole", phantom, *options)
+    hits = kill_until_done(tmp_path / "killed", phantom, 3, 0, *options, last=train_there)
+    assert hits > 0 and outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def read_until(text, process):
+    while text not in (line := process.stdout.readline()):
+        assert line, "the run ended"
+
+
+def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(tmp_path, phantom, undisturbed, capsys):
+    for number, epoch in ((signal.SIGTERM, 1), (signal.SIGINT, 3)):
+        process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+        read_until(f"Epoch {epoch}/", process)
+        process.send_signal(number)
+        code, output = finish(process)
+        assert code == 128 + number, output
+        assert "Traceback" not in output and "to go on" in output
+    capsys.readouterr()
+    train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    assert re.search(r"going on after epoch [2-5](, step \d+ of 10 of the next)?\n", capsys.readouterr().out)
+    assert outcome(tmp_path) == undisturbed
+
+
+def test_the_line_of_where_a_run_goes_on(capsys):
+    from utils.training.console import print_resumed
+
+    for start, verbose in (((7, 3), 1), ((7, 0), 2), ((7, 3), 0)):
+        print_resumed(SimpleNamespace(VERBOSE=verbose), start, 20)
+    expected = ["going on after epoch 7, step 3 of 20 of the next", "going on after epoch 7"]
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+@pytest.mark.parametrize("change, words", [("delete", "20 images then, 19 now"), ("rename", "20 images as before")])
+def test_other_training_data_is_refused(change, words, tmp_path, phantom):
+    data = tmp_path / "first"
+    shutil.copytree(phantom / "data", data / "data")
+    train_here(tmp_path, data, "HYPER_PARAMETERS.EPOCHS=1", "VERBOSE=0")
+    images = sorted((data / "data/train/images").iterdir())
+    for image in (images[4], data / "data/train/mask" / images[4].name.replace("image", "mask")):
+        image.unlink() if change == "delete" else image.rename(image.with_name(image.name.replace("_", "_9", 1)))
+    with pytest.raises(UserError, match=rf"training data has changed.*{words}.*RESUME=never"):
+        train_here(tmp_path, data, "HYPER_PARAMETERS.EPOCHS=2", "VERBOSE=0")
+
+
+def test_names_count_and_folders_do_not():
+    from utils.training.resume import describe
+
+    def data(*names):
+        return describe([SimpleNamespace(image=Path(name)) for name in names])
+
+    assert data("a/1.png", "a/2.png") == data("b/1.png", "b/2.png")
+    assert data("1.png", "2.png") != data("2.png", "1.png")
+
+
+def test_a_state_without_a_note_of_its_data_goes_on():
+    from utils.training.resume import restore
+
+    trainer = SimpleNamespace(
+        distribute_strategy=SimpleNamespace(num_replicas_in_sync=1),
+        network=SimpleNamespace(variables=[]),
+        optimizer=SimpleNamespace(variables=[]),
+        metrics=[],
+    )
+    assert restore(({"epoch": 3, "step": 0, "callbacks": {}}, []), trainer, [], []) == (3, 0)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_state_that_is_not_finite_is_not_saved(value, tmp_path, capsys):
+    import keras
+
+    from utils.training.resume import Checkpoint, read_newest
+
+    weight, count = keras.Variable([1.0, 2.0], name="kernel"), keras.Variable(3, dtype="int32", name="count")
+    trainer = SimpleNamespace(
+        distribute_strategy=SimpleNamespace(num_replicas_in_sync=1, extended=None),
+        network=SimpleNamespace(variables=[weight]),
+        optimizer=SimpleNamespace(variables=[count]),
+        metrics=[],
+    )
+    checkpoint = Checkpoint(load_config(), trainer, tmp_path / "m.weights.h5", [], [])
+    checkpoint.save(1, 0)
+    assert not capsys.readouterr().err
+    weight.assign([1.0, float(value)])
+    checkpoint.save(2, 0)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "kernel is not finite" in line
+    about, (kept, _) = read_newest(tmp_path / "m.state.npz")
+    assert about["epoch"] == 1 and kept.tolist() == [1.0, 2.0]
+
+
+def test_older_versions_are_sorted_by_number(tmp_path):
+    for number in (10, 2, 1):
+        (tmp_path / f"m.older{number}.state.npz").touch()
+    for other in ("m.state.npz", "m.olderx.state.npz", "m2.older1.state.npz", "m.older3.weights.h5"):
+        (tmp_path / other).touch()
+    found = [path.name for path in older_paths(tmp_path / "m.state.npz")]
+    assert found == [f"m.older{number}.state.npz" for number in (1, 2, 10)]
+
+
+def test_other_settings_are_refused_by_name_and_never_starts_anew(tmp_path, phantom, capsys):
+    process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=50")
+    read_until("Epoch 1/", process)
+    process.kill()
+    process.communicate()
+    with pytest.raises(UserError) as error:
+        train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=2", "OPTIMIZER.CLIP_NORM=1.0")
+    for words in ("OPTIMIZER.CLIP_NORM=None (now 1.0)", "RESUME=never"):
+        assert words in str(error.value)
+    assert "EPOCHS" not in str(error.value)
+    train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=1", "OPTIMIZER.CLIP_NORM=1.0", "RESUME=never")
+    assert "Epoch 1/1" in capsys.readouterr().out
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undisturbed, capfd):
+    process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    read_until("Epoch 3/", process)
+    process.kill()
+    process.communicate()
+    state = Path(tmp_path / "checkpoint" / "model_unet.state.npz")
+    state.write_bytes(state.read_bytes()[:-1000])
+    train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
+    assert "is damaged and was left out" in "".join(capfd.readouterr())
+    assert outcome(tmp_path) == undisturbed
+
+
+SWALLOWED = """
+import gc, signal, time
+from utils.config import entry
+
+def task(cfg):
+    gc.callbacks.append(lambda phase, info: phase == "start" and signal.raise_signal(signal.SIGINT))
+    gc.collect()
+    gc.callbacks.pop()
+    print("swallowed", flush=True)
+    time.sleep(60)
+
+entry(task)()
+"""
+
+
+def test_an_interrupt_during_garbage_collection_is_not_lost():
+    """JAX has code there, which runs often while TensorFlow is imported."""
+    result = run_command("-c", SWALLOWED, timeout=30, PYTHONPATH=str(PROJECT))
+    assert result.returncode == 130 and "swallowed" in result.stdout
+    assert "Interrupted." in result.stderr and "Traceback" not in result.stderr
+
+
+def test_an_interrupt_waits_for_imports():
+    with pytest.raises(KeyboardInterrupt), interrupt_later():
+        signal.raise_signal(signal.SIGINT)
+        reached = True
+    assert reached and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_middle_of_an_epoch_needs_as_many_devices():
+    from utils.training.resume import restore
+
+    trainer = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=1))
+    with pytest.raises(UserError, match="on 4 devices, here are 1"):
+        restore(({"epoch": 3, "step": 2, "devices": 4, "callbacks": {}}, []), trainer, [], [])

@@ -1,0 +1,84 @@
+"""What TensorBoard, MLflow and Weights & Biases are told, and the summary at the end of a run."""
+
+import json
+import sys
+import types
+
+import cv2
+import numpy as np
+import pytest
+from helpers import assert_one_clear_error, run_command
+
+from utils.config import load_config
+
+SMALL = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48", "HYPER_PARAMETERS.BATCH_SIZE=5"]
+SMALL += ["HYPER_PARAMETERS.EPOCHS=2", "VERBOSE=0", "loss=bce_dice", "RESUME=never"]
+
+
+def settings(phantom, folder):
+    paths = [f"CALLBACKS.{name}.PATH={folder}" for name in ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")]
+    return [f"WORK_DIR={phantom}", *SMALL, *paths]
+
+
+@pytest.fixture
+def stubs(monkeypatch):
+    """Packages of the two names that note what they are told."""
+    import keras
+
+    told = []
+
+    class Told(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            told.append((epoch, sorted(logs)))
+
+    mlflow, wandb = types.ModuleType("mlflow"), types.ModuleType("wandb")
+    mlflow.start_run = lambda run_name: told.append(("mlflow", run_name))
+    wandb.init = lambda name, config: told.append(("wandb", name, config["MODEL"]["TYPE"]))
+    parts = {"mlflow.keras": ("MlflowCallback",), "wandb.integration": (), "wandb.integration.keras": ()}
+    modules = {"mlflow": mlflow, "wandb": wandb, **{name: types.ModuleType(name) for name in parts}}
+    modules["mlflow.keras"].MlflowCallback = modules["wandb.integration.keras"].WandbMetricsLogger = Told
+    for name, module in modules.items():
+        module.__spec__ = types.SimpleNamespace(name=name)
+        monkeypatch.setitem(sys.modules, name, module)
+    return told
+
+
+def test_everyone_is_told_of_each_epoch(tmp_path, phantom, stubs):
+    from train import train
+
+    train(load_config([*settings(phantom, tmp_path), "CALLBACKS.MLFLOW=True", "CALLBACKS.WANDB=True"]))
+    assert ("mlflow", "model_unet") in stubs and ("wandb", "model_unet", "unet") in stubs
+    epochs = [entry for entry in stubs if isinstance(entry[0], int)]
+    assert [epoch for epoch, _ in epochs] == [0, 0, 1, 1]
+    assert all({"loss", "val_loss", "learning_rate"} <= set(names) for _, names in epochs)
+
+    summary = json.loads((tmp_path / "model_unet.run.json").read_text())
+    assert summary["model"] == "unet" and 0 <= summary["best"]["value"] <= 1
+    assert summary["since_last_start"]["epochs"] == 2 and summary["since_last_start"]["seconds"] > 0
+    assert summary["precision"] == "float32" and summary["images"] == {"train": 20, "val": 10}
+    assert (summary["devices"], summary["strategy"]) == (1, "single")
+    assert 0 <= summary["share_of_time_waiting_for_data"] <= 1
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (folder,) = tmp_path.glob("model_unet */validation_images")
+    found = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    found.Reload()
+    assert {"images_per_second", "share_of_time_waiting_for_data", "validation"} <= set(found.Tags()["tensors"])
+    assert [event.step for event in found.Tensors("validation")] == [0, 1]
+    picture = found.Tensors("validation")[0].tensor_proto.string_val[2]
+    assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape[1] > 3 * 192
+    (rates,) = tmp_path.glob("model_unet */train")
+    rates = EventAccumulator(str(rates), size_guidance={"tensors": 0})
+    rates.Reload()
+    assert "epoch_learning_rate" in rates.Tags()["tensors"]
+
+
+@pytest.mark.parametrize("key, package", [("MLFLOW", "mlflow"), ("WANDB", "wandb")])
+def test_a_tracker_that_is_not_installed_is_named(key, package, tmp_path, phantom):
+    import importlib.util
+
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    result = run_command("train.py", *settings(phantom, tmp_path), f"CALLBACKS.{key}=True")
+    assert_one_clear_error(result, f"CALLBACKS.{key}=True", f"pip install {package}")

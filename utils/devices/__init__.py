@@ -1,0 +1,1 @@
+"""Devices, precision and random seeds; clusters of workers; what a failed step means for the user."""

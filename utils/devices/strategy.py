@@ -1,0 +1,186 @@
+"""Devices, precision and random seeds."""
+
+import os
+
+from utils.base.errors import UserError
+from utils.base.registry import choose, load
+from utils.config.checks import check_strategy
+from utils.devices.clusters import find_workers, several_workers
+from utils.devices.startup import end_at_once, interrupt_later, quiet_stderr
+
+# STRATEGY.NAME -> function cfg -> tf.distribute.Strategy
+STRATEGIES = {
+    "auto": "utils.devices.strategy:automatic",
+    "single": "utils.devices.strategy:single",
+    "mirrored": "utils.devices.strategy:mirrored",
+    "multi_worker": "utils.devices.strategy:multi_worker",
+    "tpu": "utils.devices.strategy:tpu",
+}
+
+PRECISIONS = {False: "float32", True: "mixed_float16", "bfloat16": "mixed_bfloat16"}
+
+
+def make_strategy(cfg):
+    """Seed everything, set the precision, and return the `tf.distribute.Strategy` to build and train under.
+
+    Raises:
+        UserError: a GPU id, a cluster or a TPU that is not there.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with quiet_stderr():
+        with interrupt_later():
+            import keras
+            import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        split_cpu(cfg.STRATEGY.LOGICAL_CPUS)
+        if cfg.OPTIMIZATION.DETERMINISTIC:
+            tf.config.experimental.enable_op_determinism()
+        # With several workers the strategy has to come before any operation; it probes the devices itself.
+        strategy = load(choose(STRATEGIES, cfg.STRATEGY.NAME, "STRATEGY.NAME"))(cfg)
+        tf.zeros(1)
+    if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1 and cfg.OPTIMIZATION.AMP is True:
+        raise UserError(
+            f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} on several devices does not go with "
+            "OPTIMIZATION.AMP=True, whose scale may change in between: set OPTIMIZATION.AMP=bfloat16 or false, or "
+            "USE_MULTI_GPUS.VALUE=False."
+        )
+    if strategy.num_replicas_in_sync > 1 and cfg.MODEL.SYNC_BATCH_NORM and cfg.OPTIMIZATION.XLA:
+        raise UserError(
+            "MODEL.SYNC_BATCH_NORM=True on several devices does not go with OPTIMIZATION.XLA=True, which compiles what "
+            "each device does by itself: set one of them to False."
+        )
+    keras.utils.set_random_seed(cfg.SEED)
+    keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])
+    return strategy
+
+
+def join_workers(cfg):
+    """STRATEGY.NAME=auto of training becomes multi_worker where this process is one of several.
+
+    Only training: whatever else runs there is alone and would wait for others.
+    """
+    if cfg.STRATEGY.NAME == "auto" and several_workers():
+        cfg.STRATEGY.NAME = "multi_worker"
+        check_strategy(cfg)
+
+
+def automatic(cfg):
+    """The GPUs of USE_MULTI_GPUS where there are several, or where it asks for them; else one device.
+
+    Without GPUs the logical CPUs count.
+    """
+    import tensorflow as tf
+
+    wanted = cfg.USE_MULTI_GPUS.VALUE
+    if wanted is None:
+        there = len(tf.config.list_physical_devices("GPU")) or cfg.STRATEGY.LOGICAL_CPUS or 1
+        wanted = there > 1 or cfg.USE_MULTI_GPUS.GPU_IDS != -1
+    return mirrored(cfg) if wanted else single(cfg)
+
+
+def single(cfg):
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy()
+
+
+def mirrored(cfg):
+    """The GPUs of USE_MULTI_GPUS.GPU_IDS, each with a copy of the model; without GPUs the logical CPUs."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    cpus = tf.config.list_logical_devices("CPU")
+    if not gpus and cfg.STRATEGY.LOGICAL_CPUS is not None:
+        # Collective operations of one process get mixed up when a second model is trained in it.
+        return tf.distribute.MirroredStrategy([cpu.name for cpu in cpus], tf.distribute.ReductionToOneDevice())
+    if not gpus and cfg.STRATEGY.NAME == "mirrored":
+        raise UserError(
+            "STRATEGY.NAME=mirrored, but TensorFlow sees no GPU here; STRATEGY.LOGICAL_CPUS=2 tries it on CPUs."
+        )
+    chosen = choose_gpus(cfg.USE_MULTI_GPUS.GPU_IDS, len(gpus))
+    return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in chosen])
+
+
+def multi_worker(cfg):
+    """Several processes, on this machine or others, each with all the GPUs it sees."""
+    import tensorflow as tf
+
+    resolver = find_workers(cfg, len(tf.config.list_physical_devices("GPU")))
+    cluster = resolver.cluster_spec()
+    addresses = [address for job in cluster.jobs for address in cluster.job_tasks(job)]
+    if cfg.VERBOSE:
+        print(f"Waiting for {len(addresses)} workers: {', '.join(addresses)}", flush=True)
+    options = tf.distribute.experimental.CommunicationOptions()
+    with end_at_once():
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
+
+
+def tpu(cfg):
+    """The TPU of STRATEGY.TPU. Needs the package tensorflow-tpu; never tried on one, none was at hand."""
+    import tensorflow as tf
+
+    name = cfg.STRATEGY.TPU
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        if name != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:  # it looks for a name on the network
+        raise UserError(
+            f"STRATEGY.TPU={name}: no TPU was found ({str(error).strip().splitlines()[0]}). On a TPU machine install "
+            "requirements-tpu.txt (the package tensorflow-tpu) in place of tensorflow, and name the TPU or local."
+        ) from None
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def split_cpu(count):
+    """Make `count` logical devices of the CPU, so that strategies can be tried without GPUs."""
+    import tensorflow as tf
+
+    if count is None:
+        return
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    except RuntimeError:
+        if len(tf.config.list_logical_devices("CPU")) != count:
+            raise UserError(
+                f"STRATEGY.LOGICAL_CPUS={count} comes too late: TensorFlow has begun with "
+                f"{len(tf.config.list_logical_devices('CPU'))}. Start a new process."
+            ) from None
+
+
+def local_replicas(strategy):
+    """Replicas of this process; with several workers each has its own."""
+    return 1 if strategy.num_replicas_in_sync == 1 else len(strategy.extended.worker_devices)
+
+
+def worker(strategy):
+    """(number of this worker, workers); worker 0, the chief, writes the files."""
+    if not getattr(strategy.extended, "_in_multi_worker_mode", lambda: False)():
+        return 0, 1
+    workers = strategy.num_replicas_in_sync // local_replicas(strategy)
+    return strategy.extended._id_in_cluster, workers  # a TF_CONFIG may have a chief before worker 0
+
+
+def choose_gpus(gpu_ids, available):
+    """Ids of the GPUs that USE_MULTI_GPUS.GPU_IDS means: -1 all, a number the first so many, a list those."""
+    if not available:
+        raise UserError(
+            f"USE_MULTI_GPUS asks for GPUs (GPU_IDS={gpu_ids}), but TensorFlow sees no GPU here. Set "
+            "USE_MULTI_GPUS.VALUE=False."
+        )
+    if gpu_ids == -1:
+        return list(range(available))
+    chosen = list(range(gpu_ids)) if isinstance(gpu_ids, int) else list(gpu_ids)
+    missing = [number for number in chosen if not 0 <= number < available]
+    if missing or not chosen:
+        raise UserError(
+            f"USE_MULTI_GPUS.GPU_IDS={gpu_ids} asks for GPUs {missing or 'none'}; this machine has ids "
+            f"0 to {available - 1}. Use -1 for all."
+        )
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"USE_MULTI_GPUS.GPU_IDS={gpu_ids} names a GPU twice.")
+    return chosen

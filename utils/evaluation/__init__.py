@@ -1,0 +1,1 @@
+"""Score a trained model: evaluator, case scores, tables, HTML report, gallery, console."""

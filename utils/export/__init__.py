@@ -1,0 +1,1 @@
+"""Write a trained model in another format, check it, and describe it in a model card."""

@@ -1,0 +1,1 @@
+"""The training loop and everything around it: callbacks, resuming, optimizers, schedules, tracking, console."""
