@@ -12,9 +12,9 @@ from models import build_model, inference_model
 from utils.base.errors import UserError
 from utils.base.files import writable_folder
 from utils.base.registry import load
+from utils.base.startup import quiet_stderr
 from utils.checkpoints import ENDING, load_weights, restore_config, weights_path
 from utils.config.command import entry
-from utils.devices.startup import quiet_stderr
 from utils.devices.strategy import make_strategy
 from utils.export.model_card import write_model_card
 

@@ -230,7 +230,7 @@ def count(model):
 
 def serve(pipe, model_name, implementation, train, options):
     """In a process of its own: build, warm up, then take a step for every message."""
-    from utils.devices.startup import quiet_stderr
+    from utils.base.startup import quiet_stderr
 
     with quiet_stderr():
         if implementation != "PyTorch, channels last":

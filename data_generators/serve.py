@@ -14,8 +14,8 @@ import numpy as np
 
 from data_generators import build_dataset
 from utils.base.errors import UserError
+from utils.base.startup import quiet_stderr
 from utils.config.command import entry
-from utils.devices.startup import quiet_stderr
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from data_generators.reading.boundary_weights import border_weights
 from data_generators.reading.headers import read_header, read_whole
 from data_generators.reading.masks import look_up, read_values
 from utils.base.errors import UserError
-from utils.devices.startup import quiet_stderr
+from utils.base.startup import quiet_stderr
 
 FIRST = ("HORIZONTAL_FLIP", "VERTICAL_FLIP", "ROTATION", "ZOOM", "SHEAR", "TRANSLATION", "BRIGHTNESS", "CONTRAST")
 LATER = ("ROTATE_90", "GAMMA", "NOISE", "BLUR", "COARSE_DROPOUT")  # drawn after the others, which stay as they were

@@ -17,8 +17,8 @@ from helpers import PROJECT, run_command
 from train import train
 from utils.base.errors import UserError
 from utils.base.files import older_paths
+from utils.base.startup import interrupt_later
 from utils.config import load_config
-from utils.devices.startup import interrupt_later
 
 RUN = [
     "MODEL.TYPE=unet",

@@ -4,9 +4,9 @@ import os
 
 from utils.base.errors import UserError
 from utils.base.registry import choose, load
+from utils.base.startup import end_at_once, interrupt_later, quiet_stderr
 from utils.config.checks import check_strategy
 from utils.devices.clusters import find_workers, several_workers
-from utils.devices.startup import end_at_once, interrupt_later, quiet_stderr
 
 # STRATEGY.NAME -> function cfg -> tf.distribute.Strategy
 STRATEGIES = {

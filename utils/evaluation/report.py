@@ -11,11 +11,11 @@ from jinja2 import Environment, FileSystemLoader
 from omegaconf import OmegaConf
 
 from utils.base.files import resolve_path, write_whole
+from utils.base.learning_curves import draw_curves
 from utils.base.pictures import class_color
 from utils.checkpoints import beside, weights_path
 from utils.evaluation.case_scores import MEASURES, STATES, case_columns, describe, find_regions, mean_dice
 from utils.evaluation.gallery import prediction_color
-from utils.training.curves import draw_curves
 
 
 def write_report(path, cfg, about, results, gallery):

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from utils.base.files import warn_if_not_saved, writable_folder, write_whole
+from utils.base.learning_curves import plot_curves
 from utils.checkpoints import beside, save_first_weights, save_weights
-from utils.training.curves import plot_curves
 from utils.training.progress import EpochLines, Progress, StepTimer
 from utils.training.resume import Checkpoint, Stopping
 from utils.training.schedules import learning_rate
