@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test docs lint clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
@@ -36,6 +36,14 @@ DEMO_SETTINGS := WORK_DIR=$(DEMO) MODEL.TYPE=tiny_unet3plus INPUT.HEIGHT=96 INPU
 test: venv  ## ruff and the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+docs: $(VENV)/docs  ## The documentation as a website, in site/
+	$(BIN)/mkdocs build --strict
+	@echo "Open site/index.html"
+
+$(VENV)/docs: $(VENV)/app requirements-docs.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	touch $@
 
 lint: venv  ## ruff alone
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """What a step and an epoch cost on several devices, on paper: python benchmarks/scaling.py
 
-From the measured step of one device: no run of this kind was made. The formulas are explained in docs/scaling.md.
+From the measured step of one device: no run of this kind was made. The formulas are explained in docs/explanation/scaling.md.
 
     python benchmarks/scaling.py --parameters 26987714 --step 5.14 --size 320 --batch 2 --images 20000 \\
         --bandwidth 10 --sample-kb 60 --replicas 1 2 4 8 32
@@ -10,7 +10,7 @@ import argparse
 
 
 def step_seconds(measured, measured_size, measured_batch, size, batch):
-    """Seconds of forward, backward and update on one device: as the pixels grow (benchmarks/README.md)."""
+    """Seconds of forward, backward and update on one device: as the pixels grow (docs/results/speed.md)."""
     return measured * (size / measured_size) ** 2 * (batch / measured_batch)
 
 

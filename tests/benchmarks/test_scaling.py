@@ -1,4 +1,4 @@
-"""The figures of docs/scaling.md follow from their formulas."""
+"""The figures of docs/explanation/scaling.md follow from their formulas."""
 
 import importlib.util
 
@@ -27,4 +27,4 @@ def test_the_step_grows_with_pixels_and_images(scaling):
 def test_the_table_of_the_docs(scaling, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["scaling.py", "--replicas", "1", "8", "32"])
     scaling.main()
-    assert capsys.readouterr().out in (PROJECT / "docs/scaling.md").read_text()
+    assert capsys.readouterr().out in (PROJECT / "docs/explanation/scaling.md").read_text()

@@ -152,7 +152,7 @@ def test_every_header_says_how_and_how_well(name):
     for word in (f"python train.py +experiment={name}", "prepare", "published", "measured", "augmentation:"):
         assert word in text.replace("Augmentation:", "augmentation:")
     assert load_config([f"+experiment={name}"]).MODEL.WEIGHTS_FILE_NAME.startswith(name.split("_")[0])
-    assert f"`{name}`" in (PROJECT / "README.md").read_text()
+    assert f"`{name}`" in (PROJECT / "docs/results/experiments.md").read_text()
 
 
 def test_experiments_keep_their_weights_apart():

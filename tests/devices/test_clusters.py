@@ -131,7 +131,7 @@ def test_pods_that_have_ended_are_no_workers(kubernetes):
 
 def test_kubernetes_that_does_not_tell(kubernetes, nowhere):
     kubernetes.pods["job-2"] = ("10.0.0.2", "Pending")
-    with pytest.raises(UserError, match=r'Pod "job-2" is not running.*must run.*docs/clusters\.md'):
+    with pytest.raises(UserError, match=r'Pod "job-2" is not running.*must run.*docs/how-to/clusters\.md'):
         find_workers(load_config(), 0)
     for pods in (
         {"job-0": ("10.0.0.0", "Running"), "job-9": ("10.0.0.9", "Running")},

@@ -1,6 +1,6 @@
 """Every kind of file that the project reads, damaged in all ways that a seeded random generator finds.
 
-    python tests/faults/damage.py        # prints the table of docs/faults.md, files and settings
+    python tests/faults/damage.py        # prints the table of docs/explanation/faults.md, files and settings
 
 A damaged file may be refused with a `UserError`, or read where the damage does no harm (a changed pixel). Any other
 exception is counted as lost; so is what could not be read again after the good file was put back.

@@ -45,7 +45,7 @@ def find_workers(cfg, gpus):
         return from_kubernetes(cfg.STRATEGY.KUBERNETES_LABEL, gpus)
     raise UserError(
         "STRATEGY.NAME=multi_worker needs to know its workers: set the environment variable TF_CONFIG for each of "
-        "them, or start them with srun, or as pods of Kubernetes. docs/clusters.md shows all three."
+        "them, or start them with srun, or as pods of Kubernetes. docs/how-to/clusters.md shows all three."
     )
 
 
@@ -92,7 +92,7 @@ def from_slurm(gpus):
         return known_cluster(workers, number, gpus)
     except (KeyError, ValueError, IndexError, RuntimeError) as error:
         raise UserError(
-            f"SLURM does not say who the workers are ({error}): start them with srun, as in docs/clusters.md, or set "
+            f"SLURM does not say who the workers are ({error}): start them with srun, as in docs/how-to/clusters.md, or set "
             "TF_CONFIG."
         ) from None
 
@@ -122,13 +122,13 @@ def from_kubernetes(label, gpus):
         raise UserError(
             f"Kubernetes does not say who the workers are ({reason[0]}). All pods with the label "
             f"STRATEGY.KUBERNETES_LABEL={label} must run, and their service account must be allowed to list pods: "
-            "docs/clusters.md shows both."
+            "docs/how-to/clusters.md shows both."
         ) from None
     address = f"{own}:{KUBERNETES_PORT}"
     if address not in workers or len(workers) == 1:
         raise UserError(
             f"STRATEGY.KUBERNETES_LABEL={label} finds the workers {', '.join(workers) or 'none'}; this one is "
-            f"{address}, and there must be another. Give all pods that label, and POD_IP as in docs/clusters.md."
+            f"{address}, and there must be another. Give all pods that label, and POD_IP as in docs/how-to/clusters.md."
         )
     return known_cluster(workers, workers.index(address), gpus)
 

@@ -1,0 +1,185 @@
+"""README and docs: links lead somewhere, settings and paths exist, and marked commands run."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import PROJECT
+from omegaconf import DictConfig, OmegaConf
+
+from data_generators import LOADERS
+from losses import LOSSES
+from utils.config import load_config
+
+MAX_README_WORDS = 1200
+RUN_SECONDS = 240  # limit of one page, far above what it takes
+
+PAGES = sorted(
+    path.relative_to(PROJECT).as_posix()
+    for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("*/README.md"))
+)
+FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+RUNNABLE = re.compile(r"^<!-- runnable -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+KEY = re.compile(r"(?<![\w.\-$])\+?([A-Z][A-Z_0-9]+(?:\.\w+)*)=")
+DOTTED_KEY = re.compile(r"(?<![\w.\-/])([A-Z][A-Z_0-9]*(?:\.[A-Z_0-9]+)+)(?![\w.(])")
+# Words of that form that are no settings: variables of the environment or of a shell, code.
+NO_SETTINGS = {"KERAS_BACKEND", "TF_CONFIG", "TMPDIR", "REPO_URL", "KEY", "O", "SBATCH", "VERSION"}
+# Names that pages on extending invent; what holds one of them need not exist.
+INVENTED = re.compile(r"cells|power_jaccard|SHARPEN|SECTION\.KEY|<name>")
+
+
+def read(page: str) -> str:
+    return (PROJECT / page).read_text(encoding="utf-8")
+
+
+def prose(text: str) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", text)
+
+
+def slugs(text: str) -> set[str]:
+    """The anchors that a code host makes of the headings of a page."""
+    found: dict[str, int] = {}
+    for title in re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE):
+        title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).replace("`", "").strip().lower()
+        slug = re.sub(r"[^\w\- ]", "", title).replace(" ", "-")
+        found[slug] = found.get(slug, -1) + 1
+    return {slug if number == 0 else f"{slug}-{number}" for slug, last in found.items() for number in range(last + 1)}
+
+
+def settings_keys() -> set[str]:
+    """Every dotted key of the config, groups and leaves; options of all loss terms are in it."""
+
+    def walk(node: DictConfig, prefix: str) -> None:
+        for name in node:
+            keys.add(f"{prefix}{name}")
+            child = OmegaConf.to_container(node, resolve=False)[name]
+            if isinstance(child, dict):
+                walk(node[name], f"{prefix}{name}.")
+
+    keys: set[str] = set()
+    walk(load_config([]), "")
+    return keys | {f"LOSS.{term}" for term in LOSSES}
+
+
+@pytest.fixture(scope="module")
+def keys() -> set[str]:
+    return settings_keys()
+
+
+def test_readme_is_short():
+    assert len(read("README.md").split()) <= MAX_README_WORDS
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    problems = []
+    for target in LINK.findall(prose(read(page))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (PROJECT / page).parent / path if path else PROJECT / page
+        if not file.exists():
+            problems.append(f"{target}: no such file")
+        elif anchor and anchor not in slugs(file.read_text(encoding="utf-8")):
+            problems.append(f"{target}: no such heading; there are {sorted(slugs(file.read_text(encoding='utf-8')))}")
+        elif file.is_dir():
+            problems.append(f"{target}: link to a file of the folder, websites show no folders")
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_exist(page, keys):
+    text = read(page)
+    named = {name for name in KEY.findall(text) if name.split(".")[0] not in NO_SETTINGS}
+    named |= set(DOTTED_KEY.findall(text))
+    unknown = sorted(name for name in named - keys if not INVENTED.search(name))
+    assert not unknown, f"settings that are not in configs/config.yaml: {unknown}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_exist(page):
+    """What stands in backticks and begins with a folder of the tree, or is a script, exists."""
+    tracked = {path.name for path in PROJECT.iterdir() if path.is_dir()} - {"checkpoint", "data", "demo", "site"}
+    missing = []
+    for code in re.findall(r"`([^`\n]+)`", prose(read(page))):
+        for word in code.split():
+            word = word.split("::")[0].rstrip(".,;:/")
+            top = word.split("/")[0]
+            is_path = ("/" in word and top in tracked) or re.fullmatch(r"[\w-]+\.(py|ipynb|toml)", word)
+            if not is_path or re.search(r"[<>{}*$]|NAME", word) or INVENTED.search(word):
+                continue
+            near = [PROJECT / word, *(PROJECT / folder / word for folder in ("data_preparation", "benchmarks"))]
+            if not any(path.exists() for path in near):
+                missing.append(word)
+    assert not missing, f"paths that do not exist: {sorted(set(missing))}"
+
+
+def test_every_loss_and_loader_is_listed():
+    losses, loaders = read("docs/reference/losses.md"), read("docs/reference/loaders.md")
+    assert [term for term in LOSSES if f"`{term}`" not in losses] == []
+    assert [name for name in LOADERS if f"`{name}`" not in loaders] == []
+
+
+def test_every_page_is_in_the_navigation():
+    listed = set(re.findall(r"[\w/-]+\.md", read("mkdocs.yml")))
+    assert listed == {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
+
+
+def test_site_builds(tmp_path):
+    pytest.importorskip("mkdocs", reason="pip install -r requirements-docs.txt")
+    site = tmp_path / "site"
+    result = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (site / "how-to" / "predict.html").is_file()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """A copy of the project with a prepared phantom in `data`."""
+    copy = tmp_path_factory.mktemp("docs") / "project"
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True, check=False
+    ).stdout.split("\n")
+    for name in filter(None, names):
+        if (PROJECT / name).is_file() and not name.startswith("tests/"):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, copy / name)
+    run_block(copy, "sh", "python data_preparation/make_phantom.py data --size 48")
+    run_block(copy, "sh", "python data_preparation/preprocess_data.py INPUT.HEIGHT=48 INPUT.WIDTH=48")
+    return copy
+
+
+def run_block(folder: Path, language: str, text: str) -> None:
+    """Run a code block as a reader would, in the folder of the project."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-c", text] if language == "python" else ["bash", "-euo", "pipefail", "-c", text]
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if RUNNABLE.search(read(page))])
+def test_marked_blocks_run(page, prepared, tmp_path):
+    folder = tmp_path / "project"
+    shutil.copytree(prepared, folder)
+    for language, text in RUNNABLE.findall(read(page)):
+        run_block(folder, language, text)
