@@ -1,6 +1,6 @@
 """What a step and an epoch cost on several devices, on paper: python benchmarks/scaling.py
 
-From the measured step of one device: no run of this kind was made. The formulas are explained in docs/explanation/scaling.md.
+From the measured step of one device: no run of this kind was made. docs/explanation/scaling.md explains the formulas.
 
     python benchmarks/scaling.py --parameters 26987714 --step 5.14 --size 320 --batch 2 --images 20000 \\
         --bandwidth 10 --sample-kb 60 --replicas 1 2 4 8 32

@@ -92,8 +92,8 @@ def from_slurm(gpus):
         return known_cluster(workers, number, gpus)
     except (KeyError, ValueError, IndexError, RuntimeError) as error:
         raise UserError(
-            f"SLURM does not say who the workers are ({error}): start them with srun, as in docs/how-to/clusters.md, or set "
-            "TF_CONFIG."
+            f"SLURM does not say who the workers are ({error}): start them with srun, as in "
+            "docs/how-to/clusters.md, or set TF_CONFIG."
         ) from None
 
 
