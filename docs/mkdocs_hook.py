@@ -1,7 +1,7 @@
 """Hook of mkdocs: what becomes of links that leave `docs/`, such as those to `configs/`.
 
-On a code host they work as they are. The website shows their path, or links to the repository if it knows it. Set REPO_URL when you
-build (`REPO_URL=https://example.org/me/unet make docs`) and they go to the files there.
+On a code host they work as they are. The website shows their path, or links to the repository if it knows it:
+`REPO_URL=https://example.org/me/unet make docs`.
 """
 
 import posixpath
