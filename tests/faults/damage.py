@@ -143,7 +143,7 @@ def read_all(case):
 
 
 def dicom(folder):
-    from test_scans import scan, write_seg, write_series
+    from scan_helpers import scan, write_seg, write_series
 
     voxels = scan()
     write_series(folder / "series", voxels)
@@ -216,14 +216,14 @@ def in_process(script):
 
 
 def run_length_table(folder):
-    from test_public_formats import make_table
+    from public_format_helpers import make_table
 
     path, images, data, *options = make_table(folder, ["a.png,1 3 8 2", "b,7 1", "c,2 2"])
     return path, lambda path: in_process(rle_csv)(path, images, data, *options)
 
 
 def coco_annotations(folder):
-    from test_public_formats import make_coco
+    from public_format_helpers import make_coco
 
     make_coco(folder)
     arguments = (folder / "{split}.json", folder / "{split}", folder / "data")
@@ -231,7 +231,7 @@ def coco_annotations(folder):
 
 
 def decathlon(folder):
-    from test_scans import make_decathlon
+    from scan_helpers import make_decathlon
 
     make_decathlon(folder)
     return folder / "dataset.json", lambda path: find_decathlon(folder)

@@ -169,7 +169,7 @@ def test_scans_that_promise_too_much_are_refused_before_decoding(ending, tmp_pat
 
 
 def test_dicom_that_promises_too_much_is_refused_before_decoding(tmp_path):
-    from test_scans import scan, write_series
+    from scan_helpers import scan, write_series
 
     from data_preparation.scans.nifti import read_scan
 
