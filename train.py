@@ -62,10 +62,10 @@ def train(cfg):
     replicas, (number, workers) = strategy.num_replicas_in_sync, worker(strategy)
     shallow = {split: not found["traits"]["16 bit"] for split, found in data.items()}  # travel to the device as uint8
     train_data = build_dataset(
-        cfg, "train", replicas, worker=(number, workers), augment=True, as_stored=shallow["train"]
+        cfg, "train", replicas=replicas, worker=(number, workers), augment=True, as_stored=shallow["train"]
     )
     # Each worker sees all: no score depends on their number.
-    val_data = build_dataset(cfg, "val", replicas // workers, as_stored=shallow["val"])
+    val_data = build_dataset(cfg, "val", replicas=replicas // workers, as_stored=shallow["val"])
     loss = build_training_loss(cfg)
     with strategy.scope():
         network = build_model(cfg, pretrained=state is None)

@@ -1,12 +1,12 @@
 """Datasets by name: the same samples, in the same order for a seed, whichever loader reads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from utils.base.errors import UserError
 from utils.base.registry import choose, load
 
-# DATA_GENERATOR_TYPE -> a function (samples, order, read, spec, batch_size, workers) -> what `keras.Model.fit` takes:
+# DATA_GENERATOR_TYPE -> a function (samples, sampler, read, spec, batch_size, workers) -> what `keras.Model.fit` takes:
 # `read(sample, epoch, position)` gives the arrays of one sample, the image perhaps of the type of its file (what is
 # random in it depends on SEED and these two), `spec` their (shape, dtype) in a batch.
 LOADERS = {
@@ -26,13 +26,18 @@ ENGINES = {
 def build_dataset(
     cfg,
     split,
+    *,
     replicas=1,
     targets=True,
-    borders=True,
+    boundary_weights=True,
     worker=(0, 1),
     augment=False,
     as_stored=False,
     loader=None,
+    shuffle=None,
+    whole_images=False,
+    batch_size=None,
+    cache=True,
 ):
     """Build the dataset of one split.
 
@@ -41,16 +46,20 @@ def build_dataset(
         split: "train", "val" or "test".
         replicas: number of devices that share a batch of `replicas * BATCH_SIZE`.
         targets: false for the images alone.
-        borders: false leaves out the third part of a batch, which only the loss needs.
+        boundary_weights: false leaves out the third part of a batch, which only the loss needs.
         worker: (number of this worker, workers): the batches are this worker's parts of those of all replicas.
         augment: true for training: samples of the training split are changed as AUGMENTATION says, and a smaller last
             batch is left out where DATASET.DROP_REMAINDER says so.
         as_stored: true where all images are of 8 bit, and whoever takes them divides by 255: the image part is uint8,
             a quarter of the bytes, unless what changes it works in floating point (graph operations, DALI's).
-        loader: function in place of that of DATA_GENERATOR_TYPE, see LOADERS.
+        loader: name in LOADERS, or a function as its rows are, in place of DATA_GENERATOR_TYPE.
+        shuffle: in place of PREPROCESS_DATA.SHUFFLE. False: each sample once, in the order of names.
+        whole_images: true where DATASET.CROP is not wanted: images of any size, one at a time.
+        batch_size: samples of a batch for each replica, in place of HYPER_PARAMETERS.BATCH_SIZE.
+        cache: false reads without DATASET.CACHE, for samples that are read once.
 
     Returns:
-        A `keras.utils.PyDataset` or `tf.data.Dataset` of batches `(image, mask)`: image
+        `data_generators.dataset.Dataset`, which iterates over the batches `(image, mask)` of an epoch: image
         `(batch, height, width, channels)` float32 in [0, 1]; mask `(batch, height, width, 1)` uint8 class indices,
         DATASET.IGNORE_LABEL among them. Where LOSS uses `boundary_weighted_ce` the batches are
         `(image, mask, border)`: border `(batch, height, width, 1)` float32, see
@@ -58,64 +67,65 @@ def build_dataset(
         Without masks (MASK_PATH null) the batches are `(image,)`; for MODEL.TYPE=classifier they are `(image, label)`,
         label `(batch, classes)` float32. Every sample comes once per epoch (with
         DATASET.FOREGROUND_FRACTION as many come as there are), the last batch may be smaller.
-        `dataset.order` is the `EpochOrder` that shuffles it, `dataset.samples` are its samples, `dataset.steps` the
-        number of its batches.
 
     Raises:
         UserError: a missing folder, an empty one, an image without its mask; DATASET.DROP_REMAINDER leaves no batch.
     """
-    from data_generators.foreground_sampler import foreground_order
+    from data_generators.dataset import Dataset
     from data_generators.reading.samples import ReadSettings
-    from data_generators.sampler import EpochOrder
+    from data_generators.sampler import make_sampler
 
     training = augment and split == "train"
+    whole_images = whole_images and cfg.DATASET.CROP.MODE is not None
     augmentation = (
         load(choose(ENGINES, cfg.AUGMENTATION.ENGINE, "AUGMENTATION.ENGINE")).from_config(cfg) if training else None
     )
+    settings = ReadSettings.from_config(cfg, split, whole_images=whole_images, cache=cache)
     labelled = cfg.MODEL.TYPE == "classifier" and targets
     samples, read, (image, *rest) = (
-        labelled_samples(cfg, split, augmentation)
+        labelled_samples(cfg, split, settings, augmentation)
         if labelled
-        else paired_samples(cfg, split, targets, borders, augmentation)
+        else paired_samples(cfg, split, settings, targets, boundary_weights, augmentation)
     )
-    if cfg.DATASET.FOREGROUND_FRACTION is not None and split == "train" and targets:
-        order = foreground_order(cfg, samples, ReadSettings.from_config(cfg))
-    else:
-        shuffle = split != "test" and cfg.PREPROCESS_DATA.SHUFFLE[split.upper()].VALUE
-        order = EpochOrder(len(samples), cfg.SEED, shuffle)
+    batch_size = (1 if whole_images else batch_size or cfg.HYPER_PARAMETERS.BATCH_SIZE) * replicas
+    drop_remainder = training and cfg.DATASET.DROP_REMAINDER
+    if drop_remainder and len(samples) < batch_size:
+        raise UserError(
+            f"DATASET.DROP_REMAINDER=True leaves nothing to train on: the {len(samples)} images are less than a batch "
+            f"of {batch_size}. Lower HYPER_PARAMETERS.BATCH_SIZE, or set it to False."
+        )
+    sampler = make_sampler(
+        cfg,
+        split,
+        samples,
+        settings,
+        shuffle=shuffle,
+        targets=targets,
+        batch_size=batch_size,
+        worker=worker,
+        drop_remainder=drop_remainder,
+    )
     spec = [(image[0], "uint8" if as_stored and getattr(read, "graph", None) is None else "float32"), *rest]
     if loader is None and training and cfg.DATASET.SERVICE is not None:
         loader = partial(load("data_generators.loaders.service:ServiceBatches"), cfg)
-    elif loader is None:
-        loader = load(choose(LOADERS, cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
-    order.batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
-    order.worker, (_, workers) = worker, worker
-    order.drop_remainder = training and cfg.DATASET.DROP_REMAINDER
-    if not order.steps and order.drop_remainder:
-        raise UserError(
-            f"DATASET.DROP_REMAINDER=True leaves nothing to train on: the {len(samples)} images are less than a batch "
-            f"of {order.batch_size}. Lower HYPER_PARAMETERS.BATCH_SIZE, or set it to False."
-        )
-    dataset = loader(samples, order, read, spec, order.batch_size // workers, cfg.DATALOADER_WORKERS)
-    dataset.order, dataset.samples, dataset.steps = order, samples, order.steps
-    return dataset
+    elif loader is None or isinstance(loader, str):
+        loader = load(choose(LOADERS, loader or cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
+    batches = loader(samples, sampler, read, spec, batch_size // worker[1], cfg.DATALOADER_WORKERS)
+    return Dataset(batches, sampler, samples)
 
 
-def paired_samples(cfg, split, targets, borders, augmentation):
-    """Samples, reading function and specification of images with masks (and border weights), or without."""
-    from data_generators.crop import Crop
+def paired_samples(cfg, split, settings, targets, boundary_weights, augmentation):
+    """Samples, reading function and specification of images with masks (and boundary weights), or without."""
     from data_generators.files.pairing import find_pairs
-    from data_generators.reading.cache import make_cache
-    from data_generators.reading.samples import ReadSettings
 
     in_python, in_graph = (augmentation if name == cfg.AUGMENTATION.ENGINE else None for name in ENGINES)
     pairs = find_pairs(cfg, split)
-    settings = ReadSettings.from_config(cfg, Crop.from_config(cfg, split), in_python, make_cache(cfg))
-    mask_shape = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, 1)
-    spec = [image_spec(cfg), (mask_shape, "uint8"), (mask_shape, "float32")]
+    settings = replace(settings, augment=in_python)
+    mask_shape = (settings.height, settings.width, 1)
+    spec = [image_spec(settings), (mask_shape, "uint8"), (mask_shape, "float32")]
     if not targets or pairs[0].mask is None:
         return pairs, PairReader(settings, with_mask=False, graph=in_graph), spec[:1]
-    if not borders or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
+    if not boundary_weights or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
         return pairs, PairReader(settings, graph=in_graph), spec[:2]
     options = cfg.LOSS_OPTIONS.boundary_weighted_ce
     return pairs, PairReader(settings, border=(options.w0, options.sigma), graph=in_graph), spec
@@ -155,15 +165,13 @@ class PairReader:
         return border_weights(mask, *self.border, self.settings.ignore_label)
 
 
-def labelled_samples(cfg, split, augmentation):
+def labelled_samples(cfg, split, settings, augmentation):
     """Samples, reading function and specification of images with class labels."""
     from data_generators.files.class_folders import class_names, find_labelled, read_labelled
-    from data_generators.reading.cache import make_cache
-    from data_generators.reading.samples import ReadSettings
 
-    settings = ReadSettings.from_config(cfg, augment=augmentation, cache=make_cache(cfg))
+    settings = replace(settings, crop=None, augment=augmentation)
     names, classes = class_names(cfg), cfg.OUTPUT.CLASSES
-    spec = [image_spec(cfg), ((classes,), "float32")]
+    spec = [image_spec(settings), ((classes,), "float32")]
 
     def read(sample, epoch, position):
         return read_labelled(sample, settings, names, classes, epoch, position)
@@ -171,5 +179,5 @@ def labelled_samples(cfg, split, augmentation):
     return find_labelled(cfg, split), read, spec
 
 
-def image_spec(cfg):
-    return (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS), "float32"
+def image_spec(settings):
+    return (settings.height, settings.width, settings.channels), "float32"

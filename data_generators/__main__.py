@@ -26,11 +26,9 @@ def show(cfg):
     if cfg.MODEL.TYPE == "classifier":
         raise UserError("python -m data_generators shows images with masks: leave MODEL.TYPE=classifier out.")
     make_strategy(cfg)  # what TensorFlow prints at its start is kept off the terminal
-    cfg.HYPER_PARAMETERS.BATCH_SIZE = 1
-    cfg.PREPROCESS_DATA.SHUFFLE.TRAIN.VALUE = False
     drawn = []
     for augment in (False, True):
-        dataset = build_dataset(cfg, "train", borders=False, augment=augment)
+        dataset = build_dataset(cfg, "train", boundary_weights=False, shuffle=False, augment=augment, batch_size=1)
         pairs = islice(epochs(dataset), cfg.get("show", 8))
         pictures = [draw(cfg, *(np.asarray(part)[0] for part in pair)) for pair in pairs]
         titles = ["changed"] * len(pictures) if augment else names(dataset, len(pictures))
@@ -42,7 +40,7 @@ def show(cfg):
 
 
 def epochs(dataset):
-    """The batches of one epoch after the other; as orders do not shuffle here, only what is random differs."""
+    """The batches of one epoch after the other; as the order is fixed, only what is random differs."""
     while True:
         yield from dataset
 
@@ -50,7 +48,7 @@ def epochs(dataset):
 def names(dataset, count):
     """Names of the images of the first `count` batches of one sample."""
     samples = dataset.samples
-    epochs = [dataset.order.of_epoch(epoch) for epoch in range(-(-count // len(samples)))]
+    epochs = [dataset.sampler.indices(epoch) for epoch in range(-(-count // len(samples)))]
     return [samples[number].image.name for number in np.concatenate(epochs)[:count]]
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_generators.foreground_sampler import is_promised
 from data_generators.reading.foreground import is_foreground
+from data_generators.sampler import is_foreground_position
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Crop:
         if self.mode == "center":
             return tuple(room // 2 for room in rooms)
         generator = np.random.default_rng([self.seed, epoch, position])
-        wants_foreground = self.mode == "foreground" or is_promised(position, self.fraction)
+        wants_foreground = self.mode == "foreground" or is_foreground_position(position, self.fraction)
         pixel = pick_foreground(mask, self.ignore_label, generator) if wants_foreground and mask is not None else None
         if pixel is None:
             return tuple(int(generator.integers(room + 1)) for room in rooms)

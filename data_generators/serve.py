@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_generators import build_dataset
+from data_generators.sampler import EpochSampler
 from utils.base.errors import UserError
 from utils.base.startup import quiet_stderr
 from utils.config.command import entry
@@ -23,21 +24,21 @@ class PartOfEpoch:
     """The order of what one host makes of one epoch: of n hosts the k-th makes each n-th part from the k-th on.
 
     Attributes:
-        order: `data_generators.sampler.EpochOrder`.
+        sampler: `data_generators.sampler.EpochSampler`.
         epoch: int.
         size: int, samples of a part.
         host: (number of this host, hosts).
     """
 
-    order: object
+    sampler: EpochSampler
     epoch: int
     size: int
     host: tuple
 
     def next_epoch(self):
-        visits, (number, hosts) = self.order.visits(self.epoch), self.host
-        starts = range(number * self.size, len(visits), hosts * self.size)
-        return np.concatenate([visits[:0], *(visits[start : start + self.size] for start in starts)])
+        draws, (number, hosts) = self.sampler.draws(self.epoch), self.host
+        starts = range(number * self.size, len(draws), hosts * self.size)
+        return np.concatenate([draws[:0], *(draws[start : start + self.size] for start in starts)])
 
 
 def serve(cfg):
@@ -51,13 +52,13 @@ def serve(cfg):
 
         server, register = start_server(*place_of(hosts[number]))
 
-    def register_epochs(samples, order, read, spec, batch_size, workers):
+    def register_epochs(samples, sampler, read, spec, batch_size, workers):
         (shape, image_type), *rest = spec
         for kind in {image_type, "float32"}:  # training asks for one of them, as its images are
             form = [(shape, kind), *rest]
             data = name_of_data(cfg, samples, form)
             for epoch in range(cfg.HYPER_PARAMETERS.EPOCHS):
-                part = PartOfEpoch(order, epoch, batch_size, (number, len(hosts)))
+                part = PartOfEpoch(sampler, epoch, batch_size, (number, len(hosts)))
                 dataset = sample_dataset(samples, part, read, form, batch_size, workers)
                 register(dataset, dataset_id=name_of_part(data, epoch, part.host))
         return dataset

@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 import numpy as np
 from tqdm import tqdm
 
-from data_generators.crop import Crop
 from data_generators.files.class_folders import match_labels
 from data_generators.files.pairing import Pair, list_problems, match_pairs
 from data_generators.reading.decoding import decode, to_channels
@@ -109,7 +108,7 @@ def find_samples(cfg, split, need_masks):
 def examine_all(cfg, pairs, split, details):
     """The findings of all pairs, in their order."""
     # Threads do: reading and decoding release the interpreter's lock.
-    settings = ReadSettings.from_config(cfg, Crop.from_config(cfg, split))
+    settings = ReadSettings.from_config(cfg, split)
     work = partial(examine, settings=settings, classes=cfg.OUTPUT.CLASSES, details=details)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         findings = threads.map(work, pairs)

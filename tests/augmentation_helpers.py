@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-import pytest
 from helpers import PROJECT
 
 from data_generators import build_dataset
@@ -60,20 +59,6 @@ PHOTOMETRIC = [
     ("CONTRAST.FACTOR=[1.2,1.5]", 120, 150),
     ("GAMMA.EXPONENT=[1.5,2.0]", 255 * (100 / 255) ** 2, 255 * (100 / 255) ** 1.5),
 ]
-
-
-@pytest.fixture
-def stored(tmp_path):
-    """Five pictures of `pattern`, each with a mark of its own, as a training set and a validation set."""
-    for split in ("train", "val"):
-        for kind in ("images", "mask"):
-            (tmp_path / "data" / split / kind).mkdir(parents=True)
-        for number in range(5):
-            image, mask = pattern()
-            image[:4, : 10 * number] = 255
-            cv2.imwrite(str(tmp_path / f"data/{split}/images/image_1_{number}.png"), image)
-            cv2.imwrite(str(tmp_path / f"data/{split}/mask/mask_1_{number}.png"), mask)
-    return tmp_path
 
 
 def batches(folder, loader, split="train", augment=True, *overrides):

@@ -6,13 +6,13 @@ from data_generators.reading.decoding import to_unit_range
 from utils.base.errors import UserError
 
 
-def read_batch(read, samples, visits, image_type="float32"):
+def read_batch(read, samples, draws, image_type="float32"):
     """Read the samples of a batch one after the other, straight into its arrays.
 
     Args:
         read: function (sample, epoch, position) -> image, as `reading.samples.sample_pair` gives it, and more.
         samples: list.
-        visits: list of (epoch, position in it, sample), not empty.
+        draws: list of (epoch, position in it, sample), not empty.
         image_type: float32, or uint8 for images that are all of 8 bit.
 
     Returns:
@@ -22,11 +22,11 @@ def read_batch(read, samples, visits, image_type="float32"):
         UserError: an image is not of 8 bit where all should be.
     """
     batch = ()
-    for place, (epoch, position, sample) in enumerate(visits):
+    for place, (epoch, position, sample) in enumerate(draws):
         parts = read(samples[sample], epoch, position)
         if not batch:
             types = [image_type, *(part.dtype for part in parts[1:])]
-            batch = tuple(np.empty((len(visits), *part.shape), dtype) for part, dtype in zip(parts, types, strict=True))
+            batch = tuple(np.empty((len(draws), *part.shape), dtype) for part, dtype in zip(parts, types, strict=True))
         if image_type == "float32":
             to_unit_range(parts[0], out=batch[0][place])
         elif parts[0].dtype == image_type:

@@ -37,15 +37,15 @@ class DaliBatches:
         UserError: DALI is not installed, or a setting asks for what it lacks.
     """
 
-    def __init__(self, samples, order, read, spec, batch_size, workers):
-        self.samples, self.order, self.batch_size = samples, order, batch_size
+    def __init__(self, samples, sampler, read, spec, batch_size, workers):
+        self.samples, self.sampler, self.batch_size = samples, sampler, batch_size
         self.settings, self.parts, self.border = check(read), len(spec), getattr(read, "border", None)
         self.knobs = self.settings.augment.knobs if self.settings.augment else {}
         self.as_stored = spec[0][1] == "uint8" and not self.knobs  # those give floating point
         self.pipeline = self.build_on_best_device(workers)
 
     def __len__(self):
-        return self.order.steps
+        return self.sampler.steps
 
     def build_on_best_device(self, workers):
         """The pipeline on the first GPU, where TensorFlow sees one that DALI can use; else on the CPU."""
@@ -95,8 +95,8 @@ class DaliBatches:
         return 0 if self.settings.ignore_label is None else self.settings.ignore_label
 
     def __iter__(self):
-        visits = self.order.next_epoch()
-        parts = iter([visits[first : first + self.batch_size] for first in range(0, len(visits), self.batch_size)])
+        draws = self.sampler.next_epoch()
+        parts = iter([draws[first : first + self.batch_size] for first in range(0, len(draws), self.batch_size)])
         with ThreadPoolExecutor(1) as thread:  # the pipeline has threads of its own; this one waits for it
             waiting = deque(thread.submit(self.batch, part) for part in islice(parts, 2))
             try:
@@ -106,15 +106,15 @@ class DaliBatches:
             finally:
                 thread.shutdown(cancel_futures=True)
 
-    def batch(self, visits):
-        pairs = [self.samples[sample] for _, _, sample in visits]
+    def batch(self, draws):
+        pairs = [self.samples[sample] for _, _, sample in draws]
         self.pipeline.feed_input("image", [encoded(pair.image) for pair in pairs])
         if self.parts > 1:
             self.pipeline.feed_input("mask", [encoded(pair.mask, is_mask=True) for pair in pairs])
         if self.knobs:
             settings = self.settings
             shape, seed = (settings.height, settings.width, settings.channels), settings.augment.seed
-            drawn = [draw(self.knobs, shape, [seed, epoch, position, STREAM]) for epoch, position, _ in visits]
+            drawn = [draw(self.knobs, shape, [seed, epoch, position, STREAM]) for epoch, position, _ in draws]
             for name in drawn[0]:
                 self.pipeline.feed_input(name, [inputs[name] for inputs in drawn])
         try:

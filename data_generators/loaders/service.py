@@ -77,8 +77,8 @@ class ServiceBatches:
         UserError: a host does not answer, or serves other data.
     """
 
-    def __init__(self, cfg, samples, order, read, spec, batch_size, workers):
-        self.hosts, self.order = list(cfg.DATASET.SERVICE), order
+    def __init__(self, cfg, samples, sampler, read, spec, batch_size, workers):
+        self.hosts, self.sampler = list(cfg.DATASET.SERVICE), sampler
         self.parts = batch_size // cfg.HYPER_PARAMETERS.BATCH_SIZE  # of a batch; one for each replica
         self.data = name_of_data(cfg, samples, spec)
         self.spec = tuple(tf.TensorSpec((None, *shape), dtype) for shape, dtype in spec)
@@ -86,7 +86,7 @@ class ServiceBatches:
         self.streams(cfg.HYPER_PARAMETERS.EPOCHS - 1)  # which they offer last
 
     def __len__(self):
-        return self.order.steps
+        return self.sampler.steps
 
     def check_hosts(self):
         """Raise a UserError where a host does not answer."""
@@ -100,8 +100,8 @@ class ServiceBatches:
                 ) from None
 
     def __iter__(self):
-        epoch, first = self.order.epoch, self.order.step
-        self.order.begin(epoch + 1)
+        epoch, first = self.sampler.epoch, self.sampler.step
+        self.sampler.set_epoch(epoch + 1)
         ready, ended = queue.Queue(AHEAD), threading.Event()
         # A call that waits for a host which is gone does not come back; a daemon does not keep the program from ending.
         threading.Thread(target=read_ahead, args=(self.batches(epoch, first), ready, ended), daemon=True).start()
@@ -123,7 +123,7 @@ class ServiceBatches:
     def batches(self, epoch, first):
         """The batches of an epoch, from a step on."""
         parts = self.all_parts(epoch)
-        for step in range(self.order.steps):
+        for step in range(self.sampler.steps):
             batch = list(islice(parts, self.parts))
             if step >= first:
                 yield batch[0] if len(batch) == 1 else tuple(tf.concat(part, 0) for part in zip(*batch, strict=True))

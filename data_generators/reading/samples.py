@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_generators.crop import Crop
+from data_generators.reading.cache import make_cache
 from data_generators.reading.decoding import read_image, resize_image, to_unit_range
 from data_generators.reading.masks import read_mask_as, resize_mask
 from utils.base.errors import UserError
@@ -25,20 +27,25 @@ class ReadSettings:
     cache: object = None  # of `data_generators.reading.cache.make_cache`
 
     @classmethod
-    def from_config(cls, cfg, crop=None, augment=None, cache=None):
+    def from_config(cls, cfg, split=None, *, whole_images=False, cache=False):
+        """The settings of a config; with a split those of its crop too.
+
+        Args:
+            whole_images: true leaves the crop out and takes images of any size.
+            cache: true for DATASET.CACHE.
+        """
         values = cfg.DATASET.LABEL_VALUES
         divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK
         return cls(
-            height=cfg.INPUT.HEIGHT,
-            width=cfg.INPUT.WIDTH,
+            height=None if whole_images else cfg.INPUT.HEIGHT,
+            width=None if whole_images else cfg.INPUT.WIDTH,
             channels=cfg.INPUT.CHANNELS,
             resize=cfg.PREPROCESS_DATA.RESIZE.VALUE,
             divide_mask_by=divide.NORMALIZE_VALUE if divide.VALUE else 1,
             ignore_label=cfg.DATASET.IGNORE_LABEL,
             label_values=None if values is None else tuple(values),
-            crop=crop,
-            augment=augment,
-            cache=cache,
+            crop=None if split is None or whole_images else Crop.from_config(cfg, split),
+            cache=make_cache(cfg) if cache else None,
         )
 
     @property

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from augmentation_helpers import (  # noqa: F401
+from augmentation_helpers import (
     GEOMETRY,
     PHOTOMETRIC,
     POLICIES,
@@ -15,7 +15,6 @@ from augmentation_helpers import (  # noqa: F401
     inner,
     on,
     pattern,
-    stored,
 )
 from helpers import source_of
 
@@ -288,7 +287,7 @@ def test_one_knob_does_not_change_what_another_does():
 
 
 @pytest.mark.parametrize("loader", ["TF_DATA", "TFRECORD"])
-def test_workers_and_resume_change_no_picture(loader, stored):  # noqa: F811
+def test_workers_and_resume_change_no_picture(loader, stored):
     from data_generators import build_dataset
     from data_generators.reading.boundary_weights import border_weights
 
@@ -304,7 +303,7 @@ def test_workers_and_resume_change_no_picture(loader, stored):  # noqa: F811
             np.testing.assert_allclose(border, border_weights(mask, 10.0, 5.0), atol=1e-6)
     cfg = config(f"WORK_DIR={stored}", f"DATA_GENERATOR_TYPE={loader}", "augmentation=tpu_segmentation", *options)
     dataset = build_dataset(cfg, "train", augment=True)
-    dataset.order.begin(0, step=2)
+    dataset.sampler.set_epoch(0, step=2)
     np.testing.assert_array_equal(next(iter(dataset))[0], one[2][0])
 
 

@@ -73,8 +73,8 @@ def test_batches_carry_the_weights_of_their_masks(loader, phantom):
     assert np.asarray(border).dtype == np.float32
     for one_mask, one_border in zip(np.asarray(mask), np.asarray(border), strict=True):
         np.testing.assert_array_equal(one_border, border_weights(one_mask, 10.0, 2.0))
-    for cfg, borders in ((load_config([*settings, *BOUNDARY]), False), (load_config([*settings, "loss=dice"]), True)):
-        plain = next(iter(build_dataset(cfg, "val", borders=borders)))
+    for cfg, wanted in ((load_config([*settings, *BOUNDARY]), False), (load_config([*settings, "loss=dice"]), True)):
+        plain = next(iter(build_dataset(cfg, "val", boundary_weights=wanted)))
         assert len(plain) == 2
         np.testing.assert_array_equal(plain[1], mask)
 

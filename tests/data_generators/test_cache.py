@@ -8,7 +8,7 @@ import pytest
 from helpers import full, source_of
 
 from data_generators import LOADERS, build_dataset
-from data_generators.reading import decoding
+from data_generators.reading import decoding, masks
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -35,7 +35,8 @@ def folder(tmp_path):
 def decoded(monkeypatch):
     """The files that are decoded, as they are."""
     names, decode = [], decoding.decode
-    monkeypatch.setattr(decoding, "decode", lambda path, data: names.append(str(path)) or decode(path, data))
+    for module in (decoding, masks):
+        monkeypatch.setattr(module, "decode", lambda path, data: names.append(str(path)) or decode(path, data))
     return names
 
 
@@ -103,7 +104,7 @@ def test_a_file_that_changes_is_decoded_again(cache, kind, folder, decoded):
 
 def means(folder):
     data = dataset(folder, augment=False)
-    data.order.begin(1)
+    data.sampler.set_epoch(1)
     return [batch[0].mean() for batch in epoch(data)]
 
 
@@ -179,7 +180,13 @@ def test_a_folder_that_cannot_be_made_and_a_loader_without_it(folder):
         dataset(folder, "DATASET.CACHE=memory", loader="DALI_GENERATOR")
 
 
-def test_evaluation_keeps_nothing(folder):
-    from evaluate import in_order
+def test_evaluation_keeps_nothing(folder, decoded, monkeypatch):
+    import evaluate
 
-    assert in_order(load_config(["DATASET.CACHE=memory"])).DATASET.CACHE is None
+    monkeypatch.setattr(evaluate, "load_weights", lambda network, cfg: None)
+    size = ["INPUT.HEIGHT=16", "INPUT.WIDTH=20", "loss=dice"]
+    cfg = load_config([f"WORK_DIR={folder}", "DATASET.CACHE=kept", *size])
+    for count in (1, 2):
+        assert len(list(evaluate.read_folds([cfg], "val", None, 1))) == 2
+        assert len(decoded) == count * 10
+    assert not (folder / "kept").exists()

@@ -1,12 +1,13 @@
 """All loaders give the same samples in the same order, every one once per epoch."""
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from helpers import PROJECT, full, installed, run_command, source_of
 
 from data_generators import LOADERS, build_dataset
-from data_generators.sampler import EpochOrder
+from data_generators.sampler import EpochSampler
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.inference.forward import in_unit_range
@@ -45,8 +46,8 @@ def numbered_config(folder, loader, *overrides):
 
 def one_epoch(dataset):
     """Numbers of the images in the order of an epoch, checked against their masks."""
-    numbers = []
-    for image, mask in (dataset[i] for i in range(len(dataset))) if hasattr(dataset, "on_epoch_end") else dataset:
+    numbers, by_index = [], isinstance(dataset.batches, keras.utils.PyDataset)
+    for image, mask in (dataset.batches[i] for i in range(len(dataset))) if by_index else dataset:
         image, mask = np.asarray(image), np.asarray(mask)
         assert image.dtype == np.float32 and mask.dtype == np.uint8
         assert image.shape[1:] == (8, 12, 3) and mask.shape == (*image.shape[:3], 1)
@@ -57,8 +58,8 @@ def one_epoch(dataset):
         np.testing.assert_array_equal(mask, np.broadcast_to(values[:, None, None, None] % 2, mask.shape))
         numbers.append(values)
     assert [len(batch) for batch in numbers] == [3, 3, 1]
-    if hasattr(dataset, "on_epoch_end"):
-        dataset.on_epoch_end()
+    if by_index:
+        dataset.batches.on_epoch_end()
     return list(np.concatenate(numbers))
 
 
@@ -102,6 +103,24 @@ def test_validation_keeps_the_order_of_names(loader, numbered):
     assert one_epoch(dataset) == one_epoch(dataset) == list(range(7))
 
 
+@pytest.mark.parametrize("chosen", installed(LOADERS))
+def test_arguments_choose_loader_order_and_batch_size(chosen, numbered):
+    cfg = numbered_config(numbered, "TF_DATA", *source_of(chosen, numbered))
+    dataset = build_dataset(cfg, "train", loader=chosen, shuffle=False)
+    loaded = type(build_dataset(numbered_config(numbered, chosen), "train").batches)
+    assert type(dataset.batches) is loaded
+    assert one_epoch(dataset) == one_epoch(dataset) == list(range(7))
+    shuffled = build_dataset(cfg, "val", loader=chosen, shuffle=True)
+    assert one_epoch(shuffled) != list(range(7)) and len(shuffled) == shuffled.steps == 3
+    assert [len(image) for image, _ in build_dataset(cfg, "val", batch_size=2)] == [2, 2, 2, 1]
+
+
+def test_a_batch_knows_its_samples(numbered):
+    dataset = build_dataset(numbered_config(numbered, "TF_GENERATOR"), "train")
+    numbers = np.rint(next(iter(dataset))[0][:, 0, 0, 0] * 25.5).astype(int)
+    assert [sample.image.stem for sample in dataset.samples_of(0, 0)] == [f"image_1_{n}" for n in numbers]
+
+
 @pytest.mark.parametrize("loader", installed(LOADERS))
 def test_the_seed_decides(loader, numbered):
     first, again, other = (
@@ -143,13 +162,12 @@ def test_resized_and_divided_while_loading(loader, tmp_path):
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
-    order, resumed = EpochOrder(50, 5, True), EpochOrder(50, 5, True)
-    orders = [order.next_epoch()[:, 2] for _ in range(3)]
-    resumed.batch_size = 4
-    resumed.begin(2, step=3)
-    visits = resumed.next_epoch()
-    np.testing.assert_array_equal(visits[:, 2], orders[2][12:])
-    np.testing.assert_array_equal(visits[:, :2], [(2, position) for position in range(12, 50)])
+    sampler, resumed = EpochSampler(50, 5, True), EpochSampler(50, 5, True, batch_size=4)
+    orders = [sampler.next_epoch()[:, 2] for _ in range(3)]
+    resumed.set_epoch(2, step=3)
+    draws = resumed.next_epoch()
+    np.testing.assert_array_equal(draws[:, 2], orders[2][12:])
+    np.testing.assert_array_equal(draws[:, :2], [(2, position) for position in range(12, 50)])
     assert not np.array_equal(orders[0], orders[1])
 
 
@@ -172,11 +190,11 @@ def test_the_last_batch_is_dropped_in_training_alone(loader, numbered):
     dataset = build_dataset(cfg, "train", augment=True)
     epochs = [[np.rint(np.asarray(image)[:, 0, 0, 0] * 25.5).tolist() for image, _ in dataset] for _ in range(2)]
     assert [[len(batch) for batch in epoch] for epoch in epochs] == [[3, 3], [3, 3]] and dataset.steps == 2
-    order = EpochOrder(7, cfg.SEED, True)
+    sampler = EpochSampler(7, cfg.SEED, True)
     assert [np.concatenate(epoch).tolist() for epoch in epochs] == [
-        order.of_epoch(number)[:6].tolist() for number in range(2)
+        sampler.indices(number)[:6].tolist() for number in range(2)
     ]
-    dataset.order.begin(1, step=1)  # a resumed run
+    dataset.sampler.set_epoch(1, step=1)  # a resumed run
     assert [len(image) for image, _ in dataset] == [3]
     for split in ("train", "val"):
         measured = build_dataset(cfg, split)
@@ -197,9 +215,8 @@ from data_generators import build_dataset
 from losses.supervision import build_training_loss
 from models import build_model
 from utils.config import load_config
-from utils.errors import UserError
-from utils.devices import make_strategy
-from utils.trainer import Trainer
+from utils.devices.strategy import make_strategy
+from utils.training.trainer import Trainer
 
 seen = []
 
@@ -215,7 +232,7 @@ class Recorder(Trainer):
 for line in sys.argv[2:]:
     cfg = load_config(line.split())
     strategy = make_strategy(cfg)
-    data = build_dataset(cfg, "train", strategy.num_replicas_in_sync, augment=True)
+    data = build_dataset(cfg, "train", replicas=strategy.num_replicas_in_sync, augment=True)
     with strategy.scope():
         trainer = Recorder(build_model(cfg), build_training_loss(cfg), {})
         trainer.compile()
@@ -230,7 +247,7 @@ for line in sys.argv[2:]:
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_an_epoch_of_training_visits_every_image_once(replicas, numbered):
+def test_an_epoch_of_training_draws_every_image_once(replicas, numbered):
     """Through the Trainer; with two replicas batches of 6 of 7 images: nothing is left for one of them at the end."""
     strategy = ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"] if replicas == 2 else []
     lines = []
@@ -251,7 +268,6 @@ import gc, sys
 import psutil
 from data_generators import build_dataset
 from utils.config import load_config
-from utils.errors import UserError
 
 epochs = int(sys.argv[1])
 for line in sys.argv[2:]:

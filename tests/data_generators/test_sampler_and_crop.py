@@ -1,13 +1,14 @@
 """Crops and foreground sampling: the same in both loaders, decided by seed, epoch and place in the epoch."""
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from helpers import full, source_of
 
 from data_generators import LOADERS, build_dataset
-from data_generators.crop import Crop, whole_images
-from data_generators.foreground_sampler import ForegroundOrder, foreground_order
+from data_generators.crop import Crop
+from data_generators.sampler import ForegroundSampler, make_sampler
 from data_preparation.verify_data import verify_data
 from utils.base.errors import UserError
 from utils.config import load_config
@@ -44,8 +45,8 @@ def epochs(cfg, split="train", count=2):
     """[(image number, top, left, holds an object)] of each sample of some epochs, checked pixel by pixel."""
     dataset, found = build_dataset(cfg, split), []
     for _ in range(count):
-        sequence = hasattr(dataset, "on_epoch_end")
-        batches = [dataset[i] for i in range(len(dataset))] if sequence else dataset
+        by_index = isinstance(dataset.batches, keras.utils.PyDataset)
+        batches = [dataset.batches[i] for i in range(len(dataset))] if by_index else dataset
         samples = []
         for images, masks in batches:
             for image, mask in zip(np.asarray(images), np.asarray(masks), strict=True):
@@ -58,8 +59,8 @@ def epochs(cfg, split="train", count=2):
                 np.testing.assert_array_equal(mask[:, :, 0], inside & (number in WITH_OBJECT))
                 samples.append((number, top, left, bool(mask.any())))
         found.append(samples)
-        if sequence:
-            dataset.on_epoch_end()
+        if by_index:
+            dataset.batches.on_epoch_end()
     return found
 
 
@@ -103,9 +104,10 @@ def test_validation_takes_the_centre_and_evaluation_whole_images(large):
     cfg = config(large, "DATASET.CROP.MODE=random", "DATASET.FOREGROUND_FRACTION=0.5")
     samples = epochs(cfg, "val", count=1)[0]
     assert [(number, top, left) for number, top, left, _ in samples] == [(n, 8, 14) for n in range(9)]
-    images, masks = build_dataset(whole_images(cfg), "val")[0]
-    assert images.shape == (1, HEIGHT, WIDTH, 3) and masks.shape == (1, HEIGHT, WIDTH, 1)
-    assert whole_images(plain := config(large)) is plain
+    whole = build_dataset(cfg, "val", whole_images=True)
+    images, masks = next(iter(whole))
+    assert images.shape == (1, HEIGHT, WIDTH, 3) and masks.shape == (1, HEIGHT, WIDTH, 1) and whole.steps == 9
+    assert cfg == config(large, "DATASET.CROP.MODE=random", "DATASET.FOREGROUND_FRACTION=0.5")
 
 
 def test_an_image_smaller_than_the_crop_is_named(large):
@@ -126,16 +128,23 @@ def test_each_batch_holds_its_share_of_foreground(fraction, large):
 
 
 def test_any_fraction_is_spread_evenly():
-    order = ForegroundOrder([True] * 5 + [False] * 95, 0.3, seed=1, shuffle=True)
-    chosen = order.of_epoch(0) < 5
+    sampler = ForegroundSampler([True] * 5 + [False] * 95, 0.3, seed=1, shuffle=True)
+    chosen = sampler.indices(0) < 5
     for batch in (10, 20, 50):
         assert set(chosen.reshape(-1, batch).sum(axis=1)) == {batch * 3 // 10}
-    counts = np.bincount(order.of_epoch(0), minlength=100)
+    counts = np.bincount(sampler.indices(0), minlength=100)
     assert set(counts[:5]) == {6} and set(counts[5:]) == {0, 1} and counts.sum() == 100
 
 
+def test_a_fixed_order_has_every_sample_once(large):
+    cfg = config(large, "DATASET.FOREGROUND_FRACTION=0.5", "INPUT.HEIGHT=24", "INPUT.WIDTH=40")
+    assert [number for number, *_ in epochs(cfg, count=1)[0]] != list(range(9))
+    dataset = build_dataset(cfg, "train", shuffle=False)
+    assert dataset.sampler.indices(0).tolist() == dataset.sampler.indices(1).tolist() == list(range(9))
+
+
 def test_samples_that_all_hold_foreground_each_come_once_in_two_halves():
-    counts = np.bincount(ForegroundOrder([True] * 8, 0.5, seed=1, shuffle=True).of_epoch(0), minlength=8)
+    counts = np.bincount(ForegroundSampler([True] * 8, 0.5, seed=1, shuffle=True).indices(0), minlength=8)
     assert counts.sum() == 8 and counts.max() <= 2
 
 
@@ -144,13 +153,13 @@ def test_foreground_is_looked_for_in_the_classes_not_in_the_stored_values(large)
     for values, ignored, found in (("[0,1]", "null", WITH_OBJECT), ("[1,0]", "null", range(9))):
         cfg = config(large, f"DATASET.LABEL_VALUES={values}", f"DATASET.IGNORE_LABEL={ignored}",
                      "DATASET.FOREGROUND_FRACTION=0.5")  # fmt: skip
-        order = build_dataset(cfg, "train").order
-        assert order.kinds[1].tolist() == list(found)
+        sampler = build_dataset(cfg, "train").sampler
+        assert sampler.with_foreground.tolist() == list(found)
     from data_generators.reading.samples import ReadSettings
 
     cfg = config(large, "DATASET.FOREGROUND_FRACTION=0.5")
     with pytest.raises(UserError, match="none of the 2 masks holds foreground"):
-        foreground_order(cfg, [pairs[0], pairs[2]], ReadSettings.from_config(cfg))
+        make_sampler(cfg, "train", [pairs[0], pairs[2]], ReadSettings.from_config(cfg))
 
 
 def test_trained_on_cuts_measured_and_predicted_whole(large):

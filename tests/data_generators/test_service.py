@@ -73,14 +73,14 @@ def same(found, expected):
 def test_the_same_batches_in_the_same_order(service, replicas, as_stored):
     overrides, _ = service
     expected, served = (
-        build_dataset(load_config(chosen), "train", replicas, augment=True, as_stored=as_stored)
+        build_dataset(load_config(chosen), "train", replicas=replicas, augment=True, as_stored=as_stored)
         for chosen in (overrides[:-1], overrides)
     )
     assert served.steps == expected.steps > 2
     for _ in range(2):
         same(batches(served), batches(expected))
     for dataset in (served, expected):
-        dataset.order.begin(1, 2)  # as a run that goes on does
+        dataset.sampler.set_epoch(1, 2)  # as a run that goes on does
     same(batches(served), batches(expected))
 
 

@@ -88,5 +88,5 @@ def test_the_pipeline_knows_the_shapes_beforehand(phantom, substitute):
     from data_generators import build_dataset
 
     cfg = load_config([*TPU, f"WORK_DIR={phantom}", "INPUT.HEIGHT=48", "INPUT.WIDTH=48"])
-    image, mask = build_dataset(cfg, "train").element_spec
+    image, mask = build_dataset(cfg, "train").batches.element_spec
     assert image.shape[1:] == (48, 48, 3) and mask.shape[1:] == (48, 48, 1)

@@ -54,8 +54,7 @@ class Trainer(keras.Model):
         """Train.
 
         Args:
-            data: of `build_dataset`: iterable of batches `(image, mask)` or `(image, mask, border)`, with `order`, the
-                `EpochOrder`, and `steps`, batches of an epoch.
+            data: `Dataset` of batches `(image, mask)` or `(image, mask, border)`.
             validate: function () -> {name: float}, called after every epoch.
             epochs: int, the number of the last epoch.
             callbacks: list of Keras callbacks.
@@ -79,7 +78,7 @@ class Trainer(keras.Model):
             if first_step == 0:
                 self.reset_metrics()
             callbacks.on_epoch_begin(epoch)
-            data.order.begin(epoch, first_step)
+            data.sampler.set_epoch(epoch, first_step)
             for step, batch in enumerate(self.waiting(data), first_step):
                 callbacks.on_train_batch_begin(step)
                 logs = {name: float(value) for name, value in self.train_on(batch).items()}
@@ -100,9 +99,7 @@ class Trainer(keras.Model):
 
     @staticmethod
     def explain_loss(data, epoch, step):
-        size = data.order.batch_size
-        samples = [data.samples[number] for number in data.order.of_epoch(epoch)[step * size : (step + 1) * size]]
-        names = ", ".join(str(getattr(sample, "image", sample)) for sample in samples)
+        names = ", ".join(str(sample.image) for sample in data.samples_of(epoch, step))
         return (
             f"The loss is not a number after the batch of {names}. What was saved before is kept. Look at these "
             "images: once they are mended the same command goes on. Or start anew, which other settings need: "

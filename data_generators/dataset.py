@@ -1,0 +1,45 @@
+"""The dataset of one split: its batches, and the sampler that orders them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from data_generators.sampler import EpochSampler
+
+Batch = tuple[Any, ...]  # NumPy arrays or tensors, see `data_generators.build_dataset`
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split, as `data_generators.build_dataset` returns it. Iterating it yields the batches of one epoch.
+
+    Attributes:
+        batches: what the loader built, a `keras.utils.PyDataset` or a `tf.data.Dataset` for instance. Each iteration
+            takes the epoch that comes next.
+        sampler: decides which samples an epoch draws, and in which order. To resume, call
+            `sampler.set_epoch(epoch, step)` before you iterate.
+        samples: the files of each sample, in the order of their names; the sampler's indices point into it.
+    """
+
+    batches: Iterable[Batch]
+    sampler: EpochSampler
+    samples: Sequence[Any]
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self.sampler.steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield from self.batches
+
+    def samples_of(self, epoch: int, step: int) -> list[Any]:
+        """The samples of one batch, to name the files of a batch that went wrong."""
+        size = self.sampler.batch_size
+        indices: np.ndarray = self.sampler.indices(epoch)[step * size : (step + 1) * size]
+        return [self.samples[index] for index in indices]
