@@ -23,14 +23,18 @@ PAGES = sorted(
     for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("*/README.md"))
 )
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-RUNNABLE = re.compile(r"^<!-- runnable -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A marked block: <!-- runnable -->, <!-- create: FILE -->, <!-- append: FILE --> or <!-- insert: FILE after LINE -->
+MARKED = re.compile(
+    r"^( *)<!-- (runnable|create|append|insert):?(?: (\S+))?(?: after (.+?))? -->\n\1```(\w+)\n(.*?)^\1```$",
+    re.MULTILINE | re.DOTALL,
+)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 KEY = re.compile(r"(?<![\w.\-$])\+?([A-Z][A-Z_0-9]+(?:\.\w+)*)=")
 DOTTED_KEY = re.compile(r"(?<![\w.\-/])([A-Z][A-Z_0-9]*(?:\.[A-Z_0-9]+)+)(?![\w.(])")
 # Words of that form that are no settings: variables of the environment or of a shell, code.
 NO_SETTINGS = {"KERAS_BACKEND", "TF_CONFIG", "TMPDIR", "REPO_URL", "KEY", "O", "SBATCH", "VERSION"}
 # Names that pages on extending invent; what holds one of them need not exist.
-INVENTED = re.compile(r"cells|power_jaccard|SHARPEN|SECTION\.KEY|<name>")
+INVENTED = re.compile(r"cells|power_jaccard|SHARPEN|CLIP_VALUE|drive|linknet|SECTION\.KEY|<name>")
 
 
 def read(page: str) -> str:
@@ -177,9 +181,44 @@ def run_block(folder: Path, language: str, text: str) -> None:
     assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if RUNNABLE.search(read(page))])
+def edit(folder: Path, action: str, name: str, line: str, text: str) -> None:
+    """Change a file as a page tells its reader to."""
+    file = folder / name
+    if action == "create":
+        assert not file.exists(), f"{name} is there already"
+        file.write_text(text)
+    elif action == "append":
+        file.write_text(file.read_text() + text)
+    else:
+        changed, times = re.subn(
+            rf"^ *{re.escape(line)}.*\n", lambda found: found[0] + text, file.read_text(), flags=re.M
+        )
+        assert times == 1, f"{name} has {times} lines that start with {line!r}"
+        file.write_text(changed)
+
+
+def follow(page: str, folder: Path) -> None:
+    """Do what the marked blocks of a page say, in their order."""
+    for indent, action, name, line, language, block in MARKED.findall(read(page)):
+        text = re.sub(rf"^{indent}", "", block, flags=re.MULTILINE)
+        if action == "runnable":
+            run_block(folder, language, text)
+        else:
+            edit(folder, action, name, line, text)
+
+
+WITH_BLOCKS = [page for page in PAGES if MARKED.search(read(page))]
+EXTENDING = [page for page in WITH_BLOCKS if page.startswith("docs/extending/")]
+
+
+@pytest.mark.parametrize("page", [page for page in WITH_BLOCKS if page not in EXTENDING])
 def test_marked_blocks_run(page, prepared, tmp_path):
-    folder = tmp_path / "project"
-    shutil.copytree(prepared, folder)
-    for language, text in RUNNABLE.findall(read(page)):
-        run_block(folder, language, text)
+    shutil.copytree(prepared, tmp_path / "project")
+    follow(page, tmp_path / "project")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", EXTENDING)
+def test_extending_works_to_the_letter(page, prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path / "project")
+    follow(page, tmp_path / "project")
