@@ -1,109 +1,76 @@
-"""A page in the browser that segments one file at a time: python app.py"""
+"""A page in the browser that segments one file at a time: python app.py
+
+Gradio and Keras are imported when the page is made, so that --help and config errors do without them.
+"""
+
+from __future__ import annotations
 
 import csv
 import os
 import tempfile
-import threading
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from data_preparation.common.sources import NIFTI, find_sources
-from predict import Network, class_names, member_configs, predict_all, whole
+from omegaconf import DictConfig
+
+from data_preparation.common.sources import NIFTI
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
-from utils.checkpoints import ENDING, restore_config
-from utils.config.command import entry
-from utils.inference.postprocessing import postprocessing
+from utils.checkpoints import ENDING
+from utils.config.command import command
+
+if TYPE_CHECKING:
+    import gradio
 
 ADDRESS = "127.0.0.1"  # this machine alone
 ENDINGS = [*NIFTI, ".gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]
 
 
-def app(cfg):
+def app(cfg: DictConfig) -> None:
     """Serve the page until Ctrl-C; see APP in configs/config.yaml.
 
     Raises:
         UserError: no weights yet; Gradio is not installed; the port is taken.
     """
-    page = make_page(cfg, find_weights(cfg))
-    try:
-        page.launch(server_name=ADDRESS, server_port=cfg.APP.PORT, share=False, theme=theme(), footer_links=[])
-    except OSError as error:
-        raise UserError(f"APP.PORT={cfg.APP.PORT}: {error}") from None
+    weights = find_weights(cfg)
+    with tempfile.TemporaryDirectory(prefix="segmentation-") as results:
+        page = make_page(cfg, weights, results)
+        try:
+            page.launch(server_name=ADDRESS, server_port=cfg.APP.PORT, share=False, theme=theme(), footer_links=[])
+        except OSError as error:
+            raise UserError(f"APP.PORT={cfg.APP.PORT}: {error}") from None
 
 
-def find_weights(cfg):
-    """Names of all weights files in CALLBACKS.MODEL_CHECKPOINT.PATH, the newest first."""
+def find_weights(cfg: DictConfig) -> list[str]:
+    """Names of all weights files in CALLBACKS.MODEL_CHECKPOINT.PATH, the newest first.
+
+    Raises:
+        UserError: there are none.
+    """
     folder = resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH)
     paths = list(folder.glob(f"*{ENDING}"))
     if not paths:
-        raise UserError(
-            f"There are no weights in {folder}: train a model first, or set CALLBACKS.MODEL_CHECKPOINT.PATH."
-        )
+        raise UserError(f"No weights in {folder}: train a model first, or set CALLBACKS.MODEL_CHECKPOINT.PATH.")
     return [path.name.removesuffix(ENDING) for path in sorted(paths, key=lambda path: -path.stat().st_mtime)]
 
 
-class Segmenter:
-    """Holds the network that was used last, and predicts files with it.
+def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradio.Blocks:
+    """The page.
 
     Args:
-        cfg: the config of the command; its PREDICT holds.
-        folder: results are written below it, a folder for each file.
+        cfg: the config of the command.
+        weights: names to choose from, the first is preselected.
+        results: folder that the results are written to.
     """
-
-    def __init__(self, cfg, folder):
-        self.cfg, self.folder = cfg, Path(folder)
-        self.name, self.restored, self.network = None, None, None
-        self.count = 0
-        self.lock = threading.Lock()
-
-    def load(self, name):
-        if name != self.name:
-            cfg = self.cfg.copy()
-            cfg.PREDICT.ENSEMBLE, cfg.PREDICT.PICTURES, cfg.VERBOSE = [name], True, 0
-            restored = whole(restore_config(member_configs(cfg)[0]))
-            if restored.MODEL.TYPE == "classifier":
-                raise UserError(f"{name} labels whole images: use predict.py.")
-            self.network = Network([restored])
-            self.name, self.restored = name, restored
-
-    def __call__(self, name, path):
-        """Segment a file.
-
-        Returns:
-            list of picture files, one per slice or page; the file of the labels; the table of areas.
-
-        Raises:
-            UserError: weights that do not fit, or a file that cannot be read.
-        """
-        from utils.inference.writers import PredictionWriter
-
-        with self.lock:
-            self.load(name)
-            cfg = self.restored.copy()
-            cfg.PREDICT.INPUT = [str(path)]
-            (source,) = find_sources(cfg)
-            self.count += 1
-            writer = PredictionWriter(self.folder / str(self.count), cfg, class_names(cfg), postprocessing(cfg))
-            with writer:
-                failed = predict_all(cfg, self.network, writer, [source])
-            if failed:
-                raise UserError(failed[source])
-        names = [f"{source.name}_{index}" for index in range(source.frames)] if source.is_series else [source.name]
-        pictures = [str(writer.folder / "pictures" / f"{name}.png") for name in names]
-        return (
-            pictures,
-            str(writer.folder / "masks" / f"{source.name}{source.ending}"),
-            writer.folder / "predictions.csv",
-        )
-
-
-def make_page(cfg, weights):
-    """The page as `gradio.Blocks`."""
     gradio = import_gradio()
-    results = tempfile.TemporaryDirectory(prefix="segmentation-")  # goes when the page does
-    segment = Segmenter(cfg, results.name)
+
+    from utils.inference.segmenter import Segmenter
+
+    segment = Segmenter(cfg, results)
 
     def run(name, path):
+        """What the button does: values of pictures, slider, picture, mask and message."""
         if path is None:
             return [gradio.skip()] * 4 + ["Drop a file first."]
         try:
@@ -112,11 +79,10 @@ def make_page(cfg, weights):
             return [[], gradio.Slider(visible=False), None, None, f"**Error:** {error}"]
         last = len(pictures) - 1
         slider = gradio.Slider(maximum=max(last, 1), value=last // 2, visible=last > 0)
-        return [pictures, slider, pictures[last // 2], mask, describe(table)]
+        return [pictures, slider, pictures[last // 2], mask, area_table(table)]
 
     with gradio.Blocks(title="Segmentation", analytics_enabled=False) as page:
-        page.results = results
-        gradio.Markdown("# Segmentation\nImage, and contours of what the network sees. Files stay on this machine.")
+        gradio.Markdown("# Segmentation\nImage and predicted contours. Files stay on this machine.")
         with gradio.Row():
             with gradio.Column(scale=1):
                 name = gradio.Dropdown(weights, value=weights[0], label="Weights", elem_id="weights")
@@ -128,16 +94,16 @@ def make_page(cfg, weights):
                 picture = gradio.Image(
                     show_label=False, interactive=False, buttons=["fullscreen", "download"], elem_id="picture"
                 )
-                slice_ = gradio.Slider(0, 1, step=1, label="Slice", visible=False, elem_id="slice")
+                slider = gradio.Slider(0, 1, step=1, label="Slice", visible=False, elem_id="slice")
         pictures = gradio.State([])
-        button.click(run, [name, file], [pictures, slice_, picture, mask, message])
-        slice_.change(lambda pictures, index: pictures[int(index)] if pictures else None, [pictures, slice_], picture)
+        button.click(run, [name, file], [pictures, slider, picture, mask, message])
+        slider.change(lambda pictures, index: pictures[int(index)] if pictures else None, [pictures, slider], picture)
     return page
 
 
-def describe(table):
+def area_table(path: Path) -> str:
     """The areas of predictions.csv, summed over slices, as a Markdown table."""
-    with open(table, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     areas = {
         key.removeprefix("area_"): sum(int(row[key]) for row in rows) for key in rows[0] if key.startswith("area_")
@@ -148,12 +114,17 @@ def describe(table):
     return "\n".join([f"| class | {unit} | share |", "| --- | ---: | ---: |", *lines])
 
 
-def theme():
-    """Gradio's default without its web fonts: the page asks nothing of the network."""
+def theme() -> gradio.themes.Base:
+    """Gradio's default without its web fonts: the page loads nothing from the network."""
     return import_gradio().themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
 
 
-def import_gradio():
+def import_gradio() -> ModuleType:
+    """Gradio, with its analytics off.
+
+    Raises:
+        UserError: it is not installed.
+    """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio
@@ -163,4 +134,4 @@ def import_gradio():
 
 
 if __name__ == "__main__":
-    entry(app)()
+    command(app)()

@@ -189,20 +189,24 @@ def resize_probability(probability, size):
     return cv2.resize(probability, size[::-1], interpolation=cv2.INTER_LINEAR).reshape(*size, -1)
 
 
-def find_sources(cfg):
+def find_sources(cfg, images=None):
     """The sources that PREDICT.INPUT names, or the images of DATASET.VAL, in the order of names or of the list.
+
+    Args:
+        cfg: the config.
+        images: a value in place of DATASET.VAL.IMAGES_PATH, of images without masks.
 
     Raises:
         UserError: nothing there, or two sources that would be written under one name.
     """
     value, key = cfg.PREDICT.INPUT, "PREDICT.INPUT"
     paths = cfg.DATASET.VAL
-    if value is None and paths.MASK_PATH is not None:
+    if value is None and images is None and paths.MASK_PATH is not None:
         sources = [source_of(pair.image, pair.mask) for pair in find_pairs(cfg, "val")]
     else:
         if value is None:
-            value, key = paths.IMAGES_PATH, "DATASET.VAL.IMAGES_PATH"
-        if isinstance(value, ListConfig):
+            value, key = paths.IMAGES_PATH if images is None else images, "DATASET.VAL.IMAGES_PATH"
+        if isinstance(value, (list, ListConfig)):
             entries = [path for entry in value for path in expand(cfg, entry, key)]
         elif value is not None and is_list_file(value):
             entries = read_list(resolve_path(cfg, value))

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from helpers import TINY, make_weights, run_command
 
-from app import Segmenter, describe, find_weights
+from app import area_table, find_weights
 from utils.base.errors import UserError
 from utils.config import load_config
+from utils.inference.segmenter import Segmenter
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_a_volume_gives_a_picture_per_slice_and_labels(trained, tmp_path):
     labels = nib.load(mask)
     assert labels.shape == (60, 52, 6) and len(pictures) == 6
     foreground = int((np.asarray(labels.dataobj) == 1).sum())
-    assert f"| class1 | {foreground:,} |" in describe(table)
+    assert f"| class1 | {foreground:,} |" in area_table(table)
     (trained / "bad.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"bad\.png"):
         segment("model_tiny_unet3plus", trained / "bad.png")
@@ -41,14 +42,14 @@ def test_without_weights_there_is_one_clear_line(tmp_path):
     assert result.returncode == 2 and "train a model first" in result.stderr and "Traceback" not in result.stderr
 
 
-def test_the_page_in_a_browser(trained, browser, free_port):
+def test_the_page_in_a_browser(trained, browser, free_port, tmp_path):
     """Drop a volume, press the button, scroll to another slice, find the file of the labels."""
     pytest.importorskip("gradio")
     from selenium.webdriver.support.ui import WebDriverWait
 
     from app import ADDRESS, make_page, theme
 
-    page = make_page(load_config([f"WORK_DIR={trained}"]), ["model_tiny_unet3plus"])
+    page = make_page(load_config([f"WORK_DIR={trained}"]), ["model_tiny_unet3plus"], tmp_path)
     page.launch(server_name=ADDRESS, server_port=free_port, prevent_thread_lock=True, quiet=True, theme=theme())
     try:
         browser.set_window_size(1200, 900)

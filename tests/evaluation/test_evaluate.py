@@ -153,7 +153,7 @@ def test_splits_side_by_side(untrained, capsys):
     assert saved["val"]["scores"] == pytest.approx(run(untrained), abs=1e-6)
     entry = saved["train"]["regions"]["class1"]["dice_per_case"]
     assert entry["cases"] == 2 and entry["low"] < entry["value"] < entry["high"]
-    (line,) = (line for line in printed.splitlines() if line.startswith("Dice, global, class1"))
+    (line,) = (line for line in printed.splitlines() if line.startswith("dice_global_class1 "))
     assert f"{scores['dice_global_class1']:.4f}" in line and f"{saved['val']['scores']['dice_class1']:.4f}" in line
     assert "images/s" in printed and "report" not in printed.splitlines()[0]
 
@@ -178,7 +178,7 @@ def keep_by_hand(labels):
     return np.where(pieces == 1 + int(np.argmax(sizes)), labels, 0)
 
 
-def test_only_the_largest_piece(untrained, masks):
+def test_only_the_largest_component(untrained, masks):
     truth, predicted = masks
     kept = keep_by_hand(predicted)
     assert (kept > 0).sum() < (predicted > 0).sum()

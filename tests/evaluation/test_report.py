@@ -9,12 +9,12 @@ import pytest
 
 from data_generators.files.pairing import Pair
 from data_generators.files.volumes import Place
-from losses import averaging
 from utils.checkpoints import weights_path
 from utils.config import load_config
-from utils.evaluation.evaluator import Measurement
-from utils.evaluation.gallery import SIDE, Gallery
-from utils.evaluation.output import SplitResult, write_results
+from utils.evaluation.evaluator import Evaluator
+from utils.evaluation.gallery import LARGEST_SIDE, Gallery
+from utils.evaluation.output import write_results
+from utils.evaluation.split import SplitResult
 
 EVIL = "image_<img src=x onerror=document.title='run'>_0.png"
 IMAGES, SHOWN = 1000, 60  # of each split; pictures in the gallery
@@ -28,22 +28,23 @@ def count(masks, probabilities):
     )
 
 
-def measured(cfg, split, gallery, first):
+def evaluated(cfg, split, gallery, first):
     """A split of volumes of 10 slices. In image n n % 17 of 16 rows are true and the upper half is predicted, except
     that in every 20th image nothing is predicted: all four states occur."""
     places = [Place(str(n // 10), n % 10) for n in range(IMAGES)]
     names = [f"image_{place.volume}_{place.slice}.png" for place in places]
     names[0] = EVIL
-    measurement = Measurement(cfg, [Pair(Path(name), None) for name in names], places, {}, count, None, gallery, first)
+    evaluator = Evaluator(cfg, [Pair(Path(name), None) for name in names], places, {}, count, gallery, first)
     for start in range(0, IMAGES, 50):
         masks, predicted = np.zeros((2, 50, 16, 16), np.uint8)
         for index, number in enumerate(range(start, start + 50)):
             masks[index, : number % 17] = 1
             predicted[index, :8] = number % 20 > 0
         pictures = np.random.default_rng(start).random((50, 16, 16, 3), np.float32)
-        measurement.add(pictures, masks[..., None], np.eye(2, dtype=np.float32)[predicted])
-    result = SplitResult(split, IMAGES, first)
-    result.complete(0.5, {}, averaging, measurement, 2.0)
+        evaluator.add(pictures, masks[..., None], np.eye(2, dtype=np.float32)[predicted])
+    result = SplitResult(split, IMAGES, first, seconds=2.0)
+    result.add_metrics(0.5, [])
+    result.add_cases(evaluator)
     return result
 
 
@@ -56,8 +57,8 @@ def written(tmp_path_factory):
     log = folder / "checkpoint/training_logs_unet3plus.csv"
     log.write_text("epoch,loss,val_loss,dice_coef,val_dice_coef\n0,2,3,0.1,0.2\n1,1,2,0.3,0.4\n")
     gallery = Gallery(SHOWN, classes=2)
-    results = [measured(cfg, "val", gallery, 0), measured(cfg, "test", gallery, IMAGES)]
-    return write_results(cfg, results, gallery, [weights_path(cfg)]), results, gallery
+    results = [evaluated(cfg, "val", gallery, 0), evaluated(cfg, "test", gallery, IMAGES)]
+    return write_results(cfg, [cfg], results, gallery), results, gallery
 
 
 def test_the_report_needs_nothing_else(written):
@@ -82,25 +83,25 @@ def test_the_gallery_holds_the_worst(written):
     _, results, gallery = written
     dices = []
     for result in results:
-        for case in result.measurement.images:
+        for case in result.evaluator.images:
             _, false, missed, common = case.confusion.ravel()
             dices.append(2 * common / (2 * common + false + missed) if common + false + missed else 2)
     worst = sorted(range(len(dices)), key=lambda number: (dices[number], number))[:SHOWN]
     assert [order for order, _ in gallery.pictures()] == worst
     picture = cv2.imdecode(np.frombuffer(gallery.pictures()[0][1], np.uint8), cv2.IMREAD_COLOR)
-    assert 256 <= max(picture.shape) <= SIDE
+    assert 256 <= max(picture.shape) <= LARGEST_SIDE
 
 
 def test_large_pictures_shrink_and_many_classes_lie_side_by_side():
     image, mask = np.zeros((300, 1200, 3), np.uint8), np.zeros((300, 1200), np.uint8)
     mask[100:200, 300:900] = 5
-    for classes, width in ((2, SIDE), (6, 2 * SIDE)):
+    for classes, width in ((2, LARGEST_SIDE), (6, 2 * LARGEST_SIDE)):
         gallery = Gallery(1, classes)
         gallery.offer(0, 0.5, image, mask, 0 * mask)
         gallery.offer(1, 0.6, image, mask, mask)
         ((order, data),) = gallery.pictures()
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        assert order == 0 and picture.shape == (SIDE // 4, width, 3) and picture.max() > 100
+        assert order == 0 and picture.shape == (LARGEST_SIDE // 4, width, 3) and picture.max() > 100
     none = Gallery(0, 2)
     none.offer(0, 0.5, image, mask, mask)
     assert none.pictures() == []

@@ -36,7 +36,7 @@ from utils.base.errors import UserError
 from utils.checkpoints import load_weights, read_config, save_config, save_weights
 from utils.config import load_config
 from utils.config.rules import RULES
-from utils.export.model_card import scores
+from utils.export.model_card import score_tables
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 255, (40, 30, 3), np.uint8)
@@ -297,7 +297,7 @@ def evaluation(folder):
     path = folder / "evaluation.json"
     split = {"images": 3, "scores": {"dice": 0.5, "iou": 0.4}}
     path.write_text(json.dumps({"splits": {"val": split, "test": split}}))
-    return path, scores
+    return path, score_tables
 
 
 # Kind of file -> function (folder) -> (a good file, function (path) that reads it as a command does)

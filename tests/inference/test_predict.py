@@ -1,4 +1,4 @@
-"""predict.py on what users have: scans, stacks, images of any size, bad files; windows, ensembles, cleaning."""
+"""predict.py on what users have: scans, stacks, images of any size, bad files; tiles, ensembles, postprocessing."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from utils.base.errors import PartlyDone, UserError
 from utils.config import load_config
 from utils.inference.class_indices import class_indices
 from utils.inference.postprocessing import postprocess
-from utils.inference.sliding_window import mirrored, plan_axis, predict_tiled
+from utils.inference.sliding_window import mirror_indices, place_tiles, predict_sliding_window
 from utils.inference.test_time_augmentation import TRANSFORMS, mean_over_transforms
 
 WEIGHTS = "model_tiny_unet3plus"
@@ -175,8 +175,8 @@ def test_earlier_output_is_kept_unless_it_may_be_replaced(tiny, tmp_path):
     assert {path.name for path in output.parent.iterdir()} == names
 
 
-def test_windows_with_enough_overlap_give_what_the_whole_image_gives(tmp_path):
-    """Through the command: a U-Net for 96x96 sees an image of 160x224 in windows; another network sees it whole."""
+def test_tiles_with_enough_overlap_give_what_the_whole_image_gives(tmp_path):
+    """Through the command: a U-Net for 96x96 sees an image of 160x224 in tiles; another network sees it whole."""
     overrides = [*UNET[:2], "INPUT.HEIGHT=96", "INPUT.WIDTH=96", "VERBOSE=0", "HYPER_PARAMETERS.BATCH_SIZE=3"]
     make_weights(tmp_path, overrides)
     image = np.random.default_rng(3).integers(0, 255, (160, 224, 3), np.uint8)
@@ -194,7 +194,7 @@ def test_windows_with_enough_overlap_give_what_the_whole_image_gives(tmp_path):
     assert abs(found["gaussian"] - expected).max() > 1e-6
 
 
-def test_windows_of_an_unpadded_network_mirror_the_border(tmp_path):
+def test_tiles_of_an_unpadded_network_mirror_the_border(tmp_path):
     make_weights(tmp_path, ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6]", "MODEL.PADDING=valid", "INPUT.HEIGHT=52",
                             "INPUT.WIDTH=52"])  # fmt: skip
     cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 255, (70, 40, 3), np.uint8))
@@ -204,16 +204,16 @@ def test_windows_of_an_unpadded_network_mirror_the_border(tmp_path):
 
 @pytest.mark.parametrize("blend", ["gaussian", "crop"])
 @pytest.mark.parametrize("size", [(5, 9), (64, 64), (130, 71)])
-def test_windows_add_up_to_the_image(blend, size):
-    """A network that gives back the centre of what it sees: the windows then make the image again."""
+def test_tiles_add_up_to_the_image(blend, size):
+    """A network that returns the centre of what it sees: the tiles then make the image again."""
     image = np.random.default_rng(0).random((*size, 2)).astype(np.float32)
-    seen = predict_tiled(image, lambda x: x[:, 4:-4, 4:-4], (40, 40), (32, 32), 0.5, blend, 3)
+    seen = predict_sliding_window(image, lambda x: x[:, 4:-4, 4:-4], (40, 40), (32, 32), 0.5, blend, 3)
     np.testing.assert_allclose(seen, image, atol=1e-6)
 
 
 def test_mirror_and_axis_by_hand():
-    assert mirrored(np.arange(-3, 7), 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
-    axis = plan_axis(10, 6, 0.5, "crop")
+    assert mirror_indices(np.arange(-3, 7), 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
+    axis = place_tiles(10, 6, 0.5, "crop")
     assert axis.starts == [0, 3, 4]
     assert axis.weights.tolist() == [[1, 1, 1, 1, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 1]]
 
@@ -249,7 +249,7 @@ def test_an_ensemble_is_the_mean_of_its_networks(tmp_path):
     np.testing.assert_allclose(got, expected, atol=2e-5)
 
 
-def test_thresholds_and_cleaning_by_hand():
+def test_thresholds_and_postprocessing_by_hand():
     probability = np.array([[[0.5, 0.3, 0.2], [0.2, 0.35, 0.45], [0.6, 0.25, 0.15]]], np.float32)
     assert class_indices(probability).tolist() == [[0, 2, 0]]
     assert class_indices(probability, [0.28, 0.5]).tolist() == [[1, 1, 0]]

@@ -1,25 +1,30 @@
 """Scores of cases and of a set, from counted pixels, with the cases that a mean leaves out and confidence intervals.
 
 A case is a volume, or an image where names carry no volumes. A region is a class, or all foreground classes together
-(`foreground`, with several of them: the "liver" of the LiTS challenge, where tumours are part of it). Sources: Bilic et
-al. 2023, "The Liver Tumor Segmentation Benchmark (LiTS)", https://arxiv.org/abs/1901.04056, for Dice per case and
-global Dice.
+(`foreground`, if there are several: the "liver" of the LiTS challenge, of which tumours are part). Dice per case and
+global Dice are those of Bilic et al. 2023, "The Liver Tumor Segmentation Benchmark (LiTS)",
+https://arxiv.org/abs/1901.04056.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+Regions = Mapping[str, Sequence[int]]  # {name: class indices}
 
 # How a region lies in a case. A score that is not defined there is None and left out of the mean.
 STATES = {
     "found": "in truth and prediction",
     "missed": "in the truth, not predicted",
-    "false_positive": "absent in the truth, yet predicted",
+    "false_positive": "absent in the truth, but predicted",
     "absent": "absent in both",
 }
 
-# Measure -> (title, how it averages). {cases} becomes "volumes" or "images".
-MEASURES = {
+# Score -> (title, how it averages). {cases} becomes "volumes" or "images". A score of a region is called
+# <score>_<region> everywhere: in the terminal, the report and evaluation.json.
+SCORES = {
     "dice_global": ("Dice, global", "all pixels of the set as one image (LiTS: global Dice)"),
     "iou_global": ("IoU, global", "all pixels of the set as one image"),
     "recall": ("true-positive rate", "all pixels of the set: found of what is true"),
@@ -40,15 +45,20 @@ MEASURES = {
     "assd_mm": ("ASSD in mm", "mean over volumes where it is in truth and prediction"),
     "surface_dice": ("surface Dice", "mean over volumes; absent in both: left out; missed or false positive: 0"),
 }
-SURFACE_MEASURES = ("hd95_mm", "assd_mm", "surface_dice")
+SURFACE_SCORES = ("hd95_mm", "assd_mm", "surface_dice")
 
 
 @dataclass
-class Case:
-    """Counted pixels of an image or of a volume.
+class ScoredCase:
+    """The pixels of an image or of a volume, counted.
 
-    confusion int64 `(n, n)`, rows truth, columns prediction; voxel_ml the volume of a voxel, None where the spacing is
-    not known; surface {region: scores of losses.surface}, None where it was not asked for.
+    Attributes:
+        name: file name, or name of the volume.
+        confusion: int64 `(n, n)`, rows truth, columns prediction.
+        volume, slice: the volume it is or belongs to, and which slice of it; None where there are no volumes.
+        images: how many images it consists of.
+        voxel_ml: volume of a voxel, None if the spacing is unknown.
+        surface: {region: scores of `losses.surface`, None where the region is absent}, or None if not computed.
     """
 
     name: str
@@ -57,19 +67,26 @@ class Case:
     slice: int | None = None
     images: int = 1
     voxel_ml: float | None = None
-    surface: dict | None = field(default=None)
+    surface: dict[str, dict[str, float] | None] | None = None
 
 
-def find_regions(classes):
-    """`{name: class indices}`: each foreground class, and all of them together where there are several."""
+def find_regions(classes: int) -> dict[str, list[int]]:
+    """`{name: class indices}`: each foreground class, and all of them together if there are several.
+
+    >>> find_regions(3)
+    {'class1': [1], 'class2': [2], 'foreground': [1, 2]}
+    """
     regions = {f"class{index}": [index] for index in range(1, max(classes, 2))}
     return {**regions, "foreground": list(range(1, classes))} if len(regions) > 1 else regions
 
 
-def describe(confusion, region):
+def score_region(confusion: np.ndarray, region: Sequence[int]) -> dict[str, Any]:
     """`{"true", "predicted", "common": pixels, "state", "dice", "iou"}` of a region of one case.
 
-    Dice and IoU are None where the region is absent in truth and prediction.
+    Dice and IoU are None if the region is absent in truth and prediction.
+
+    >>> score_region(np.array([[86, 4], [2, 6]]), [1])["iou"]
+    0.5
     """
     common = int(confusion[np.ix_(region, region)].sum())
     true, predicted = int(confusion[region].sum()), int(confusion[:, region].sum())
@@ -86,65 +103,77 @@ def describe(confusion, region):
     }
 
 
-def mean_dice(case, regions):
-    """Mean Dice of the foreground classes that occur in truth or prediction; None where none does."""
-    dices = [describe(case.confusion, region)["dice"] for name, region in regions.items() if name != "foreground"]
+def mean_dice(case: ScoredCase, regions: Regions) -> float | None:
+    """Mean Dice of the foreground classes that occur in truth or prediction; None if none does."""
+    dices = [score_region(case.confusion, region)["dice"] for name, region in regions.items() if name != "foreground"]
     dices = [dice for dice in dices if dice is not None]
     return sum(dices) / len(dices) if dices else None
 
 
-def join_volumes(images):
-    """Cases of slices -> one case for each volume, in the order of first appearance."""
-    volumes = {}
+def join_volumes(images: Iterable[ScoredCase]) -> list[ScoredCase]:
+    """Cases of slices -> one case per volume, in the order of first appearance."""
+    volumes: dict[str | None, ScoredCase] = {}
     for image in images:
         found = volumes.get(image.volume)
         if found is None:
-            volumes[image.volume] = Case(image.volume, image.confusion.copy(), image.volume, voxel_ml=image.voxel_ml)
+            name, confusion = str(image.volume), image.confusion.copy()
+            volumes[image.volume] = ScoredCase(name, confusion, image.volume, voxel_ml=image.voxel_ml)
         else:
             found.confusion += image.confusion
             found.images += 1
     return list(volumes.values())
 
 
-def summarise(cases, regions, bootstrap, seed):
+def score_set(cases: Sequence[ScoredCase], regions: Regions, bootstrap: int, seed: int) -> dict[str, dict[str, Any]]:
     """Scores of a set of cases.
 
     Args:
-        cases: list of Case.
+        cases: all cases of the set.
         regions: of `find_regions`.
-        bootstrap: int, resamples of the cases; 0 for no intervals.
+        bootstrap: resamples of the cases; 0 for no intervals.
         seed: of the resampling.
 
     Returns:
-        `{region: {"states": {state: cases}, measure: {"value", "low", "high": float or None, "cases": int}}}`; low and
+        `{region: {"states": {state: cases}, score: {"value", "low", "high": float or None, "cases": int}}}`; low and
         high are the 95% percentile bootstrap interval (Efron 1979) over cases, None with fewer than 2 cases.
-        A measure that no case defines is left out.
+        A score that no case defines is left out.
+
+    >>> summary = score_set([ScoredCase("a", np.array([[86, 4], [2, 6]]))], find_regions(2), bootstrap=0, seed=0)
+    >>> round(summary["class1"]["dice_global"]["value"], 3)
+    0.667
     """
-    summary, columns, keys = {}, [], []
+    summary: dict[str, dict[str, Any]] = {}
+    columns, keys = [], []
     for name, region in regions.items():
-        rows = [describe(case.confusion, region) for case in cases]
+        rows = [score_region(case.confusion, region) for case in cases]
         states = [row["state"] for row in rows]
         summary[name] = {"states": {state: states.count(state) for state in STATES}}
         parts = [fractions(case, name, row) for case, row in zip(cases, rows, strict=True)]
-        for measure in MEASURES:
-            column = np.array([part.get(measure, (0, 0)) for part in parts], float)
+        for score in SCORES:
+            column = np.array([part.get(score, (0, 0)) for part in parts], float)
             if column[:, 1].any():
                 columns.append(column)
-                keys.append((name, measure, int(np.count_nonzero(column[:, 1]))))
+                keys.append((name, score, int(np.count_nonzero(column[:, 1]))))
     if not keys:
         return summary
-    table = np.stack(columns, axis=1)  # (case, measure, numerator and denominator)
-    values, low, high = table.sum(0), *interval(table, bootstrap, seed)
-    for number, (name, measure, count) in enumerate(keys):
-        value = float(values[number, 0] / values[number, 1])
-        summary[name][measure] = {"value": value, "low": low[number], "high": high[number], "cases": count}
+    table = np.stack(columns, axis=1)  # (case, score, numerator and denominator)
+    sums, (low, high) = table.sum(0), bootstrap_interval(table, bootstrap, seed)
+    for number, (name, score, count) in enumerate(keys):
+        value = float(sums[number, 0] / sums[number, 1])
+        summary[name][score] = {"value": value, "low": low[number], "high": high[number], "cases": count}
     return summary
 
 
-def fractions(case, name, row):
-    """`{measure: (numerator, denominator)}` of a case: every score of a set is sum / sum over the cases."""
+def fractions(case: ScoredCase, name: str, row: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """`{score: (numerator, denominator)}` of a case: every score of a set is sum / sum over the cases.
+
+    Args:
+        case: the case.
+        name: of the region.
+        row: of `score_region`.
+    """
     true, predicted, common = row["true"], row["predicted"], row["common"]
-    parts = {
+    parts: dict[str, tuple[float, float]] = {
         "dice_global": (2 * common, true + predicted),
         "iou_global": (common, true + predicted - common),
         "recall": (common, true),
@@ -158,38 +187,46 @@ def fractions(case, name, row):
         parts["volume_error_abs"] = (abs(predicted - true) / true, 1)
     if case.volume is not None and case.voxel_ml is not None:
         parts["volume_error_ml"] = ((predicted - true) * case.voxel_ml, 1)
-    for measure, value in ((case.surface or {}).get(name) or {}).items():
-        parts[measure] = (value, 1)
+    for score, value in ((case.surface or {}).get(name) or {}).items():
+        parts[score] = (value, 1)
     return parts
 
 
-def interval(table, bootstrap, seed):
-    """Lists `(low, high)` of the 95% percentile bootstrap of `sum(numerators) / sum(denominators)` over axis 0."""
-    cases, measures, _ = table.shape
+def bootstrap_interval(
+    table: np.ndarray, bootstrap: int, seed: int
+) -> tuple[list[float] | list[None], list[float] | list[None]]:
+    """Lists `(low, high)` of the 95% percentile bootstrap of `sum(numerators) / sum(denominators)` over the cases.
+
+    Args:
+        table: `(case, score, 2)`, numerators and denominators.
+        bootstrap: resamples; 0 gives None for every score, as do fewer than 2 cases.
+        seed: of the resampling.
+    """
+    cases, scores, _ = table.shape
     if not bootstrap or cases < 2:
-        return [None] * measures, [None] * measures
+        return [None] * scores, [None] * scores
     random = np.random.default_rng(seed)
-    flat, resampled = table.reshape(cases, -1), np.empty((bootstrap, measures))
+    flat, resampled = table.reshape(cases, -1), np.empty((bootstrap, scores))
     for index in range(bootstrap):
         # How often each case was drawn; the cases themselves are not copied.
         drawn = np.bincount(random.integers(cases, size=cases), minlength=cases)
-        top, bottom = (drawn @ flat).reshape(measures, 2).T
+        top, bottom = (drawn @ flat).reshape(scores, 2).T
         with np.errstate(invalid="ignore", divide="ignore"):
             resampled[index] = top / bottom  # NaN where no drawn case defines it
     low, high = np.nanpercentile(resampled, (2.5, 97.5), axis=0)
     return low.tolist(), high.tolist()
 
 
-def case_columns(case, regions):
-    """`{column: value}` of a case, as the CSV tables hold it; "" where a score is not defined."""
-    whole = case.volume is not None and case.slice is None
-    columns = {"volume": case.volume, "images": case.images} if whole else {"image": case.name}
+def case_columns(case: ScoredCase, regions: Regions) -> dict[str, Any]:
+    """`{column: value}` of a case, as the CSV tables hold it; "" for a score that is not defined."""
+    is_volume = case.volume is not None and case.slice is None
+    columns: dict[str, Any] = {"volume": case.volume, "images": case.images} if is_volume else {"image": case.name}
     if case.slice is not None:
         columns |= {"volume": case.volume, "slice": case.slice}
     for name, region in regions.items():
-        row = describe(case.confusion, region)
+        row = score_region(case.confusion, region)
         columns |= {f"{key}_{name}": "" if value is None else value for key, value in row.items()}
-        if whole:
+        if is_volume:
             error = row["predicted"] - row["true"]
             columns[f"volume_error_{name}"] = error / row["true"] if row["true"] else ""
             if case.voxel_ml is not None:
@@ -197,5 +234,5 @@ def case_columns(case, regions):
                 columns[f"volume_error_ml_{name}"] = error * case.voxel_ml
         if case.surface is not None:
             scores = case.surface.get(name) or {}
-            columns |= {f"{measure}_{name}": scores.get(measure, "") for measure in SURFACE_MEASURES}
+            columns |= {f"{score}_{name}": scores.get(score, "") for score in SURFACE_SCORES}
     return columns

@@ -1,66 +1,100 @@
 """Collect the scores of a split while its images are predicted."""
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import label
+from omegaconf import DictConfig
 
-from utils.base.errors import UserError
+from data_generators.files.pairing import Pair
+from data_generators.files.volumes import Place
+from losses.surface import surface_scores
 from utils.base.pictures import displayable
-from utils.evaluation.case_scores import Case, find_regions, join_volumes, mean_dice, summarise
-from utils.inference.class_indices import center, class_indices
-from utils.inference.postprocessing import postprocessing
+from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
+from utils.evaluation.gallery import Gallery
+from utils.evaluation.postprocessing import build_evaluation_postprocessing, one_hot, stack_slices
+from utils.inference.class_indices import center_crop, class_indices
+
+Spacing = tuple[float, float, float]  # mm along (slice, row, column)
 
 
-class Slice(NamedTuple):
-    """One predicted image: `picture` `(height, width, 3)` uint8 RGB, truth and prediction `(height, width)` uint8."""
+class PredictedSlice(NamedTuple):
+    """One predicted image.
 
-    case: Case
+    number: of the image in its split; picture: `(height, width, 3)` uint8 RGB; truth and predicted: `(height, width)`
+    uint8 class indices.
+    """
+
+    number: int
+    case: ScoredCase
     picture: np.ndarray
     truth: np.ndarray
     predicted: np.ndarray
 
 
-class Measurement:
+class VolumeBuffer:
+    """Keeps slices until their volume is complete. With images sorted by name that is one volume at a time."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.missing = Counter(place.volume for place in places)
+        self.slices: dict[str | None, list[PredictedSlice]] = {}
+
+    def add(self, predicted: PredictedSlice) -> list[PredictedSlice]:
+        """Add a slice; return all slices of its volume, in order, if it was the last one, else nothing."""
+        volume = predicted.case.volume
+        self.slices.setdefault(volume, []).append(predicted)
+        self.missing[str(volume)] -= 1
+        if self.missing[str(volume)]:
+            return []
+        return sorted(self.slices.pop(volume), key=lambda entry: entry.case.slice or 0)
+
+
+class Evaluator:
     """The cases of a split, image by image.
 
-    Memory: the counts of every image, and where whole volumes are looked at (SURFACE, cleaned predictions) the slices
-    of the volumes that are not complete yet; of images sorted by name that is one volume.
+    Memory: the counts of every image and, if whole volumes are needed (SURFACE, postprocessing), the slices of
+    incomplete volumes.
 
     Args:
         cfg: checked config; EVALUATION, PREDICT.POSTPROCESS, OUTPUT.CLASSES, DATASET.IGNORE_LABEL are read.
-        pairs: list of Pair, image and mask files, in the order in which they come.
-        places: list of (volume, slice), one per image, or None.
-        spacings: {volume: mm along (slice, row, column), or None where nobody knows}.
-        score: function (masks, probabilities) -> confusion matrices `(batch, n, n)`; updates the metrics on the way.
-        surface: function (truth, prediction, spacing, tolerance) -> {measure: value}.
-        gallery: Gallery that pictures are offered to.
-        first: int, number of the first image, among those of all splits.
+        pairs: image and mask files, in the order in which they come.
+        places: volume and slice of each image, or None.
+        spacings: {volume: spacing, or None if unknown}.
+        update: function (masks, probabilities) -> confusion matrices `(batch, n, n)`, which also updates metrics.
+        gallery: is offered every picture.
+        first: number of the first image, among those of all splits.
 
     Attributes:
-        images: list of Case, one per image; volumes: list of Case, empty without places.
+        images: a case per image; volumes: a case per volume, once `result` was called.
     """
 
-    def __init__(self, cfg, pairs, places, spacings, score, surface, gallery, first=0):
+    def __init__(
+        self,
+        cfg: DictConfig,
+        pairs: Sequence[Pair],
+        places: Sequence[Place] | None,
+        spacings: Mapping[str, Spacing | None],
+        update: Callable[..., Any],
+        gallery: Gallery,
+        first: int = 0,
+    ) -> None:
         self.settings = cfg.EVALUATION
-        self.clean, self.thresholds = cleaning(cfg)
-        self.classes = cfg.OUTPUT.CLASSES
-        self.ignored = cfg.DATASET.IGNORE_LABEL
+        self.postprocess, self.thresholds = build_evaluation_postprocessing(cfg)
+        self.classes, self.ignore_label = cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL
         self.center_channel = cfg.SHOW_CENTER_CHANNEL_IMAGE
-        self.batch_size = cfg.HYPER_PARAMETERS.BATCH_SIZE
-        self.seed = cfg.SEED
+        self.batch_size, self.seed = cfg.HYPER_PARAMETERS.BATCH_SIZE, cfg.SEED
         self.regions = find_regions(self.classes)
         self.names = [pair.image.name for pair in pairs]
         self.places, self.spacings = places, spacings
-        self.score, self.surface = score, surface
-        self.gallery, self.first = gallery, first
-        self.images = []
-        self.surfaces = {}
-        self.waiting = Counter(place.volume for place in places or [])
-        self.held = {}
+        self.update, self.gallery, self.first = update, gallery, first
+        self.images: list[ScoredCase] = []
+        self.volumes: list[ScoredCase] = []
+        self.surfaces: dict[str | None, dict[str, dict[str, float] | None]] = {}
+        needs_volumes = self.settings.SURFACE or self.postprocess
+        self.buffer = VolumeBuffer(places) if places and needs_volumes else None
 
-    def add(self, images, masks, probabilities):
+    def add(self, images: np.ndarray, masks: np.ndarray, probabilities: np.ndarray) -> None:
         """Add the next batch.
 
         Args:
@@ -68,26 +102,31 @@ class Measurement:
             masks: `(batch, height, width, 1)` class indices.
             probabilities: `(batch, height, width, classes)`; of an unpadded network the centre only.
         """
-        confusions = [None] * len(images) if self.clean else np.asarray(self.score(masks, probabilities))
-        for image, mask, probability, confusion in zip(
-            np.asarray(images), np.asarray(masks), np.asarray(probabilities), confusions, strict=True
-        ):
+        images, probabilities = np.asarray(images), np.asarray(probabilities)
+        labels = np.asarray(masks)[..., 0]
+        # Postprocessed predictions are counted later.
+        confusions = [None] * len(images) if self.postprocess else np.asarray(self.update(masks, probabilities))
+        for image, truth, probability, confusion in zip(images, labels, probabilities, confusions, strict=True):
             size = probability.shape[:2]
-            entry = Slice(
+            predicted = PredictedSlice(
+                len(self.images),
                 self.new_case(confusion),
-                displayable(center(image, size), self.center_channel),
-                center(mask[..., 0], size),
+                displayable(center_crop(image, size), self.center_channel),
+                center_crop(truth, size),
                 class_indices(probability, self.thresholds),
             )
-            self.take(entry)
+            complete = self.buffer.add(predicted) if self.buffer else [predicted]
+            if complete:
+                self.finish(complete)
 
-    def new_case(self, confusion):
+    def new_case(self, confusion: np.ndarray | None) -> ScoredCase:
+        """The case of the next image; its confusion matrix may follow."""
         number = len(self.images)
         place = self.places[number] if self.places else None
         spacing = self.spacings.get(place.volume) if place else None
-        case = Case(
+        case = ScoredCase(
             self.names[number],
-            None if confusion is None else confusion.astype(np.int64),
+            np.zeros(0, np.int64) if confusion is None else confusion.astype(np.int64),
             volume=place and place.volume,
             slice=place and place.slice,
             voxel_ml=None if spacing is None else float(np.prod(spacing)) / 1000,
@@ -95,60 +134,47 @@ class Measurement:
         self.images.append(case)
         return case
 
-    def take(self, entry):
-        """Finish an image at once, or hold it until its volume is complete."""
-        if self.places is None or not (self.settings.SURFACE or self.clean):
-            self.finish([entry], len(self.images) - 1)
-            return
-        volume = entry.case.volume
-        self.held.setdefault(volume, []).append((len(self.images) - 1, entry))
-        self.waiting[volume] -= 1
-        if not self.waiting[volume]:
-            numbered = sorted(self.held.pop(volume), key=lambda item: item[1].case.slice)
-            self.finish([entry for _, entry in numbered], *(number for number, _ in numbered))
-
-    def finish(self, slices, *numbers):
-        """Count, measure and picture the slices of a volume, or one image."""
-        if self.clean:
-            slices = self.cleaned(slices)
+    def finish(self, slices: list[PredictedSlice]) -> None:
+        """Score the slices of a volume, or one image, and offer their pictures."""
+        if self.postprocess:
+            slices = self.postprocessed(slices)
         if self.settings.SURFACE:
-            self.surfaces[slices[0].case.volume] = self.measure_surfaces(slices)
-        for number, entry in zip(numbers, slices, strict=True):
-            self.gallery.offer(
-                self.first + number, mean_dice(entry.case, self.regions), entry.picture, entry.truth, entry.predicted
-            )
+            self.surfaces[slices[0].case.volume] = self.score_surfaces(slices)
+        for entry in slices:
+            dice = mean_dice(entry.case, self.regions)
+            self.gallery.offer(self.first + entry.number, dice, entry.picture, entry.truth, entry.predicted)
 
-    def cleaned(self, slices):
-        """The slices with cleaned predictions, counted."""
-        cleaned = self.clean(stack([entry.predicted for entry in slices], slices[0].case))
-        slices = [entry._replace(predicted=mask) for entry, mask in zip(slices, cleaned, strict=True)]
+    def postprocessed(self, slices: list[PredictedSlice]) -> list[PredictedSlice]:
+        """The slices with postprocessed predictions, which are counted."""
+        assert self.postprocess is not None
+        labels = self.postprocess(stack_slices([entry.predicted for entry in slices], slices[0].case.volume))
+        slices = [entry._replace(predicted=one) for entry, one in zip(slices, labels, strict=True)]
         for start in range(0, len(slices), self.batch_size):
             batch = slices[start : start + self.batch_size]
             masks = np.stack([entry.truth for entry in batch])[..., np.newaxis]
-            confusions = self.score(masks, as_probabilities(np.stack([e.predicted for e in batch]), self.classes))
-            for entry, confusion in zip(batch, np.asarray(confusions), strict=True):
+            predicted = one_hot(np.stack([entry.predicted for entry in batch]), self.classes)
+            for entry, confusion in zip(batch, np.asarray(self.update(masks, predicted)), strict=True):
                 entry.case.confusion = confusion.astype(np.int64)
         return slices
 
-    def measure_surfaces(self, slices):
+    def score_surfaces(self, slices: list[PredictedSlice]) -> dict[str, dict[str, float] | None]:
         """`{region: scores}` of a volume; distances need the region in truth and prediction, else surface Dice is 0."""
-        case = slices[0].case
-        truth = stack([entry.truth for entry in slices], case)
-        predicted = stack([entry.predicted for entry in slices], case)
-        valid = True if self.ignored is None else truth != self.ignored
-        scores = {}
+        volume = slices[0].case.volume
+        truth = stack_slices([entry.truth for entry in slices], volume)
+        predicted = stack_slices([entry.predicted for entry in slices], volume)
+        valid = True if self.ignore_label is None else truth != self.ignore_label
+        tolerance = self.settings.SURFACE_TOLERANCE_MM
+        scores: dict[str, dict[str, float] | None] = {}
         for name, region in self.regions.items():
-            shapes = [np.isin(labels, region) & valid for labels in (truth, predicted)]
-            there = [shape.any() for shape in shapes]
-            if all(there):
-                spacing, tolerance = self.spacings[case.volume], self.settings.SURFACE_TOLERANCE_MM
-                scores[name] = self.surface(*shapes, spacing, tolerance)
+            true, found = (np.isin(labels, region) & valid for labels in (truth, predicted))
+            if true.any() and found.any():
+                scores[name] = surface_scores(true, found, self.spacings[str(volume)], tolerance)
             else:
-                scores[name] = {"surface_dice": 0.0} if any(there) else None
+                scores[name] = {"surface_dice": 0.0} if true.any() or found.any() else None
         return scores
 
-    def result(self):
-        """`{"case": "volume" or "image", "cases": int, "regions": see summarise}`; completes `volumes`."""
+    def result(self) -> dict[str, Any]:
+        """`{"case": "volume" or "image", "cases": int, "regions": see score_set}`; completes `volumes`."""
         self.volumes = join_volumes(self.images) if self.places else []
         for volume in self.volumes:
             volume.surface = self.surfaces.get(volume.volume)
@@ -156,58 +182,9 @@ class Measurement:
         return {
             "case": "volume" if self.volumes else "image",
             "cases": len(cases),
-            "regions": summarise(cases, self.regions, self.settings.BOOTSTRAP, self.seed),
+            "regions": score_set(cases, self.regions, self.settings.BOOTSTRAP, self.seed),
         }
 
-    def confusion(self):
+    def confusion(self) -> np.ndarray:
         """int64 `(n, n)` of all pixels of the split, rows truth, columns prediction."""
-        return sum(case.confusion for case in self.images)
-
-
-def cleaning(cfg):
-    """What EVALUATION asks for: a function labels -> labels `(slice, row, column)` or None, and thresholds or None."""
-    steps, thresholds = [], None
-    if cfg.EVALUATION.POSTPROCESS:
-        clean, thresholds = postprocessing(cfg), cfg.PREDICT.POSTPROCESS.THRESHOLDS
-        # The counts come from labels, not from probabilities, wherever thresholds decide.
-        steps.append(lambda labels: np.moveaxis(clean(np.moveaxis(labels, 0, -1)), -1, 0) if clean else labels)
-    if cfg.EVALUATION.KEEP_LARGEST_COMPONENT:
-        steps.append(largest_component)
-
-    def run(labels):
-        for step in steps:
-            labels = step(labels)
-        return labels
-
-    return run if steps else None, thresholds
-
-
-def largest_component(labels):
-    """Class indices with only the largest piece of the foreground left, all classes together.
-
-    Pieces are made of voxels that share a face (edges, of a single image); of equally large ones the first stays.
-    """
-    pieces, count = label(labels > 0)
-    if count < 2:
-        return labels
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return np.where(pieces == sizes.argmax(), labels, 0).astype(labels.dtype)
-
-
-def as_probabilities(labels, classes):
-    """Class indices `(batch, height, width)` -> float32 probabilities of 0 and 1, `(batch, height, width, classes)`."""
-    if classes == 1:
-        return labels[..., np.newaxis].astype(np.float32)
-    return np.eye(classes, dtype=np.float32)[labels]
-
-
-def stack(slices, case):
-    """`(slice, row, column)` of slices of one size."""
-    sizes = {entry.shape for entry in slices}
-    if len(sizes) > 1:
-        raise UserError(
-            f"the slices of volume {case.volume} have the sizes {' and '.join(f'{h}x{w}' for h, w in sorted(sizes))}; "
-            "surfaces and components need one. Set INPUT.HEIGHT and INPUT.WIDTH with PREPROCESS_DATA.RESIZE.VALUE=True."
-        )
-    return np.stack(slices)
+        return np.sum([case.confusion for case in self.images], axis=0)

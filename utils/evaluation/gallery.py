@@ -1,4 +1,4 @@
-"""Pictures of the worst predictions of a report: a bounded number, compressed as they come."""
+"""Pictures of the worst predictions for the report: a bounded number, compressed as they come."""
 
 import heapq
 
@@ -8,38 +8,40 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.pictures import class_color, enlarge, overlay
 
-SIDE = 384  # longest side of a picture in pixels: sharp on a phone, about 15 kB
-SMALLEST = 256  # smaller pictures are enlarged by a whole factor, so that contours are thin beside the image
-PALE = 0.3  # share of white in the colour of a predicted contour
-MANY = 3  # with more foreground classes than that, contours in one picture cannot be told apart
+LARGEST_SIDE = 384  # pixels; sharp on a phone, about 15 kB
+SMALLEST_SIDE = 256  # smaller pictures are enlarged by a whole factor, so that contours are thin beside the image
+LIGHTER = 0.3  # share of white in the colour of a predicted contour
+MAX_CONTOUR_CLASSES = 3  # more foreground classes cannot be told apart as contours in one picture
 
 
 class Gallery:
-    """Keep the worst pictures that were offered.
+    """Keeps the worst pictures that were offered.
 
     Args:
-        size: int, at most so many are kept, and no more than these are in memory at any time.
-        classes: int, OUTPUT.CLASSES; decides between contours in one picture and two pictures side by side.
+        size: how many are kept, and in memory at any time.
+        classes: OUTPUT.CLASSES; decides between contours in one picture and two pictures side by side.
 
     Attributes:
-        contours: bool, which of the two it is.
+        contours: which of the two it is.
     """
 
-    def __init__(self, size, classes):
+    def __init__(self, size: int, classes: int) -> None:
         self.size = size
-        self.contours = classes - 1 <= MANY
-        self.heap = []  # (-score, -order, WebP bytes): the best one kept is on top
+        self.contours = classes - 1 <= MAX_CONTOUR_CLASSES
+        self.heap: list[tuple[float, int, bytes]] = []  # (-Dice, -number, WebP): the best one kept is on top
 
-    def offer(self, order, score, image, truth, predicted):
+    def offer(
+        self, number: int, dice: float | None, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray
+    ) -> None:
         """Take a picture if it is among the worst so far.
 
         Args:
-            order: int, unlike that of every other; of equal scores the first is kept.
-            score: float, or None for an image without any foreground, which comes last.
+            number: of the image, unique; of images with equal Dice the first is kept.
+            dice: None for an image without any foreground, which comes last.
             image: `(height, width, 3)` uint8 RGB.
             truth, predicted: `(height, width)` class indices.
         """
-        key = (-np.inf if score is None else -score, -order)
+        key = (-np.inf if dice is None else -dice, -number)
         if self.size == 0 or (len(self.heap) == self.size and key < self.heap[0][:2]):
             return
         image, truth, predicted = fit(image, truth, predicted)
@@ -49,25 +51,27 @@ class Gallery:
             picture = np.hstack([overlay(image, truth), overlay(image, predicted)])
         (heapq.heappushpop if len(self.heap) == self.size else heapq.heappush)(self.heap, (*key, encode(picture)))
 
-    def pictures(self):
-        """list of `(order, WebP bytes)`, the worst first."""
-        return [(-order, data) for _, order, data in sorted(self.heap, reverse=True)]
+    def pictures(self) -> list[tuple[int, bytes]]:
+        """`(number of the image, WebP bytes)`, the worst first."""
+        return [(-number, data) for _, number, data in sorted(self.heap, reverse=True)]
 
 
-def fit(image, truth, predicted):
+def fit(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image and masks at the size of the report's pictures."""
     height, width = image.shape[:2]
-    if max(height, width) <= SIDE:
-        factor = max(1, SMALLEST // max(height, width))
+    if max(height, width) <= LARGEST_SIDE:
+        factor = max(1, SMALLEST_SIDE // max(height, width))
         larger = cv2.resize(image, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR)
         return larger, enlarge(truth, factor), enlarge(predicted, factor)
-    ratio = SIDE / max(height, width)
+    ratio = LARGEST_SIDE / max(height, width)
     height, width = max(1, round(height * ratio)), max(1, round(width * ratio))
-    masks = (cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) for mask in (truth, predicted))
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), *masks
+    truth, predicted = (
+        cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) for mask in (truth, predicted)
+    )
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), truth, predicted
 
 
-def draw_contours(image, truth, predicted):
+def draw_contours(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """The image with the contours of the truth (class colour) and of the prediction (the complement), uint8 RGB."""
     picture = image.copy()
     for mask, color in ((truth, class_color), (predicted, prediction_color)):
@@ -77,12 +81,12 @@ def draw_contours(image, truth, predicted):
     return picture
 
 
-def prediction_color(index):
+def prediction_color(index: int) -> tuple[int, ...]:
     """RGB colour of the contour of a predicted class: the complement of the class's, lighter."""
-    return tuple(round(PALE * 255 + (1 - PALE) * (255 - value)) for value in class_color(index))
+    return tuple(round(LIGHTER * 255 + (1 - LIGHTER) * (255 - value)) for value in class_color(index))
 
 
-def encode(picture):
+def encode(picture: np.ndarray) -> bytes:
     """RGB picture -> bytes of a WebP file."""
     done, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 82])
     if not done:

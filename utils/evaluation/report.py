@@ -1,78 +1,117 @@
-"""The report of an evaluation: one HTML file with everything in it, which opens without a network."""
+"""The report of an evaluation: one self-contained HTML file, which opens without a network."""
 
 import base64
 import csv
 import io
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from utils.base.files import resolve_path, write_whole
+from utils.base.files import atomic_write, resolve_path
 from utils.base.learning_curves import draw_curves
 from utils.base.pictures import class_color
-from utils.checkpoints import beside, weights_path
-from utils.evaluation.case_scores import MEASURES, STATES, case_columns, describe, find_regions, mean_dice
-from utils.evaluation.gallery import prediction_color
+from utils.checkpoints import companion_path, weights_path
+from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
+from utils.evaluation.gallery import Gallery, prediction_color
+from utils.evaluation.split import SplitResult
+from utils.evaluation.split_data import evaluates_any_size
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def write_report(path, cfg, about, results, gallery):
+def write_report(
+    path: Path,
+    cfg: DictConfig,
+    folds: Sequence[DictConfig],
+    metadata: Mapping[str, Any],
+    results: Sequence[SplitResult],
+    gallery: Gallery,
+) -> None:
     """Write the report.
 
     Args:
         path: HTML file.
-        cfg: config of the evaluation.
-        about: {name: value} of weights and time, as in `evaluation.json`.
-        results: list of SplitResult.
-        gallery: Gallery with the pictures.
+        cfg: config of the command.
+        folds: the restored config of each fold; usually one.
+        metadata: {name: value} of weights and time, as in `evaluation.json`.
+        results: one per split.
+        gallery: the pictures.
     """
-    # Names of files come from outside: everything is escaped.
+    # File names come from outside: everything is escaped.
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    environment.filters |= {"number": number, "hex": "#{0[0]:02x}{0[1]:02x}{0[2]:02x}".format}
-    regions = find_regions(cfg.OUTPUT.CLASSES)
-    classes = [name for name in regions if name != "foreground"]
-    rows = [row for result in results for row in image_rows(result, regions, classes)]
+    environment.filters |= {"number": format_number, "hex": "#{0[0]:02x}{0[1]:02x}{0[2]:02x}".format}
+    trained = folds[0]
     context = {
-        "cfg": cfg,
-        "about": about,
-        "results": results,
-        "regions": list(regions),
-        "labels": {name: region_label(cfg, name) for name in regions},
-        "colors": {
-            name: {"truth": class_color(index), "predicted": prediction_color(index)}
-            for index, name in enumerate(classes, start=1)
-        },
-        "contours": gallery.contours,
-        "of_classes": [name for name in results[0].rules if re.search(r"_class\d+$", name)],
-        "measures": [(name, *texts) for name, texts in MEASURES.items()],
-        "states": STATES,
-        "curves": curves(cfg),
-        "histogram": embed(draw_histograms(results, regions, classes, region_label, cfg), "svg"),
-        "confusions": [(result.split, confusion_cells(result.measurement.confusion())) for result in results],
-        "confusion_labels": [region_label(cfg, f"class{index}") for index in range(max(cfg.OUTPUT.CLASSES, 2))],
-        "volumes": [
-            {"split": result.split, **case_columns(case, regions)}
-            for result in results
-            for case in result.measurement.volumes
-        ],
-        "rows": rows,
-        "pictures": [(rows[order], data_url(data, "image/webp")) for order, data in gallery.pictures()],
-        "settings": OmegaConf.to_yaml(cfg, resolve=True),
-        "typed": typed(cfg),
+        "cfg": trained,
+        "folds": len(folds),
+        "metadata": metadata,
+        "input": describe_input(trained),
+        "commands": commands(cfg, folds),
+        "settings": OmegaConf.to_yaml(trained, resolve=True),
+        "curves": draw_training_log(trained) if len(folds) == 1 else None,
+        **score_context(trained, results),
+        **picture_context(trained, results, gallery),
     }
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(environment.get_template("report.html.j2").render(context), encoding="utf-8")
 
 
-def image_rows(result, regions, classes):
-    """What the page knows of each image: the Dice of every class, the mean first, and how each class lies in it."""
-    for order, case in enumerate(result.measurement.images, start=result.first):
-        found = [describe(case.confusion, regions[name]) for name in classes]
+def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, Any]:
+    """What the template needs for tables and charts."""
+    regions = find_regions(cfg.OUTPUT.CLASSES)
+    evaluators = [(result.split, result.evaluator) for result in results if result.evaluator]
+    return {
+        "results": results,
+        "regions": list(regions),
+        "labels": {name: region_label(cfg, name) for name in regions},
+        "scores": [(name, *texts) for name, texts in SCORES.items()],
+        "class_metrics": [name for name in results[0].rules if re.search(r"_class\d+$", name)],
+        "states": STATES,
+        "histogram": embed(draw_histograms(results, regions, lambda name: region_label(cfg, name))),
+        "confusions": [(split, confusion_cells(evaluator.confusion())) for split, evaluator in evaluators],
+        "confusion_labels": [region_label(cfg, f"class{index}") for index in range(max(cfg.OUTPUT.CLASSES, 2))],
+        "volumes": [
+            {"split": split, **case_columns(case, regions)}
+            for split, evaluator in evaluators
+            for case in evaluator.volumes
+        ],
+    }
+
+
+def picture_context(cfg: DictConfig, results: Sequence[SplitResult], gallery: Gallery) -> dict[str, Any]:
+    """What the template needs for the gallery and the table of images."""
+    regions = find_regions(cfg.OUTPUT.CLASSES)
+    rows = [row for result in results for row in image_rows(result, regions)]
+    return {
+        "rows": rows,
+        "pictures": [(rows[number], data_url(data, "image/webp")) for number, data in gallery.pictures()],
+        "contours": gallery.contours,
+        "colors": {
+            name: {"truth": class_color(index), "predicted": prediction_color(index)}
+            for index, name in enumerate(class_regions(regions), start=1)
+        },
+    }
+
+
+def class_regions(regions: Regions) -> list[str]:
+    """The regions that are single classes."""
+    return [name for name in regions if name != "foreground"]
+
+
+def image_rows(result: SplitResult, regions: Regions) -> Iterator[dict[str, Any]]:
+    """What the page knows of each image: Dice, the mean first, then each class, and the state of each class."""
+    assert result.evaluator is not None
+    for number, case in enumerate(result.evaluator.images, start=result.first):
+        found = [score_region(case.confusion, regions[name]) for name in class_regions(regions)]
         dices = [mean_dice(case, regions), *(entry["dice"] for entry in found)]
         yield {
-            "id": order,
+            "id": number,
             "split": result.split,
             "name": case.name,
             "volume": case.volume,
@@ -82,8 +121,8 @@ def image_rows(result, regions, classes):
         }
 
 
-def region_label(cfg, name):
-    """What a region is called: the name of its class where the config gives it."""
+def region_label(cfg: DictConfig, name: str) -> str:
+    """What a region is called for readers: the name of its class if the config has one."""
     if name == "foreground":
         return "all foreground"
     index, names = int(name.removeprefix("class")), cfg.OUTPUT.CLASS_NAMES
@@ -92,17 +131,23 @@ def region_label(cfg, name):
     return "background" if index == 0 else f"class {index}"
 
 
-def typed(cfg):
-    """`{command: overrides}`: what was typed for this evaluation and, where it is noted, for the training."""
-    path = beside(weights_path(cfg), ".yaml")
-    commands = {"evaluate.py": list(cfg.OVERRIDES)}
-    if path.exists():
-        commands = {"train.py": list(OmegaConf.load(path).get("OVERRIDES", [])), **commands}
-    return commands
+def describe_input(cfg: DictConfig) -> str:
+    """The size of the images that the model took."""
+    size = ("any", "any") if evaluates_any_size(cfg) else (cfg.INPUT.HEIGHT or "any", cfg.INPUT.WIDTH or "any")
+    return " x ".join(map(str, (*size, cfg.INPUT.CHANNELS)))
 
 
-def curves(cfg):
-    """Picture of the training log of MODEL.TYPE as a URL; None where there is no log that can be read."""
+def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, list[str]]:
+    """`{command: overrides}` of this evaluation and, if it is known, of the training."""
+    typed = {"evaluate.py": list(cfg.OVERRIDES)}
+    path = companion_path(weights_path(folds[0]), ".yaml")
+    if len(folds) == 1 and path.exists():
+        typed = {"train.py": list(OmegaConf.select(OmegaConf.load(path), "OVERRIDES", default=[])), **typed}
+    return typed
+
+
+def draw_training_log(cfg: DictConfig) -> str | None:
+    """Learning curves of the training as the URL of a picture; None if there is no log that can be read."""
     path = resolve_path(cfg, cfg.CALLBACKS.CSV_LOGGER.PATH) / f"training_logs_{cfg.MODEL.TYPE}.csv"
     try:
         with open(path, newline="") as file:
@@ -110,39 +155,52 @@ def curves(cfg):
         history = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
     except (OSError, ValueError, TypeError):
         return None
-    return embed(draw_curves(history), "svg") if history else None
+    return embed(draw_curves(history)) if history else None
 
 
-def draw_histograms(results, regions, classes, label, cfg):
+def draw_histograms(results: Sequence[SplitResult], regions: Regions, label: Callable[[str], str]) -> "Figure":
     """Distribution of Dice over images, a panel per class, the splits beside each other."""
     from matplotlib.figure import Figure
 
+    classes = class_regions(regions)
     columns = min(len(classes), 4)
     rows = -(-len(classes) // columns)
     figure = Figure(figsize=(max(2.9 * columns, 5.5), 2.3 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, name in zip(axes, classes, strict=False):
-        dices = []
-        for result in results:
-            found = [describe(case.confusion, regions[name])["dice"] for case in result.measurement.images]
-            dices.append([dice for dice in found if dice is not None])
-        names = [f"{result.split} ({len(found)})" for result, found in zip(results, dices, strict=True)]
-        axis.hist(dices, np.linspace(0, 1, 21), label=names)
-        axis.set_title(label(cfg, name) if len(results) > 1 else f"{label(cfg, name)} ({len(dices[0])})", fontsize=10)
+        dices = {result.split: image_dices(result, regions[name]) for result in results}
+        axis.hist(
+            list(dices.values()),
+            np.linspace(0, 1, 21),
+            label=[f"{split} ({len(found)})" for split, found in dices.items()],
+        )
+        count = "" if len(dices) > 1 else f" ({len(dices[results[0].split])})"
+        axis.set_title(f"{label(name)}{count}", fontsize=10)
         axis.set_xlabel("Dice")
         axis.set_ylabel("images")
         axis.set_xlim(0, 1)
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
-        if len(results) > 1:
+        if len(dices) > 1:
             axis.legend(fontsize=8)
     for axis in axes[len(classes) :]:
         axis.set_visible(False)
     return figure
 
 
-def confusion_cells(confusion):
-    """`(pixels, share of the row)` of every cell; the share of an empty row is None."""
+def image_dices(result: SplitResult, region: Sequence[int]) -> list[float]:
+    """Dice of a region in each image that has it in truth or prediction."""
+    assert result.evaluator is not None
+    dices = [score_region(case.confusion, region)["dice"] for case in result.evaluator.images]
+    return [dice for dice in dices if dice is not None]
+
+
+def confusion_cells(confusion: np.ndarray) -> list[list[tuple[int, float | None]]]:
+    """`(pixels, share of the row)` of every cell; the share of an empty row is None.
+
+    >>> confusion_cells(np.array([[3, 1], [0, 0]]))
+    [[(3, 0.75), (1, 0.25)], [(0, None), (0, None)]]
+    """
     totals = confusion.sum(axis=1)
     return [
         [(int(value), float(value / total) if total else None) for value in row]
@@ -150,19 +208,24 @@ def confusion_cells(confusion):
     ]
 
 
-def embed(figure, kind):
-    """A matplotlib figure as the URL of a picture."""
+def embed(figure: "Figure") -> str:
+    """A matplotlib figure as the URL of an SVG picture."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind)
+    figure.savefig(buffer, format="svg")
     return data_url(buffer.getvalue(), "image/svg+xml")
 
 
-def data_url(data, kind):
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+def data_url(data: bytes, media_type: str) -> str:
+    """Bytes as a URL."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
-def number(value, digits=3):
-    """A number as the report prints it; a dash for what is not defined."""
+def format_number(value: Any, digits: int = 3) -> str:
+    """A number as the report prints it; a dash for a score that is not defined.
+
+    >>> format_number(0.5), format_number(12345)
+    ('0.500', '12,345')
+    """
     if value is None or value == "" or value != value:
         return "\u2013"
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"

@@ -1,45 +1,59 @@
 """Update loss and metrics batch by batch."""
 
+from __future__ import annotations
 
-def make_scorer(metrics, count=None):
-    """Return `score(targets, output)`: updates the metrics, returns each image's confusion matrix `(batch, n, n)`.
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import keras
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MetricUpdate = Callable[..., "tf.Tensor | None"]
+
+
+def make_metric_update(metrics: Sequence[keras.metrics.Metric], count: Callable | None = None) -> MetricUpdate:
+    """Return `update(targets, output)`, which updates the metrics and returns the confusion matrix of each image.
 
     Args:
-        metrics: list of Keras metrics of one output.
-        count: function (targets, output) -> confusion matrices; None for an output that is no mask.
+        metrics: of one output.
+        count: function (targets, output) -> confusion matrices `(batch, n, n)`; None for an output that is no mask,
+            whose updates return None.
     """
-    import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
-    def score(targets, output):
+    def update(targets, output):
         for metric in metrics:
             metric.update_state(targets, output)
         return None if count is None else count(targets, output)
 
-    return score
+    return update
 
 
 class MeanLoss:
-    """The training loss over a set: the mean of the batches, each by its images, plus the weight regularisation.
+    """The training loss over a set: the mean of the batches, each weighted by its images, plus weight regularisation.
 
     Args:
-        network: the model; what its layers add to the loss is counted once.
+        model: what its layers add to the loss is counted once.
         loss: `loss(targets, outputs, border=None) -> scalar`, mean over the images of a batch.
     """
 
-    def __init__(self, network, loss):
-        import tensorflow as tf
-
-        self.network = network
+    def __init__(self, model: keras.Model, loss: Callable) -> None:
+        self.model = model
         self.loss = tf.function(loss, reduce_retracing=True)
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
+        """Forget all batches."""
         self.total, self.images = 0.0, 0
 
-    def add(self, targets, outputs, *border):
+    def add(self, targets: np.ndarray | tf.Tensor, outputs: dict[str, tf.Tensor], *border: tf.Tensor) -> None:
+        """Add a batch."""
         self.total += float(self.loss(targets, outputs, *border)) * len(targets)
         self.images += len(targets)
 
-    def result(self):
-        return self.total / self.images + sum(float(value) for value in self.network.losses)
+    def result(self) -> float:
+        """The loss of all batches added."""
+        return self.total / self.images + sum(float(value) for value in self.model.losses)

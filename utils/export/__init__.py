@@ -1,1 +1,1 @@
-"""Write a trained model in another format, check it, and describe it in a model card."""
+"""Write a trained model in other formats: the table of formats, exporters, comparison with the model, model card."""

@@ -1,27 +1,44 @@
 """From probabilities to class indices."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-STRIP = 4_000_000  # values of a large image that are looked at together
+STRIP_VALUES = 4_000_000  # large images are processed in strips of so many values
 
 
-def center(array, size):
-    """The centre of `(height, width, ...)`, of the given size."""
-    top, left = ((have - want) // 2 for have, want in zip(array.shape, size, strict=False))
-    return array[top : top + size[0], left : left + size[1]]
+def center_crop(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """The centre of `(height, width, ...)`, of the given `(height, width)`.
+
+    >>> center_crop(np.arange(16).reshape(4, 4), (2, 2)).tolist()
+    [[5, 6], [9, 10]]
+    """
+    height, width = size[:2]
+    top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
+    return array[top : top + height, left : left + width]
 
 
-def class_indices(probability, thresholds=None):
-    """`(height, width, classes)` probabilities -> `(height, width)` uint8 class indices; one class: p > 0.5 is 1.
+def class_indices(probability: np.ndarray, thresholds: Sequence[float] | None = None) -> np.ndarray:
+    """`(height, width, classes)` probabilities -> `(height, width)` uint8 class indices.
+
+    With one class, probabilities above 0.5 become class 1.
 
     Args:
-        thresholds: list of floats, one per foreground class: the likeliest class that is above its own wins, and
-            where none is, the background. None: the likeliest class of all.
+        probability: float32.
+        thresholds: one per foreground class: the most likely class above its own threshold wins, the background where
+            there is none. None: the most likely class.
+
+    >>> class_indices(np.array([[[0.6, 0.3, 0.1], [0.2, 0.3, 0.5]]])).tolist()
+    [[0, 2]]
+    >>> class_indices(np.array([[[0.6, 0.3, 0.1], [0.2, 0.3, 0.5]]]), [0.25, 0.9]).tolist()
+    [[1, 1]]
     """
-    return likeliest(probability, thresholds)[0]
+    return classes_and_confidence(probability, thresholds)[0]
 
 
-def likeliest(probability, thresholds=None):
+def classes_and_confidence(
+    probability: np.ndarray, thresholds: Sequence[float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """`class_indices`, and the probability of the class chosen, `(height, width)`."""
     if probability.shape[-1] == 1:
         labels = probability[..., 0] > (thresholds[0] if thresholds else 0.5)
@@ -38,11 +55,13 @@ def likeliest(probability, thresholds=None):
     return labels, np.where(labels > 0, best, probability[..., 0]) if thresholds else best
 
 
-def decide(probability, thresholds=None):
-    """`(class_indices, mean probability of the classes chosen)`, strip by strip."""
+def classes_and_mean_confidence(
+    probability: np.ndarray, thresholds: Sequence[float] | None = None
+) -> tuple[np.ndarray, float]:
+    """`class_indices`, and the mean probability of the classes chosen, computed strip by strip to save memory."""
     labels, total = np.empty(probability.shape[:2], np.uint8), 0.0
-    rows = max(1, STRIP // max(probability[0].size, 1))
+    rows = max(1, STRIP_VALUES // max(probability[0].size, 1))
     for top in range(0, len(labels), rows):
-        labels[top : top + rows], best = likeliest(probability[top : top + rows], thresholds)
-        total += float(best.sum(dtype=np.float64))
+        labels[top : top + rows], confidence = classes_and_confidence(probability[top : top + rows], thresholds)
+        total += float(confidence.sum(dtype=np.float64))
     return labels, total / labels.size

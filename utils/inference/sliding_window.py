@@ -1,35 +1,37 @@
-"""Overlap-tile prediction: an image of any size, seen through a window of one size.
+"""Sliding-window prediction: an image of any size, predicted in overlapping tiles of one size.
 
-The window moves over the image so that neighbours overlap; beyond the border the image is mirrored (Ronneberger et al.
-2015). Of each window counts what the network gives back: all of it, or of an unpadded network its centre.
+Tiles overlap; beyond the border the image is mirrored (the overlap-tile strategy of Ronneberger et al. 2015). What
+counts of a tile is what the network returns for it: all of it or, from an unpadded network, its centre.
 """
 
 import tempfile
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-IN_MEMORY = 256 * 2**20  # bytes; larger results lie in a file that the system maps
-GRID = 32  # windows lie on multiples, so that every network here pools the same pixels together wherever a window lies
+MAX_IN_MEMORY = 256 * 2**20  # bytes; larger results are kept in a memory-mapped file
+GRID = 32  # tiles start at multiples, so that every network here pools the same pixels together wherever a tile starts
 
 
-class Axis(NamedTuple):
-    """Windows along an axis: `starts` of their outputs; `weights` `(windows, output)`, at each pixel together 1."""
+class AxisTiles(NamedTuple):
+    """Tiles along an axis: `starts` of their outputs; `weights` `(tiles, output)`, which add up to 1 at each pixel."""
 
-    starts: list
+    starts: list[int]
     weights: np.ndarray
 
 
-def plan_axis(length, output, overlap, blend):
-    """Place windows along an axis.
+def place_tiles(length: int, output: int, overlap: float, blend: str) -> AxisTiles:
+    """Place tiles along an axis.
 
     Args:
         length: of the image, pixels.
-        output: of what the network returns for one window, pixels.
-        overlap: share of `output` that neighbours have in common at least.
-        blend: "gaussian": neighbours fade into each other, by a bell with a standard deviation of an eighth of the
-            window (as nnU-Net does, Isensee et al. 2021); "crop": each pixel from the window whose border is farthest.
+        output: of what the network returns for one tile, pixels.
+        overlap: smallest share of `output` that neighbouring tiles have in common.
+        blend: "gaussian": neighbours fade into each other, weighted by a Gaussian with a standard deviation of an
+            eighth of the tile (as in nnU-Net, Isensee et al. 2021); "crop": each pixel from the tile whose border is
+            farthest.
     """
     stride = max(output - round(output * overlap), 1)
     stride = stride // GRID * GRID or stride
@@ -37,7 +39,7 @@ def plan_axis(length, output, overlap, blend):
     starts = [*range(0, end, stride), end]
     if blend == "gaussian":
         distance = (np.arange(output) - (output - 1) / 2) / (output / 8)
-        # Never 0: at the border of the image there is one window only.
+        # Never 0: at the border of the image there is one tile only.
         weights = np.tile(np.maximum(np.exp(-(distance**2) / 2), 1e-4), (len(starts), 1))
     else:
         weights = np.ones((len(starts), output))
@@ -48,55 +50,73 @@ def plan_axis(length, output, overlap, blend):
     total = np.zeros(end + output)
     for start, weight in zip(starts, weights, strict=True):
         total[start : start + output] += weight
-    weights = [weight / total[start : start + output] for start, weight in zip(starts, weights, strict=True)]
-    return Axis(starts, np.stack(weights).astype(np.float32))
+    normalised = [weight / total[start : start + output] for start, weight in zip(starts, weights, strict=True)]
+    return AxisTiles(starts, np.stack(normalised).astype(np.float32))
 
 
-def mirrored(indices, length):
-    """Indices beyond the ends of an axis -> those of the mirror image; the end itself is not repeated."""
+def mirror_indices(indices: np.ndarray, length: int) -> np.ndarray:
+    """Replace indices beyond the ends of an axis by those of the mirror image, which does not repeat the end itself.
+
+    >>> mirror_indices(np.arange(-2, 6), 4).tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    """
     period = max(2 * (length - 1), 1)
     indices = np.abs(indices) % period
     return np.minimum(indices, period - indices) if length > 1 else np.zeros_like(indices)
 
 
-def predict_tiled(image, predict, tile, output, overlap, blend, batch_size):
-    """Predict an image through a window.
+def predict_sliding_window(
+    image: np.ndarray,
+    predict: Callable[[np.ndarray], np.ndarray],
+    tile: tuple[int, int],
+    output: tuple[int, int],
+    overlap: float,
+    blend: str,
+    batch_size: int,
+) -> np.ndarray:
+    """Predict an image in tiles.
 
     Args:
         image: `(height, width, channels)` of any type.
-        predict: function, windows `(batch, *tile, channels)` -> probabilities `(batch, *output, classes)`.
+        predict: function, tiles `(batch, *tile, channels)` -> probabilities `(batch, *output, classes)`.
         tile, output: (height, width) of what goes in and what comes out.
-        overlap, blend: as in `plan_axis`.
-        batch_size: windows predicted at once.
+        overlap, blend: as in `place_tiles`.
+        batch_size: tiles predicted at once.
 
     Returns:
-        float32 `(height, width, classes)`, in a mapped file where it is large.
+        float32 `(height, width, classes)`, memory-mapped if it is large.
+
+    >>> image = np.random.default_rng(0).random((50, 40, 1), np.float32)
+    >>> found = predict_sliding_window(image, lambda tiles: tiles, (32, 32), (32, 32), 0.5, "gaussian", 4)
+    >>> bool(np.allclose(found, image))
+    True
     """
     sizes = image.shape[:2]
-    axes = [plan_axis(length, out, overlap, blend) for length, out in zip(sizes, output, strict=True)]
-    margins = [(window - out) // 2 for window, out in zip(tile, output, strict=True)]
-    sources = [
-        [mirrored(start - margin + np.arange(window), length) for start in axis.starts]
-        for axis, margin, window, length in zip(axes, margins, tile, sizes, strict=True)
+    axes = [place_tiles(length, out, overlap, blend) for length, out in zip(sizes, output, strict=True)]
+    margins = [(inside - out) // 2 for inside, out in zip(tile, output, strict=True)]
+    indices = [
+        [mirror_indices(start - margin + np.arange(inside), length) for start in axis.starts]
+        for axis, margin, inside, length in zip(axes, margins, tile, sizes, strict=True)
     ]
-    places = [(i, j) for i in range(len(axes[0].starts)) for j in range(len(axes[1].starts))]
+    positions = [(i, j) for i in range(len(axes[0].starts)) for j in range(len(axes[1].starts))]
     result = None
-    for first in range(0, len(places), batch_size):
-        batch = places[first : first + batch_size]
-        windows = np.stack([image[np.ix_(sources[0][i], sources[1][j])] for i, j in batch])
-        for (i, j), probability in zip(batch, predict(windows), strict=True):
+    for first in range(0, len(positions), batch_size):
+        batch = positions[first : first + batch_size]
+        tiles = np.stack([image[np.ix_(indices[0][i], indices[1][j])] for i, j in batch])
+        for (i, j), probability in zip(batch, predict(tiles), strict=True):
             if result is None:
                 result = zeros((*sizes, probability.shape[-1]))
             top, left = axes[0].starts[i], axes[1].starts[j]
             into = result[top : top + output[0], left : left + output[1]]
             weight = axes[0].weights[i][:, None, None] * axes[1].weights[j][None, :, None]
             into += (probability * weight)[: into.shape[0], : into.shape[1]]
+    assert result is not None  # an image has at least one tile
     return result
 
 
-def zeros(shape):
-    """A float32 array of zeros; a large one lies in a temporary file without a name, which vanishes with it."""
-    if 4 * np.prod(shape, dtype=np.int64) <= IN_MEMORY:
+def zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """A float32 array of zeros; a large one is mapped to a temporary file without a name, which vanishes with it."""
+    if 4 * np.prod(shape, dtype=np.int64) <= MAX_IN_MEMORY:
         return np.zeros(shape, np.float32)
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.float32, "w+", shape=shape)

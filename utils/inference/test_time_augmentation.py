@@ -1,31 +1,38 @@
 """Test-time augmentation: mean over flips and quarter turns of the image."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
+Function = Callable[[np.ndarray], np.ndarray]
+Transform = tuple[Function, Function]  # (transform, its inverse) of images `(batch, height, width, channels)`
 
-def _turned(quarters, mirror):
-    """`(change, undo)` of images `(batch, height, width, channels)`: mirrored left to right perhaps, then turned."""
 
-    def change(images):
+def turn(quarters: int, mirror: bool) -> Transform:
+    """Mirror left to right if asked to, then turn by quarters of a circle."""
+
+    def transform(images: np.ndarray) -> np.ndarray:
         return np.rot90(images[:, :, ::-1] if mirror else images, quarters, axes=(1, 2))
 
-    def undo(images):
+    def inverse(images: np.ndarray) -> np.ndarray:
         images = np.rot90(images, -quarters, axes=(1, 2))
         return images[:, :, ::-1] if mirror else images
 
-    return change, undo
+    return transform, inverse
 
 
-# PREDICT.TTA -> what an image is seen as: the ways to turn and mirror it, and back
+# PREDICT.TTA -> the transforms whose predictions are averaged
 TRANSFORMS = {
-    "none": [_turned(0, False)],
-    "flips": [_turned(quarters, mirror) for quarters in (0, 2) for mirror in (False, True)],
-    "dihedral": [_turned(quarters, mirror) for quarters in range(4) for mirror in (False, True)],
+    "none": [turn(0, False)],
+    "flips": [turn(quarters, mirror) for quarters in (0, 2) for mirror in (False, True)],
+    "dihedral": [turn(quarters, mirror) for quarters in range(4) for mirror in (False, True)],
 }
 
 
-def mean_over_transforms(predictors, images, transforms):
-    """The mean probabilities of several networks, each of which sees the images in several ways.
+def mean_over_transforms(
+    predictors: Sequence[Function], images: np.ndarray, transforms: Sequence[Transform]
+) -> np.ndarray:
+    """The mean probabilities of several networks over several transforms of the images.
 
     Args:
         predictors: functions, images `(batch, height, width, channels)` -> probabilities `(batch, ..., classes)`.
@@ -33,13 +40,18 @@ def mean_over_transforms(predictors, images, transforms):
         transforms: a row of TRANSFORMS.
 
     Returns:
-        float32 `(batch, ..., classes)`, as the images lie.
+        float32 `(batch, ..., classes)`, in the orientation of `images`.
+
+    >>> images = np.random.default_rng(0).random((1, 4, 4, 2), np.float32)
+    >>> mean = mean_over_transforms([lambda batch: batch], images, TRANSFORMS["dihedral"])
+    >>> bool(np.allclose(mean, images))
+    True
     """
-    total = 0
-    for change, undo in transforms:
-        seen = np.ascontiguousarray(change(images))
+    total: np.ndarray | int = 0
+    for transform, inverse in transforms:
+        transformed = np.ascontiguousarray(transform(images))
         for predictor in predictors:
-            found = predictor(seen)
-            total = total + (undo(found) if len(transforms) > 1 else found)
+            probability = predictor(transformed)
+            total = total + (inverse(probability) if len(transforms) > 1 else probability)
     count = len(transforms) * len(predictors)
-    return total / np.float32(count) if count > 1 else total
+    return np.asarray(total / np.float32(count) if count > 1 else total)

@@ -9,7 +9,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.pictures import displayable, side_by_side
 from utils.base.registry import load
-from utils.inference.class_indices import center, class_indices
+from utils.inference.class_indices import center_crop, class_indices
 
 # CALLBACKS.<key> -> (package to install, function cfg, name of the run -> Keras callback)
 TRACKERS = {"MLFLOW": ("mlflow", "utils.training.tracking:mlflow"), "WANDB": ("wandb", "utils.training.tracking:wandb")}
@@ -101,7 +101,9 @@ class Panel(keras.callbacks.Callback):
         for image, truth, probabilities in self.examples:
             shown = displayable(image, self.cfg.SHOW_CENTER_CHANNEL_IMAGE)
             size = probabilities.shape[:2]  # of an unpadded model the masks are the centre of the image
-            rows.append(side_by_side(center(shown, size), center(truth[..., 0], size), class_indices(probabilities)))
+            rows.append(
+                side_by_side(center_crop(shown, size), center_crop(truth[..., 0], size), class_indices(probabilities))
+            )
         return np.vstack(rows)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.evaluation.scoring import MeanLoss, make_scorer
+from utils.evaluation.scoring import MeanLoss, make_metric_update
 from utils.inference.forward import in_unit_range, make_forward
 
 EXAMPLES = 4  # validation images that are shown after each epoch
@@ -25,7 +25,7 @@ class Validation:
         self.forward = make_forward(network, strategy, jit_compile)
         self.loss = MeanLoss(network, loss)
         self.metrics = metrics
-        self.scorers = {name: make_scorer(found) for name, found in metrics.items()}
+        self.updates = {name: make_metric_update(found) for name, found in metrics.items()}
         self.dataset = dataset
         self.examples = []
 
@@ -39,8 +39,8 @@ class Validation:
         for images, targets, *border in self.dataset:
             outputs = self.forward(images)
             self.loss.add(targets, outputs, *border)
-            for name, score in self.scorers.items():
-                score(targets, outputs[name])
+            for name, update in self.updates.items():
+                update(targets, outputs[name])
             if "mask" in outputs and len(self.examples) < EXAMPLES:
                 self.keep(np.asarray(in_unit_range(images)), np.asarray(targets), outputs["mask"])
         logs = {"loss": self.loss.result()}

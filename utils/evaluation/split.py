@@ -1,0 +1,141 @@
+"""Evaluate one split: its data, one pass through the model, its scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from data_generators import build_dataset
+from losses import averaging
+from losses.metrics import count_confusion
+from losses.supervision import build_output_metrics, build_training_loss
+from models import mask_output
+from utils.base.progress import progress
+from utils.checkpoints import load_weights
+from utils.evaluation.evaluator import Evaluator
+from utils.evaluation.scoring import MeanLoss, make_metric_update
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from utils.evaluation.gallery import Gallery
+    from utils.evaluation.split_data import SplitData
+    from utils.inference.forward import Forward
+
+LOSS_RULE = "mean over images of the training loss of their batches, plus weight regularisation"
+
+
+@dataclass
+class SplitResult:
+    """All that was measured of one split.
+
+    Attributes:
+        split: "train", "val" or "test".
+        images: how many.
+        first: number of the first one among those of all splits.
+        scores: {name: value}, of all metrics, cases and regions.
+        rules: {name of a Keras metric: how it averages}.
+        evaluator: with the cases; None for a classifier.
+        summary: what the evaluator's `result` returned.
+        seconds: of the pass, reading included.
+    """
+
+    split: str
+    images: int
+    first: int = 0
+    scores: dict[str, float] = field(default_factory=dict)
+    rules: dict[str, str] = field(default_factory=dict)
+    evaluator: Evaluator | None = None
+    summary: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Images per second, reading included."""
+        return self.images / self.seconds
+
+    def add_metrics(self, loss: float, metrics: Iterable[keras.metrics.Metric]) -> None:
+        """Take the loss and the results of Keras metrics."""
+        self.scores["loss"], self.rules["loss"] = loss, LOSS_RULE
+        for metric in metrics:
+            value = metric.result()
+            values = value if isinstance(value, dict) else {metric.name: value}
+            self.scores |= {name: float(value) for name, value in values.items()}
+            self.rules |= {name: averaging(name) or first_paragraph(metric) for name in values}
+
+    def add_cases(self, evaluator: Evaluator) -> None:
+        """Take the scores of cases; a score of a region is called `<score>_<region>`."""
+        self.evaluator, self.summary = evaluator, evaluator.result()
+        for region, scores in self.summary["regions"].items():
+            values = {name: entry["value"] for name, entry in scores.items() if name != "states"}
+            self.scores |= {f"{name}_{region}": value for name, value in values.items()}
+
+
+def first_paragraph(metric: keras.metrics.Metric) -> str:
+    """What a metric is, from its docstring."""
+    first = (type(metric).__doc__ or metric.name).strip().split("\n\n")[0]
+    return " ".join(first.split())
+
+
+def evaluate_split(
+    folds: Sequence[DictConfig],
+    data: SplitData,
+    model: keras.Model,
+    forward: Forward,
+    gallery: Gallery,
+    replicas: int = 1,
+) -> SplitResult:
+    """Run every image of a split through the model once.
+
+    Args:
+        folds: a restored config per fold, each with weights of its own; usually one.
+        data: the images of the split.
+        model: takes the weights of each fold in turn.
+        forward: of `utils.inference.forward.make_forward`, for that model.
+        gallery: is offered every picture.
+        replicas: devices that share a batch.
+    """
+    cfg, result = folds[0], SplitResult(data.split, data.images, data.first)
+    output_name = mask_output(model.output, cfg.MODEL.PRUNE)
+    metrics = build_output_metrics(cfg, model.output, output_name, full=True)
+    count = partial(count_confusion, ignore_label=cfg.DATASET.IGNORE_LABEL) if data.pairs else None
+    updates = {
+        name: make_metric_update(found, count if name == output_name else None) for name, found in metrics.items()
+    }
+    loss, evaluator = MeanLoss(model, build_training_loss(cfg)), None
+    if data.pairs:
+        evaluator = Evaluator(cfg, data.pairs, data.places, data.spacings, updates.pop(output_name), gallery, data.first)
+    begin = time.perf_counter()
+    with progress(cfg, data.images, f"Evaluate {data.split}", "image") as bar:
+        for images, targets, *border in fold_batches(folds, data.split, model, replicas):
+            outputs = forward(images)
+            loss.add(targets, outputs, *border)
+            for name, update in updates.items():
+                update(targets, outputs[name])
+            if evaluator:
+                evaluator.add(images, targets, outputs[output_name])
+            bar.update(len(images))
+    result.add_metrics(loss.result(), (metric for found in metrics.values() for metric in found))
+    if evaluator:
+        result.add_cases(evaluator)
+    result.seconds = time.perf_counter() - begin
+    return result
+
+
+def fold_batches(folds: Sequence[DictConfig], split: str, model: keras.Model, replicas: int) -> Iterator[tuple]:
+    """The batches of each fold in turn, after its weights are loaded; every image once, in the order of names."""
+    for fold in folds:
+        load_weights(model, fold)
+        yield from build_dataset(
+            fold,
+            split,
+            replicas=replicas,
+            shuffle=False,
+            loader=LOADER,
+            whole_images=True,
+        )

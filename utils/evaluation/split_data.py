@@ -1,0 +1,56 @@
+"""The images of a split: of one run, or of all folds together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from omegaconf import DictConfig
+
+from data_generators.files.pairing import Pair, find_pairs
+from data_generators.files.volumes import Place, find_volumes
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """What an evaluation knows of a split before it begins.
+
+    Attributes:
+        split: "train", "val" or "test".
+        images: how many.
+        first: number of the first one among those of all splits.
+        pairs: image and mask files; empty for a classifier.
+        places: volume and slice of each image, or None if they are no slices.
+        spacings: {volume: mm along (slice, row, column), or None if unknown}.
+    """
+
+    split: str
+    images: int
+    first: int = 0
+    pairs: Sequence[Pair] = ()
+    places: Sequence[Place] | None = None
+    spacings: Mapping[str, tuple[float, float, float] | None] = field(default_factory=dict)
+
+
+def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[SplitData]:
+    """Find the images of each split, those of all folds together, and the volumes that they are slices of.
+
+    Args:
+        folds: restored configs, one per fold.
+        images: {split: how many images}, counted when they were verified.
+
+    Raises:
+        UserError: a volume with a missing slice, or without spacing where it is needed.
+    """
+    splits, first = [], 0
+    for split, count in images.items():
+        if folds[0].MODEL.TYPE == "classifier":
+            splits.append(SplitData(split, count, first))
+        else:
+            pairs = [pair for fold in folds for pair in find_pairs(fold, split)]
+            splits.append(SplitData(split, count, first, pairs, *find_volumes(folds[0], pairs)))
+        first += count
+    return splits
+
+
+def evaluates_any_size(cfg: DictConfig) -> bool:
+    """Whether the model must take images of any size: training saw crops, evaluation sees whole images."""
+    return cfg.DATASET.CROP.MODE is not None

@@ -1,0 +1,64 @@
+"""Images to compare an exported file with its model on, and to calibrate int8 with."""
+
+import numpy as np
+from omegaconf import DictConfig
+
+from data_generators.reading.decoding import resize_image
+from data_preparation.common.sources import Picture, Reading, find_sources
+from utils.base.errors import UserError
+
+COMPARED = 8  # images on which model and file are compared
+DEFAULT_SIDE = 128  # pixels, where INPUT leaves the size open
+PER_SOURCE = 4  # slices of a volume
+
+
+def example_images(cfg: DictConfig) -> tuple[np.ndarray, str]:
+    """Images of PREDICT.INPUT or DATASET.VAL, or noise if there are none.
+
+    Returns:
+        uint8 `(count, height, width, channels)` of the size of INPUT; what they are, for the model card.
+
+    Raises:
+        UserError: there are none, but EXPORT.QUANTIZE=int8 needs some.
+    """
+    height, width = cfg.INPUT.HEIGHT or DEFAULT_SIDE, cfg.INPUT.WIDTH or DEFAULT_SIDE
+    found: list[np.ndarray] = []
+    reading = Reading.from_config(cfg)
+    for source in existing_sources(cfg):
+        found += [resize_image(image, height, width) for image in read_some(source, reading)]
+        if len(found) >= max(cfg.EXPORT.CALIBRATION, COMPARED):
+            break
+    if found:
+        return np.stack(found), f"{min(len(found), COMPARED)} images"
+    if cfg.EXPORT.QUANTIZE == "int8":
+        raise UserError("EXPORT.QUANTIZE=int8 needs images to calibrate with: set PREDICT.INPUT.")
+    noise = np.random.default_rng(cfg.SEED).integers(0, 256, (2, height, width, cfg.INPUT.CHANNELS), np.uint8)
+    return noise, "noise (no images were found: set PREDICT.INPUT)"
+
+
+def existing_sources(cfg: DictConfig) -> list[Picture]:
+    """The sources that PREDICT.INPUT or DATASET.VAL name; none if nothing is there."""
+    try:
+        return find_sources(cfg)
+    except UserError:
+        return []
+
+
+def read_some(source: Picture, reading: Reading) -> list[np.ndarray]:
+    """A few images of a source, evenly spaced, as uint8; none if it cannot be read."""
+    try:
+        source.open(reading)
+        indices = np.unique(np.linspace(0, source.frames - 1, PER_SOURCE).astype(int)).tolist()
+        images = [source.read(index)[0] for index in indices]
+    except UserError:
+        return []
+    return [image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8) for image in images]
+
+
+def evenly_spaced(images: np.ndarray, count: int = COMPARED) -> np.ndarray:
+    """At most `count` of the images.
+
+    >>> evenly_spaced(np.arange(5), 3).tolist()
+    [0, 2, 4]
+    """
+    return images[np.unique(np.linspace(0, len(images) - 1, count).astype(int))]

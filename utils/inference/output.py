@@ -1,0 +1,170 @@
+"""The folder of a prediction: probabilities become masks or labels, which the writers of the chosen formats write."""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from omegaconf import DictConfig
+
+from utils.base.registry import load_object
+from utils.inference.class_indices import classes_and_mean_confidence
+from utils.inference.postprocessing import Postprocess, build_postprocessing
+from utils.inference.read_ahead import SourceImage
+from utils.inference.sliding_window import zeros
+from utils.inference.writers import (
+    LABEL_FORMATS,
+    MASK_FORMATS,
+    Format,
+    LabelPrediction,
+    MaskPrediction,
+    Writer,
+    WriterSettings,
+)
+
+
+class Output(ABC):
+    """The folder that predictions are written to: a context manager, entered before the first image.
+
+    Nothing is written before the first prediction, and tables appear only if the block ends without an error.
+
+    Args:
+        folder: an earlier one is kept under another name, or replaced with `overwrite`.
+        formats: {name: row of the table in `utils.inference.writers`} to write.
+        settings: what the writers need to know.
+        overwrite: PREDICT.OVERWRITE.
+    """
+
+    def __init__(
+        self, folder: Path, formats: Mapping[str, Format], settings: WriterSettings, overwrite: bool = False
+    ) -> None:
+        self.folder, self.formats, self.settings, self.overwrite = Path(folder), formats, settings, overwrite
+        self.writers: list[Writer] = []
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.stack.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stack.__exit__(kind, error, traceback)
+
+    @abstractmethod
+    def add(self, item: SourceImage, probability: np.ndarray) -> None:
+        """Take the probabilities of the next image; the images of a source come in order."""
+
+    def write(self, prediction: MaskPrediction | LabelPrediction) -> None:
+        """Write a source in every format."""
+        if not self.writers:
+            prepare_folder(self.folder, self.overwrite)
+            for row in self.formats.values():
+                self.writers.append(self.stack.enter_context(load_object(row.writer)(self.folder, self.settings)))
+        for writer in self.writers:
+            writer.write(prediction)
+
+    def __str__(self) -> str:
+        names = list(self.formats)
+        return f"{', '.join(names[:-1])}{' and ' if names[1:] else ''}{names[-1]} in {self.folder}"
+
+
+class MaskOutput(Output):
+    """Turns probabilities into masks. The slices of a volume are postprocessed and written when all have come.
+
+    Args:
+        postprocess: function labels -> labels of an image or a volume `(height, width, slices)`; or None.
+        thresholds: see `utils.inference.class_indices.class_indices`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        formats: Mapping[str, Format],
+        settings: WriterSettings,
+        overwrite: bool = False,
+        postprocess: Postprocess | None = None,
+        thresholds: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(folder, formats, settings, overwrite)
+        self.postprocess, self.thresholds = postprocess, thresholds
+        self.keeps_probabilities = any(row.needs_probabilities for row in formats.values())
+        self.current: MaskPrediction | None = None
+
+    @classmethod
+    def from_config(
+        cls, cfg: DictConfig, folder: Path, class_names: Sequence[str], formats: Sequence[str] = ()
+    ) -> Self:
+        """The output that PREDICT asks for, and the formats named whatever PREDICT says.
+
+        Raises:
+            UserError: the number of thresholds is not that of the foreground classes.
+        """
+        chosen = {
+            name: row
+            for name, row in MASK_FORMATS.items()
+            if row.key is None or cfg.PREDICT[row.key] or name in formats
+        }
+        settings = WriterSettings.from_config(cfg, class_names)
+        postprocess, thresholds = build_postprocessing(cfg), cfg.PREDICT.POSTPROCESS.THRESHOLDS
+        return cls(folder, chosen, settings, cfg.PREDICT.OVERWRITE, postprocess, thresholds)
+
+    def add(self, item: SourceImage, probability: np.ndarray) -> None:
+        source = item.source
+        probability = source.restore(probability, item.image.shape[:2])
+        if item.frame == 0 or self.current is None:
+            self.current = MaskPrediction(source)
+        labels, confidence = classes_and_mean_confidence(probability, self.thresholds)
+        self.current.labels.append(labels)
+        self.current.confidences.append(confidence)
+        self.current.truths.append(item.truth)
+        if self.keeps_probabilities:
+            self.keep(self.current, item.frame, probability)
+        if item.is_last:
+            prediction, self.current = self.current, None
+            prediction.image = None if item.source.is_series else item.image
+            if self.postprocess:
+                processed = np.moveaxis(self.postprocess(np.stack(prediction.labels, axis=-1)), -1, 0)
+                prediction.labels = [np.ascontiguousarray(labels) for labels in processed]
+            self.write(prediction)
+
+    @staticmethod
+    def keep(prediction: MaskPrediction, frame: int, probability: np.ndarray) -> None:
+        """Keep the probabilities of one image until its source is complete."""
+        if not prediction.source.is_series:
+            prediction.probabilities = probability[:, :, None]
+            return
+        if prediction.probabilities is None:
+            height, width, classes = probability.shape
+            prediction.probabilities = zeros((height, width, prediction.source.frames, classes))
+        prediction.probabilities[:, :, frame] = probability
+
+
+class LabelOutput(Output):
+    """Notes the probabilities of a classifier."""
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig, folder: Path, class_names: Sequence[str]) -> Self:
+        """The output of a classifier."""
+        settings = WriterSettings.from_config(cfg, class_names)
+        return cls(folder, LABEL_FORMATS, settings, cfg.PREDICT.OVERWRITE)
+
+    def add(self, item: SourceImage, probability: np.ndarray) -> None:
+        self.write(LabelPrediction(item.source, probability))
+
+
+def prepare_folder(folder: Path, overwrite: bool) -> None:
+    """Keep the folder of an earlier run as `<folder>.previous<n>`, or remove it with `overwrite`; make a new one."""
+    if folder.is_dir() and any(folder.iterdir()):
+        if overwrite:
+            shutil.rmtree(folder)
+        else:
+            number = 1
+            while (previous := folder.with_name(f"{folder.name}.previous{number}")).exists():
+                number += 1
+            folder.replace(previous)
+    folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,86 @@
+"""Predict files: images of one size in batches, others tile by tile, and the probabilities into an output."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from data_preparation.common.sources import Picture, Reading
+from utils.base.errors import UserError
+from utils.inference.output import Output
+from utils.inference.predictor import Predictor
+from utils.inference.read_ahead import Progress, SourceImage, read_ahead
+
+
+def predict_sources(
+    predictor: Predictor,
+    sources: Sequence[Picture],
+    reading: Reading,
+    output: Output,
+    workers: int,
+    verbose: bool = True,
+) -> dict[Picture, str]:
+    """Predict every image of the sources and add it to the output.
+
+    Args:
+        predictor: the networks.
+        sources: files and series, of `data_preparation.common.sources`.
+        reading: how they are read.
+        output: an entered `Output`; takes the images in order.
+        workers: threads that read.
+        verbose: show a progress bar.
+
+    Returns:
+        `{source: problem}` of the sources that could not be read or written; all others are done.
+    """
+    progress = Progress(len(sources), verbose)
+    with progress.bar:
+        images = read_ahead(sources, reading, workers, progress)
+        for item, probability in predict_images(predictor, images):
+            if item.source in progress.problems:
+                continue
+            try:
+                output.add(item, probability)
+            except UserError as error:
+                progress.failed(item.source, error)
+            progress.predicted()
+            if item.is_last:
+                item.source.close()
+    return progress.problems
+
+
+def predict_images(predictor: Predictor, images: Iterable[SourceImage]) -> Iterator[tuple[SourceImage, np.ndarray]]:
+    """Yield each image with its probabilities `(height, width, classes)`, of the size that the network sees."""
+    for batch in batches(predictor, images):
+        prepared = [image for _, image in batch]
+        if predictor.needs_tiles(prepared[0].shape[:2]):
+            probabilities: Iterable[np.ndarray] = map(predictor.predict_tiles, prepared)
+        else:
+            probabilities = predictor.predict(np.stack(prepared))
+        for (item, _), probability in zip(batch, probabilities, strict=True):
+            yield item, probability
+
+
+def batches(predictor: Predictor, images: Iterable[SourceImage]) -> Iterator[list[tuple[SourceImage, np.ndarray]]]:
+    """Group images, each with what the network sees of it, that can be predicted at once.
+
+    Images of a batch have one size and type. A batch ends with a series, which is then complete and can be written.
+    """
+    batch: list[tuple[SourceImage, np.ndarray]] = []
+    for item in images:
+        prepared = predictor.prepare(item.image)
+        if batch and not fits(batch[-1], item, prepared):
+            yield batch
+            batch = []
+        batch.append((item, prepared))
+        if len(batch) == predictor.batch_size or predictor.needs_tiles(prepared.shape[:2]):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def fits(last: tuple[SourceImage, np.ndarray], item: SourceImage, prepared: np.ndarray) -> bool:
+    """Whether an image may be in one batch with the last one."""
+    previous, other = last
+    same_kind = other.shape == prepared.shape and other.dtype == prepared.dtype
+    return same_kind and (item.source is previous.source or not previous.source.is_series)

@@ -1,0 +1,97 @@
+"""From images to probabilities, by one trained network or several."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import keras
+import numpy as np
+from omegaconf import DictConfig
+
+from data_generators.reading.decoding import resize_image, to_unit_range
+from models import build_model, inference_model
+from utils.checkpoints import load_weights
+from utils.inference.members import network_size, predicts_whole
+from utils.inference.sliding_window import predict_sliding_window
+from utils.inference.test_time_augmentation import TRANSFORMS, mean_over_transforms
+
+
+class Predictor:
+    """The mean probabilities of trained networks, with test-time augmentation and a sliding window.
+
+    Args:
+        configs: restored configs, one per network, see `utils.inference.members.restore_members`.
+
+    Attributes:
+        predicts_masks: false for a classifier, whose probabilities are `(classes,)` per image.
+        batch_size: images or tiles that are predicted at once.
+
+    Example:
+        predictor = Predictor(restore_members(load_config(["MODEL.TYPE=unet3plus"])))
+        probabilities = predictor.predict_image(image)
+    """
+
+    def __init__(self, configs: Sequence[DictConfig]) -> None:
+        cfg = configs[0]
+        self.models = [load_network(config) for config in configs]
+        self.predicts_masks = cfg.MODEL.TYPE != "classifier"
+        self.batch_size = 1 if predicts_whole(cfg) else cfg.HYPER_PARAMETERS.BATCH_SIZE
+        self.resize = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH) if cfg.PREPROCESS_DATA.RESIZE.VALUE else None
+        self.overlap, self.blend = cfg.PREDICT.TILE.OVERLAP, cfg.PREDICT.TILE.BLEND
+        self.transforms = TRANSFORMS[cfg.PREDICT.TTA if self.predicts_masks else "none"]
+        self.input_size = network_size(cfg)
+        self.output_size: tuple[int, int] | None = None
+        if self.predicts_masks and self.input_size is not None:
+            shape = self.models[0].compute_output_shape((1, *self.input_size, cfg.INPUT.CHANNELS))
+            self.output_size = tuple(shape[1:3])
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """The image `(height, width, channels)`, resized if PREPROCESS_DATA.RESIZE says so."""
+        return image if self.resize is None else resize_image(image, *self.resize)
+
+    def needs_tiles(self, size: tuple[int, ...]) -> bool:
+        """Whether an image of that (height, width) needs the sliding window."""
+        if self.output_size is None:  # a classifier, or a network for images of any size
+            return False
+        return size != self.input_size or self.output_size != self.input_size
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Predict a batch of images of the network's size.
+
+        Args:
+            images: uint8 or uint16 `(batch, height, width, channels)`.
+
+        Returns:
+            float32 probabilities `(batch, height, width, classes)`; of a classifier `(batch, classes)`.
+        """
+        runs = [partial(run, model) for model in self.models]
+        return mean_over_transforms(runs, to_unit_range(images), self.transforms)
+
+    def predict_tiles(self, image: np.ndarray) -> np.ndarray:
+        """Predict one image `(height, width, channels)` of any size with the sliding window."""
+        assert self.input_size is not None and self.output_size is not None
+        return predict_sliding_window(
+            image, self.predict, self.input_size, self.output_size, self.overlap, self.blend, self.batch_size
+        )
+
+    def predict_image(self, image: np.ndarray) -> np.ndarray:
+        """Predict one image `(height, width, channels)`, uint8 or uint16, in the way that its size needs.
+
+        Returns:
+            float32 probabilities `(height, width, classes)`, of the size of the image or, with PREPROCESS_DATA.RESIZE,
+            of INPUT; of a classifier `(classes,)`.
+        """
+        image = self.prepare(image)
+        return self.predict_tiles(image) if self.needs_tiles(image.shape[:2]) else self.predict(image[None])[0]
+
+
+def load_network(cfg: DictConfig) -> keras.Model:
+    """The trained network of a restored config, ready to predict."""
+    network = build_model(cfg, pretrained=False, size=network_size(cfg))
+    load_weights(network, cfg)
+    model = inference_model(network, cfg.MODEL.PRUNE, fold=True)
+    model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
+    return model
+
+
+def run(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model.predict_on_batch(images))

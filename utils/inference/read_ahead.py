@@ -1,0 +1,101 @@
+"""Read the images of a prediction in threads, ahead of the networks, with a progress bar."""
+
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from data_preparation.common.sources import Picture, Reading
+from utils.base.errors import UserError
+
+
+class SourceImage(NamedTuple):
+    """One image of a source.
+
+    source: the file or series it comes from; frame: which of its images; image: uint8 or uint16
+    `(height, width, channels)`; truth: `(height, width)` class indices, or None without a mask.
+    """
+
+    source: Picture
+    frame: int
+    image: np.ndarray
+    truth: np.ndarray | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it is the last image of its source."""
+        return self.frame == self.source.frames - 1
+
+
+class Progress:
+    """A progress bar over images, and the sources that failed.
+
+    Args:
+        sources: how many there are; each counts as one image until it is opened.
+        verbose: false shows no bar.
+
+    Attributes:
+        problems: {source: what is wrong with it}.
+    """
+
+    def __init__(self, sources: int, verbose: bool = True) -> None:
+        self.bar = tqdm(total=sources, desc="Predict", unit="image", disable=not verbose)
+        self.problems: dict[Picture, str] = {}
+
+    def opened(self, source: Picture) -> None:
+        """Count the images of a source."""
+        self.bar.total += source.frames - 1
+
+    def predicted(self) -> None:
+        """Count one image as done."""
+        self.bar.update()
+
+    def failed(self, source: Picture, error: UserError) -> None:
+        """Note the first problem of a source and print it."""
+        self.problems.setdefault(source, str(error))
+        self.bar.write(f"Skipped: {error}", file=sys.stderr)
+
+
+def read_ahead(sources: Sequence[Picture], reading: Reading, workers: int, progress: Progress) -> Iterator[SourceImage]:
+    """Yield the images of all sources in order, while threads read the following ones.
+
+    At most `workers + 1` images are read ahead. Sources that cannot be read are reported to `progress`.
+    """
+    frames = open_sources(sources, reading, progress)
+    with ThreadPoolExecutor(workers) as threads:
+        pending: deque[tuple[Picture, int, Future]] = deque()
+        while True:
+            while len(pending) <= workers and (following := next(frames, None)) is not None:
+                source, frame = following
+                pending.append((source, frame, threads.submit(source.read, frame)))
+            if not pending:
+                return
+            source, frame, future = pending.popleft()
+            if source in progress.problems:
+                continue
+            try:
+                image, truth = future.result()
+            except UserError as error:
+                progress.failed(source, error)
+                source.close()
+                continue
+            yield SourceImage(source, frame, image, truth)
+
+
+def open_sources(sources: Sequence[Picture], reading: Reading, progress: Progress) -> Iterator[tuple[Picture, int]]:
+    """Open one source after the other, each when the images of the one before are taken; yield (source, frame)."""
+    for source in sources:
+        try:
+            source.open(reading)
+        except UserError as error:
+            progress.failed(source, error)
+            continue
+        progress.opened(source)
+        for frame in range(source.frames):
+            if source in progress.problems:
+                break
+            yield source, frame

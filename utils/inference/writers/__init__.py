@@ -1,0 +1,129 @@
+"""One writer per output format, and the table of them. Nothing heavy is imported until a format is written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    import numpy as np
+    from omegaconf import DictConfig
+
+    from data_preparation.common.sources import Picture
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the tables below."""
+
+    writer: str  # "module:class"
+    key: str | None = None  # of PREDICT, which asks for it; None: always written
+    needs_probabilities: bool = False
+
+
+# What predict.py writes: name in the output folder -> its writer. They write in this order.
+MASK_FORMATS = {
+    "masks": Format("utils.inference.writers.masks:MaskWriter"),
+    "pictures": Format("utils.inference.writers.pictures:PictureWriter", "PICTURES"),
+    "predictions.csv": Format("utils.inference.writers.tables:AreaWriter"),
+    "rle.csv": Format("utils.inference.writers.tables:RleWriter", "RLE"),
+    "coco_results.json": Format("utils.inference.writers.coco:CocoWriter", "COCO", needs_probabilities=True),
+    "probabilities": Format(
+        "utils.inference.writers.probabilities:ProbabilityWriter", "PROBABILITIES", needs_probabilities=True
+    ),
+}
+
+# The same for a classifier
+LABEL_FORMATS = {"labels.csv": Format("utils.inference.writers.tables:LabelWriter")}
+
+
+@dataclass
+class MaskPrediction:
+    """The masks of a source, slice by slice.
+
+    Attributes:
+        source: open; one image, or a series.
+        labels: uint8 `(height, width)` class indices of each slice.
+        confidences: of each slice, the mean probability of the classes chosen.
+        truths: `(height, width)` class indices of each slice, or None.
+        image: of a source that is one image, `(height, width, channels)` uint8 or uint16; of a series None.
+        probabilities: float32 `(height, width, slices, classes)`, where a format needs them.
+    """
+
+    source: Picture
+    labels: list[np.ndarray] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
+    truths: list[np.ndarray | None] = field(default_factory=list)
+    image: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+
+    def names(self) -> Iterator[str]:
+        """The name of each slice in tables and pictures."""
+        return (image_name(self.source, index) for index in range(len(self.labels)))
+
+
+@dataclass
+class LabelPrediction:
+    """The probabilities `(classes,)` that a classifier gives an image."""
+
+    source: Picture
+    probability: np.ndarray
+
+
+def image_name(source: Picture, index: int) -> str:
+    """What an image of a source is called in tables and pictures."""
+    return f"{source.name}_{index}" if source.is_series else source.name
+
+
+@dataclass(frozen=True)
+class WriterSettings:
+    """What writers need to know of the config.
+
+    Attributes:
+        class_names: a name per class, the background first; of a classifier in the order of the model's output.
+        center_channel: pictures show the middle channel.
+        ignore_label: pixels of the truth with this value are not drawn.
+        show: how many pictures to open on the screen.
+    """
+
+    class_names: Sequence[str]
+    center_channel: bool = True
+    ignore_label: int | None = None
+    show: int = 0
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig, class_names: Sequence[str]) -> Self:
+        """The settings of PREDICT and DATASET."""
+        return cls(class_names, cfg.SHOW_CENTER_CHANNEL_IMAGE, cfg.DATASET.IGNORE_LABEL, cfg.PREDICT.SHOW)
+
+
+AnyPrediction = TypeVar("AnyPrediction", MaskPrediction, LabelPrediction)
+
+
+class Writer(ABC, Generic[AnyPrediction]):
+    """Writes one format: a context manager, entered before the first prediction and left after the last.
+
+    Args:
+        folder: exists.
+        settings: what it needs to know.
+    """
+
+    def __init__(self, folder: Path, settings: WriterSettings) -> None:
+        self.folder, self.settings = folder, settings
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+    @abstractmethod
+    def write(self, prediction: AnyPrediction) -> None:
+        """Write one source, with all its slices."""

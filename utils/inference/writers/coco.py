@@ -1,0 +1,49 @@
+"""Results in the format of COCO: one entry per connected component of each foreground class."""
+
+import json
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco
+
+from utils.inference.writers import MaskPrediction
+from utils.inference.writers.text_file import TextFileWriter
+
+CONNECTIVITY = 8  # pixels of a component share an edge or a corner
+
+
+class CocoWriter(TextFileWriter[MaskPrediction]):
+    """Writes `coco_results.json`; the score of an entry is the mean probability of its class."""
+
+    file_name = "coco_results.json"
+
+    def begin(self) -> None:
+        self.file.write("[")
+        self.count = 0
+
+    def end(self) -> None:
+        self.file.write("\n]\n")
+
+    def write(self, prediction: MaskPrediction) -> None:
+        assert prediction.probabilities is not None
+        for number, (name, labels) in enumerate(zip(prediction.names(), prediction.labels, strict=True)):
+            for index in range(1, len(self.settings.class_names)):
+                self.write_class(name, index, labels == index, prediction.probabilities[:, :, number])
+
+    def write_class(self, name: str, index: int, area: np.ndarray, probability: np.ndarray) -> None:
+        """Write the components of one class in one image."""
+        image_id = int(name) if name.isdigit() else name
+        count, components, boxes, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8), connectivity=CONNECTIVITY)
+        channel = probability[..., index if probability.shape[-1] > 1 else 0]
+        for number in range(1, count):
+            component = components == number
+            runs = coco.encode(np.asfortranarray(component.astype(np.uint8)))
+            entry = {
+                "image_id": image_id,
+                "category_id": index,
+                "bbox": boxes[number, :4].tolist(),
+                "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
+                "score": round(float(channel[component].mean()), 6),
+            }
+            self.file.write((",\n" if self.count else "\n") + json.dumps(entry))
+            self.count += 1
