@@ -21,12 +21,15 @@ LAYERS = {
     "data_preparation": CONFIGURED | {"data_generators"},
     "utils/checkpoints": CONFIGURED | {"models"},
     "utils/devices": CONFIGURED,
-    "utils/inference": CONFIGURED | SHARED | {"utils/checkpoints", "utils/devices"},
+    # Scans are read for prediction as the preparation reads them for training.
+    "utils/inference": CONFIGURED | SHARED | {"data_preparation", "utils/checkpoints", "utils/devices"},
     "utils/evaluation": CONFIGURED | SHARED | {"utils/checkpoints", "utils/devices", "utils/inference"},
     "utils/training": CONFIGURED
     | SHARED
     | {"utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation"},
-    "utils/export": CONFIGURED | SHARED | {"utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation"},
+    "utils/export": CONFIGURED
+    | SHARED
+    | {"data_preparation", "utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation"},
 }
 # The tables that rules of the config take their choices from are named by strings and loaded when a value is checked.
 CHOICES = {"utils/config": {"models", "losses", "data_generators", "utils/devices", "utils/training", "utils/export"}}

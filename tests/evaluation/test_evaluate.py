@@ -146,7 +146,9 @@ def test_two_replicas_give_the_scores_of_one(untrained, tmp_path):
 
 def test_splits_side_by_side(untrained, capsys):
     cfg = load_config([f"WORK_DIR={untrained}", "MODEL.TYPE=tiny_unet3plus", "EVALUATION.SPLITS=[train,val]"])
+    before = cfg.copy()
     scores = evaluate(cfg)
+    assert cfg == before  # the caller's config is left alone
     printed = capsys.readouterr().out
     saved = results(untrained)["splits"]
     assert list(saved) == ["train", "val"] and saved["train"]["scores"] == scores

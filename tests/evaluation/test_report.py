@@ -15,6 +15,7 @@ from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import LARGEST_SIDE, Gallery
 from utils.evaluation.output import write_results
 from utils.evaluation.split import SplitResult
+from utils.evaluation.split_data import SplitData
 
 EVIL = "image_<img src=x onerror=document.title='run'>_0.png"
 IMAGES, SHOWN = 1000, 60  # of each split; pictures in the gallery
@@ -34,7 +35,8 @@ def evaluated(cfg, split, gallery, first):
     places = [Place(str(n // 10), n % 10) for n in range(IMAGES)]
     names = [f"image_{place.volume}_{place.slice}.png" for place in places]
     names[0] = EVIL
-    evaluator = Evaluator(cfg, [Pair(Path(name), None) for name in names], places, {}, count, gallery, first)
+    pairs = [Pair(Path(name), None) for name in names]
+    evaluator = Evaluator(cfg, SplitData(split, IMAGES, first, pairs, places), count, gallery)
     for start in range(0, IMAGES, 50):
         masks, predicted = np.zeros((2, 50, 16, 16), np.uint8)
         for index, number in enumerate(range(start, start + 50)):
@@ -72,6 +74,7 @@ def test_the_report_needs_nothing_else(written):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page and "https://" not in page
     assert page.count("data:image/webp;base64,") == SHOWN and page.count("data:image/svg+xml;base64,") == 2
+    assert "<td>dice_global_class1</td>" in page  # as in evaluation.json and in the terminal
     assert "<img src=x" not in page and 'name="viewport"' in page
     assert (
         "2 classes" in page and "WEIGHTS_FILE_NAME: model_unet3plus" in page and f"WORK_DIR={folder.parents[1]}" in page

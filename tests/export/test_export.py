@@ -1,5 +1,7 @@
 """Exported files give what the model gives, for every model type and format."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from models import MODEL_TYPES
 from utils.base.errors import UserError
 from utils.base.registry import load_object
 from utils.config import load_config
-from utils.export.formats import FORMATS
+from utils.export.formats import FORMATS, check_export
 
 SMALL = ["INPUT.HEIGHT=32", "INPUT.WIDTH=32", "VERBOSE=0"]
 
@@ -87,6 +89,20 @@ def test_the_keras_file_is_loaded_again(tmp_path):
     image = np.random.default_rng(0).random((1, 48, 48, 3), np.float32)
     np.testing.assert_allclose(run(path, "keras", image), model.predict(image, verbose=0), atol=1e-5)
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["model.keras", "model_card.md"]
+
+
+def test_the_table_of_formats_imports_nothing_heavy():
+    script = "import sys, utils.export.formats; print({'tensorflow', 'keras', 'numpy'} & set(sys.modules))"
+    assert run_command("-c", script).stdout.strip() == "set()"
+
+
+def test_the_row_of_a_format_decides_what_it_can_do(tmp_path, monkeypatch):
+    cfg = load_config([*TINY, "EXPORT.FORMAT=onnx", "EXPORT.SIZE=dynamic", "EXPORT.PREPROCESS=True"])
+    assert check_export(cfg) is FORMATS["onnx"]
+    limited = replace(FORMATS["onnx"], any_size=False)
+    monkeypatch.setitem(FORMATS, "onnx", limited)
+    with pytest.raises(UserError, match=r"EXPORT\.SIZE=dynamic needs EXPORT\.FORMAT=tflite or saved_model or keras"):
+        check_export(cfg)
 
 
 def test_what_does_not_go_together(tmp_path):

@@ -15,11 +15,15 @@ from data_preparation.scans.slices import window_slice
 from predict import predict
 from utils.base import rle
 from utils.base.errors import PartlyDone, UserError
+from utils.base.registry import load_object
 from utils.config import load_config
 from utils.inference.class_indices import class_indices
+from utils.inference.members import restore_members
 from utils.inference.postprocessing import postprocess
+from utils.inference.predictor import Predictor
 from utils.inference.sliding_window import mirror_indices, place_tiles, predict_sliding_window
 from utils.inference.test_time_augmentation import TRANSFORMS, mean_over_transforms
+from utils.inference.writers import LABEL_FORMATS, MASK_FORMATS, Writer
 
 WEIGHTS = "model_tiny_unet3plus"
 UNET = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6,8]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48", "VERBOSE=0"]
@@ -123,6 +127,51 @@ def test_a_folder_of_pictures_and_stacks_with_bad_files_among_them(tiny, tmp_pat
         if entry["image_id"] == 1:
             drawn += coco.decode(entry["segmentation"])
     assert np.array_equal(drawn, masks[1])
+
+
+def test_images_of_8_and_16_bit_in_one_folder(tiny, tmp_path):
+    """They have the same values in [0, 1], so they have the same probabilities."""
+    folder, _ = tiny
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 48, 3), np.uint8)
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images/a.png"), pixels)
+    cv2.imwrite(str(tmp_path / "images/b.png"), pixels.astype(np.uint16) * 257)
+    options = ["PREDICT.PROBABILITIES=True", "HYPER_PARAMETERS.BATCH_SIZE=2"]
+    output = run(folder, tmp_path, f"PREDICT.INPUT={tmp_path / 'images'}", *options)
+    first, other = (np.load(output / f"probabilities/{name}.npy") for name in "ab")
+    assert first.std() > 1e-3
+    np.testing.assert_allclose(other, first, atol=1e-6)
+
+
+def test_every_format_has_its_key_and_its_writer():
+    cfg = load_config([])
+    for formats in (MASK_FORMATS, LABEL_FORMATS):
+        for name, row in formats.items():
+            assert row.key is None or isinstance(cfg.PREDICT[row.key], bool), name
+            assert issubclass(load_object(row.writer), Writer)
+
+
+def test_only_what_is_asked_for_is_written(tiny, tmp_path, capsys):
+    folder, _ = tiny
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 48), np.uint8))
+    options = [f"PREDICT.INPUT={tmp_path / 'a.png'}", f"PREDICT.OUTPUT_PATH={tmp_path / 'out'}"]
+    options += ["PREDICT.PICTURES=False", "PREDICT.RLE=True"]
+    cfg = load_config([f"WORK_DIR={folder}", TINY[0], "VERBOSE=0", *options])
+    before = cfg.copy()
+    output = predict(cfg)
+    assert cfg == before  # the caller's config is left alone
+    assert {path.name for path in output.iterdir()} == {"masks", "predictions.csv", "rle.csv"}
+    assert f"Predicted 1 of 1: masks, predictions.csv and rle.csv in {output}" in capsys.readouterr().out
+
+
+def test_an_image_in_memory_as_predict_sees_it(tiny, tmp_path):
+    folder, _ = tiny
+    image = np.random.default_rng(0).integers(0, 255, (60, 70, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
+    output = run(folder, tmp_path, f"PREDICT.INPUT={tmp_path / 'a.png'}", "PREDICT.PROBABILITIES=True")
+    predictor = Predictor(restore_members(load_config([f"WORK_DIR={folder}", TINY[0]])))
+    expected = np.load(output / "probabilities/a.npy")
+    np.testing.assert_allclose(predictor.predict_image(image), expected, atol=1e-6)
 
 
 def test_labels_beside_their_volumes_are_no_scans(tmp_path, capsys):

@@ -1,22 +1,20 @@
 """Collect the scores of a split while its images are predicted."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
 
-from data_generators.files.pairing import Pair
 from data_generators.files.volumes import Place
 from losses.surface import surface_scores
 from utils.base.pictures import displayable
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import build_evaluation_postprocessing, one_hot, stack_slices
+from utils.evaluation.split_data import SplitData
 from utils.inference.class_indices import center_crop, class_indices
-
-Spacing = tuple[float, float, float]  # mm along (slice, row, column)
 
 
 class PredictedSlice(NamedTuple):
@@ -58,41 +56,27 @@ class Evaluator:
 
     Args:
         cfg: checked config; EVALUATION, PREDICT.POSTPROCESS, OUTPUT.CLASSES, DATASET.IGNORE_LABEL are read.
-        pairs: image and mask files, in the order in which they come.
-        places: volume and slice of each image, or None.
-        spacings: {volume: spacing, or None if unknown}.
+        data: the images of the split, in the order in which they come.
         update: function (masks, probabilities) -> confusion matrices `(batch, n, n)`, which also updates metrics.
         gallery: is offered every picture.
-        first: number of the first image, among those of all splits.
 
     Attributes:
         images: a case per image; volumes: a case per volume, once `result` was called.
     """
 
-    def __init__(
-        self,
-        cfg: DictConfig,
-        pairs: Sequence[Pair],
-        places: Sequence[Place] | None,
-        spacings: Mapping[str, Spacing | None],
-        update: Callable[..., Any],
-        gallery: Gallery,
-        first: int = 0,
-    ) -> None:
+    def __init__(self, cfg: DictConfig, data: SplitData, update: Callable[..., Any], gallery: Gallery) -> None:
         self.settings = cfg.EVALUATION
         self.postprocess, self.thresholds = build_evaluation_postprocessing(cfg)
         self.classes, self.ignore_label = cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL
         self.center_channel = cfg.SHOW_CENTER_CHANNEL_IMAGE
         self.batch_size, self.seed = cfg.HYPER_PARAMETERS.BATCH_SIZE, cfg.SEED
         self.regions = find_regions(self.classes)
-        self.names = [pair.image.name for pair in pairs]
-        self.places, self.spacings = places, spacings
-        self.update, self.gallery, self.first = update, gallery, first
+        self.data, self.update, self.gallery = data, update, gallery
         self.images: list[ScoredCase] = []
         self.volumes: list[ScoredCase] = []
         self.surfaces: dict[str | None, dict[str, dict[str, float] | None]] = {}
         needs_volumes = self.settings.SURFACE or self.postprocess
-        self.buffer = VolumeBuffer(places) if places and needs_volumes else None
+        self.buffer = VolumeBuffer(data.places) if data.places and needs_volumes else None
 
     def add(self, images: np.ndarray, masks: np.ndarray, probabilities: np.ndarray) -> None:
         """Add the next batch.
@@ -122,10 +106,10 @@ class Evaluator:
     def new_case(self, confusion: np.ndarray | None) -> ScoredCase:
         """The case of the next image; its confusion matrix may follow."""
         number = len(self.images)
-        place = self.places[number] if self.places else None
-        spacing = self.spacings.get(place.volume) if place else None
+        place = self.data.places[number] if self.data.places else None
+        spacing = self.data.spacings.get(place.volume) if place else None
         case = ScoredCase(
-            self.names[number],
+            self.data.pairs[number].image.name,
             np.zeros(0, np.int64) if confusion is None else confusion.astype(np.int64),
             volume=place and place.volume,
             slice=place and place.slice,
@@ -142,7 +126,7 @@ class Evaluator:
             self.surfaces[slices[0].case.volume] = self.score_surfaces(slices)
         for entry in slices:
             dice = mean_dice(entry.case, self.regions)
-            self.gallery.offer(self.first + entry.number, dice, entry.picture, entry.truth, entry.predicted)
+            self.gallery.offer(self.data.first + entry.number, dice, entry.picture, entry.truth, entry.predicted)
 
     def postprocessed(self, slices: list[PredictedSlice]) -> list[PredictedSlice]:
         """The slices with postprocessed predictions, which are counted."""
@@ -168,14 +152,14 @@ class Evaluator:
         for name, region in self.regions.items():
             true, found = (np.isin(labels, region) & valid for labels in (truth, predicted))
             if true.any() and found.any():
-                scores[name] = surface_scores(true, found, self.spacings[str(volume)], tolerance)
+                scores[name] = surface_scores(true, found, self.data.spacings[str(volume)], tolerance)
             else:
                 scores[name] = {"surface_dice": 0.0} if true.any() or found.any() else None
         return scores
 
     def result(self) -> dict[str, Any]:
         """`{"case": "volume" or "image", "cases": int, "regions": see score_set}`; completes `volumes`."""
-        self.volumes = join_volumes(self.images) if self.places else []
+        self.volumes = join_volumes(self.images) if self.data.places else []
         for volume in self.volumes:
             volume.surface = self.surfaces.get(volume.volume)
         cases = self.volumes or self.images

@@ -107,9 +107,8 @@ def evaluate_split(
     updates = {
         name: make_metric_update(found, count if name == output_name else None) for name, found in metrics.items()
     }
-    loss, evaluator = MeanLoss(model, build_training_loss(cfg)), None
-    if data.pairs:
-        evaluator = Evaluator(cfg, data.pairs, data.places, data.spacings, updates.pop(output_name), gallery, data.first)
+    loss = MeanLoss(model, build_training_loss(cfg))
+    evaluator = Evaluator(cfg, data, updates.pop(output_name), gallery) if data.pairs else None
     begin = time.perf_counter()
     with progress(cfg, data.images, f"Evaluate {data.split}", "image") as bar:
         for images, targets, *border in fold_batches(folds, data.split, model, replicas):
