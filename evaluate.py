@@ -30,10 +30,12 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     Raises:
         UserError: bad data, weights or settings; a volume with a missing slice, or without spacing where it is needed.
 
-    Example:
-        from utils.config import load_config
-
-        scores = evaluate(load_config(["MODEL.TYPE=unet3plus", "EVALUATION.SPLITS=[val,test]"]))
+    Example, after `make demo`:
+        >>> from utils.config import load_config  # doctest: +SKIP
+        >>> cfg = load_config(["WORK_DIR=demo", "MODEL.TYPE=tiny_unet3plus", "VERBOSE=0"])  # doctest: +SKIP
+        >>> scores = evaluate(cfg)  # doctest: +SKIP
+        >>> 0 <= scores["dice_coef"] <= 1  # doctest: +SKIP
+        True
     """
     check_writable(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, "CALLBACKS.MODEL_CHECKPOINT.PATH")
     folds = [restore_config(fold) for fold in fold_configs(cfg)]

@@ -35,10 +35,13 @@ def export(cfg: DictConfig) -> Path:
         UserError: bad settings or weights; a package is missing; the format cannot hold the model; the exported file
             gives other values (by more than 1e-4; quantised files may differ more).
 
-    Example:
-        from utils.config import load_config
-
-        path = export(load_config(["MODEL.TYPE=unet3plus", "EXPORT.FORMAT=onnx"]))
+    Example, after `make demo`:
+        >>> from utils.config import load_config  # doctest: +SKIP
+        >>> cfg = load_config(["WORK_DIR=demo", "MODEL.TYPE=tiny_unet3plus", "EXPORT.FORMAT=keras"])  # doctest: +SKIP
+        >>> path = export(cfg)  # doctest: +SKIP
+        compared on ... images
+        ...
+        saved .../model.keras and .../model_card.md
     """
     trained, weights, settings = restore_config(cfg), weights_path(cfg), cfg.EXPORT
     row = check_export(trained)

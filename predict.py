@@ -1,10 +1,13 @@
 """Predict masks: python predict.py MODEL.TYPE=unet3plus PREDICT.INPUT=FOLDER
 
-Keras and what needs it are imported inside `predict`, so that --help and config errors do without TensorFlow.
+What needs Keras or SciPy is imported inside functions, so that --help and config errors do without TensorFlow.
 """
+
+from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from utils.config.class_names import mask_class_names
@@ -19,7 +22,9 @@ from utils.config.folds import ALL
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
 from utils.inference.members import restore_members
-from utils.inference.output import LabelOutput, MaskOutput, Output
+
+if TYPE_CHECKING:
+    from utils.inference.output import Output
 
 
 def predict(cfg: DictConfig) -> Path:
@@ -36,10 +41,12 @@ def predict(cfg: DictConfig) -> Path:
         UserError: bad settings or weights, or nothing could be predicted.
         PartlyDone: some files are bad; the others are done.
 
-    Example:
-        from utils.config import load_config
-
-        folder = predict(load_config(["MODEL.TYPE=unet3plus", "PREDICT.INPUT=scans/*.nii.gz"]))
+    Example, after `make demo`:
+        >>> from utils.config import load_config  # doctest: +SKIP
+        >>> folder = predict(load_config(["WORK_DIR=demo", "MODEL.TYPE=tiny_unet3plus"]))  # doctest: +SKIP
+        Predicted ...: masks, pictures and predictions.csv in ...
+        >>> (folder / "predictions.csv").exists()  # doctest: +SKIP
+        True
     """
     if cfg.DATASET.FOLD == ALL and cfg.PREDICT.INPUT is None:
         raise UserError("DATASET.FOLD=all predicts with the networks of all folds: set PREDICT.INPUT to new images.")
@@ -69,6 +76,8 @@ def is_classifier(cfg: DictConfig) -> bool:
 
 def make_output(cfg: DictConfig, folder: Path) -> Output:
     """What is written for the model of a restored config."""
+    from utils.inference.output import LabelOutput, MaskOutput
+
     if is_classifier(cfg):
         return LabelOutput.from_config(cfg, folder, list(cfg.OUTPUT.CLASS_NAMES))
     return MaskOutput.from_config(cfg, folder, mask_class_names(cfg))

@@ -25,9 +25,12 @@ class Predictor:
         predicts_masks: false for a classifier, whose probabilities are `(classes,)` per image.
         batch_size: images or tiles that are predicted at once.
 
-    Example:
-        predictor = Predictor(restore_members(load_config(["MODEL.TYPE=unet3plus"])))
-        probabilities = predictor.predict_image(image)
+    Example, after `make demo`:
+        >>> from utils.config import load_config  # doctest: +SKIP
+        >>> from utils.inference.members import restore_members  # doctest: +SKIP
+        >>> members = restore_members(load_config(["WORK_DIR=demo", "MODEL.TYPE=tiny_unet3plus"]))  # doctest: +SKIP
+        >>> Predictor(members).predict_image(np.zeros((96, 96, 3), np.uint8)).shape  # doctest: +SKIP
+        (96, 96, 2)
     """
 
     def __init__(self, configs: Sequence[DictConfig]) -> None:
