@@ -18,7 +18,7 @@ from data_preparation.common.sources import NIFTI
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.checkpoints import ENDING
-from utils.config.command import command
+from utils.config.command import entry
 
 if TYPE_CHECKING:
     import gradio
@@ -134,4 +134,4 @@ def import_gradio() -> ModuleType:
 
 
 if __name__ == "__main__":
-    command(app)()
+    entry(app)()

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
-from utils.config.class_names import mask_class_names
 
 from data_generators.files.class_folders import image_list
 from data_preparation.common.sources import Picture, Reading, find_sources
 from utils.base.errors import PartlyDone, UserError
 from utils.base.files import writable_folder
 from utils.checkpoints import ENDING, weights_path
-from utils.config.command import command
+from utils.config.class_names import mask_class_names
+from utils.config.command import entry
 from utils.config.folds import ALL
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
@@ -99,4 +99,4 @@ def report(output: Output, sources: Collection[Picture], problems: Mapping[Pictu
 
 
 if __name__ == "__main__":
-    command(predict)()
+    entry(predict)()

@@ -61,13 +61,14 @@ TURNED = (
 )
 
 
-def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
+def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False, whole_images=False):
     """Read every pair of the splits and check files, sizes and labels.
 
     Args:
         cfg: the config.
         splits: which of "train", "val", "test".
         need_masks: whether a split without masks (for a classifier, without labels) is an error.
+        whole_images: check images as they are evaluated: whole, where training cuts crops out of them.
         details: also measure the images, and return what `data_preparation.common.dataset_report.describe_split` adds.
 
     Returns:
@@ -80,7 +81,7 @@ def verify_data(cfg, splits=("train", "val"), need_masks=True, details=False):
     summary, problems, hints = {}, [], []
     for split in splits:
         pairs, unpaired = find_samples(cfg, split, need_masks)
-        findings = examine_all(cfg, pairs, split, details)
+        findings = examine_all(cfg, pairs, split, details, whole_images)
         problems += unpaired + [problem for finding in findings for problem in finding.problems]
         hints += [hint for finding in findings for hint in finding.hints if hint]
         summary[split] = summarise(findings, cfg.DATASET.IGNORE_LABEL)
@@ -105,10 +106,11 @@ def find_samples(cfg, split, need_masks):
     return pairs, problems
 
 
-def examine_all(cfg, pairs, split, details):
+def examine_all(cfg, pairs, split, details, whole_images=False):
     """The findings of all pairs, in their order."""
     # Threads do: reading and decoding release the interpreter's lock.
-    settings = ReadSettings.from_config(cfg, split)
+    whole_images = whole_images and cfg.DATASET.CROP.MODE is not None
+    settings = ReadSettings.from_config(cfg, split, whole_images=whole_images)
     work = partial(examine, settings=settings, classes=cfg.OUTPUT.CLASSES, details=details)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         findings = threads.map(work, pairs)

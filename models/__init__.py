@@ -80,12 +80,14 @@ def model_settings(cfg):
     return model, row
 
 
-def build_model(cfg, pretrained=True):
+def build_model(cfg, pretrained=True, any_size=False, size=None):
     """Build the model that the config describes.
 
     Args:
         cfg: checked config; MODEL, INPUT and OUTPUT are read. INPUT.HEIGHT and WIDTH may be None: any size then.
         pretrained: false leaves out loading MODEL.BACKBONE.WEIGHTS, where trained weights are loaded anyway.
+        any_size: build for images of any size, whatever INPUT says.
+        size: (height, width) of the images in place of that of INPUT.
 
     Returns:
         A functional `keras.Model`. Input: images `(batch, height, width, channels)` in [0, 1]. Outputs, a dict:
@@ -104,14 +106,15 @@ def build_model(cfg, pretrained=True):
     from models.heads import make_outputs
     from models.layers.blocks import Style
 
-    check_model(cfg)
+    height, width = (None, None) if any_size else size or (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
+    check_model(cfg, {"HEIGHT": height, "WIDTH": width})
     model, row = model_settings(cfg)
     weights = model.BACKBONE.WEIGHTS
     if weights is not None and resolve_path(cfg, weights).is_file():
         model.BACKBONE.WEIGHTS = str(resolve_path(cfg, weights))
     model.BACKBONE.LOAD_WEIGHTS = pretrained
     style = Style.from_config(model)
-    image = keras.Input((cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS), name="image")
+    image = keras.Input((height, width, cfg.INPUT.CHANNELS), name="image")
     encoder = row.encoder or choose(ENCODERS, model.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE")
     features, down = load(encoder)(image, model, style)
     if row.decoder is None:
@@ -157,8 +160,12 @@ def mask_output(outputs, prune):
     return f"mask_depth{prune}"
 
 
-def check_model(cfg):
+def check_model(cfg, size=None):
     """Refuse settings that the chosen model would ignore or could not build.
+
+    Args:
+        cfg: the config.
+        size: {"HEIGHT", "WIDTH"} that the model is built for, in place of INPUT.
 
     Raises:
         UserError: names the key and what it needs.
@@ -187,10 +194,10 @@ def check_model(cfg):
         raise UserError(
             "MODEL.CLASSIFIER_ACTIVATION=softmax of one class is always 1: leave it out, or set OUTPUT.CLASSES=2."
         )
-    check_padding(cfg)
+    check_padding(cfg, size or cfg.INPUT)
 
 
-def check_padding(cfg):
+def check_padding(cfg, sizes):
     """MODEL.PADDING=valid works with the plain U-Net, and with sizes whose maps are even before each pooling.
 
     Raises:
@@ -209,7 +216,7 @@ def check_padding(cfg):
             f"MODEL.PADDING=valid needs MODEL.DECODER.CONVS=2 and MODEL.DECODER.FILTERS null or {levels - 1} widths."
         )
     for key in ("HEIGHT", "WIDTH"):
-        size = cfg.INPUT[key]
+        size = sizes[key]
         if size is None or valid_output_size(size, levels) is None:
             near = [
                 near for near in range(max((size or 0) - 32, 0), (size or 572) + 33) if valid_output_size(near, levels)

@@ -177,7 +177,7 @@ RULES = {
     "EVALUATION.SURFACE_TOLERANCE_MM": Rule(low=0, high=1e4),
     "EVALUATION.BOOTSTRAP": Rule(low=0, high=100_000),
     "EVALUATION.GALLERY": Rule(low=0, high=10_000),
-    "EXPORT.FORMAT": Rule(choices=("onnx", "tflite", "saved_model", "keras")),
+    "EXPORT.FORMAT": Rule(choices="utils.export.formats:FORMATS"),
     "EXPORT.SIZE": Rule(choices=("fixed", "dynamic")),
     "EXPORT.QUANTIZE": Rule(choices=(None, "float16", "int8"), types=(str, type(None))),
     "EXPORT.CALIBRATION": Rule(low=1, high=10_000),

@@ -130,11 +130,6 @@ def fold_batches(folds: Sequence[DictConfig], split: str, model: keras.Model, re
     """The batches of each fold in turn, after its weights are loaded; every image once, in the order of names."""
     for fold in folds:
         load_weights(model, fold)
-        yield from build_dataset(
-            fold,
-            split,
-            replicas=replicas,
-            shuffle=False,
-            loader=LOADER,
-            whole_images=True,
-        )
+        # TF_DATA reads ahead; what is read once need not be cached.
+        options = {"loader": "TF_DATA", "shuffle": False, "cache": False, "whole_images": True}
+        yield from build_dataset(fold, split, replicas=replicas, **options)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from utils.base.files import atomic_write
-from utils.checkpoints import companion_path
+from utils.base.files import write_whole
+from utils.checkpoints import beside
 from utils.export.comparison import Agreement
 
 
@@ -56,11 +56,11 @@ Exported on {date.today().isoformat()} as {export.FORMAT}{quantised}: `{exported
 | epochs, at most | {cfg.HYPER_PARAMETERS.EPOCHS} |
 | seed | {cfg.SEED} |
 
-All settings: `{companion_path(weights, ".yaml").name}` beside the weights.
+All settings: `{beside(weights, ".yaml").name}` beside the weights.
 
 ## Scores
 
-{score_tables(companion_path(weights, ".evaluation") / "evaluation.json")}
+{score_tables(beside(weights, ".evaluation") / "evaluation.json")}
 ## Intended use
 
 Segmentation of images like those it was trained on: same source, same preparation (intensity window, size, slices as
@@ -72,7 +72,7 @@ The scores hold for the data above and say nothing about other scanners, sites o
 not calibrated. This is not a medical device: do not base treatment on its output without the judgement of a qualified
 person.
 """
-    with atomic_write(path) as temporary:
+    with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -89,7 +89,8 @@ class Predictor:
 
 def load_network(cfg: DictConfig) -> keras.Model:
     """The trained network of a restored config, ready to predict."""
-    network = build_model(cfg, pretrained=False, size=network_size(cfg))
+    size = network_size(cfg)
+    network = build_model(cfg, pretrained=False, any_size=size is None, size=size)
     load_weights(network, cfg)
     model = inference_model(network, cfg.MODEL.PRUNE, fold=True)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
