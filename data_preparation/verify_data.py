@@ -43,7 +43,7 @@ class Finding(NamedTuple):
     hints: list  # str, or None
     labels: np.ndarray  # pixels of each value of the mask, up to its largest; empty without a mask
     size: tuple | None = None  # (height, width, channels) of the image file
-    intensity: np.ndarray | None = None  # see data_preparation.dataset_report
+    intensity: np.ndarray | None = None  # see common.dataset_report
     traits: tuple = ()  # of TRAITS
 
 

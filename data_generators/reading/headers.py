@@ -64,7 +64,7 @@ def read_whole_and_header(path):
 
 def read_bytes(path):
     try:
-        # A picture inside a shard (`data_generators.records`) reads itself.
+        # A picture inside a shard (`data_generators.files.tfrecord_index`) reads itself.
         return path.read_bytes() if hasattr(path, "read_bytes") else Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from None

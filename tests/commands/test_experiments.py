@@ -185,6 +185,7 @@ def other_experiments(tmp_path, monkeypatch):
 
     shutil.copytree(CONFIGS, tmp_path / "configs")
     monkeypatch.setattr("utils.config.defaults.CONFIGS", tmp_path / "configs")
+    monkeypatch.setattr("utils.config.load.CONFIGS", tmp_path / "configs")
     return tmp_path / "configs" / "experiment"
 
 

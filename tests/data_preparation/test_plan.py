@@ -20,6 +20,7 @@ def write(tmp_path, monkeypatch):
         if path.name != "experiment":
             (experiments / path.name).symlink_to(path)
     monkeypatch.setattr("utils.config.defaults.CONFIGS", experiments)
+    monkeypatch.setattr("utils.config.load.CONFIGS", experiments)
     monkeypatch.setattr("data_preparation.plan.CONFIGS", experiments)
     monkeypatch.chdir(tmp_path)
 

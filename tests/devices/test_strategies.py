@@ -266,9 +266,9 @@ def test_a_mask_of_a_million_pixels_does_not_overflow_in_float16():
 UPDATES = """
 import keras, numpy as np, tensorflow as tf
 from utils.config import load_config
-from utils.devices import split_cpu
-from utils.optimizers import make_optimizer
-from utils.trainer import Trainer
+from utils.devices.strategy import split_cpu
+from utils.training.optimizers import make_optimizer
+from utils.training.trainer import Trainer
 
 split_cpu(2)
 two = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"], tf.distribute.ReductionToOneDevice())
@@ -384,7 +384,7 @@ def test_gpus_that_are_not_there(gpus, setting, words, asked):
 REPLICAS = """
 import sys
 from utils.config import load_config
-from utils.devices import make_strategy
+from utils.devices.strategy import make_strategy
 
 print(make_strategy(load_config(sys.argv[1:])).num_replicas_in_sync)
 """

@@ -75,7 +75,7 @@ def test_no_other_private_name_is_used():
         PROJECT / "utils/devices/strategy.py",
     ):
         for name in re.findall(r"[\w)\]]\.(_[a-z]\w*)|\"(_[a-z]\w+)\"", path.read_text()):
-            found[name[0] or name[1]] = f"utils/{path.name}"
+            found[name[0] or name[1]] = str(path.relative_to(PROJECT))
     assert found == PRIVATE
 
 

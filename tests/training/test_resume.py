@@ -250,7 +250,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undistu
 
 SWALLOWED = """
 import gc, signal, time
-from utils.config import entry
+from utils.config.command import entry
 
 def task(cfg):
     gc.callbacks.append(lambda phase, info: phase == "start" and signal.raise_signal(signal.SIGINT))
