@@ -188,7 +188,7 @@ def edit(folder: Path, action: str, name: str, line: str, text: str) -> None:
         assert not file.exists(), f"{name} is there already"
         file.write_text(text)
     elif action == "append":
-        file.write_text(file.read_text() + text)
+        file.write_text(file.read_text() + ("\n\n" if file.suffix == ".py" else "") + text)
     else:
         changed, times = re.subn(
             rf"^ *{re.escape(line)}.*\n", lambda found: found[0] + text, file.read_text(), flags=re.M
