@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import DictConfig
 
 from utils.base.files import write_whole
@@ -25,55 +26,39 @@ def write_model_card(
         rows: how far file and model agree on each image.
         compared_on: what the images are.
     """
-    export, model = cfg.EXPORT, cfg.MODEL
-    size = (None, None) if export.SIZE == "dynamic" else (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
-    shape = " x ".join(str(side or "any") for side in (*size, cfg.INPUT.CHANNELS))
-    takes = "uint8 as stored (scaled inside)" if export.PREPROCESS else "float32 in [0, 1] (grey values / 255)"
-    gives = "class index of each pixel, int32" if export.PREPROCESS else "probability of each class, float32"
-    loss = " + ".join(f"{weight:g} {name}" for name, weight in cfg.LOSS.items() if weight)
-    loss = "cross-entropy" if model.TYPE == "classifier" else loss
-    names = ", ".join(cfg.OUTPUT.CLASS_NAMES) if cfg.OUTPUT.CLASS_NAMES else f"{cfg.OUTPUT.CLASSES}, without names"
-    quantised = f", quantised to {export.QUANTIZE}" if export.QUANTIZE else ""
-    text = f"""# {weights.name}
-
-Exported on {date.today().isoformat()} as {export.FORMAT}{quantised}: `{exported.name}`.
-
-| | |
-| --- | --- |
-| model | {model.TYPE}, encoder {model.BACKBONE.TYPE} |
-| input | (batch, {shape}), {takes} |
-| output | {gives} |
-| classes | {names} |
-| compared with the model | on {compared_on}: {describe_agreement(rows)} |
-
-## Training
-
-| | |
-| --- | --- |
-| data | {cfg.DATASET.TRAIN.IMAGES_PATH} |
-| validation data | {cfg.DATASET.VAL.IMAGES_PATH} |
-| loss | {loss} |
-| epochs, at most | {cfg.HYPER_PARAMETERS.EPOCHS} |
-| seed | {cfg.SEED} |
-
-All settings: `{beside(weights, ".yaml").name}` beside the weights.
-
-## Scores
-
-{score_tables(beside(weights, ".evaluation") / "evaluation.json")}
-## Intended use
-
-Segmentation of images like those it was trained on: same source, same preparation (intensity window, size, slices as
-channels).
-
-## Limits
-
-The scores hold for the data above and say nothing about other scanners, sites or kinds of images. The probabilities are
-not calibrated. This is not a medical device: do not base treatment on its output without the judgement of a qualified
-person.
-"""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # Markdown, not HTML
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    text = environment.get_template("model_card.md.j2").render(
+        cfg=cfg,
+        date=date.today().isoformat(),
+        weights=weights.name,
+        exported=exported.name,
+        settings=beside(weights, ".yaml").name,
+        scores=score_tables(beside(weights, ".evaluation") / "evaluation.json"),
+        compared_on=compared_on,
+        agreement=describe_agreement(rows),
+        **describe_interface(cfg),
+    )
     with write_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def describe_interface(cfg: DictConfig) -> dict[str, str]:
+    """Input, output, classes and loss of the model in words."""
+    names, preprocess = cfg.OUTPUT.CLASS_NAMES, cfg.EXPORT.PREPROCESS
+    size = (None, None) if cfg.EXPORT.SIZE == "dynamic" else (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
+    terms = " + ".join(f"{weight:g} {name}" for name, weight in cfg.LOSS.items() if weight)
+    return {
+        "shape": " x ".join(str(side or "any") for side in (*size, cfg.INPUT.CHANNELS)),
+        "takes": "uint8 as stored (scaled inside)" if preprocess else "float32 in [0, 1] (grey values / 255)",
+        "returns": "class index of each pixel, int32" if preprocess else "probability of each class, float32",
+        "classes": ", ".join(names) if names else f"{cfg.OUTPUT.CLASSES}, without names",
+        "loss": "cross-entropy" if cfg.MODEL.TYPE == "classifier" else terms,
+    }
 
 
 def describe_agreement(rows: Sequence[Agreement]) -> str:
