@@ -119,10 +119,10 @@ def evaluate_split(
             if evaluator:
                 evaluator.add(images, targets, outputs[output_name])
             bar.update(len(images))
+    result.seconds = time.perf_counter() - begin
     result.add_metrics(loss.result(), (metric for found in metrics.values() for metric in found))
     if evaluator:
         result.add_cases(evaluator)
-    result.seconds = time.perf_counter() - begin
     return result
 
 
