@@ -70,14 +70,3 @@ def pick_foreground(mask, ignore_label, generator):
     """(row, column) of a foreground pixel, all equally likely, or None where there is none."""
     pixels = np.flatnonzero(is_foreground(mask, ignore_label))
     return np.unravel_index(pixels[generator.integers(len(pixels))], mask.shape) if len(pixels) else None
-
-
-def whole_images(cfg):
-    """The config that evaluates and predicts whole images where training saw crops: of any size, one at a time."""
-    if cfg.DATASET.CROP.MODE is None:
-        return cfg
-    cfg = cfg.copy()
-    cfg.DATASET.CROP.MODE = cfg.DATASET.CROP.HEIGHT = cfg.DATASET.CROP.WIDTH = None
-    cfg.INPUT.HEIGHT = cfg.INPUT.WIDTH = None
-    cfg.HYPER_PARAMETERS.BATCH_SIZE = 1
-    return cfg
