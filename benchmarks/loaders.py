@@ -90,9 +90,9 @@ def plain_reader(cfg, files):
     import cv2
     import numpy as np
 
-    from data_generators.augmentation.albumentations_engine import Augmentation
+    from data_generators.augmentation.albumentations_engine import AlbumentationsAugmentation
 
-    augmentation = Augmentation.from_config(cfg)
+    augmentation = AlbumentationsAugmentation.from_config(cfg)
     policy = augmentation.build() if augmentation else None
 
     def read(number):

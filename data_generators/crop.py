@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_generators.reading.foreground import is_foreground
+from data_generators.reading.masks import is_foreground
 from data_generators.sampler import is_foreground_position
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from data_generators.loaders import Batch
 from data_generators.sampler import EpochSampler
-
-Batch = tuple[Any, ...]  # NumPy arrays or tensors, see `data_generators.build_dataset`
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,20 @@
 
 import math
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from omegaconf import DictConfig
 from tqdm import tqdm
 
-from data_generators.reading.foreground import is_foreground
-from data_generators.reading.masks import read_mask_as
+from data_generators.reading.masks import is_foreground, read_mask_as
 from utils.base.errors import UserError
+
+if TYPE_CHECKING:
+    from data_generators.files.pairing import Pair
+    from data_generators.reading.samples import ReadSettings
 
 
 class EpochSampler:
@@ -102,7 +108,7 @@ class ForegroundSampler(EpochSampler):
         seed, shuffle, options: as in `EpochSampler`.
     """
 
-    def __init__(self, has_foreground: list[bool], fraction: float, seed: int, shuffle: bool, **options) -> None:
+    def __init__(self, has_foreground: list[bool], fraction: float, seed: int, shuffle: bool, **options: Any) -> None:
         super().__init__(len(has_foreground), seed, shuffle, **options)
         flags = np.asarray(has_foreground, bool)
         self.with_foreground = np.flatnonzero(flags)
@@ -132,10 +138,10 @@ def foreground_count(positions: int, fraction: float) -> int:
     return math.floor(round(positions * fraction, 9))
 
 
-def find_foreground(pairs, settings, show_progress: bool = False) -> list[bool]:
+def find_foreground(pairs: "Sequence[Pair]", settings: "ReadSettings", show_progress: bool = False) -> list[bool]:
     """Whether the mask of each pair holds foreground. Reads all masks, in parallel."""
 
-    def has_foreground(pair):
+    def has_foreground(pair: "Pair") -> bool:
         return bool(is_foreground(read_mask_as(pair.mask, settings), settings.ignore_label).any())
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -143,18 +149,34 @@ def find_foreground(pairs, settings, show_progress: bool = False) -> list[bool]:
         return list(tqdm(found, "find foreground", len(pairs), disable=not show_progress))
 
 
-def make_sampler(cfg, split, samples, settings, *, shuffle=None, targets=True, **options):
+def make_sampler(
+    cfg: DictConfig,
+    split: str,
+    samples: "Sequence[Any]",
+    settings: "ReadSettings",
+    *,
+    shuffle: bool | None = None,
+    targets: bool = True,
+    **options: Any,
+) -> EpochSampler:
     """The sampler of a split, see `data_generators.build_dataset` for shuffle and targets.
 
     Args:
         cfg: checked config; DATASET.FOREGROUND_FRACTION, PREPROCESS_DATA.SHUFFLE, SEED and VERBOSE are read.
-        samples: list of the samples.
-        settings: `ReadSettings`, by which masks are read.
+        split: "train", "val" or "test".
+        samples: of the split.
+        settings: how masks are read.
         options: of `EpochSampler`.
 
     Raises:
-        UserError: DATASET.FOREGROUND_FRACTION without masks, or none of the masks holds foreground.
+        UserError: DATASET.DROP_REMAINDER leaves no batch; DATASET.FOREGROUND_FRACTION without masks, or with masks that
+            hold no foreground.
     """
+    if options.get("drop_remainder") and len(samples) < options["batch_size"]:
+        raise UserError(
+            f"DATASET.DROP_REMAINDER=True leaves nothing to train on: the {len(samples)} images are less than a batch "
+            f"of {options['batch_size']}. Lower HYPER_PARAMETERS.BATCH_SIZE, or set it to False."
+        )
     fraction = cfg.DATASET.FOREGROUND_FRACTION
     if shuffle is None:
         shuffle = split != "test" and cfg.PREPROCESS_DATA.SHUFFLE[split.upper()].VALUE

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
 
-from data_generators.files.pairing import ENDINGS
+from data_generators.files.pairing import IMAGE_SUFFIXES
 from data_preparation.common.command_line import command
 from data_preparation.common.dataset_writer import Item, Plan
 from data_preparation.common.groups import group_of
@@ -69,7 +69,7 @@ def read_table(path, options):
                 name, runs, label = (
                     cells[columns[key]].strip() if key in columns else "1" for key in ("id", "rle", "class")
                 )
-                if Path(name).suffix.lower() in ENDINGS:
+                if Path(name).suffix.lower() in IMAGE_SUFFIXES:
                     name = Path(name).stem
                 if not name:
                     raise UserError(f"{where}: names no image.")

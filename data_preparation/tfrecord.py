@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 from tqdm import tqdm
 
 from data_generators.files.tfrecord import encode_example, write_records
-from data_generators.files.tfrecord_index import ENDING, read_shard
+from data_generators.files.tfrecord_index import SHARD_SUFFIX, read_shard
 from data_generators.reading.headers import picture_size, read_whole
 from data_generators.reading.masks import read_mask
 from data_preparation.common.command_line import Parser, errors_in_one_line
@@ -93,7 +93,7 @@ def write_shards(images, masks, output, name, shards, group=VOLUME, background=0
 
 def write_shard(folder, name, number, pairs, bar):
     """Write one shard; returns its name."""
-    path = folder / f"{name}-{number:02d}-{len(pairs)}{ENDING}"
+    path = folder / f"{name}-{number:02d}-{len(pairs)}{SHARD_SUFFIX}"
     with open(path, "wb") as file:
         for image, mask in pairs:
             sizes = [picture_size(part) for part in (image, mask)]
@@ -118,14 +118,14 @@ def list_folds(paths):
 
 
 def shards_of(folder, name="*"):
-    return sorted(Path(folder).glob(f"{name}-*-*{ENDING}"))
+    return sorted(Path(folder).glob(f"{name}-*-*{SHARD_SUFFIX}"))
 
 
 def inspect(folder):
     """Check all shards of a folder and describe them and the first example."""
     shards = shards_of(folder)
     if not shards:
-        raise UserError(f"{folder}: holds no {ENDING} files.")
+        raise UserError(f"{folder}: holds no {SHARD_SUFFIX} files.")
     found = {shard: read_shard(str(shard)) for shard in shards}
     for shard, pairs in found.items():
         print(f"{shard.name}: {len(pairs)} pairs, {shard.stat().st_size / 1e6:.1f} MB, checksums right")

@@ -5,13 +5,9 @@ import numpy as np
 from helpers import PROJECT
 
 from data_generators import build_dataset
-from data_generators.augmentation.albumentations_engine import BEFORE
 from utils.config import load_config
 
 POLICIES = sorted(path.stem for path in (PROJECT / "configs/augmentation").glob("*.yaml"))
-
-
-GEOMETRY = (*BEFORE, "ROTATION", "ZOOM", "SHEAR", "TRANSLATION", "ELASTIC")
 
 
 def config(*overrides, size=(96, 96)):

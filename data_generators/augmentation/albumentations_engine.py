@@ -1,36 +1,30 @@
-"""Augmentation of training samples on the CPU: image and mask through one albumentations policy.
-
-All that is random depends on SEED, the epoch and the position of the sample in it, so that every loader and a resumed
-run give the same pictures.
-"""
+"""The engine `albumentations`: the knobs, or a policy file, as one albumentations policy that runs on the CPU."""
 
 import itertools
-import json
 import math
-import os
 import random
 from collections import deque
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
-import yaml
+from omegaconf import DictConfig
 
-from utils.base.errors import UserError
-from utils.base.files import resolve_path
+from data_generators.augmentation.knobs import AFFINE, ALBUMENTATIONS_STREAM, AugmentationSettings, Knob
+from data_generators.augmentation.policy_files import check_policy, library, policy_path, read_policy
 
-POLICIES = Path(__file__).parent / "policies"
-WARP = ("ROTATION", "ZOOM", "SHEAR", "TRANSLATION")  # knobs that come together in one warp
-STREAM = 1  # tells the random numbers of a sample's augmentation from those of its crop
+if TYPE_CHECKING:
+    import albumentations
 
-# Knob -> (transform of albumentations, its arguments), without those of WARP, in the order they are applied: flips and
-# quarter turns before the warp, the others after it.
-BEFORE = {
+# Knob -> function (knob) -> (transform of albumentations, its arguments), in the order they are applied: flips and
+# quarter turns before the affine and elastic transforms, changes of intensity after them.
+BEFORE: dict[str, Callable[[Knob], tuple[str, dict]]] = {
     "HORIZONTAL_FLIP": lambda knob: ("HorizontalFlip", {}),
     "VERTICAL_FLIP": lambda knob: ("VerticalFlip", {}),
     "ROTATE_90": lambda knob: ("RandomRotate90", {}),
 }
-AFTER = {
+AFTER: dict[str, Callable[[Knob], tuple[str, dict]]] = {
     "BRIGHTNESS": lambda knob: (
         "RandomBrightnessContrast",
         {"brightness_limit": knob["SHIFT"], "contrast_limit": (0, 0)},
@@ -49,147 +43,91 @@ AFTER = {
 }
 
 
-def library():
-    """albumentations; its import would ask the network for a newer version."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations
-
-    return albumentations
-
-
-class Augmentation:
-    """Change image and mask of a sample; callable from several threads.
+class AlbumentationsAugmentation:
+    """Change image and mask of a sample, see `data_generators.augmentation.Augmentation`.
 
     Args:
+        settings: the knobs.
         build: function () -> a policy of albumentations.
-        seed: int.
-        knobs: {name: knob} of those that are on; None for a policy file.
-        fill: "reflect" | "zero".
     """
 
-    def __init__(self, build, seed, knobs=None, fill="reflect"):
+    in_graph: ClassVar[bool] = False
+
+    def __init__(self, settings: AugmentationSettings, build: Callable[[], "albumentations.Compose"]) -> None:
+        self.settings = settings
         self.build = build
-        self.seed = seed
-        self.knobs = knobs
-        self.fill = fill
-        self.idle = deque([build()])  # a policy holds the random state of the sample it works on: one for each thread
+        # A policy holds the random state of the sample it works on: each thread takes one of its own.
+        self.idle = deque([build()])
 
     @classmethod
-    def from_config(cls, cfg):
-        """The augmentation that the config asks for, or None.
+    def from_config(cls, cfg: DictConfig) -> "AlbumentationsAugmentation | None":
+        """The augmentation of a checked config, or None if it changes nothing.
 
         Raises:
-            UserError: a policy that cannot be read, or that does not fit the images.
+            UserError: the policy file cannot be read, or does not fit the images.
         """
-        knobs = cfg.AUGMENTATION
-        if knobs.ALBUMENTATIONS is None and not active_knobs(knobs):
+        settings = AugmentationSettings.from_config(cfg)
+        if settings is None:
             return None
-        if knobs.ALBUMENTATIONS is None:
-            fill = 0 if cfg.DATASET.IGNORE_LABEL is None else cfg.DATASET.IGNORE_LABEL
-            values = {name: dict(knob) for name, knob in active_knobs(knobs).items()}
-            augmentation = cls(lambda: knob_policy(values, knobs.FILL, fill), cfg.SEED, values, knobs.FILL)
-        else:
-            path = policy_path(cfg)
-            augmentation = cls(lambda: read_policy(path), cfg.SEED)
-            augmentation.try_on((cfg.INPUT.HEIGHT or 64, cfg.INPUT.WIDTH or 64, cfg.INPUT.CHANNELS), path)
+        if settings.policy is None:
+            return cls(settings, lambda: knob_policy(settings))
+        path = policy_path(cfg)
+        augmentation = cls(settings, lambda: read_policy(path))
+        check_policy(augmentation.build(), (cfg.INPUT.HEIGHT or 64, cfg.INPUT.WIDTH or 64, cfg.INPUT.CHANNELS), path)
         return augmentation
 
-    def __call__(self, image, mask, epoch, position):
-        """Change one sample.
-
-        Args:
-            image: uint8, or uint16, which becomes float32 in [0, 1], `(height, width, channels)`.
-            mask: uint8 `(height, width)` or None.
-            epoch, position: int.
-
-        Returns:
-            image and mask as they came, of the same shape.
-        """
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray | None, epoch: int, position: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Change one sample; a uint16 image becomes float32 in [0, 1]."""
         if image.dtype == np.uint16:
             image = image.astype(np.float32) / 65535
-        policy = self.take()
-        words = np.random.SeedSequence([self.seed, epoch, position, STREAM]).generate_state(4)
+        policy = self.take_policy()
+        seed = [self.settings.seed, epoch, position, ALBUMENTATIONS_STREAM]
+        words = np.random.SeedSequence(seed).generate_state(4)
         # One state for all transforms. set_random_seed would give each the same draws: all flip, or none does.
         policy.set_random_state(np.random.default_rng(words), random.Random(int(words[0])))
-        found = policy(image=image) if mask is None else policy(image=image, mask=mask)
+        result = policy(image=image) if mask is None else policy(image=image, mask=mask)
         self.idle.append(policy)
-        changed = found["image"].reshape(image.shape)
+        changed = result["image"].reshape(image.shape)
         if changed.dtype == np.float32:
             changed = np.clip(changed, 0, 1)
-        return changed, None if mask is None else found["mask"]
+        return changed, None if mask is None else result["mask"]
 
-    def take(self):
+    def take_policy(self) -> "albumentations.Compose":
         try:
             return self.idle.pop()
         except IndexError:
             return self.build()
 
-    def try_on(self, shape, path):
-        """Try every transform of a policy on an image of a shape.
 
-        Raises:
-            UserError: one does not go with it.
-        """
-        image, mask = np.full(shape, 128, np.uint8), np.zeros(shape[:2], np.uint8)
-        for transform in leaves(self.build()):
-            try:
-                transform(force_apply=True, image=image, mask=mask)
-            except Exception as error:  # any kind: whatever the library says about it
-                raise UserError(
-                    f"AUGMENTATION.ALBUMENTATIONS={path}: {type(transform).__name__} does not go with images of "
-                    f"{'x'.join(map(str, shape))} (height x width x channels): {first_line(error)}"
-                ) from None
-        result = self.build()(image=image, mask=mask)
-        if result["image"].shape[:2] != shape[:2] or result["mask"].shape != shape[:2]:
-            raise UserError(
-                f"AUGMENTATION.ALBUMENTATIONS={path}: makes {'x'.join(map(str, result['image'].shape[:2]))} of "
-                f"{shape[0]}x{shape[1]}; a policy must keep the size. End it with Resize, or a crop."
-            )
+def knob_policy(settings: AugmentationSettings) -> "albumentations.Compose":
+    """The policy of the knobs."""
+    knobs = settings.knobs
+    edge = {
+        "border_mode": cv2.BORDER_REFLECT_101 if settings.fill == "reflect" else cv2.BORDER_CONSTANT,
+        "fill_mask": settings.mask_fill,
+    }
+    return library().Compose(
+        [*simple(BEFORE, knobs), *affine(knobs, edge), *elastic(knobs, edge), *simple(AFTER, knobs)]
+    )
 
 
-def active_knobs(knobs):
-    """`{name: knob}` of those whose PROBABILITY is above 0."""
-    return {name: knob for name, knob in knobs.items() if hasattr(knob, "keys") and knob.PROBABILITY > 0}
+def simple(table: Mapping[str, Callable], knobs: Mapping[str, Knob]) -> Iterator["albumentations.BasicTransform"]:
+    """The transforms of a table for the knobs that are on."""
+    for name, make in table.items():
+        if name in knobs:
+            kind, arguments = make(knobs[name])
+            yield getattr(library(), kind)(**arguments, p=knobs[name]["PROBABILITY"])
 
 
-def knob_policy(knobs, fill, fill_mask):
-    """The policy of the knobs.
-
-    Args:
-        knobs: {name: {"PROBABILITY": float, ...}}, those that are on.
-        fill: "reflect" | "zero".
-        fill_mask: int, value of the mask where the picture ends, for "zero".
-    """
-    A = library()
-    edge = {"border_mode": cv2.BORDER_REFLECT_101 if fill == "reflect" else cv2.BORDER_CONSTANT, "fill_mask": fill_mask}
-
-    def simple(table):
-        for name, make in table.items():
-            if name in knobs:
-                kind, arguments = make(knobs[name])
-                yield getattr(A, kind)(**arguments, p=knobs[name]["PROBABILITY"])
-
-    geometry = [*simple(BEFORE), *one_warp(knobs, edge)]
-    if "ELASTIC" in knobs:
-        displacement, sigma = knobs["ELASTIC"]["DISPLACEMENT"], knobs["ELASTIC"]["SMOOTHNESS"]
-        # Smoothing white noise with a Gaussian leaves 1 / (2 sqrt(pi) sigma) of its standard deviation, 1 / sqrt(3) for
-        # even noise in [-1, 1]. (The library scales Gaussian noise by its largest value, which depends on the size.)
-        alpha = displacement * 2 * math.sqrt(3 * math.pi) * sigma
-        probability = knobs["ELASTIC"]["PROBABILITY"]
-        geometry.append(
-            A.ElasticTransform(alpha=alpha, sigma=sigma, noise_distribution="uniform", p=probability, **edge)
-        )
-    return A.Compose([*geometry, *simple(AFTER)])
-
-
-def one_warp(knobs, edge):
+def affine(knobs: Mapping[str, Knob], edge: Mapping[str, int]) -> list["albumentations.OneOf"]:
     """Rotation, zoom, shear and translation, each with its own probability, as one choice among all combinations.
 
-    Returns:
-        list of no or one transform: interpolating once for each would blur the picture.
+    One transform for all of them: interpolating once for each would blur the image.
     """
     A = library()
-    names = [name for name in WARP if name in knobs]
+    names = [name for name in AFFINE if name in knobs]
     choices, never = [], 1.0
     for chosen in itertools.product((False, True), repeat=len(names)):
         is_on = dict(zip(names, chosen, strict=True))
@@ -200,11 +138,11 @@ def one_warp(knobs, edge):
             never = probability
         elif probability > 0:
             on = {name: knobs[name] for name in names if is_on[name]}
-            choices.append(A.Affine(**warp_arguments(on), **edge, p=probability))
+            choices.append(A.Affine(**affine_arguments(on), **edge, p=probability))
     return [A.OneOf(choices, p=1 - never)] if choices else []
 
 
-def warp_arguments(knobs):
+def affine_arguments(knobs: Mapping[str, Knob]) -> dict[str, Any]:
     """Arguments of albumentations' Affine for the knobs of one combination."""
     low, high = knobs["TRANSLATION"]["SHARE"] if "TRANSLATION" in knobs else (0, 0)
     pan = knobs["ZOOM"]["PAN"] if "ZOOM" in knobs else 0
@@ -219,60 +157,16 @@ def warp_arguments(knobs):
     }
 
 
-def policy_path(cfg):
-    """The file that AUGMENTATION.ALBUMENTATIONS names."""
-    name = cfg.AUGMENTATION.ALBUMENTATIONS
-    shipped = POLICIES / f"{name}.yaml"
-    path = shipped if shipped.is_file() else resolve_path(cfg, name)
-    if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in POLICIES.glob("*.yaml")))
-        raise UserError(f"AUGMENTATION.ALBUMENTATIONS={name}: there is no file {path}. Shipped policies: {names}.")
-    return path
-
-
-def read_policy(path):
-    """The policy of a file that albumentations wrote with `save`, JSON or YAML.
-
-    Raises:
-        UserError: the file cannot be read, or names anything but transforms of albumentations.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        described = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        policy = make_transform(described["transform"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"AUGMENTATION.ALBUMENTATIONS={path}: is not a policy of albumentations 2: {first_line(error)}"
-        ) from None
-    A = library()
-    return policy if isinstance(policy, A.Compose) else A.Compose([policy])
-
-
-def make_transform(described):
-    """A transform from its description `{"__class_fullname__": ..., argument: value, "transforms": [...]}`."""
-    A = library()
-    arguments = dict(described)
-    name = arguments.pop("__class_fullname__")
-    kind = getattr(A, name.removeprefix("albumentations."), None)
-    # Classes of albumentations alone: a file must not be able to name anything else.
-    if not (isinstance(kind, type) and issubclass(kind, (A.BasicTransform, A.BaseCompose))):
-        raise ValueError(f"{name} is not a transform of albumentations {A.__version__}.")
-    if arguments.get("p", 1) is None:
-        raise ValueError(f"{name} has an empty p.")
-    if "transforms" in arguments:
-        arguments["transforms"] = [make_transform(entry) for entry in arguments["transforms"]]
-    if issubclass(kind, A.BasicTransform) and "p" not in arguments:
-        raise ValueError(f"{name} has no probability p.")
-    return kind(**arguments)
-
-
-def leaves(policy):
-    """The transforms of a policy, without those that only hold others."""
-    for transform in policy.transforms:
-        yield from leaves(transform) if hasattr(transform, "transforms") else [transform]
-
-
-def first_line(error):
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # pydantic's first line only counts its errors; the third says what is wrong.
-    return " ".join(lines[:3]) if lines else type(error).__name__
+def elastic(knobs: Mapping[str, Knob], edge: Mapping[str, int]) -> list["albumentations.ElasticTransform"]:
+    """The elastic deformation, if it is on."""
+    if "ELASTIC" not in knobs:
+        return []
+    displacement, sigma = knobs["ELASTIC"]["DISPLACEMENT"], knobs["ELASTIC"]["SMOOTHNESS"]
+    # A Gaussian filter leaves 1 / (2 sqrt(pi) sigma) of the standard deviation of white noise, which is 1 / sqrt(3) for
+    # uniform noise in [-1, 1]. (The library scales Gaussian noise by its largest value, which depends on the size.)
+    alpha = displacement * 2 * math.sqrt(3 * math.pi) * sigma
+    return [
+        library().ElasticTransform(
+            alpha=alpha, sigma=sigma, noise_distribution="uniform", p=knobs["ELASTIC"]["PROBABILITY"], **edge
+        )
+    ]

@@ -4,22 +4,19 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from data_generators.files.pairing import ENDINGS, Pair, is_picture, list_problems
-from data_generators.reading.samples import sample_pair
+from data_generators.files.pairing import IMAGE_SUFFIXES, is_image_file, list_problems
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 
 
-class Labelled(NamedTuple):
+class LabelledImage(NamedTuple):
     """An image file and the names of its classes."""
 
     image: Path
-    labels: tuple
+    labels: tuple[str, ...]
 
 
-def find_labelled(cfg, split):
+def find_labelled_images(cfg, split):
     """Return the images of a split with their labels.
 
     `DATASET.<SPLIT>.IMAGES_PATH` is a folder with a folder of images for each class, or a CSV file with the rows
@@ -60,7 +57,10 @@ def match_labels(cfg, split):
 def read_folders(path):
     folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     return [
-        Labelled(image, (folder.name,)) for folder in folders for image in sorted(folder.iterdir()) if is_picture(image)
+        LabelledImage(image, (folder.name,))
+        for folder in folders
+        for image in sorted(folder.iterdir())
+        if is_image_file(image)
     ]
 
 
@@ -70,14 +70,14 @@ def read_table(path):
         for number, row in enumerate(csv.reader(file)):
             cells = [cell.strip() for cell in row if cell.strip()]
             image = path.parent / cells[0] if cells else None
-            if image is None or (number == 0 and image.suffix.lower() not in ENDINGS):
+            if image is None or (number == 0 and image.suffix.lower() not in IMAGE_SUFFIXES):
                 continue
             if not image.is_file():
                 problems.append(f"{path}, line {number + 1}: the image {image} does not exist.")
             elif len(cells) < 2:
                 problems.append(f"{path}, line {number + 1}: {cells[0]} has no label.")
             else:
-                samples.append(Labelled(image, tuple(cells[1:])))
+                samples.append(LabelledImage(image, tuple(cells[1:])))
     return samples, problems
 
 
@@ -85,7 +85,7 @@ def image_list(cfg, split):
     """The images of a split as a config value that needs no labels: a list where they are in class folders or a CSV."""
     value = cfg.DATASET[split.upper()].IMAGES_PATH
     path = resolve_path(cfg, value) if isinstance(value, str) else None
-    if path is None or (path.is_dir() and any(is_picture(entry) for entry in path.iterdir())):
+    if path is None or (path.is_dir() and any(is_image_file(entry) for entry in path.iterdir())):
         return value
     samples, _ = match_labels(cfg, split)
     return [str(sample.image) for sample in samples] or value
@@ -116,15 +116,3 @@ def check_labels(cfg, samples, key):
     if several is not None and cfg.MODEL.CLASSIFIER_ACTIVATION != "sigmoid":
         problems.append(f"{several.image} has several labels: set MODEL.CLASSIFIER_ACTIVATION=sigmoid.")
     return problems
-
-
-def read_labelled(sample, settings, names, classes, epoch=0, position=0):
-    """Return `(image, target)` as a classifier takes them.
-
-    Returns:
-        image: see `data_generators.reading.samples.sample_pair`.
-        target: float32 `(classes,)`, 1 for each label. With one class it is 1 for the second of the two names.
-    """
-    image, _ = sample_pair(Pair(sample.image, None), settings, epoch, position)
-    target = np.array([name in sample.labels for name in names], np.float32)
-    return image, target[-classes:]

@@ -1,38 +1,41 @@
 """Which image goes with which mask, and which volume and slice a name stands for."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from omegaconf import ListConfig
+from omegaconf import DictConfig, ListConfig
 
-from data_generators.files.tfrecord_index import ENDING, find_shards, read_shard
+from data_generators.files.image_file import ImageFile
+from data_generators.files.tfrecord_index import SHARD_SUFFIX, find_shards, read_shard
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-SHOWN = 20  # problems listed in one message; the rest are counted
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+MAX_LISTED = 20  # problems in one message; the others are counted
 
 
 class Pair(NamedTuple):
-    """An image file and its mask file, or None where the split has no masks; paths, or entries of shards."""
+    """An image and its mask, or None if the split has no masks."""
 
-    image: Path
-    mask: Path | None
+    image: ImageFile
+    mask: ImageFile | None
 
 
-def find_pairs(cfg, split):
+def find_pairs(cfg: DictConfig, split: str) -> list[Pair]:
     """Return the pairs of a split, images in the order of their names, or of the list in the config.
 
     Args:
-        cfg: the config; reads `DATASET.<SPLIT>.IMAGES_PATH` and `MASK_PATH`.
-        split: "train" | "val" | "test".
+        cfg: checked config; `DATASET.<SPLIT>.IMAGES_PATH` and `MASK_PATH` are read.
+        split: "train", "val" or "test".
 
     Returns:
-        list of Pair, not empty. Every mask is None where MASK_PATH is null.
+        The pairs, at least one. All masks are None if MASK_PATH is null.
 
     Raises:
-        UserError: folder missing or empty, image without a mask, two images with one mask; lists up to 20.
+        UserError: a folder is missing or empty, an image has no mask, two images have the same mask; lists up to 20
+            problems.
     """
     pairs, problems = match_pairs(cfg, split)
     if problems:
@@ -40,8 +43,8 @@ def find_pairs(cfg, split):
     return pairs
 
 
-def match_pairs(cfg, split):
-    """Return `(pairs, problems)`: the pairs that are sound, and one message for each thing that is not."""
+def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
+    """Return `(pairs, problems)`: the pairs that are complete, and a message for each problem."""
     key = f"DATASET.{split.upper()}"
     paths = cfg.DATASET[split.upper()]
     try:
@@ -53,7 +56,7 @@ def match_pairs(cfg, split):
     if cfg.DATA_GENERATOR_TYPE == "TFRECORD" and split == "train":
         return [], [
             f"{key}.IMAGES_PATH={paths.IMAGES_PATH}: DATA_GENERATOR_TYPE=TFRECORD needs a folder, a pattern or a list "
-            f"of {ENDING} files, and there are none. Write some: python data_preparation/tfrecord.py --help."
+            f"of {SHARD_SUFFIX} files, and there are none. Write some: python data_preparation/tfrecord.py --help."
         ]
     images, problems = list_files(cfg, paths.IMAGES_PATH, f"{key}.IMAGES_PATH")
     if paths.MASK_PATH is None:
@@ -72,7 +75,8 @@ def match_pairs(cfg, split):
 
     in_given_order = isinstance(paths.MASK_PATH, ListConfig) or is_list_file(paths.MASK_PATH)
     found = match_masks(images, masks, in_given_order)
-    pairs, image_of = [], {}
+    pairs: list[Pair] = []
+    image_of: dict[Path, Path] = {}
     for image, mask in zip(images, found, strict=True):
         if mask is None:
             names = ", ".join(mask_stems(image.stem))
@@ -85,11 +89,13 @@ def match_pairs(cfg, split):
     return pairs, problems
 
 
-def pairs_of_shards(shards, key, with_masks):
-    """`match_pairs` for shards: their pairs in the order of the names, whichever shards they are in."""
-    pairs, problems, shard_of = [], [], {}
+def pairs_of_shards(shards: Sequence[str], key: str, with_masks: bool) -> tuple[list[Pair], list[str]]:
+    """`match_pairs` for shards: their pairs in the order of names, whichever shards they are in."""
+    pairs: list[Pair] = []
+    problems: list[str] = []
+    shard_of: dict[str, str] = {}
     if not shards:
-        problems.append(f"{key}: there are no {ENDING} files.")
+        problems.append(f"{key}: there are no {SHARD_SUFFIX} files.")
     for shard in shards:
         try:
             found = read_shard(shard)
@@ -109,21 +115,21 @@ def pairs_of_shards(shards, key, with_masks):
     return sorted(pairs, key=lambda pair: pair.image.name), problems
 
 
-def match_masks(images, masks, in_given_order):
-    """Return for each image its mask or None: by name, or by position where lists have no names in common."""
+def match_masks(images: list[Path], masks: list[Path], in_given_order: bool) -> Sequence[Path | None]:
+    """Find the mask of each image, or None: by name, or by position if two lists have no names in common."""
     same_length = in_given_order and len(images) == len(masks)
-    # Lists over several folders repeat names; where each position fits by name, the order says it all.
+    # Lists over several folders may repeat names: if the names at each position match, the order decides.
     if same_length and all(mask.stem in mask_stems(image.stem) for image, mask in zip(images, masks, strict=True)):
         return masks
-    by_stem = {}
+    by_stem: dict[str, list[Path]] = {}
     for mask in masks:
         by_stem.setdefault(mask.stem, []).append(mask)
     found = [find_mask(image, by_stem) for image in images]
     return masks if same_length and not any(found) else found
 
 
-def find_mask(image, by_stem):
-    """The mask of an image among `{stem: [paths]}`, the same ending first; None where there is none."""
+def find_mask(image: Path, by_stem: Mapping[str, list[Path]]) -> Path | None:
+    """The mask of an image among `{stem: [paths]}`, the same suffix first; None if there is none."""
     for stem in mask_stems(image.stem):
         candidates = by_stem.get(stem, [])
         for mask in sorted(candidates, key=lambda path: path.suffix != image.suffix):
@@ -131,21 +137,25 @@ def find_mask(image, by_stem):
     return None
 
 
-def mask_stems(stem):
-    """The names a mask of image `stem` may have, the likeliest first."""
+def mask_stems(stem: str) -> list[str]:
+    """The names that a mask of image `stem` may have, the first match counts.
+
+    >>> mask_stems("image_28_5")
+    ['mask_28_5', 'image_28_5', 'image_28_5_mask']
+    """
     return list(dict.fromkeys([stem.replace("image", "mask"), stem, f"{stem}_mask"]))
 
 
-def is_mask_name(stem):
+def is_mask_name(stem: str) -> bool:
     return stem.startswith("mask_") or stem.endswith("_mask")
 
 
-def list_files(cfg, value, key):
+def list_files(cfg: DictConfig, value: Any, key: str) -> tuple[list[Path], list[str]]:
     """Return `(files, problems)` of a config value: a folder (sorted by name), a list or a list file (in its order)."""
     if value is None:
         return [], [f"{key} is not set: give a folder or a list of files."]
     if isinstance(value, ListConfig):
-        return existing_files([resolve_path(cfg, entry) for entry in value], key)
+        return existing_files([resolve_path(cfg, path) for path in value], key)
     if is_list_file(value):
         try:
             return existing_files(read_list(resolve_path(cfg, value)), f"{key}={value}")
@@ -160,15 +170,15 @@ def list_files(cfg, value, key):
             f"Set {key}, or WORK_DIR, below which paths are looked up."
         ]
     try:
-        names = sorted(path for path in folder.iterdir() if is_picture(path))
+        names = sorted(path for path in folder.iterdir() if is_image_file(path))
     except OSError as error:
         return [], [f"{key}: cannot read the folder {folder}: {error.strerror}."]
     if not names:
-        return [], [f"{key}: the folder {folder} holds no pictures ({' '.join(ENDINGS)})."]
+        return [], [f"{key}: the folder {folder} holds no pictures ({' '.join(IMAGE_SUFFIXES)})."]
     return names, []
 
 
-def existing_files(files, key):
+def existing_files(files: list[Path], key: str) -> tuple[list[Path], list[str]]:
     """Return `(files that exist, problems)`."""
     problems = [f"{key}: the file {path} does not exist." for path in files if not path.is_file()]
     if not files:
@@ -176,22 +186,26 @@ def existing_files(files, key):
     return [path for path in files if path.is_file()], problems
 
 
-def is_picture(path):
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+def is_image_file(path: Path) -> bool:
+    """Whether a path is a file of a supported image format, and not hidden."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def list_problems(problems):
-    """The first problems, one a line, and how many more there are."""
-    lines = [f"  {problem}" for problem in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"  ... and {len(problems) - SHOWN} more")
+def list_problems(problems: Sequence[str]) -> str:
+    """The first problems, one a line, and the number of the others."""
+    lines = [f"  {problem}" for problem in problems[:MAX_LISTED]]
+    if len(problems) > MAX_LISTED:
+        lines.append(f"  ... and {len(problems) - MAX_LISTED} more")
     return "\n".join(lines)
 
 
-def volume_and_slice(path):
-    """Return `(volume, slice)` from a name such as `image_28_5.png` -> `("28", 5)`, or None without a number.
+def volume_and_slice(path: ImageFile | str) -> tuple[str, int] | None:
+    """Volume and slice that a name stands for, or None if it does not end in `_<number>`.
 
-    The number after the last underscore is the slice; what stands before it, less a leading `image_`, the volume.
+    The number after the last underscore is the slice; what precedes it, without a leading `image_`, is the volume.
+
+    >>> volume_and_slice("image_28_5.png")
+    ('28', 5)
     """
-    match = re.fullmatch(r"(?:image_)?(.+)_(\d+)", Path(path).stem)
+    match = re.fullmatch(r"(?:image_)?(.+)_(\d+)", Path(str(path)).stem)
     return (match.group(1), int(match.group(2))) if match else None

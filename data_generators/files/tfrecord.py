@@ -1,20 +1,27 @@
-"""The TFRecord format: records with checksums, and the Example messages inside."""
+"""The TFRecord format, without TensorFlow: records with checksums, and the Example messages inside."""
 
 import struct
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 
 from utils.base.errors import UserError
 
 LENGTH, CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
+HEADER = LENGTH.size + CHECKSUM.size  # length of the record, checksum of the length; the record's checksum follows it
+BYTES = 2  # wire type of bytes in protobuf
 
-HEADER = LENGTH.size + CHECKSUM.size  # length of the record, checksum of the length; after the record its checksum
-
-BYTES = 2  # how protobuf marks a field of bytes
+Bounds = tuple[int, int]  # start and end in the bytes of a record
 
 
-def read_records(path, file):
-    """Yield `(offset, bytes)` of each record, checked."""
+def read_records(path: Path | str, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield `(offset, bytes)` of each record; checks the checksums.
+
+    Raises:
+        UserError: the file is damaged, `path` names it.
+    """
     position = 0
     while header := file.read(HEADER):
         size = LENGTH.unpack(header[:8])[0] if len(header) == HEADER else None
@@ -31,20 +38,20 @@ def read_records(path, file):
         position += HEADER + size + CHECKSUM.size
 
 
-def write_records(file, examples):
-    """Write bytes as records of a TFRecord file."""
+def write_records(file: BinaryIO, examples: Iterable[bytes]) -> None:
+    """Write each example as a record."""
     for data in examples:
         size = LENGTH.pack(len(data))
         file.write(size + CHECKSUM.pack(checksum(size)) + data + CHECKSUM.pack(checksum(data)))
 
 
-def checksum(data):
+def checksum(data: bytes) -> int:
     """CRC-32C as TFRecord masks it."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def encode_example(features):
+def encode_example(features: Mapping[str, bytes]) -> bytes:
     """`{name: bytes}` -> a `tf.train.Example`.
 
     In protobuf, https://protobuf.dev/programming-guides/encoding: Example{1: Features{1: entries{1: name, 2:
@@ -54,11 +61,13 @@ def encode_example(features):
     return field(1, b"".join(field(1, entry) for entry in entries))
 
 
-def field(number, value):
+def field(number: int, value: bytes) -> bytes:
+    """A protobuf field of bytes."""
     return bytes([number << 3 | BYTES]) + varint(len(value)) + value
 
 
-def varint(number):
+def varint(number: int) -> bytes:
+    """A protobuf integer: 7 bits a byte, the lowest first."""
     parts = []
     while number > 127:
         parts.append(number & 127 | 128)
@@ -66,13 +75,13 @@ def varint(number):
     return bytes([*parts, number])
 
 
-def decode_example(data):
+def decode_example(data: bytes) -> dict[str, Bounds]:
     """`{name: (start, end) of its bytes in data}` of a `tf.train.Example`; features of numbers are left out.
 
     Raises:
-        IndexError, ValueError: it is none.
+        IndexError, ValueError: `data` is not an Example.
     """
-    found = {}
+    found: dict[str, Bounds] = {}
     for features in fields(data, (0, len(data)), 1):
         for entry in fields(data, features, 1):
             key = text(data, next(fields(data, entry, 1), None))
@@ -83,8 +92,8 @@ def decode_example(data):
     return found
 
 
-def fields(data, bounds, number):
-    """Yield (start, end) of the fields of bytes with a number that lie between bounds."""
+def fields(data: bytes, bounds: Bounds, number: int) -> Iterator[Bounds]:
+    """Yield (start, end) of the fields of a number between bounds."""
     position, end = bounds
     while position < end:
         tag, position = read_varint(data, position)
@@ -98,7 +107,8 @@ def fields(data, bounds, number):
         position += size
 
 
-def read_varint(data, position):
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """A protobuf integer, and the position after it."""
     value = shift = 0
     while True:
         byte = data[position]
@@ -108,9 +118,10 @@ def read_varint(data, position):
             return value, position
 
 
-def text(data, bounds):
+def text(data: bytes, bounds: Bounds | None) -> str:
+    """The text between bounds; empty without bounds."""
     return "" if bounds is None else data[bounds[0] : bounds[1]].decode()
 
 
-def length(bounds):
+def length(bounds: Bounds) -> int:
     return bounds[1] - bounds[0]

@@ -1,22 +1,31 @@
-"""Find TFRecord shards and index the records in them."""
+"""Find TFRecord shards and index the records in them.
+
+TensorFlow is imported only for shards in cloud storage.
+"""
 
 import functools
 import glob
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from omegaconf import ListConfig
+from omegaconf import DictConfig, ListConfig
 
 from data_generators.files.tfrecord import decode_example, length, read_records, text
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
 
-ENDING = ".tfrec"
+SHARD_SUFFIX = ".tfrec"
 
 
-class Entry(NamedTuple):
-    """A picture inside a shard; stands where a path stands."""
+class ShardEntry(NamedTuple):
+    """An encoded image inside a shard, used like a path: see `data_generators.files.image_file.ImageFile`.
+
+    Attributes:
+        shard: path of the shard, or its URL.
+        name: of the image file that was packed.
+        offset, length: bytes.
+    """
 
     shard: str
     name: str
@@ -24,53 +33,58 @@ class Entry(NamedTuple):
     length: int
 
     @property
-    def stem(self):
+    def stem(self) -> str:
         return Path(self.name).stem
 
     @property
-    def suffix(self):
+    def suffix(self) -> str:
         return Path(self.name).suffix
 
     @property
-    def parent(self):
+    def parent(self) -> Path:
         return Path(self.shard).parent
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.shard}/{self.name}"
 
     __fspath__ = __str__
 
-    def read_bytes(self):
+    def read_bytes(self) -> bytes:
         with open_file(self.shard) as file:
             file.seek(self.offset)
             return file.read(self.length)
 
 
-def find_shards(cfg, value):
-    """The shards that IMAGES_PATH names, in the order of their names, or None where it names pictures.
+ShardPair = tuple[ShardEntry, ShardEntry | None]  # image and mask
+
+
+def find_shards(cfg: DictConfig, value: Any) -> list[str] | None:
+    """The shards that IMAGES_PATH names, in the order of their names, or None if it names image files.
 
     Args:
         value: a folder of shards, a pattern such as `data/train-*.tfrec`, a list of shards, or a .txt file
             that lists some.
 
     Raises:
-        UserError: such a file cannot be read, or a shard that it lists is not there.
+        UserError: the .txt file cannot be read, or a shard that it lists does not exist.
     """
     if is_list_file(value) and isinstance(value, str):
         return listed_shards(value, resolve_path(cfg, value))
     if isinstance(value, ListConfig):
-        shards = [shard for entry in value for shard in find_shards(cfg, entry) or []]
-        return shards if shards and all(str(entry).endswith(ENDING) for entry in value) else None
-    if not isinstance(value, str) or not (value.endswith(ENDING) or "://" in value or is_folder_of_shards(cfg, value)):
+        shards = [shard for path in value for shard in find_shards(cfg, path) or []]
+        return shards if shards and all(str(path).endswith(SHARD_SUFFIX) for path in value) else None
+    if not isinstance(value, str) or not (
+        value.endswith(SHARD_SUFFIX) or is_remote(value) or is_folder_of_shards(cfg, value)
+    ):
         return None
-    path = value if "://" in value else str(resolve_path(cfg, value))
-    return sorted(find_files(path if value.endswith(ENDING) else f"{path.rstrip('/')}/*{ENDING}"))
+    path = value if is_remote(value) else str(resolve_path(cfg, value))
+    return sorted(find_files(path if value.endswith(SHARD_SUFFIX) else f"{path.rstrip('/')}/*{SHARD_SUFFIX}"))
 
 
-def listed_shards(value, path):
-    """The shards that a text file lists; None where it lists pictures, or is not there."""
+def listed_shards(value: str, path: Path) -> list[str] | None:
+    """The shards that a text file lists; None if it lists image files, or does not exist."""
     files = read_list(path) if path.is_file() else []
-    if not files or any(file.suffix != ENDING for file in files):
+    if not files or any(file.suffix != SHARD_SUFFIX for file in files):
         return None
     missing = [file for file in files if not file.is_file()]
     if missing:
@@ -78,37 +92,39 @@ def listed_shards(value, path):
     return sorted(map(str, files))
 
 
-def is_folder_of_shards(cfg, value):
+def is_folder_of_shards(cfg: DictConfig, value: str) -> bool:
     folder = resolve_path(cfg, value)
-    return folder.is_dir() and any(folder.glob(f"*{ENDING}"))
+    return folder.is_dir() and any(folder.glob(f"*{SHARD_SUFFIX}"))
 
 
-def find_files(pattern):
-    if "://" not in pattern:
+def find_files(pattern: str) -> list[str]:
+    """The files that a pattern matches, on disk or in cloud storage."""
+    if not is_remote(pattern):
         return glob.glob(pattern)
     import tensorflow as tf
 
     return tf.io.gfile.glob(pattern)
 
 
-def open_file(path):
-    if "://" not in path:
+def open_file(path: str) -> BinaryIO:
+    """Open a file on disk or in cloud storage for reading."""
+    if not is_remote(path):
         return open(path, "rb")
     import tensorflow as tf
 
     return tf.io.gfile.GFile(path, "rb")
 
 
-def read_shard(path):
-    """The pictures of a shard.
+def read_shard(path: str) -> list[ShardPair]:
+    """The images of a shard.
 
     Returns:
-        list of `(image, mask or None)`, each an `Entry`, in the order of the records.
+        list of `(image, mask or None)`, each a `ShardEntry`, in the order of the records.
 
     Raises:
         UserError: the shard is cut short or damaged, or holds another number of records than its name says.
     """
-    if "://" in path:
+    if is_remote(path):
         return index_shard(path, None)
     try:
         found = Path(path).stat()
@@ -118,8 +134,8 @@ def read_shard(path):
 
 
 @functools.lru_cache(maxsize=10_000)
-def index_shard(path, stamp):
-    """`read_shard`; stamp is anything that changes with the file."""
+def index_shard(path: str, stamp: tuple[int, int] | None) -> list[ShardPair]:
+    """`read_shard`, indexed once for each stamp, which changes with the file."""
     pairs = []
     with open_file(path) as file:
         for number, (start, data) in enumerate(read_records(path, file)):
@@ -131,15 +147,22 @@ def index_shard(path, stamp):
                 raise UserError(f"{path}: record {number} has no feature `image`, only {', '.join(sorted(features))}.")
             name = text(data, features.get("name")) or f"{Path(path).stem}_{number}.png"
             image, mask = (
-                Entry(path, text(data, features.get(key)) or name, start + features[part][0], length(features[part]))
+                ShardEntry(
+                    path, text(data, features.get(key)) or name, start + features[part][0], length(features[part])
+                )
                 if part in features
                 else None
                 for part, key in (("image", "name"), ("mask", "mask_name"))
             )
             pairs.append((image, mask))
-    promised = re.search(r"-(\d+)\.tfrec$", path)
-    if promised and int(promised.group(1)) != len(pairs):
+    named = re.search(r"-(\d+)\.tfrec$", path)
+    if named and int(named.group(1)) != len(pairs):
         raise UserError(
-            f"{path}: holds {len(pairs)} records, its name says {int(promised.group(1))}. Write the shards again."
+            f"{path}: holds {len(pairs)} records, its name says {int(named.group(1))}. Write the shards again."
         )
     return pairs
+
+
+def is_remote(file: object) -> bool:
+    """Whether a path, or the shard of an entry, is a URL such as gs://bucket/train-00000.tfrec."""
+    return "://" in str(file)

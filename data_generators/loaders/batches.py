@@ -1,40 +1,47 @@
 """Batches of samples, for the loaders that read in Python."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from data_generators.reading.decoding import to_unit_range
+from data_generators.reading.readers import Sample, SampleReader
 from utils.base.errors import UserError
 
 
-def read_batch(read, samples, draws, image_type="float32"):
+def split_draws(draws: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """The draws of an epoch, `(draws, 3)`, in batches; the last may be smaller."""
+    return (draws[first : first + batch_size] for first in range(0, len(draws), batch_size))
+
+
+def read_batch(reader: SampleReader, samples: Sequence[Sample], draws: np.ndarray) -> tuple[np.ndarray, ...]:
     """Read the samples of a batch one after the other, straight into its arrays.
 
     Args:
-        read: function (sample, epoch, position) -> image, as `reading.samples.sample_pair` gives it, and more.
-        samples: list.
-        draws: list of (epoch, position in it, sample), not empty.
-        image_type: float32, or uint8 for images that are all of 8 bit.
+        reader: reads each of them.
+        samples: of the split.
+        draws: int64 `(batch, 3)` of the sampler, not empty.
 
     Returns:
-        tuple of arrays `(batch, ...)`; the images float32 in [0, 1], or uint8 as they are.
+        Arrays `(batch, ...)`; images float32 in [0, 1], or uint8 as stored, as `reader.image_spec` says.
 
     Raises:
-        UserError: an image is not of 8 bit where all should be.
+        UserError: an image does not have 8 bit although all should.
     """
-    batch = ()
-    for place, (epoch, position, sample) in enumerate(draws):
-        parts = read(samples[sample], epoch, position)
+    batch: tuple[np.ndarray, ...] = ()
+    image_dtype = reader.image_spec.dtype
+    for row, (epoch, position, index) in enumerate(draws.tolist()):
+        image, *parts = reader(samples[index], epoch, position)
         if not batch:
-            types = [image_type, *(part.dtype for part in parts[1:])]
-            batch = tuple(np.empty((len(draws), *part.shape), dtype) for part, dtype in zip(parts, types, strict=True))
-        if image_type == "float32":
-            to_unit_range(parts[0], out=batch[0][place])
-        elif parts[0].dtype == image_type:
-            batch[0][place] = parts[0]
+            types = [image_dtype, *(part.dtype for part in parts)]
+            shapes = [(len(draws), *part.shape) for part in (image, *parts)]
+            batch = tuple(np.empty(shape, dtype) for shape, dtype in zip(shapes, types, strict=True))
+        if image_dtype == "float32":
+            to_unit_range(image, out=batch[0][row])
+        elif image.dtype == image_dtype:
+            batch[0][row] = image
         else:
-            raise UserError(
-                f"{samples[sample].image}: has changed since it was checked, to {parts[0].dtype}. Start again."
-            )
-        for whole, part in zip(batch[1:], parts[1:], strict=True):
-            whole[place] = part
+            raise UserError(f"{samples[index].image}: has changed since it was checked, to {image.dtype}. Start again.")
+        for array, part in zip(batch[1:], parts, strict=True):
+            array[row] = part
     return batch

@@ -1,6 +1,6 @@
-"""DATASET.SERVICE: training batches that other processes make, through the service of tf.data.
+"""DATASET.SERVICE: training batches that other processes prepare, through the service of tf.data.
 
-Each host of the list runs `data_generators.serve`, and makes every n-th part of an epoch, of BATCH_SIZE samples each.
+Each of n hosts runs `data_generators.serve` and prepares every n-th part of an epoch, of BATCH_SIZE samples each.
 """
 
 import hashlib
@@ -8,49 +8,56 @@ import json
 import queue
 import socket
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from data_generators.loaders import Batch
 from data_generators.loaders.tf_data import untuned
+from data_generators.reading.readers import Sample, SampleReader
+from data_generators.sampler import EpochSampler
 from utils.base.errors import UserError
 
-AHEAD = 2  # batches that are ready while training takes a step
-PATIENCE = 5.0  # seconds without a batch after which the hosts are asked whether they live
-# What makes the samples, but for the folders they are in, which may differ from host to host.
+READ_AHEAD = 2  # batches that are ready while training takes a step
+TIMEOUT = 5.0  # seconds without a batch after which the hosts are checked
+# Settings that decide what the batches hold. Folders may differ from host to host.
 SETTINGS = ("AUGMENTATION", "DATASET", "HYPER_PARAMETERS.BATCH_SIZE", "INPUT", "PREPROCESS_DATA", "SEED")
-PLACES = {"SERVICE", "CACHE", "REPORT_PATH", "FOLDS", "TRAIN", "VAL", "TEST", "DROP_REMAINDER"}
+IGNORED_KEYS = {"SERVICE", "CACHE", "REPORT_PATH", "FOLDS", "TRAIN", "VAL", "TEST", "DROP_REMAINDER"}
 
 
-def name_of_data(cfg, samples, spec):
-    """Text that is the same on all hosts that make the same batches."""
+def data_id(cfg: DictConfig, samples: Sequence[Sample], reader: SampleReader) -> str:
+    """Text that is the same on all hosts that prepare the same batches."""
     settings = {key: OmegaConf.select(cfg, key) for key in SETTINGS}
-    settings["DATASET"] = {key: value for key, value in cfg.DATASET.items() if key not in PLACES}
+    settings["DATASET"] = {key: value for key, value in cfg.DATASET.items() if key not in IGNORED_KEYS}
     names = [Path(str(sample.image)).name for sample in samples]
-    about = OmegaConf.to_container(OmegaConf.create([settings, names, spec]))
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    specs = [(list(shape), dtype) for shape, dtype in reader.specs]
+    description = OmegaConf.to_container(OmegaConf.create([settings, names, specs]))
+    return hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]
 
 
-def name_of_part(data, epoch, host):
-    """Under which text a host, `(its number, hosts)`, offers what it makes of an epoch."""
+def part_id(data: str, epoch: int, host: tuple[int, int]) -> str:
+    """The text under which a host, `(its number, hosts)`, offers its part of an epoch."""
     number, hosts = host
     return f"{data}-{number}-of-{hosts}-{epoch}"
 
 
-def place_of(host):
+def split_address(host: str) -> tuple[str, int]:
     """`name:port` -> (name, port)."""
     name, _, port = host.rpartition(":")
     return name, int(port)
 
 
-def start_server(name, port):
-    """Start the service in this process, at two ports.
+def start_server(name: str, port: int) -> tuple[Any, Callable[..., Any]]:
+    """Start the service in this process, on a port and the one above it.
 
     Returns:
-        What keeps it alive, and a function (dataset, dataset_id=text) that offers a `tf.data.Dataset` under that text.
+        The server, which stops when it is garbage collected, and a function (dataset, dataset_id=text) that offers a
+        `tf.data.Dataset` under that text.
 
     Raises:
         UserError: a port is taken.
@@ -71,44 +78,52 @@ def start_server(name, port):
 
 
 class ServiceBatches:
-    """Batches from the hosts of DATASET.SERVICE; see `data_generators.build_dataset` for shapes and order.
+    """Batches from the hosts of DATASET.SERVICE, see `data_generators.loaders.Loader`.
 
     Raises:
         UserError: a host does not answer, or serves other data.
     """
 
-    def __init__(self, cfg, samples, sampler, read, spec, batch_size, workers):
+    def __init__(
+        self,
+        cfg: DictConfig,
+        samples: Sequence[Sample],
+        sampler: EpochSampler,
+        reader: SampleReader,
+        batch_size: int,
+        workers: int,
+    ) -> None:
         self.hosts, self.sampler = list(cfg.DATASET.SERVICE), sampler
         self.parts = batch_size // cfg.HYPER_PARAMETERS.BATCH_SIZE  # of a batch; one for each replica
-        self.data = name_of_data(cfg, samples, spec)
-        self.spec = tuple(tf.TensorSpec((None, *shape), dtype) for shape, dtype in spec)
+        self.data = data_id(cfg, samples, reader)
+        self.spec = tuple(tf.TensorSpec((None, *shape), dtype) for shape, dtype in reader.specs)
         self.check_hosts()
-        self.streams(cfg.HYPER_PARAMETERS.EPOCHS - 1)  # which they offer last
+        self.streams(cfg.HYPER_PARAMETERS.EPOCHS - 1)  # which they register last
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.sampler.steps
 
-    def check_hosts(self):
-        """Raise a UserError where a host does not answer."""
+    def check_hosts(self) -> None:
+        """Raise a UserError if a host does not answer."""
         for number, host in enumerate(self.hosts):
             try:
-                socket.create_connection(place_of(host), PATIENCE).close()
+                socket.create_connection(split_address(host), TIMEOUT).close()
             except OSError as error:
                 raise UserError(
                     f"DATASET.SERVICE: {host} does not answer ({error.strerror or error}). Start python -m "
                     f"data_generators.serve with +serve={number} there, then type the same here again."
                 ) from None
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Batch]:
         epoch, first = self.sampler.epoch, self.sampler.step
         self.sampler.set_epoch(epoch + 1)
-        ready, ended = queue.Queue(AHEAD), threading.Event()
-        # A call that waits for a host which is gone does not come back; a daemon does not keep the program from ending.
+        ready, ended = queue.Queue(READ_AHEAD), threading.Event()
+        # A call that waits for a dead host never returns; a daemon thread lets the program end all the same.
         threading.Thread(target=read_ahead, args=(self.batches(epoch, first), ready, ended), daemon=True).start()
         try:
             while True:
                 try:
-                    batch, error = ready.get(timeout=PATIENCE)
+                    batch, error = ready.get(timeout=TIMEOUT)
                 except queue.Empty:
                     self.check_hosts()
                     continue
@@ -120,19 +135,19 @@ class ServiceBatches:
         finally:
             ended.set()
 
-    def batches(self, epoch, first):
-        """The batches of an epoch, from a step on."""
+    def batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """The batches of an epoch, from step `first` on."""
         parts = self.all_parts(epoch)
         for step in range(self.sampler.steps):
             batch = list(islice(parts, self.parts))
             if step >= first:
                 yield batch[0] if len(batch) == 1 else tuple(tf.concat(part, 0) for part in zip(*batch, strict=True))
 
-    def streams(self, epoch):
+    def streams(self, epoch: int) -> list[tf.data.Dataset]:
         """The `tf.data.Dataset` of each host for an epoch."""
         service, found = tf.data.experimental.service, []
         for number, host in enumerate(self.hosts):
-            name = name_of_part(self.data, epoch, (number, len(self.hosts)))
+            name = part_id(self.data, epoch, (number, len(self.hosts)))
             try:
                 stream = service.from_dataset_id(service.ShardingPolicy.OFF, f"grpc://{host}", name, self.spec)
             except tf.errors.NotFoundError:
@@ -144,8 +159,8 @@ class ServiceBatches:
             found.append(untuned(stream))
         return found
 
-    def all_parts(self, epoch):
-        """What the hosts make of an epoch, in its order: one part of each in turn."""
+    def all_parts(self, epoch: int) -> Iterator[Batch]:
+        """The parts of an epoch in their order: one of each host in turn."""
         for stream in cycle([iter(stream) for stream in self.streams(epoch)]):
             part = next(stream, None)
             if part is None:
@@ -153,22 +168,22 @@ class ServiceBatches:
             yield part
 
 
-def read_ahead(batches, ready, ended):
+def read_ahead(batches: Iterator[Batch], ready: queue.Queue, ended: threading.Event) -> None:
     """Put `(batch, None)` into a queue for each batch, `(None, None)` after the last, or `(None, error)`."""
     try:
         for batch in batches:
             if not put(ready, (batch, None), ended):
                 return
         put(ready, (None, None), ended)
-    except Exception as error:  # of any kind: it is raised where the batches are waited for
+    except Exception as error:  # of any type: __iter__ raises it
         put(ready, (None, error), ended)
 
 
-def put(ready, entry, ended):
-    """Put an entry into a queue as soon as there is room; false where nobody takes it any more."""
+def put(ready: queue.Queue, item: Any, ended: threading.Event) -> bool:
+    """Put an item into a queue as soon as there is room; False if iteration has ended."""
     while not ended.is_set():
         try:
-            ready.put(entry, timeout=0.1)
+            ready.put(item, timeout=0.1)
             return True
         except queue.Full:
             continue

@@ -1,48 +1,74 @@
 """TF_DATA and TFRECORD: a tf.data pipeline that reads, decodes and batches in parallel with the training step."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 from data_generators.loaders.batches import read_batch
+from data_generators.reading.readers import PairReader, Sample, SampleReader
+from data_generators.sampler import EpochSampler
 
 
-def sample_dataset(samples, sampler, read, spec, batch_size, workers):
-    """`tf.data.Dataset` of batches; see `data_generators.build_dataset` for shapes and order."""
-    graph = getattr(read, "graph", None)
-    # Graph operations change one sample at a time, so it comes alone; else a call of Python reads a whole batch.
-    size = 1 if graph else batch_size
-    types = [tf.as_dtype(dtype) for _, dtype in spec]
+def sample_dataset(
+    samples: Sequence[Sample], sampler: EpochSampler, reader: SampleReader, batch_size: int, workers: int
+) -> tf.data.Dataset:
+    """Batches of samples, see `data_generators.loaders.Loader`."""
+    augmented = reader.graph_augmentation is not None
+    calls = {"num_parallel_calls": workers, "deterministic": True}
+    # Graph operations change one sample at a time; without them one call of Python reads a whole batch.
+    draws = draws_dataset(sampler).batch(1 if augmented else batch_size)
+    if not augmented:
+        dataset = draws.map(lambda rows: read_in_python(reader, samples, rows, len(reader.specs)), **calls)
+        return untuned(dataset.prefetch(workers))
+    parts = min(2, len(reader.specs))  # image and mask; boundary weights are those of the augmented mask
+    dataset = draws.map(lambda rows: (rows, *read_in_python(reader, samples, rows, parts)), **calls)
+    dataset = dataset.map(lambda rows, *arrays: augment_in_graph(reader, rows, *arrays), **calls)
+    return untuned(dataset.batch(batch_size).prefetch(2))
 
-    def read_part(draws):
-        # OpenCV reads every format that users have (tf.io knows no TIFF) and lets other threads run meanwhile.
-        count = min(2, len(spec)) if graph else len(spec)
-        parts = tf.numpy_function(lambda v: read_batch(read, samples, v.tolist(), spec[0][1]), [draws], types[:count])
-        return tuple(tf.ensure_shape(part, (None, *shape)) for part, (shape, _) in zip(parts, spec, strict=False))
 
-    def change(draws, image, mask=None):
-        parts = graph(image[0], None if mask is None else mask[0], draws[0, 0], draws[0, 1])[: len(spec)]
-        if len(spec) > 2:
-            border = tf.numpy_function(read.border_of, [parts[1]], tf.float32)
-            parts = (*parts, tf.ensure_shape(border, spec[2][0]))
-        return parts
+def draws_dataset(sampler: EpochSampler) -> tf.data.Dataset:
+    """The draws of the epoch that comes next, asked for at the start of each iteration."""
 
     def epoch(_):
-        # Asked anew at the start of each epoch.
         draws = tf.numpy_function(sampler.next_epoch, [], tf.int64)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(draws, [None, 3]))
 
-    dataset = tf.data.Dataset.range(1).flat_map(epoch).batch(size)
-    calls = {"num_parallel_calls": workers, "deterministic": True}
-    if not graph:
-        return untuned(dataset.map(read_part, **calls).prefetch(workers))
-    dataset = dataset.map(lambda draws: (draws, *read_part(draws)), **calls)
-    return untuned(dataset.map(change, **calls).batch(batch_size).prefetch(2))
+    return tf.data.Dataset.range(1).flat_map(epoch)
 
 
-def untuned(dataset):
-    """A dataset whose numbers of calls and batches stay as they are.
+def read_in_python(
+    reader: SampleReader, samples: Sequence[Sample], draws: tf.Tensor, parts: int
+) -> tuple[tf.Tensor, ...]:
+    """The first parts of a batch."""
+    specs = reader.specs[:parts]
 
-    TensorFlow's tuning thread, which has nothing to tune here, is often waited for at the end of an epoch: 0.16 s of
-    0.31 s in benchmarks/loaders.py.
+    def read(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        return read_batch(reader, samples, rows)
+
+    # OpenCV reads every format that users have (tf.io knows no TIFF) and lets other threads run meanwhile.
+    arrays = tf.numpy_function(read, [draws], [tf.as_dtype(spec.dtype) for spec in specs])
+    return tuple(tf.ensure_shape(array, (None, *spec.shape)) for array, spec in zip(arrays, specs, strict=True))
+
+
+def augment_in_graph(
+    reader: SampleReader, draws: tf.Tensor, images: tf.Tensor, masks: tf.Tensor | None = None
+) -> tuple[tf.Tensor, ...]:
+    """All parts of one sample, from a batch that holds only that one."""
+    augment = reader.graph_augmentation
+    assert augment is not None and isinstance(reader, PairReader)
+    epoch, position = draws[0, 0], draws[0, 1]
+    parts = augment(images[0], None if masks is None else masks[0], epoch, position)[: len(reader.specs)]
+    if reader.boundary is None or masks is None:
+        return parts
+    weights = tf.numpy_function(reader.boundary_weights, [parts[1]], tf.float32)
+    return (*parts, tf.ensure_shape(weights, reader.specs[2].shape))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """A dataset without autotuning, which has nothing to tune here: workers and prefetching are set.
+
+    The end of an epoch often waits for its thread: 0.16 s of 0.31 s in benchmarks/loaders.py.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

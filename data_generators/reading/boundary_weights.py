@@ -6,7 +6,7 @@ import numpy as np
 REACH = 6  # sigmas; beyond, w0 exp(-18) is 1.5e-8 of w0 and taken as 0
 
 
-def border_weights(mask, w0, sigma, ignore_label=None):
+def boundary_weights(mask, w0, sigma, ignore_label=None):
     """`w0 * exp(-(d1 + d2)^2 / (2 sigma^2))` at the background pixels of a mask, 0 on its objects.
 
     Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597, equation 2 without the class weight, which the loss adds;

@@ -1,8 +1,8 @@
-"""DATASET.CACHE: samples as they are decoded, kept in memory or in a folder, so that later epochs do not decode.
+"""DATASET.CACHE: decoded samples, kept in memory or in a folder, so that later epochs do not decode.
 
-What is kept: image uint8 or uint16 `(height, width, channels)` and mask, of the size of the file (or resized, where
-PREPROCESS_DATA.RESIZE says so), before crop and augmentation. A sample is decoded again when size or time of one of its
-files has changed; a file of the cache that is damaged is written again.
+A cache keeps image uint8 or uint16 `(height, width, channels)` and mask, resized if PREPROCESS_DATA.RESIZE says so, but
+without crop and augmentation. It decodes a sample again when size or time of one of its files has changed, and writes a
+damaged file of the cache again.
 """
 
 import hashlib
@@ -10,23 +10,42 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from omegaconf import DictConfig
 
+from data_generators.files.image_file import ImageFile
 from data_generators.files.tfrecord import decode_example, encode_example, read_records, write_records
+from data_generators.files.tfrecord_index import ShardEntry, is_remote
 from utils.base.errors import UserError
 from utils.base.files import writable_folder, write_whole
 
 MEMORY = "memory"
-FORM = 1  # of the files; another number makes all old ones be written again
+FORMAT = 1  # of the files in a folder; with another number, all files are written again
+METADATA = "about"  # name of the feature that holds shapes, types and stamps
+
+Files = Sequence[ImageFile | None]
+Arrays = Sequence[np.ndarray | None]
 
 
-def make_cache(cfg):
-    """The cache of DATASET.CACHE, or None: callable `(files, settings, decode) -> arrays`, from several threads.
+class SampleCache(Protocol):
+    """Keeps the decoded arrays of samples; called from several threads."""
 
-    `files` are what the sample is read from, paths or entries of shards (None where one is missing), `settings` is text
-    that changes with everything that decoding depends on, and `decode` makes the arrays (None where one is missing).
-    """
+    def __call__(self, files: Files, settings: str, decode: Callable[[], Arrays]) -> Arrays:
+        """Return the arrays of a sample, decoded now or earlier.
+
+        Args:
+            files: what the sample is read from; None where one is missing.
+            settings: text that changes with everything that decoding depends on, besides the files.
+            decode: decodes the arrays; None where one is missing.
+        """
+
+
+def make_cache(cfg: DictConfig) -> SampleCache | None:
+    """The cache of DATASET.CACHE, or None."""
     if cfg.DATASET.CACHE is None:
         return None
     if cfg.DATASET.CACHE == MEMORY:
@@ -35,52 +54,66 @@ def make_cache(cfg):
 
 
 class MemoryCache:
-    """Keep the arrays in the memory of this process."""
+    """Keeps the arrays in the memory of this process."""
 
-    def __init__(self):
-        self.kept = {}
+    def __init__(self) -> None:
+        self.samples: dict[tuple[str, ...], tuple[list, Arrays]] = {}
 
-    def __call__(self, files, settings, decode):
+    def __call__(self, files: Files, settings: str, decode: Callable[[], Arrays]) -> Arrays:
+        # The stamp is taken before decoding: if a file changes meanwhile, it is decoded again next time.
         key, stamp = (*map(str, files), settings), stamp_of(files)
-        found = self.kept.get(key)
-        if found is None or found[0] != stamp:
-            # The stamp from before decoding: a file that changes meanwhile is read again next time.
-            found = self.kept[key] = stamp, decode()
-            for array in found[1]:
-                if array is not None:
-                    array.flags.writeable = False
-        return found[1]
+        found = self.samples.get(key)
+        if found is not None and found[0] == stamp:
+            return found[1]
+        arrays = decode()
+        for array in arrays:
+            if array is not None:
+                array.flags.writeable = False
+        self.samples[key] = stamp, arrays
+        return arrays
 
 
 class FolderCache:
-    """Keep the arrays of each sample in a file: one record, with its checksum, of shapes, types and bytes."""
+    """Keeps the arrays of each sample in a file: one record, with its checksum, of shapes, types and bytes.
 
-    def __init__(self, folder):
+    Args:
+        folder: where the files go.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.is_full, self.lock = False, threading.Lock()
 
-    def __call__(self, files, settings, decode):
-        names = [None if file is None else os.path.abspath(file) if is_local(file) else str(file) for file in files]
-        digest = hashlib.sha256(json.dumps([*names, settings, FORM]).encode()).hexdigest()
-        path, stamp = self.folder / digest[:2] / f"{digest[2:]}.sample", stamp_of(files)
+    def __call__(self, files: Files, settings: str, decode: Callable[[], Arrays]) -> Arrays:
+        path, stamp = self.path_of(files, settings), stamp_of(files)
         arrays = read_arrays(path, stamp)
         if arrays is None:
             arrays = decode()
             self.write(path, stamp, arrays)
         return arrays
 
-    def write(self, path, stamp, arrays):
+    def path_of(self, files: Files, settings: str) -> Path:
+        """The file of a sample."""
+        names = [
+            None if file is None else str(file) if is_remote(file) else os.path.abspath(str(file)) for file in files
+        ]
+        digest = hashlib.sha256(json.dumps([*names, settings, FORMAT]).encode()).hexdigest()
+        return self.folder / digest[:2] / f"{digest[2:]}.sample"
+
+    def write(self, path: Path, stamp: list, arrays: Arrays) -> None:
+        """Write the file of a sample; warn once if that fails, and stop writing."""
         if self.is_full:
             return
-        about = {"stamp": stamp, "arrays": [a is not None and [a.dtype.str, a.shape] for a in arrays]}
-        parts = {f"array{n}": a.tobytes() for n, a in enumerate(arrays) if a is not None}
+        kinds = [array is not None and [array.dtype.str, array.shape] for array in arrays]
+        features = {METADATA: json.dumps({"stamp": stamp, "arrays": kinds}).encode()}
+        features |= {f"array{n}": array.tobytes() for n, array in enumerate(arrays) if array is not None}
         try:
             with write_whole(path) as temporary, open(temporary, "wb") as file:
-                write_records(file, [encode_example({"about": json.dumps(about).encode(), **parts})])
+                write_records(file, [encode_example(features)])
         except OSError as error:
             with self.lock:
-                told, self.is_full = self.is_full, True
-            if not told:
+                warned, self.is_full = self.is_full, True
+            if not warned:
                 print(
                     f"Warning: DATASET.CACHE={self.folder}: {error.strerror}; samples that are not in it yet are "
                     "decoded in each epoch.",
@@ -88,41 +121,39 @@ class FolderCache:
                 )
 
 
-def read_arrays(path, stamp):
-    """The arrays of a file of the cache; None where there is none, it is damaged, or the pictures have changed."""
+def read_arrays(path: Path, stamp: list) -> Arrays | None:
+    """The arrays in a file of the cache; None if it is missing or damaged, or if the images have changed."""
     try:
         with open(path, "rb") as file:
             (_, data) = next(read_records(path, file))
         bounds = decode_example(data)
-        about = json.loads(data[slice(*bounds["about"])])
-        if about["stamp"] != json.loads(json.dumps(stamp)):
+        metadata = json.loads(data[slice(*bounds[METADATA])])
+        if metadata["stamp"] != json.loads(json.dumps(stamp)):
             return None
         return tuple(
-            array_at(data, *kind, *bounds[f"array{n}"]) if kind else None for n, kind in enumerate(about["arrays"])
+            array_at(data, *kind, *bounds[f"array{n}"]) if kind else None for n, kind in enumerate(metadata["arrays"])
         )
     except (OSError, UserError, StopIteration, LookupError, ValueError, TypeError):
         return None
 
 
-def array_at(data, dtype, shape, start, end):
-    return np.frombuffer(memoryview(data)[start:end], dtype).reshape(shape)
+def array_at(data: bytes, dtype: str, shape: Iterable[int], start: int, end: int) -> np.ndarray:
+    """An array without a copy of its bytes."""
+    return np.frombuffer(memoryview(data)[start:end], dtype).reshape(tuple(shape))
 
 
-def stamp_of(files):
-    """Size and time of each file; of an entry of a shard those of the shard, and where it lies in it."""
-    stamps = []
-    for file in files:
-        place = [] if file is None or not hasattr(file, "shard") else [file.offset, file.length]
-        path = getattr(file, "shard", file)
-        if path is not None and is_local(file):
-            try:
-                found = os.stat(path)
-            except OSError as error:
-                raise UserError(f"{file}: cannot be read: {error.strerror}.") from None
-            place += [found.st_size, found.st_mtime_ns]
-        stamps.append(place)
-    return stamps
+def stamp_of(files: Files) -> list[list[int]]:
+    """What changes when a file changes: its size and time; of an entry of a shard those of the shard, and its place."""
+    return [[] if file is None else stamp_of_file(file) for file in files]
 
 
-def is_local(file):
-    return "://" not in str(file)
+def stamp_of_file(file: ImageFile) -> list[int]:
+    entry = isinstance(file, ShardEntry)
+    stamp = [file.offset, file.length] if entry else []
+    if is_remote(file):
+        return stamp
+    try:
+        found = os.stat(file.shard if entry else str(file))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}.") from None
+    return [*stamp, found.st_size, found.st_mtime_ns]

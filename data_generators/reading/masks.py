@@ -90,6 +90,11 @@ def drop_equal_channels(path, pixels):
     return first
 
 
+def is_foreground(mask: np.ndarray, ignore_label: int | None) -> np.ndarray:
+    """Which pixels of a mask are foreground: bool, of its shape."""
+    return (mask > 0) & (mask != (0 if ignore_label is None else ignore_label))
+
+
 def resize_mask(mask, height, width):
     """Resize `(height, width)` labels without mixing them: the nearest pixel, by its centre."""
     if mask.shape == (height, width):

@@ -1,38 +1,52 @@
-"""Read one sample, image and mask, as the model takes it."""
+"""Read image and mask of one sample: decode, resize or crop, and check their sizes."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from omegaconf import DictConfig
 
 from data_generators.crop import Crop
-from data_generators.reading.cache import make_cache
-from data_generators.reading.decoding import read_image, resize_image, to_unit_range
+from data_generators.files.pairing import Pair
+from data_generators.reading.cache import SampleCache, make_cache
+from data_generators.reading.decoding import read_image, resize_image
 from data_generators.reading.masks import read_mask_as, resize_mask
 from utils.base.errors import UserError
 
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """The values of the config that reading needs; a look-up in the config itself is slow."""
+    """The values of the config that reading needs; looking them up in the config for each sample is slow.
 
-    height: int
-    width: int
+    Attributes:
+        height, width: INPUT.HEIGHT and INPUT.WIDTH, None for images of any size.
+        channels: INPUT.CHANNELS.
+        resize: whether to resize to height and width.
+        divide_mask_by, ignore_label, label_values: see `data_generators.reading.masks.read_mask`.
+        crop: the part of an image that a sample shows, or None for all of it.
+        cache: keeps decoded samples, or None.
+    """
+
+    height: int | None
+    width: int | None
     channels: int
     resize: bool
     divide_mask_by: int
     ignore_label: int | None = None
-    label_values: tuple | None = None
-    crop: object = None  # `data_generators.crop.Crop`
-    augment: object = None  # `data_generators.augmentation.albumentations_engine.Augmentation`
-    cache: object = None  # of `data_generators.reading.cache.make_cache`
+    label_values: tuple[int, ...] | None = None
+    crop: Crop | None = None
+    cache: SampleCache | None = None
 
     @classmethod
-    def from_config(cls, cfg, split=None, *, whole_images=False, cache=False):
-        """The settings of a config; with a split those of its crop too.
+    def from_config(
+        cls, cfg: DictConfig, split: str | None = None, *, whole_images: bool = False, cache: bool = False
+    ) -> "ReadSettings":
+        """The settings of a checked config.
 
         Args:
-            whole_images: true leaves the crop out and takes images of any size.
-            cache: true for DATASET.CACHE.
+            cfg: checked config; DATASET, INPUT and PREPROCESS_DATA are read.
+            split: whose crop is taken, or None for no crop.
+            whole_images: take images of any size, without a crop.
+            cache: whether to use DATASET.CACHE.
         """
         values = cfg.DATASET.LABEL_VALUES
         divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK
@@ -49,60 +63,59 @@ class ReadSettings:
         )
 
     @property
-    def of_decoding(self):
-        """Text that changes with everything that `decode_pair` depends on but the files."""
+    def decoding_key(self) -> str:
+        """Text that changes with all settings that `decode_pair` depends on."""
         parts = (self.channels, self.divide_mask_by, self.ignore_label, self.label_values)
         return str((*parts, (self.height, self.width) if self.resize else None))
 
 
-def read_pair(pair, settings, epoch=0, position=0):
-    """`sample_pair` with the image in float32, in [0, 1]."""
-    image, mask = sample_pair(pair, settings, epoch, position)
-    return to_unit_range(image), mask
-
-
-def sample_pair(pair, settings, epoch=0, position=0):
-    """Return `(image, mask)` as the model takes them, but for the type of the image.
+def read_pair(
+    pair: Pair, settings: ReadSettings, epoch: int = 0, position: int = 0
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read image and mask of a pair, resized or cropped as the config asks, without augmentation.
 
     Args:
-        pair: `Pair` of files.
-        settings: `ReadSettings`.
-        epoch, position: int, epoch and place in it, from which a random crop and the augmentation are drawn.
+        pair: files of image and mask.
+        settings: see `ReadSettings`.
+        epoch, position: of the sample, see `data_generators.sampler.EpochSampler`; they decide a random crop.
 
     Returns:
-        image: uint8 or uint16 `(height, width, channels)` as stored, or float32 in [0, 1].
-        mask: uint8 `(height, width, 1)` class indices, or None where the pair has no mask.
+        image: uint8 or uint16 `(height, width, channels)`, as stored.
+        mask: uint8 `(height, width)` class indices, or None if the pair has no mask.
 
     Raises:
-        UserError: names the file that cannot be read, or whose size does not fit.
+        UserError: names a file that cannot be read, or whose size does not fit.
     """
-    if settings.cache:
-        image, mask = settings.cache(pair, settings.of_decoding, lambda: decode_pair(pair, settings))
-    else:
-        image, mask = decode_pair(pair, settings)
+    image, mask = decode_cached(pair, settings)
     check_sizes(pair, image, mask, settings)
     if settings.crop:
         top, left = settings.crop.corner(image.shape[:2], mask, epoch, position)
         window = (slice(top, top + settings.crop.height), slice(left, left + settings.crop.width))
         image, mask = image[window], None if mask is None else mask[window]
-    if settings.augment:
-        image, mask = settings.augment(image, mask, epoch, position)
-    return image, None if mask is None else mask[:, :, np.newaxis]
+    return image, mask
 
 
-def decode_pair(pair, settings):
-    """Image `(height, width, channels)` and mask `(height, width)` or None, of one size: what DATASET.CACHE keeps."""
+def decode_cached(pair: Pair, settings: ReadSettings) -> tuple[np.ndarray, np.ndarray | None]:
+    """`decode_pair`, through DATASET.CACHE if there is one."""
+    if settings.cache is None:
+        return decode_pair(pair, settings)
+    image, mask = settings.cache(pair, settings.decoding_key, lambda: decode_pair(pair, settings))
+    return image, mask
+
+
+def decode_pair(pair: Pair, settings: ReadSettings) -> tuple[np.ndarray, np.ndarray | None]:
+    """Image `(height, width, channels)` and mask `(height, width)` or None, resized but not cropped."""
     image = read_image(pair.image, settings.channels)
     mask = None if pair.mask is None else read_mask_as(pair.mask, settings)
-    if settings.resize:
+    if settings.resize and settings.height is not None and settings.width is not None:
         check_sizes(pair, image, mask, settings)
         image = resize_image(image, settings.height, settings.width)
         mask = None if mask is None else resize_mask(mask, settings.height, settings.width)
     return image, mask
 
 
-def check_sizes(pair, image, mask, settings):
-    """Raise a UserError where the mask has another size than its image, or the image another than INPUT."""
+def check_sizes(pair: Pair, image: np.ndarray, mask: np.ndarray | None, settings: ReadSettings) -> None:
+    """Raise a UserError if the sizes of image and mask differ, or if the image does not fit INPUT or DATASET.CROP."""
     height, width = image.shape[:2]
     if mask is not None and mask.shape[:2] != (height, width):
         raise UserError(f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {pair.image} {height}x{width}.")

@@ -1,6 +1,6 @@
 """List pictures, report problems."""
 
-from data_generators.files.pairing import SHOWN, is_picture
+from data_generators.files.pairing import MAX_LISTED, is_image_file
 from utils.base.errors import UserError
 
 
@@ -12,7 +12,7 @@ def list_pictures(folder, recursive=False):
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
         if path.is_dir():
             continue
-        if is_picture(path):
+        if is_image_file(path):
             pictures.append(path)
         else:
             skipped.append((path, "hidden file" if path.name.startswith(".") else "not a picture"))
@@ -22,8 +22,8 @@ def list_pictures(folder, recursive=False):
 def refuse(problems):
     """Raise a UserError of one line that tells the first problems, if there are any."""
     if problems:
-        more = len(problems) - SHOWN
-        raise UserError(" ".join(problems[:SHOWN]) + (f" ... and {more} more." if more > 0 else ""))
+        more = len(problems) - MAX_LISTED
+        raise UserError(" ".join(problems[:MAX_LISTED]) + (f" ... and {more} more." if more > 0 else ""))
 
 
 def by_key(items, key):

@@ -16,7 +16,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from omegaconf import ListConfig
 
-from data_generators.files.pairing import ENDINGS, Pair, find_pairs
+from data_generators.files.pairing import IMAGE_SUFFIXES, Pair, find_pairs
 from data_generators.reading.decoding import read_image, resize_image, to_channels
 from data_generators.reading.headers import tiff_pages
 from data_generators.reading.masks import read_mask_as
@@ -241,7 +241,7 @@ def expand(cfg, value, key):
         entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     except OSError as error:
         raise UserError(f"{key}: cannot read the folder {path}: {error.strerror}.") from None
-    files = [entry for entry in entries if entry.is_file() and entry.name.lower().endswith((*ENDINGS, *NIFTI))]
+    files = [entry for entry in entries if entry.is_file() and entry.name.lower().endswith((*IMAGE_SUFFIXES, *NIFTI))]
     if files:
         return without_labels(files, key)
     if any(is_dicom(entry) for entry in entries):
@@ -249,7 +249,7 @@ def expand(cfg, value, key):
     series = [entry for entry in entries if entry.is_dir() and any(is_dicom(file) for file in entry.iterdir())]
     if not series:
         raise UserError(
-            f"{key}: the folder {path} holds no pictures ({' '.join(ENDINGS)}), NIfTI or DICOM files. "
+            f"{key}: the folder {path} holds no pictures ({' '.join(IMAGE_SUFFIXES)}), NIfTI or DICOM files. "
             "Folders in it are not searched: a pattern is, such as '" + str(path / "*/*.nii.gz") + "'."
         )
     return series

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import yaml
 from augmentation_helpers import (
-    GEOMETRY,
     LEVELS,
     PHOTOMETRIC,
     POLICIES,
@@ -21,7 +20,9 @@ from helpers import PROJECT, full, run_command, source_of
 from omegaconf import OmegaConf
 
 from data_generators import LOADERS
-from data_generators.augmentation.albumentations_engine import Augmentation, library, read_policy
+from data_generators.augmentation.albumentations_engine import AlbumentationsAugmentation
+from data_generators.augmentation.knobs import GEOMETRY, KNOBS
+from data_generators.augmentation.policy_files import library, read_policy
 from utils.base.errors import UserError
 from utils.base.pictures import STRIP
 from utils.config import load_config
@@ -29,7 +30,7 @@ from utils.config.rules import AUGMENTATION_RANGES, AUGMENTATIONS
 
 
 def augmentation(*overrides, size=(96, 96)):
-    return Augmentation.from_config(config(*overrides, size=size))
+    return AlbumentationsAugmentation.from_config(config(*overrides, size=size))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 6])
@@ -234,11 +235,11 @@ def test_only_training_is_augmented(stored):
 
 
 def test_border_weights_are_those_of_the_augmented_mask(stored):
-    from data_generators.reading.boundary_weights import border_weights
+    from data_generators.reading.boundary_weights import boundary_weights
 
     for _, masks, borders in batches(stored, "TF_DATA"):
         for mask, border in zip(masks, borders, strict=True):
-            np.testing.assert_allclose(border, border_weights(mask, 10.0, 5.0), rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(border, boundary_weights(mask, 10.0, 5.0), rtol=1e-5, atol=1e-6)
 
 
 def test_a_saved_policy_of_albumentations_is_read_in_both_formats(tmp_path):
@@ -308,7 +309,7 @@ def test_bad_settings(overrides, words):
 
 def test_every_knob_is_in_the_config():
     knobs = {name for name, value in config().AUGMENTATION.items() if hasattr(value, "keys")}
-    assert knobs == set(AUGMENTATIONS) and len(AUGMENTATION_RANGES) == 10
+    assert knobs == set(AUGMENTATIONS) == set(KNOBS) and len(AUGMENTATION_RANGES) == 10
 
 
 def test_the_contact_sheet(stored, monkeypatch, capsys):

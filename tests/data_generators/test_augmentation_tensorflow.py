@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from augmentation_helpers import (
-    GEOMETRY,
     PHOTOMETRIC,
     POLICIES,
     angle_of,
@@ -18,8 +17,10 @@ from augmentation_helpers import (
 )
 from helpers import source_of
 
-from data_generators.augmentation import tensorflow_engine as augmentations
-from data_generators.augmentation.tensorflow_engine import GraphAugmentation
+from data_generators.augmentation import tensorflow_geometry as geometry
+from data_generators.augmentation.knobs import GEOMETRY, KNOBS
+from data_generators.augmentation.tensorflow_engine import TensorFlowAugmentation
+from data_generators.augmentation.tensorflow_intensity import coarse_dropout
 from utils.base.errors import UserError
 
 ENGINE = ("AUGMENTATION.ENGINE=tensorflow", "DATA_GENERATOR_TYPE=TF_DATA")
@@ -29,7 +30,7 @@ UNKNOWN = (None, None)
 
 def augmentation(*overrides, size=(96, 96)):
     """`function (image, mask, epoch, position)` on NumPy arrays, uint8 `(height, width)` masks, traced for any size."""
-    return traced(GraphAugmentation.from_config(config(*ENGINE, *overrides, size=size)))
+    return traced(TensorFlowAugmentation.from_config(config(*ENGINE, *overrides, size=size)))
 
 
 def traced(graph):
@@ -104,9 +105,9 @@ def test_flips_and_quarter_turns_are_exact():
 
 
 def test_off_is_nothing_at_all():
-    assert GraphAugmentation.from_config(config(*ENGINE)) is None
+    assert TensorFlowAugmentation.from_config(config(*ENGINE)) is None
     image, mask = pattern()
-    unlikely = [f"AUGMENTATION.{knob}.PROBABILITY=1e-9" for knob in augmentations.KNOBS]
+    unlikely = [f"AUGMENTATION.{knob}.PROBABILITY=1e-9" for knob in KNOBS]
     new_image, new_mask = augmentation(*unlikely)(image, mask, 0, 0)
     np.testing.assert_array_equal(new_image, image / np.float32(255))
     np.testing.assert_array_equal(new_mask, mask)
@@ -133,8 +134,10 @@ def test_both_warps_agree(fill):
     image, mask = (part.astype(kind) for part, kind in zip(pattern(40, 56), (np.float32, np.uint8), strict=True))
     matrix = tf.constant([[1.7, -0.4, -20.3], [0.5, 2.1, -30.7]])
     pictures = [tf.constant(image), tf.constant(mask[:, :, None])]
-    one = augmentations.warp_affine(pictures, [0, 7], fill, matrix)
-    two = augmentations.warp_places(pictures, [0, 7], fill, augmentations.places_of(matrix, tf.zeros([40, 56, 2])))
+    one = geometry.warp_affine(pictures, [0, 7], fill, matrix)
+    two = geometry.warp_by_coordinates(
+        pictures, [0, 7], fill, geometry.source_coordinates(matrix, tf.zeros([40, 56, 2]))
+    )
     np.testing.assert_allclose(one[0], two[0], atol=0.02)  # values of 0 to 255, coordinates in float32
     assert np.mean(one[1].numpy() != two[1].numpy()) < 0.001
 
@@ -192,9 +195,9 @@ def test_zooming_in_never_crops_foreground_out():
 
 
 def test_ignored_pixels_are_no_foreground_to_keep():
-    box = augmentations.foreground_box(tf.constant([[[9], [0]], [[9], [1]], [[0], [0]]], tf.uint8), 9)
+    box = geometry.foreground_box(tf.constant([[[9], [0]], [[9], [1]], [[0], [0]]], tf.uint8), 9)
     assert box.numpy().tolist() == [1, 1, 1, 1]
-    assert augmentations.foreground_box(tf.constant([[[9], [0]]], tf.uint8), 9)[0] == -1
+    assert geometry.foreground_box(tf.constant([[[9], [0]]], tf.uint8), 9)[0] == -1
 
 
 def test_translations_stay_in_their_range():
@@ -207,7 +210,7 @@ def test_translations_stay_in_their_range():
 @pytest.mark.parametrize("smoothness", [2.0, 12.0])
 def test_elastic_fields_are_as_strong_and_as_smooth_as_asked(smoothness):
     fields = np.concatenate(
-        [augmentations.elastic_field(tf.constant([150, 230]), 3.0, smoothness, [n, 1]) for n in range(24)], axis=-1
+        [geometry.elastic_field(tf.constant([150, 230]), 3.0, smoothness, [n, 1]) for n in range(24)], axis=-1
     )
     assert fields.shape == (150, 230, 48)
     assert fields.std() == pytest.approx(3, rel=0.1)
@@ -247,9 +250,9 @@ def test_counts_of_holes_fill_their_range():
     image = np.ones((60, 60, 1), np.float32)
     knob = {"HOLES": [1, 3], "SIZE": [0.02, 0.02]}
     found = [
-        cv2.connectedComponents(
-            (augmentations.coarse_dropout(image, knob, [n / 60], [n, 0])[:, :, 0].numpy() == 0).astype(np.uint8)
-        )[0]
+        cv2.connectedComponents((coarse_dropout(image, knob, [n / 60], [n, 0])[:, :, 0].numpy() == 0).astype(np.uint8))[
+            0
+        ]
         - 1
         for n in range(60)
     ]
@@ -289,7 +292,7 @@ def test_one_knob_does_not_change_what_another_does():
 @pytest.mark.parametrize("loader", ["TF_DATA", "TFRECORD"])
 def test_workers_and_resume_change_no_picture(loader, stored):
     from data_generators import build_dataset
-    from data_generators.reading.boundary_weights import border_weights
+    from data_generators.reading.boundary_weights import boundary_weights
 
     options = ["AUGMENTATION.ENGINE=tensorflow", *source_of(loader, stored)]
     one, three = (batches(stored, loader, "train", True, *options, f"DATALOADER_WORKERS={n}") for n in (1, 3))
@@ -300,7 +303,7 @@ def test_workers_and_resume_change_no_picture(loader, stored):
             np.testing.assert_array_equal(part, same)
         assert not np.array_equal(first[0], before[0])
         for mask, border in zip(first[1], first[2], strict=True):
-            np.testing.assert_allclose(border, border_weights(mask, 10.0, 5.0), atol=1e-6)
+            np.testing.assert_allclose(border, boundary_weights(mask, 10.0, 5.0), atol=1e-6)
     cfg = config(f"WORK_DIR={stored}", f"DATA_GENERATOR_TYPE={loader}", "augmentation=tpu_segmentation", *options)
     dataset = build_dataset(cfg, "train", augment=True)
     dataset.sampler.set_epoch(0, step=2)

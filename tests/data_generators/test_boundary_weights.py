@@ -8,7 +8,7 @@ from helpers import TINY, installed, source_of
 from scipy import ndimage
 
 from data_generators import LOADERS, build_dataset
-from data_generators.reading.boundary_weights import border_weights
+from data_generators.reading.boundary_weights import boundary_weights
 from evaluate import evaluate
 from losses import build_loss
 from losses.supervision import build_training_loss, presence_target
@@ -35,7 +35,7 @@ def test_weights_equal_scipy(seed, sigma):
     mask = np.digitize(blobs, [0.04, 0.12]).astype("uint8")[..., None]
     if seed % 2:
         mask[rng.random(mask.shape) < 0.02] = 7
-    weights = border_weights(mask, 10.0, sigma, 7 if seed % 2 else None)
+    weights = boundary_weights(mask, 10.0, sigma, 7 if seed % 2 else None)
     assert weights.dtype == np.float32 and weights.shape == mask.shape and weights.max() > 1e-3
     np.testing.assert_allclose(weights, by_scipy(mask, 10.0, sigma, 7 if seed % 2 else None), atol=1e-5)
 
@@ -43,7 +43,7 @@ def test_weights_equal_scipy(seed, sigma):
 def test_weights_by_hand():
     mask = np.zeros((1, 7, 1), "uint8")
     mask[0, [0, 4, 5]] = 1
-    weights = border_weights(mask, 10.0, 5.0)[0, :, 0]
+    weights = boundary_weights(mask, 10.0, 5.0)[0, :, 0]
     gap, outside = 10 * np.exp(-(4**2) / 50), 10 * np.exp(-((1 + 6) ** 2) / 50)
     np.testing.assert_allclose(weights, [0, gap, gap, gap, 0, 0, outside], rtol=1e-6)
 
@@ -52,13 +52,13 @@ def test_weights_by_hand():
 def test_fewer_than_two_objects_have_no_border(objects):
     mask = np.zeros((20, 30, 1), "uint8")
     mask[5:9, 5:9] = objects
-    assert not border_weights(mask, 10.0, 5.0).any()
+    assert not boundary_weights(mask, 10.0, 5.0).any()
 
 
 def test_ignored_pixels_are_neither_object_nor_weighted():
     mask = np.zeros((9, 20, 1), "uint8")
     mask[:, :5], mask[:, 8:10], mask[:, 13:] = 1, 7, 1
-    weights = border_weights(mask, 10.0, 5.0, 7)
+    weights = boundary_weights(mask, 10.0, 5.0, 7)
     assert not weights[mask == 7].any()
     np.testing.assert_allclose(weights[mask == 0], 10 * np.exp(-(9**2) / 50), rtol=1e-6)
 
@@ -72,7 +72,7 @@ def test_batches_carry_the_weights_of_their_masks(loader, phantom):
     _, mask, border = next(iter(build_dataset(load_config([*settings, *BOUNDARY]), "val")))
     assert np.asarray(border).dtype == np.float32
     for one_mask, one_border in zip(np.asarray(mask), np.asarray(border), strict=True):
-        np.testing.assert_array_equal(one_border, border_weights(one_mask, 10.0, 2.0))
+        np.testing.assert_array_equal(one_border, boundary_weights(one_mask, 10.0, 2.0))
     for cfg, wanted in ((load_config([*settings, *BOUNDARY]), False), (load_config([*settings, "loss=dice"]), True)):
         plain = next(iter(build_dataset(cfg, "val", boundary_weights=wanted)))
         assert len(plain) == 2

@@ -10,7 +10,8 @@ from helpers import PROJECT, TINY, run_command
 from PIL import Image
 
 from data_generators import build_dataset
-from data_generators.loaders.dali import GEOMETRY, PHOTOMETRIC, draw
+from data_generators.augmentation.knobs import MATRIX, AugmentationSettings
+from data_generators.loaders.dali_augmentation import INTENSITY_CHANGES, draw_inputs
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -18,6 +19,10 @@ from utils.config import load_config
 has_dali = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
 needs_dali = pytest.mark.skipif(not has_dali, reason="NVIDIA DALI is not installed (requirements-dali.txt)")
 LEVELS = np.array([40, 200], np.uint8)
+
+
+def draw(knobs, position=1):
+    return draw_inputs(AugmentationSettings(knobs, seed=0), (48, 64, 3), 0, position)
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ def test_values_are_those_of_the_other_loaders(channels, colours):
 
 
 @needs_dali
-@pytest.mark.parametrize("knob", GEOMETRY)
+@pytest.mark.parametrize("knob", MATRIX)
 def test_the_mask_goes_where_the_image_goes(knob, colours):
     square = cut_square(colours) if knob == "ROTATE_90" else []
     on = [f"AUGMENTATION.{knob}.PROBABILITY=1.0", "DATASET.IGNORE_LABEL=9", *square]
@@ -108,7 +113,7 @@ def test_quarter_turns_are_exact(colours):
 
 
 @needs_dali
-@pytest.mark.parametrize("knob", PHOTOMETRIC)
+@pytest.mark.parametrize("knob", INTENSITY_CHANGES)
 def test_the_mask_stays_where_only_the_image_changes(knob, colours):
     """Half of the samples change, the others are as they were, and a second run draws the same."""
     on, count = [f"AUGMENTATION.{knob}.PROBABILITY=0.5"], 0
@@ -179,8 +184,8 @@ def test_pictures_that_ask_to_be_turned(colours):
 def test_one_knob_does_not_change_another():
     knobs = {"NOISE": {"PROBABILITY": 1.0, "STD": [0.01, 0.05]}, "BLUR": {"PROBABILITY": 1.0, "SIGMA": [0.5, 1.5]}}
     knobs["COARSE_DROPOUT"] = {"PROBABILITY": 1.0, "HOLES": [1, 6], "SIZE": [0.05, 0.15]}
-    together = draw(knobs, (48, 64, 3), [1])
-    alone = [draw({name: knob}, (48, 64, 3), [1]) for name, knob in knobs.items()]
+    together = draw(knobs)
+    alone = [draw({name: knob}) for name, knob in knobs.items()]
     assert sum(map(len, alone)) == len(together) == 5
     for name, value in (item for inputs in alone for item in inputs.items()):
         np.testing.assert_array_equal(value, together[name])
@@ -194,16 +199,12 @@ def test_the_start_is_quiet(colours, capfd):
 
 def test_draws_by_hand():
     identity = np.eye(2, 3, dtype=np.float32)
-    np.testing.assert_allclose(
-        draw({"HORIZONTAL_FLIP": {"PROBABILITY": 0.0}}, (48, 64, 3), [1])["matrix"], identity, atol=1e-6
-    )
-    flip = draw({"HORIZONTAL_FLIP": {"PROBABILITY": 1.0}}, (48, 64, 3), [1])["matrix"]
+    np.testing.assert_allclose(draw({"HORIZONTAL_FLIP": {"PROBABILITY": 0.0}})["matrix"], identity, atol=1e-6)
+    flip = draw({"HORIZONTAL_FLIP": {"PROBABILITY": 1.0}})["matrix"]
     np.testing.assert_allclose(flip, [[-1, 0, 64], [0, 1, 0]], atol=1e-5)
     zoom = {"PROBABILITY": 1.0, "FACTOR": [2.0, 2.0], "PAN": 0.0}
-    np.testing.assert_allclose(
-        draw({"ZOOM": zoom}, (48, 64, 3), [1])["matrix"], [[0.5, 0, 16], [0, 0.5, 12]], atol=1e-5
-    )
-    factors = [1 / draw({"ZOOM": zoom | {"FACTOR": [0.5, 4.0]}}, (48, 64, 3), [n])["matrix"][0, 0] for n in range(300)]
+    np.testing.assert_allclose(draw({"ZOOM": zoom})["matrix"], [[0.5, 0, 16], [0, 0.5, 12]], atol=1e-5)
+    factors = [1 / draw({"ZOOM": zoom | {"FACTOR": [0.5, 4.0]}}, n)["matrix"][0, 0] for n in range(300)]
     assert min(factors) > 0.5 and max(factors) < 4 and 120 < np.sum(np.array(factors) < 1) < 180
 
 

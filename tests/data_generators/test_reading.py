@@ -9,16 +9,25 @@ from helpers import huge_png
 from PIL import Image
 
 from data_generators.files.pairing import Pair
+from data_generators.loaders.batches import read_batch
 from data_generators.reading.decoding import read_image, resize_image, to_unit_range
 from data_generators.reading.headers import picture_size
 from data_generators.reading.masks import read_mask, resize_mask
-from data_generators.reading.samples import ReadSettings, read_pair
+from data_generators.reading.readers import PairReader
+from data_generators.reading.samples import ReadSettings
 from utils.base.errors import UserError
 from utils.config import load_config
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (12, 16, 3), np.uint8)  # RGB
 GREY = RNG.integers(0, 256, (12, 16), np.uint8)
+
+
+def read_pair(pair, settings):
+    """Image and mask of a pair as a batch holds them; None for a mask that is not there."""
+    reader = PairReader(settings=settings, with_mask=pair.mask is not None)
+    image, *mask = read_batch(reader, [pair], np.zeros((1, 3), np.int64))
+    return image[0], mask[0][0] if mask else None
 
 
 def save(path, pixels):

@@ -22,7 +22,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from data_generators.files.class_folders import find_labelled
+from data_generators.files.class_folders import find_labelled_images
 from data_generators.files.pairing import find_pairs, read_list
 from data_generators.files.tfrecord_index import read_shard
 from data_generators.files.volumes import find_spacing
@@ -200,7 +200,7 @@ def label_table(folder):
     path = folder / "labels.csv"
     path.write_text("image,label\n" + "".join(f"ä{number}.png,{'ab'[number % 2]}\n" for number in range(4)))
     cfg = load_config([f"WORK_DIR={folder}", "MODEL.TYPE=classifier", "DATASET.TRAIN.IMAGES_PATH=labels.csv"])
-    return path, lambda path: find_labelled(cfg, "train")
+    return path, lambda path: find_labelled_images(cfg, "train")
 
 
 def in_process(script):
@@ -251,11 +251,13 @@ def config_of_weights(folder):
 
 
 def policy(folder):
-    from data_generators.augmentation.albumentations_engine import POLICIES, Augmentation
+    from data_generators.augmentation.albumentations_engine import AlbumentationsAugmentation
+    from data_generators.augmentation.policy_files import POLICIES
 
     path = folder / "policy.yaml"
     path.write_bytes((POLICIES / "mapping_challenge.yaml").read_bytes())
-    return path, lambda path: Augmentation.from_config(load_config([f"AUGMENTATION.ALBUMENTATIONS={path}"]))
+    read = AlbumentationsAugmentation.from_config
+    return path, lambda path: read(load_config([f"AUGMENTATION.ALBUMENTATIONS={path}"]))
 
 
 def weights(folder):

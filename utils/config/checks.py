@@ -2,7 +2,7 @@
 
 import re
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from utils.base.errors import UserError
 from utils.base.registry import choose, list_choices, load
@@ -137,31 +137,41 @@ def check_augmentation(cfg):
             f"AUGMENTATION.ALBUMENTATIONS={augmentation.ALBUMENTATIONS} stands instead of the knobs: leave "
             f"AUGMENTATION.{on[0]}.PROBABILITY at 0."
         )
-    if augmentation.ENGINE == "tensorflow":
-        if augmentation.ALBUMENTATIONS is not None:
-            raise UserError(
-                f"AUGMENTATION.ENGINE=tensorflow has no AUGMENTATION.ALBUMENTATIONS={augmentation.ALBUMENTATIONS}: set "
-                "knobs instead, or AUGMENTATION.ENGINE=albumentations."
-            )
-        if cfg.DATA_GENERATOR_TYPE not in ("TF_DATA", "TFRECORD"):
-            raise UserError(
-                "AUGMENTATION.ENGINE=tensorflow needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not "
-                f"{cfg.DATA_GENERATOR_TYPE}; set AUGMENTATION.ENGINE=albumentations for the others."
-            )
-        if cfg.MODEL.TYPE == "classifier":
-            raise UserError(
-                "AUGMENTATION.ENGINE=tensorflow is for masks: set AUGMENTATION.ENGINE=albumentations with "
-                "MODEL.TYPE=classifier."
-            )
-    elif augmentation.ZOOM.KEEP_FOREGROUND:
-        raise UserError(
-            f"AUGMENTATION.ENGINE={augmentation.ENGINE} has no AUGMENTATION.ZOOM.KEEP_FOREGROUND: set it to null, or "
-            "AUGMENTATION.ENGINE=tensorflow (with DATA_GENERATOR_TYPE=TF_DATA or TFRECORD)."
-        )
+    check_engine(cfg)
     if "ROTATE_90" in on and cfg.INPUT.HEIGHT != cfg.INPUT.WIDTH:
         raise UserError(
             f"AUGMENTATION.ROTATE_90 needs square pictures; INPUT is {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}. Set "
             "AUGMENTATION.ROTATE_90.PROBABILITY=0, and both flips instead."
+        )
+
+
+def check_engine(cfg: DictConfig) -> None:
+    """The engine of AUGMENTATION.ENGINE has what is asked for; the rows of ENGINES tell."""
+    augmentation, engines = cfg.AUGMENTATION, load("data_generators:ENGINES")
+    engine, key = engines[augmentation.ENGINE], f"AUGMENTATION.ENGINE={augmentation.ENGINE}"
+
+    def others(feature: str) -> str:
+        return " or ".join(name for name, row in engines.items() if getattr(row, feature))
+
+    if augmentation.ALBUMENTATIONS is not None and not engine.policy_files:
+        raise UserError(
+            f"{key} has no AUGMENTATION.ALBUMENTATIONS={augmentation.ALBUMENTATIONS}: set knobs instead, or "
+            f"AUGMENTATION.ENGINE={others('policy_files')}."
+        )
+    if cfg.DATA_GENERATOR_TYPE not in engine.loaders:
+        fitting = [name for name, row in engines.items() if cfg.DATA_GENERATOR_TYPE in row.loaders]
+        raise UserError(
+            f"{key} needs DATA_GENERATOR_TYPE={' or '.join(engine.loaders)}, not {cfg.DATA_GENERATOR_TYPE}; that takes "
+            f"AUGMENTATION.ENGINE={' or '.join(fitting)}."
+        )
+    if cfg.MODEL.TYPE == "classifier" and not engine.class_labels:
+        raise UserError(
+            f"{key} is for masks: set AUGMENTATION.ENGINE={others('class_labels')} with MODEL.TYPE=classifier."
+        )
+    if augmentation.ZOOM.KEEP_FOREGROUND and not engine.keep_foreground:
+        raise UserError(
+            f"{key} has no AUGMENTATION.ZOOM.KEEP_FOREGROUND: set it to null, or "
+            f"AUGMENTATION.ENGINE={others('keep_foreground')}, with a DATA_GENERATOR_TYPE that it works with."
         )
 
 

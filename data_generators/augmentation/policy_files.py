@@ -1,0 +1,111 @@
+"""Policy files of albumentations, AUGMENTATION.ALBUMENTATIONS, which replace the knobs."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from omegaconf import DictConfig
+
+from utils.base.errors import UserError
+from utils.base.files import resolve_path
+
+if TYPE_CHECKING:
+    import albumentations
+
+POLICIES = Path(__file__).parent / "policies"
+
+
+def library() -> ModuleType:
+    """albumentations, imported without asking the network for a newer version."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
+
+
+def policy_path(cfg: DictConfig) -> Path:
+    """The file that AUGMENTATION.ALBUMENTATIONS names: a shipped policy, or a path."""
+    name = cfg.AUGMENTATION.ALBUMENTATIONS
+    shipped = POLICIES / f"{name}.yaml"
+    path = shipped if shipped.is_file() else resolve_path(cfg, name)
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in POLICIES.glob("*.yaml")))
+        raise UserError(f"AUGMENTATION.ALBUMENTATIONS={name}: there is no file {path}. Shipped policies: {names}.")
+    return path
+
+
+def read_policy(path: Path) -> "albumentations.Compose":
+    """Read a policy that albumentations wrote with `save`, JSON or YAML.
+
+    Raises:
+        UserError: the file cannot be read, or names anything but transforms of albumentations.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        described = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        policy = make_transform(described["transform"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"AUGMENTATION.ALBUMENTATIONS={path}: is not a policy of albumentations 2: {first_line(error)}"
+        ) from None
+    A = library()
+    return policy if isinstance(policy, A.Compose) else A.Compose([policy])
+
+
+def make_transform(described: Mapping[str, Any]) -> "albumentations.BasicTransform | albumentations.BaseCompose":
+    """Build a transform from its description `{"__class_fullname__": ..., argument: value, "transforms": [...]}`."""
+    A = library()
+    arguments = dict(described)
+    name = arguments.pop("__class_fullname__")
+    kind = getattr(A, name.removeprefix("albumentations."), None)
+    # A file must not be able to name anything but classes of albumentations.
+    if not (isinstance(kind, type) and issubclass(kind, (A.BasicTransform, A.BaseCompose))):
+        raise ValueError(f"{name} is not a transform of albumentations {A.__version__}.")
+    if arguments.get("p", 1) is None:
+        raise ValueError(f"{name} has an empty p.")
+    if "transforms" in arguments:
+        arguments["transforms"] = [make_transform(entry) for entry in arguments["transforms"]]
+    if issubclass(kind, A.BasicTransform) and "p" not in arguments:
+        raise ValueError(f"{name} has no probability p.")
+    return kind(**arguments)
+
+
+def check_policy(policy: "albumentations.Compose", shape: tuple[int, int, int], path: Path) -> None:
+    """Try every transform of a policy on an image of a shape.
+
+    Raises:
+        UserError: a transform cannot handle such images, or the policy changes their size.
+    """
+    image, mask = np.full(shape, 128, np.uint8), np.zeros(shape[:2], np.uint8)
+    for transform in leaves(policy):
+        try:
+            transform(force_apply=True, image=image, mask=mask)
+        except Exception as error:  # the library raises errors of many types
+            raise UserError(
+                f"AUGMENTATION.ALBUMENTATIONS={path}: {type(transform).__name__} does not go with images of "
+                f"{'x'.join(map(str, shape))} (height x width x channels): {first_line(error)}"
+            ) from None
+    result = policy(image=image, mask=mask)
+    if result["image"].shape[:2] != shape[:2] or result["mask"].shape != shape[:2]:
+        raise UserError(
+            f"AUGMENTATION.ALBUMENTATIONS={path}: makes {'x'.join(map(str, result['image'].shape[:2]))} of "
+            f"{shape[0]}x{shape[1]}; a policy must keep the size. End it with Resize, or a crop."
+        )
+
+
+def leaves(policy: "albumentations.BaseCompose") -> Iterator["albumentations.BasicTransform"]:
+    """The transforms of a policy, without those that only hold others."""
+    for transform in policy.transforms:
+        yield from leaves(transform) if isinstance(transform, library().BaseCompose) else [transform]
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # The first line of a pydantic error only counts the problems; the third names one.
+    return " ".join(lines[:3]) if lines else type(error).__name__
