@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 # Knob -> function (knob) -> (transform of albumentations, its arguments), in the order they are applied: flips and
 # quarter turns before the affine and elastic transforms, changes of intensity after them.
-BEFORE: dict[str, Callable[[Knob], tuple[str, dict]]] = {
+BEFORE = {
     "HORIZONTAL_FLIP": lambda knob: ("HorizontalFlip", {}),
     "VERTICAL_FLIP": lambda knob: ("VerticalFlip", {}),
     "ROTATE_90": lambda knob: ("RandomRotate90", {}),
 }
-AFTER: dict[str, Callable[[Knob], tuple[str, dict]]] = {
+AFTER = {
     "BRIGHTNESS": lambda knob: (
         "RandomBrightnessContrast",
         {"brightness_limit": knob["SHIFT"], "contrast_limit": (0, 0)},

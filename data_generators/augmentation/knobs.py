@@ -11,8 +11,15 @@ QUARTER_TURNS = ("ROTATE_90",)
 AFFINE = ("ROTATION", "ZOOM", "SHEAR", "TRANSLATION")
 MATRIX = FLIPS + QUARTER_TURNS + AFFINE  # what one matrix describes
 GEOMETRY = (*MATRIX, "ELASTIC")  # moves pixels of image and mask
-INTENSITY = ("BRIGHTNESS", "CONTRAST", "GAMMA", "NOISE", "BLUR", "COARSE_DROPOUT")  # changes the image alone
-KNOBS = GEOMETRY + INTENSITY  # in the order of configs/augmentation, which is that of the TensorFlow engine's draws
+INTENSITY = (  # changes the image alone
+    "BRIGHTNESS",
+    "CONTRAST",
+    "GAMMA",
+    "NOISE",
+    "BLUR",
+    "COARSE_DROPOUT",
+)
+KNOBS = GEOMETRY + INTENSITY  # add new ones at the end: it is the order in which the engine `tensorflow` draws
 
 # The last number of the seed of a sample. It keeps what an engine draws apart from what the others, and crops, draw.
 ALBUMENTATIONS_STREAM, DALI_STREAM, TENSORFLOW_STREAM = 1, 2, 3

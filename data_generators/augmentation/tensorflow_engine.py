@@ -10,7 +10,7 @@ from typing import ClassVar
 import tensorflow as tf
 from omegaconf import DictConfig
 
-from data_generators.augmentation.knobs import KNOBS, MATRIX, TENSORFLOW_STREAM, AugmentationSettings
+from data_generators.augmentation.knobs import GEOMETRY, KNOBS, MATRIX, TENSORFLOW_STREAM, AugmentationSettings
 from data_generators.augmentation.tensorflow_geometry import (
     affine_matrix,
     elastic_field,
@@ -20,6 +20,7 @@ from data_generators.augmentation.tensorflow_geometry import (
     warp_by_coordinates,
 )
 from data_generators.augmentation.tensorflow_intensity import INTENSITY_CHANGES
+from utils.base.errors import UserError
 
 SEEDED = ("ELASTIC", "NOISE", "COARSE_DROPOUT")  # knobs that draw more than a few numbers, with a seed of their own
 NUMBERS = 4  # drawn for each knob: whether it is on, and up to three values
@@ -39,9 +40,21 @@ class TensorFlowAugmentation:
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> "TensorFlowAugmentation | None":
-        """The augmentation of a checked config, or None if it changes nothing."""
+        """The augmentation of a checked config, or None if it changes nothing.
+
+        Raises:
+            UserError: a knob that this engine does not have.
+        """
         settings = AugmentationSettings.from_config(cfg)
-        return None if settings is None else cls(settings)
+        if settings is None:
+            return None
+        for name in settings.knobs:
+            if name not in (*GEOMETRY, *INTENSITY_CHANGES):
+                raise UserError(
+                    f"AUGMENTATION.ENGINE=tensorflow has no AUGMENTATION.{name}: set its PROBABILITY to 0, or "
+                    "AUGMENTATION.ENGINE=albumentations."
+                )
+        return cls(settings)
 
     def __call__(
         self, image: tf.Tensor, mask: tf.Tensor | None, epoch: tf.Tensor, position: tf.Tensor

@@ -73,12 +73,14 @@ def find_shards(cfg: DictConfig, value: Any) -> list[str] | None:
     if isinstance(value, ListConfig):
         shards = [shard for path in value for shard in find_shards(cfg, path) or []]
         return shards if shards and all(str(path).endswith(SHARD_SUFFIX) for path in value) else None
-    if not isinstance(value, str) or not (
-        value.endswith(SHARD_SUFFIX) or is_remote(value) or is_folder_of_shards(cfg, value)
-    ):
+    if not isinstance(value, str):
         return None
     path = value if is_remote(value) else str(resolve_path(cfg, value))
-    return sorted(find_files(path if value.endswith(SHARD_SUFFIX) else f"{path.rstrip('/')}/*{SHARD_SUFFIX}"))
+    if value.endswith(SHARD_SUFFIX):
+        return sorted(find_files(path))
+    if is_remote(value) or is_folder_of_shards(cfg, value):
+        return sorted(find_files(f"{path.rstrip('/')}/*{SHARD_SUFFIX}"))
+    return None
 
 
 def listed_shards(value: str, path: Path) -> list[str] | None:
@@ -146,14 +148,10 @@ def index_shard(path: str, stamp: tuple[int, int] | None) -> list[ShardPair]:
             if "image" not in features:
                 raise UserError(f"{path}: record {number} has no feature `image`, only {', '.join(sorted(features))}.")
             name = text(data, features.get("name")) or f"{Path(path).stem}_{number}.png"
-            image, mask = (
-                ShardEntry(
-                    path, text(data, features.get(key)) or name, start + features[part][0], length(features[part])
-                )
-                if part in features
-                else None
-                for part, key in (("image", "name"), ("mask", "mask_name"))
-            )
+            image, mask = ShardEntry(path, name, start + features["image"][0], length(features["image"])), None
+            if "mask" in features:
+                mask_name = text(data, features.get("mask_name")) or name
+                mask = ShardEntry(path, mask_name, start + features["mask"][0], length(features["mask"]))
             pairs.append((image, mask))
     named = re.search(r"-(\d+)\.tfrec$", path)
     if named and int(named.group(1)) != len(pairs):

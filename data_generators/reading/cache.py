@@ -94,9 +94,7 @@ class FolderCache:
 
     def path_of(self, files: Files, settings: str) -> Path:
         """The file of a sample."""
-        names = [
-            None if file is None else str(file) if is_remote(file) else os.path.abspath(str(file)) for file in files
-        ]
+        names = [file and (str(file) if is_remote(file) else os.path.abspath(str(file))) for file in files]
         digest = hashlib.sha256(json.dumps([*names, settings, FORMAT]).encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:]}.sample"
 

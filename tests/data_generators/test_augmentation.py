@@ -20,9 +20,11 @@ from helpers import PROJECT, full, run_command, source_of
 from omegaconf import OmegaConf
 
 from data_generators import LOADERS
-from data_generators.augmentation.albumentations_engine import AlbumentationsAugmentation
-from data_generators.augmentation.knobs import GEOMETRY, KNOBS
+from data_generators.augmentation.albumentations_engine import AFTER, BEFORE, AlbumentationsAugmentation
+from data_generators.augmentation.knobs import AFFINE, GEOMETRY, INTENSITY, KNOBS
 from data_generators.augmentation.policy_files import library, read_policy
+from data_generators.augmentation.tensorflow_intensity import INTENSITY_CHANGES
+from data_generators.loaders.dali_augmentation import DRAW_ORDER
 from utils.base.errors import UserError
 from utils.base.pictures import STRIP
 from utils.config import load_config
@@ -310,6 +312,12 @@ def test_bad_settings(overrides, words):
 def test_every_knob_is_in_the_config():
     knobs = {name for name, value in config().AUGMENTATION.items() if hasattr(value, "keys")}
     assert knobs == set(AUGMENTATIONS) == set(KNOBS) and len(AUGMENTATION_RANGES) == 10
+
+
+def test_every_engine_has_every_knob():
+    assert {*BEFORE, *AFFINE, "ELASTIC", *AFTER} == set(KNOBS) and len(set(KNOBS)) == len(KNOBS)
+    assert set(INTENSITY_CHANGES) == set(INTENSITY)
+    assert {*DRAW_ORDER[0], *DRAW_ORDER[1], "ELASTIC"} == set(KNOBS)  # DALI has no elastic deformation
 
 
 def test_the_contact_sheet(stored, monkeypatch, capsys):

@@ -181,12 +181,12 @@ def test_a_folder_that_cannot_be_made_and_a_loader_without_it(folder):
 
 
 def test_evaluation_keeps_nothing(folder, decoded, monkeypatch):
-    import evaluate
+    from utils.evaluation import split
 
-    monkeypatch.setattr(evaluate, "load_weights", lambda network, cfg: None)
+    monkeypatch.setattr(split, "load_weights", lambda network, cfg: None)
     size = ["INPUT.HEIGHT=16", "INPUT.WIDTH=20", "loss=dice"]
     cfg = load_config([f"WORK_DIR={folder}", "DATASET.CACHE=kept", *size])
     for count in (1, 2):
-        assert sum(len(images) for images, _ in evaluate.read_folds([cfg], "val", None, 1)) == 5
+        assert sum(len(images) for images, _ in split.fold_batches([cfg], "val", None, 1)) == 5
         assert len(decoded) == count * 10
     assert not (folder / "kept").exists()
