@@ -1,7 +1,12 @@
 # Two commands: `make demo` and `make test`. Both set up the virtual environment when it is not there.
-PYTHON ?= $(firstword $(foreach version,3.12 3.11 3.10,$(if $(shell python$(version) -c 'print(1)' 2>/dev/null),python$(version))))
+# The first of these that runs. A name that pyenv or the like lists but does not run is passed over.
+FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c '$(FITS)' 2>/dev/null && echo $(name))))
+# The versions that the whole suite last passed on. `make CONSTRAINTS= ...` takes the newest that the requirements allow.
+CONSTRAINTS := constraints.txt
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
 DEMO := demo
 
 .DEFAULT_GOAL := help
@@ -12,14 +17,15 @@ help:  ## Show this help
 
 venv: $(VENV)/dev  ## Create .venv and install what the application and its tests need
 
-$(VENV)/app: requirements.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.11"; exit 2; }
+$(VENV)/app: requirements.txt requirements-base.txt $(CONSTRAINTS)
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || \
+		{ echo "You need Python 3.11, 3.12 or 3.13, found: $(or $(shell "$(PYTHON)" -V 2>&1),none). Run make PYTHON=/path/to/python3.13"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/app $(wildcard requirements-*.txt)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	touch $@
 
 demo: $(VENV)/app  ## Phantom CT scans -> prepare -> train -> evaluate -> predict, in minutes, without a GPU
@@ -42,7 +48,7 @@ docs: $(VENV)/docs  ## The documentation as a website, in site/
 	@echo "Open site/index.html"
 
 $(VENV)/docs: $(VENV)/app requirements-docs.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	$(INSTALL) -r requirements-docs.txt
 	touch $@
 
 lint: venv  ## ruff alone
