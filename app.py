@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from data_preparation.common.sources import NIFTI
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.checkpoints import ENDING
 from utils.config.command import entry
+from utils.inference.find_sources import NIFTI_SUFFIXES
 
 if TYPE_CHECKING:
     import gradio
 
 ADDRESS = "127.0.0.1"  # this machine alone
-ENDINGS = [*NIFTI, ".gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]
+ENDINGS = [*NIFTI_SUFFIXES, ".gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]
 
 
 def app(cfg: DictConfig) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from data_generators.files.class_folders import image_list
-from data_preparation.common.sources import Picture, Reading, find_sources
 from utils.base.errors import PartlyDone, UserError
 from utils.base.files import writable_folder
 from utils.checkpoints import ENDING, weights_path
@@ -21,7 +20,9 @@ from utils.config.command import entry
 from utils.config.folds import ALL
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
+from utils.inference.find_sources import find_sources
 from utils.inference.members import restore_members
+from utils.inference.sources import Source, SourceSettings
 
 if TYPE_CHECKING:
     from utils.inference.output import Output
@@ -60,7 +61,7 @@ def predict(cfg: DictConfig) -> Path:
     from utils.inference.prediction import predict_sources
     from utils.inference.predictor import Predictor
 
-    predictor, reading = Predictor(members), Reading.from_config(trained)
+    predictor, reading = Predictor(members), SourceSettings.from_config(trained)
     try:
         with output, explain_failures(trained):
             problems = predict_sources(predictor, sources, reading, output, cfg.DATALOADER_WORKERS, bool(cfg.VERBOSE))
@@ -83,7 +84,7 @@ def make_output(cfg: DictConfig, folder: Path) -> Output:
     return MaskOutput.from_config(cfg, folder, mask_class_names(cfg))
 
 
-def report(output: Output, sources: Collection[Picture], problems: Mapping[Picture, str]) -> None:
+def report(output: Output, sources: Collection[Source], problems: Mapping[Source, str]) -> None:
     """Print what was written.
 
     Raises:

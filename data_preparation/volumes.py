@@ -21,8 +21,9 @@ from data_preparation.common.command_line import check_options, errors_in_one_li
 from data_preparation.common.dataset_writer import RECORD, print_skipped
 from data_preparation.common.listing import refuse
 from data_preparation.common.splits import SPLITS, assign_splits, existing
-from data_preparation.preprocess_data import Job, Settings, prepare_volumes
-from data_preparation.scans.cases import Case
+from data_preparation.scans.labelled_scans import LabelledScan
+from data_preparation.scans.slices import SliceSettings
+from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 
 CT_WINDOW = (-200.0, 250.0)
@@ -57,7 +58,7 @@ def prepare(options):
     cases, skipped, is_ct = find_by_pattern(source, options) if options.volumes else find_decathlon(source)
     low, high = options.window or (CT_WINDOW if is_ct else (None, None))
     height, width = options.size or (None, None)
-    settings = Settings(
+    settings = SliceSettings(
         height=height,
         width=width,
         resize_method="crop_or_pad" if options.crop else "resize",
@@ -72,7 +73,7 @@ def prepare(options):
     jobs = []
     for case in cases:
         folders = [options.output / splits[case.name] / name for name in ("images", "mask")]
-        jobs.append(Job(splits[case.name], case, *folders, settings))
+        jobs.append(VolumeJob(splits[case.name], case, *folders, settings))
     return prepare_volumes(jobs, options.workers, options.quiet), skipped
 
 
@@ -98,7 +99,7 @@ def find_decathlon(source):
         raise UserError(
             f"{path}: is not the dataset.json of a Decathlon task ({type(error).__name__}: {error})."
         ) from None
-    cases = [Case(stem(Path(image)), source / image, source / label) for image, label in pairs]
+    cases = [LabelledScan(stem(Path(image)), source / image, source / label) for image, label in pairs]
     refuse([f"{path} lists {file}, which does not exist." for case in cases for file in case[1:] if not file.is_file()])
     names = [case.name for case in cases]
     refuse([f"{path} lists {name} twice." for name in sorted(set(names)) if names.count(name) > 1])
@@ -137,7 +138,7 @@ def find_by_pattern(source, options):
         [f"{path} has no segmentation." for name, path in volumes.items() if name not in segmentations]
         + [f"{path} has no volume." for name, path in segmentations.items() if name not in volumes]
     )
-    return [Case(name, volumes[name], segmentations[name]) for name in sorted(volumes)], [], False
+    return [LabelledScan(name, volumes[name], segmentations[name]) for name in sorted(volumes)], [], False
 
 
 def stem(path):

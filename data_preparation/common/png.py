@@ -1,7 +1,11 @@
-"""Encode PNG files."""
+"""Write PNG files: two encoders, each the fastest for its kind of picture.
+
+`encode_png` suits masks and any number of channels; `write_png` suits the noisy slices of scans.
+"""
 
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,11 +16,22 @@ from data_generators.reading.headers import PNG_START
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of PNG, by channels
 
 
-def encode_png(pixels):
-    """uint8 or uint16 `(height, width[, channels])` as PNG: each row as the difference from the one above.
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 `(height, width[, 3])`, blue first, with OpenCV.
 
-    Colours are in OpenCV's BGR order. That filter suits flat masks, and ISA-L compresses several times as fast as the
-    zlib of OpenCV's writer, to about the same size.
+    Raises:
+        OSError: it cannot be written.
+    """
+    # OpenCV's default (run-length strategy) was the fastest of 30 settings: a third of the time of zlib's level 1.
+    if not cv2.imwrite(str(path), pixels):
+        raise OSError(f"{path} could not be written; is the disk full?")
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode uint8 or uint16 `(height, width[, channels])`, blue first, as PNG.
+
+    Each row is stored as the difference from the row above, which suits the flat areas of masks. ISA-L compresses
+    several times as fast as the zlib in OpenCV's writer, to about the same size.
     """
     height, width = pixels.shape[:2]
     channels = pixels.size // (height * width)

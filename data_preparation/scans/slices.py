@@ -1,15 +1,71 @@
-"""Cut oriented scans into 8-bit slices and their labels."""
+"""Turn the slices of a scan into 8-bit images and label masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import cv2
 import numpy as np
+from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 
-LABELS = (0, 1, 2)  # background, liver, tumour
+if TYPE_CHECKING:
+    from data_preparation.scans.nifti import Scan
+
+LITS_LABELS = (0, 1, 2)  # background, liver, tumour
 
 
-def window_slice(pixels, low, high, scaling):
-    """Map HU to uint8: `window` takes low..high to 0..255, `slice_min_max` the range the slice has within them."""
+@dataclass(frozen=True)
+class SliceSettings:
+    """Everything that decides what a slice looks like. A change of any value prepares every volume again.
+
+    Attributes:
+        height, width: size of the slices in pixels; None keeps their size.
+        resize_method: "resize", or "crop_or_pad" around the centre.
+        low, high: intensities that become 0 and 255; None takes the 0.5th and 99.5th percentile of each volume.
+        scaling: "window" or "slice_min_max", see `window_slice`.
+        labels: see `label_slice`.
+        modality: which image of a 4-D file; None requires 3-D files.
+    """
+
+    height: int | None
+    width: int | None
+    resize_method: str
+    low: float | None
+    high: float | None
+    scaling: str
+    labels: str
+    modality: int | None = None
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> Self:
+        """The settings of the config group DATA_PREPARATION."""
+        group = cfg.DATA_PREPARATION
+        return cls(
+            height=group.RESIZED_HEIGHT,
+            width=group.RESIZED_WIDTH,
+            resize_method=group.RESIZE_METHOD,
+            low=group.SCAN_MIN_VALUE,
+            high=group.SCAN_MAX_VALUE,
+            scaling=group.INTENSITY_SCALING,
+            labels=group.LABELS,
+        )
+
+
+def window_slice(pixels: np.ndarray, low: float, high: float, scaling: str) -> np.ndarray:
+    """Map intensities to uint8.
+
+    Args:
+        pixels: `(rows, columns)` intensities, such as Hounsfield units.
+        low, high: the window.
+        scaling: "window" maps low..high to 0..255; "slice_min_max" maps the range that the slice covers within them.
+
+    >>> window_slice(np.float32([[-300, 25, 250]]), -200, 250, "window").tolist()
+    [[0, 128, 255]]
+    """
     if scaling == "slice_min_max":
         low, high = max(low, float(pixels.min())), min(high, float(pixels.max()))
         if low >= high:
@@ -19,39 +75,70 @@ def window_slice(pixels, low, high, scaling):
     return cv2.addWeighted(pixels, factor, pixels, 0, -low * factor, dtype=cv2.CV_8U)
 
 
-def label_slice(segmentation, index, labels):
-    """The labels of one slice as uint8 classes.
+def intensity_window(scan: Scan, settings: SliceSettings) -> tuple[float, float]:
+    """The intensities that become 0 and 255: of the settings, else the 0.5th and 99.5th percentile of the volume.
+
+    Percentiles suit images without an absolute scale, such as MRI.
+    """
+    if settings.low is not None and settings.high is not None:
+        return settings.low, settings.high
+    low, high = np.percentile(np.stack([scan.slice(index) for index in range(scan.voxels.shape[2])]), (0.5, 99.5))
+    return float(low), float(max(high, low + 1e-6))
+
+
+def label_slice(segmentation: Scan, index: int, labels: str) -> np.ndarray:
+    """The labels of one slice as uint8 classes `(rows, columns)`.
 
     Args:
-        labels: of LiTS "merge_tumour" (liver and tumour are class 1) or "liver_and_tumour"; of other scans
-            "foreground" (all above 0 is class 1) or "as_stored".
+        segmentation: the labels of a volume.
+        index: of the slice.
+        labels: for LiTS "merge_tumour" (liver and tumour are class 1) or "liver_and_tumour"; for other scans
+            "foreground" (everything above 0 is class 1) or "as_stored".
 
     Raises:
-        UserError: a value other than 0, 1 and 2 of LiTS; one that is no whole number from 0 to 255 of others.
+        UserError: a value other than 0, 1 and 2 in LiTS, or one that is not an integer from 0 to 255 elsewhere.
     """
     values = segmentation.slice(index)
     with np.errstate(invalid="ignore"):  # what does not fit is found by the comparison
         classes = values.astype(np.uint8)
     is_lits = labels in ("merge_tumour", "liver_and_tumour")
-    known = LABELS if is_lits else range(256)
+    known = LITS_LABELS if is_lits else range(256)
     if not np.array_equal(classes, values) or classes.max() > known[-1]:
         unknown = sorted(set(np.unique(values).tolist()) - set(known))
-        meaning = (
-            "0 (background), 1 (liver) and 2 (tumour) are known" if is_lits else "whole numbers to 255 are classes"
-        )
+        allowed = "0 (background), 1 (liver) and 2 (tumour)" if is_lits else "integers from 0 to 255"
         raise UserError(
-            f"{segmentation.path}: slice {index} holds the labels {', '.join(f'{value:g}' for value in unknown[:10])}; "
-            f"{meaning}."
+            f"{segmentation.path}: slice {index} contains the labels "
+            f"{', '.join(f'{value:g}' for value in unknown[:10])}; allowed are {allowed}."
         )
     return np.minimum(classes, 1) if labels in ("merge_tumour", "foreground") else classes
 
 
-def crop_or_pad(pixels, height, width):
-    """Cut or fill up `(rows, columns)` around the centre; new pixels are 0."""
+def fit_slice(
+    pixels: np.ndarray, settings: SliceSettings, resize: Callable[[np.ndarray, int, int], np.ndarray]
+) -> np.ndarray:
+    """Bring a slice to the size of the settings.
+
+    Args:
+        pixels: `(rows, columns)`.
+        settings: their size and `resize_method`.
+        resize: `resize_image` or `resize_mask`.
+    """
+    if settings.height is None or settings.width is None:
+        return pixels
+    change = crop_or_pad if settings.resize_method == "crop_or_pad" else resize
+    return change(pixels, settings.height, settings.width)
+
+
+def crop_or_pad(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Crop or pad `(rows, columns)` around the centre; padding is 0.
+
+    >>> crop_or_pad(np.ones((2, 4), int), 4, 2).tolist()
+    [[0, 0], [1, 1], [1, 1], [0, 0]]
+    """
     rows, columns = pixels.shape
     top, left = max(rows - height, 0) // 2, max(columns - width, 0) // 2
-    cut = pixels[top : top + height, left : left + width]
-    above, before = (height - cut.shape[0]) // 2, (width - cut.shape[1]) // 2
-    framed = np.zeros((height, width), pixels.dtype)
-    framed[above : above + cut.shape[0], before : before + cut.shape[1]] = cut
-    return framed
+    crop = pixels[top : top + height, left : left + width]
+    above, before = (height - crop.shape[0]) // 2, (width - crop.shape[1]) // 2
+    padded = np.zeros((height, width), pixels.dtype)
+    padded[above : above + crop.shape[0], before : before + crop.shape[1]] = crop
+    return padded

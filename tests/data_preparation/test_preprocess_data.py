@@ -14,9 +14,9 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from data_generators.reading.decoding import read_image
 from data_generators.reading.masks import read_mask
-from data_preparation import preprocess_data as module
 from data_preparation.make_phantom import make_phantom
-from data_preparation.preprocess_data import preprocess_data
+from data_preparation.preprocess_data import plan_jobs, preprocess_data
+from data_preparation.scans import volume_writer
 from data_preparation.scans.nifti import read_scan
 from data_preparation.scans.slices import crop_or_pad, window_slice
 from utils.base.errors import UserError
@@ -201,7 +201,7 @@ def test_volumes_are_ordered_by_number_and_read_without_copies(tmp_path):
     for number in (10, 9, 100):
         save(tmp_path / "train", number, hounsfield())
     save(tmp_path / "val", 1, hounsfield())
-    assert [job.case.name for job in module.plan_jobs(config(tmp_path), "train")] == ["9", "10", "100"]
+    assert [job.scan.name for job in plan_jobs(config(tmp_path), "train")] == ["9", "10", "100"]
     voxels = read_scan(tmp_path / "train/volume-9.nii").voxels
     assert voxels.dtype == np.int16
     base = voxels
@@ -263,7 +263,7 @@ def test_a_failure_leaves_nothing_behind(scans, monkeypatch):
             raise OSError("No space left on device")
         path.write_bytes(b"png")
 
-    monkeypatch.setattr(module, "write_png", full_disk)
+    monkeypatch.setattr(volume_writer, "write_png", full_disk)
     text = message(config(scans))
     assert "volume-28.nii: could not be prepared: No space left" in text
     assert not (scans / "data").exists()
@@ -275,7 +275,7 @@ def test_the_old_version_stays_when_a_new_one_fails(scans):
     labels = np.full((12, 10, 4), 0, np.uint8)
     labels[0, 0, 3] = 7
     save(scans / "train", 28, hounsfield(), labels)
-    assert "segmentation-28.nii: slice 3 holds the labels 7; 0 (background)" in message(config(scans))
+    assert "segmentation-28.nii: slice 3 contains the labels 7; allowed are 0 (background)" in message(config(scans))
     assert outputs(scans) == before
 
 
@@ -348,17 +348,17 @@ def broken(kind):
     [
         ("no partner", ["SCANS_TRAIN_DATA_PATH", "volume-28 has no segmentation-28"]),
         ("lone segmentation", ["segmentation-28 has no volume-28"]),
-        ("empty folder", ["SCANS_TRAIN_DATA_PATH", "holds no volume-N.nii"]),
-        ("truncated", ["volume-28.nii: is not a whole NIfTI file"]),
-        ("truncated gz", ["volume-28.nii.gz: is not a whole NIfTI file"]),
-        ("no nifti", ["volume-28.nii: is not a whole NIfTI file"]),
+        ("empty folder", ["SCANS_TRAIN_DATA_PATH", "contains no volume-N.nii"]),
+        ("truncated", ["volume-28.nii: is not a complete NIfTI file"]),
+        ("truncated gz", ["volume-28.nii.gz: is not a complete NIfTI file"]),
+        ("no nifti", ["volume-28.nii: is not a complete NIfTI file"]),
         ("four axes", ["volume-28.nii: has the shape (3, 3, 3, 2); a scan has three axes"]),
-        ("complex", ["volume-28.nii: holds complex64 voxels"]),
-        ("nan", ["volume-28.nii: slice 0 holds NaN"]),
-        ("huge", ["volume-28.nii: promises (30000, 30000, 30000) voxels"]),
-        ("shape", ["segmentation-28.nii: is (10, 12, 5), volume-28.nii (10, 12, 4)"]),
-        ("twice", ["volume-28.nii.gz: the same volume is there as volume-28.nii"]),
-        ("negative label", ["segmentation-28.nii: slice 0 holds the labels -1"]),
+        ("complex", ["volume-28.nii: contains complex64 voxels"]),
+        ("nan", ["volume-28.nii: slice 0 contains NaN"]),
+        ("huge", ["volume-28.nii: declares (30000, 30000, 30000) voxels"]),
+        ("shape", ["segmentation-28.nii: is (10, 12, 5), volume-28.nii is (10, 12, 4)"]),
+        ("twice", ["volume-28.nii.gz: the same volume also exists as volume-28.nii"]),
+        ("negative label", ["segmentation-28.nii: slice 0 contains the labels -1"]),
     ],
 )
 def test_unfit_scans_are_named(scans, kind, parts):
@@ -393,7 +393,8 @@ def test_a_segmentation_with_another_affine_follows_the_volume(scans):
     preprocess_data(config(scans))
     expected = mask(scans, 28, 1)
     save(scans / "train", 28, scan, labels, label_affine=np.diag([-2.0, -3.0, 5.0, 1.0]))
-    ((_, _, note),) = module.run_jobs(module.plan_jobs(config(scans), "train"), 1)
+    (job,) = plan_jobs(config(scans), "train")
+    _, note = volume_writer.prepare_volume(job)
     np.testing.assert_array_equal(mask(scans, 28, 1), expected)
     assert "segmentation-28.nii: its affine differs" in note
 
@@ -405,7 +406,7 @@ def test_the_command_stops_with_2_and_names_the_file_of_a_worker(scans):
     command += [f"{KEYS}SCANS_VAL_DATA_PATH=val", f"{KEYS}WORKERS=2", "VERBOSE=0", "INPUT.HEIGHT=32", "INPUT.WIDTH=32"]
     bad = subprocess.run(command, capture_output=True, text=True, cwd=scans)
     assert bad.returncode == 2
-    assert "segmentation-29.nii: slice 0 holds the labels 9" in bad.stderr
+    assert "segmentation-29.nii: slice 0 contains the labels 9" in bad.stderr
     assert "Traceback" not in bad.stderr
     assert not list((scans / "data/train/images").glob("image_29*"))
     save(scans / "train", 29, hounsfield())

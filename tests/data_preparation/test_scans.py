@@ -12,7 +12,7 @@ from scan_helpers import SHAPE, labels, make_decathlon, nifti, position, scan, w
 from data_generators.reading.decoding import read_image
 from data_generators.reading.masks import read_mask
 from data_preparation import volumes
-from data_preparation.scans.cases import read_case
+from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
 from data_preparation.scans.nifti import read_scan
 from utils.base.errors import UserError
 
@@ -126,7 +126,7 @@ def test_bad_decathlon(tmp_path, capsys):
     for index in range(4):
         whole = (source / f"imagesTr/liver_{index}.nii.gz").read_bytes()
         (source / f"imagesTr/liver_{index}.nii.gz").write_bytes(whole[: len(whole) // 2])
-    assert "is not a whole NIfTI file" in refuse(capsys, output, source, output)
+    assert "is not a complete NIfTI file" in refuse(capsys, output, source, output)
     assert "--window 3 1" in refuse(capsys, output, source, output, "--window", 3, 1)
 
 
@@ -195,13 +195,13 @@ def cut_short(index, data):
 @pytest.mark.parametrize(
     "change, skip, words",
     [
-        (series_twice, (), "holds 2 series"),
-        (same_place, (), "lie in one place"),
+        (series_twice, (), "contains 2 series"),
+        (same_place, (), "have the same position"),
         (no_place, (), "has no ImagePositionPatient"),
-        (other_size, (), "has another size or orientation"),
-        (cut_short, (), "its pixels cannot be read"),
+        (other_size, (), "differs in size or orientation"),
+        (cut_short, (), "its pixels cannot be decoded"),
         (None, (2,), "Is a slice missing"),
-        (None, range(4), "holds no DICOM files with pictures"),
+        (None, range(4), "contains no DICOM files with pixels"),
     ],
 )
 def test_bad_series(tmp_path, change, skip, words):
@@ -226,20 +226,20 @@ def test_bad_segmentations(tmp_path):
     def refuse_seg(words):
         data.save_as(tmp_path / "bad.dcm", enforce_file_format=True)
         with pytest.raises(UserError, match=words):
-            read_case(volumes.Case("x", tmp_path / "CT", tmp_path / "bad.dcm"))
+            read_labelled_scan(LabelledScan("x", tmp_path / "CT", tmp_path / "bad.dcm"))
 
     place = data.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0]
     right = list(place.ImagePositionPatient)
     place.ImagePositionPatient = [right[0], right[1], right[2] + 2.6]
-    refuse_seg("does not lie on a slice")
+    refuse_seg("is not on a slice")
     place.ImagePositionPatient = [right[0], right[1], right[2] + 50]
-    refuse_seg("lies beyond the scan")
+    refuse_seg("is outside the scan")
     place.ImagePositionPatient = right
     data.SegmentationType = "FRACTIONAL"
-    refuse_seg("no DICOM SEG of the type BINARY")
+    refuse_seg("not a DICOM SEG of type BINARY")
     (tmp_path / "seg.dcm").write_bytes(b"hello")
     with pytest.raises(UserError, match="neither NIfTI nor DICOM"):
-        read_case(volumes.Case("x", tmp_path / "CT", tmp_path / "seg.dcm"))
+        read_labelled_scan(LabelledScan("x", tmp_path / "CT", tmp_path / "seg.dcm"))
 
 
 def test_help():

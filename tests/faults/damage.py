@@ -29,14 +29,14 @@ from data_generators.files.volumes import find_spacing
 from data_generators.reading.decoding import read_image
 from data_generators.reading.masks import read_mask
 from data_preparation import coco, rle_csv
-from data_preparation.common.sources import Stack
-from data_preparation.scans.cases import Case, read_case
+from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
 from data_preparation.volumes import find_decathlon
 from utils.base.errors import UserError
 from utils.checkpoints import load_weights, read_config, save_config, save_weights
 from utils.config import load_config
 from utils.config.rules import RULES
 from utils.export.model_card import score_tables
+from utils.inference.sources import StackSource
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 255, (40, 30, 3), np.uint8)
@@ -118,8 +118,8 @@ def stack(folder):
     assert cv2.imwritemulti(str(path), [CLASSES] * 3)
 
     def read(path):
-        source = Stack(path)
-        source.open(Namespace(pictures=Namespace(channels=1)))
+        source = StackSource(path)
+        source.open(Namespace(images=Namespace(channels=1)))
         for index in range(source.frames):
             source.read(index)
 
@@ -131,13 +131,13 @@ def scan(ending):
         volume, labels = folder / f"volume-0{ending}", folder / f"segmentation-0{ending}"
         nib.save(nib.Nifti1Image(VOXELS, np.eye(4)), volume)
         nib.save(nib.Nifti1Image((VOXELS > 0).astype(np.uint8), np.eye(4)), labels)
-        return volume, lambda path: read_all(Case("0", volume, labels))
+        return volume, lambda path: read_all(LabelledScan("0", volume, labels))
 
     return make
 
 
 def read_all(case):
-    for volume in read_case(case)[:2]:
+    for volume in read_labelled_scan(case)[:2]:
         for index in range(volume.voxels.shape[2]):
             volume.slice(index)
 
@@ -148,7 +148,7 @@ def dicom(folder):
     voxels = scan()
     write_series(folder / "series", voxels)
     write_seg(folder / "seg.dcm", (voxels > 0).astype(np.uint8))
-    return folder / "series/000.dcm", lambda path: read_all(Case("0", folder / "series", folder / "seg.dcm"))
+    return folder / "series/000.dcm", lambda path: read_all(LabelledScan("0", folder / "series", folder / "seg.dcm"))
 
 
 def dicom_seg(folder):

@@ -159,7 +159,7 @@ def test_scans_that_promise_too_much_are_refused_before_decoding(ending, tmp_pat
 
     whole = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)).to_bytes()
     opener = gzip.open if ending.endswith("gz") else open
-    for side, words in ((32_000, "more than"), (1500, "not a whole NIfTI file: promises")):
+    for side, words in ((32_000, "more than"), (1500, "not a complete NIfTI file: its header declares")):
         data = bytearray(whole)
         data[42:48] = np.array([side] * 3, "<i2").tobytes()
         with opener(tmp_path / f"a{ending}", "wb") as file:
@@ -168,7 +168,7 @@ def test_scans_that_promise_too_much_are_refused_before_decoding(ending, tmp_pat
             read_scan(tmp_path / f"a{ending}")
 
 
-def test_dicom_that_promises_too_much_is_refused_before_decoding(tmp_path):
+def test_dicom_that_declares_too_much_is_refused_before_decoding(tmp_path):
     from scan_helpers import scan, write_series
 
     from data_preparation.scans.nifti import read_scan
@@ -177,7 +177,7 @@ def test_dicom_that_promises_too_much_is_refused_before_decoding(tmp_path):
         data.Rows = data.Columns = 60_000
 
     write_series(tmp_path / "series", scan(), change=promise)
-    with pytest.raises(UserError, match="promises"):
+    with pytest.raises(UserError, match="declares"):
         read_scan(tmp_path / "series")
 
 

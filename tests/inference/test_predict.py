@@ -10,7 +10,6 @@ import pytest
 from helpers import TINY, make_weights, run_command
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from data_preparation.common.sources import find_sources
 from data_preparation.scans.slices import window_slice
 from predict import predict
 from utils.base import rle
@@ -18,6 +17,7 @@ from utils.base.errors import PartlyDone, UserError
 from utils.base.registry import load
 from utils.config import load_config
 from utils.inference.class_indices import class_indices
+from utils.inference.find_sources import find_sources
 from utils.inference.members import restore_members
 from utils.inference.postprocessing import postprocess
 from utils.inference.predictor import Predictor
@@ -185,7 +185,7 @@ def test_labels_beside_their_volumes_are_no_scans(tmp_path, capsys):
     for value in (f"PREDICT.INPUT={tmp_path}", f"PREDICT.INPUT='{tmp_path}/*.nii*'"):
         assert found(value) == names[2:]  # no volume-9
         (note,) = capsys.readouterr().err.splitlines()
-        assert f"{tmp_path / names[0]}, 2 in all" in note
+        assert f"skipped 2 files that are the labels of volumes beside them, such as {tmp_path / names[0]}." in note
     assert found(f"PREDICT.INPUT='{tmp_path}/seg*'") == names[:3]
     assert found(f"PREDICT.INPUT=[{tmp_path / names[0]},{tmp_path / names[3]}]") == [names[0], names[3]]
     assert capsys.readouterr().err == ""
@@ -199,7 +199,7 @@ def test_nothing_to_predict(tiny, tmp_path):
     assert error.value.exit_code == 2 and PartlyDone.exit_code == 1
     (tmp_path / "empty").mkdir()
     for value, words in {
-        "empty": "holds no pictures",
+        "empty": "contains no images",
         "gone": "no file or folder",
         "'*.jpg'": "nothing matches",
     }.items():

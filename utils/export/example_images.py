@@ -4,8 +4,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from data_generators.reading.decoding import resize_image
-from data_preparation.common.sources import Picture, Reading, find_sources
 from utils.base.errors import UserError
+from utils.inference.find_sources import find_sources
+from utils.inference.sources import Source, SourceSettings
 
 COMPARED = 8  # images on which model and file are compared
 DEFAULT_SIDE = 128  # pixels, where INPUT leaves the size open
@@ -23,7 +24,7 @@ def example_images(cfg: DictConfig) -> tuple[np.ndarray, str]:
     """
     height, width = cfg.INPUT.HEIGHT or DEFAULT_SIDE, cfg.INPUT.WIDTH or DEFAULT_SIDE
     found: list[np.ndarray] = []
-    reading = Reading.from_config(cfg)
+    reading = SourceSettings.from_config(cfg)
     for source in existing_sources(cfg):
         found += [resize_image(image, height, width) for image in read_some(source, reading)]
         if len(found) >= max(cfg.EXPORT.CALIBRATION, COMPARED):
@@ -36,7 +37,7 @@ def example_images(cfg: DictConfig) -> tuple[np.ndarray, str]:
     return noise, "noise (no images were found: set PREDICT.INPUT)"
 
 
-def existing_sources(cfg: DictConfig) -> list[Picture]:
+def existing_sources(cfg: DictConfig) -> list[Source]:
     """The sources that PREDICT.INPUT or DATASET.VAL name; none if nothing is there."""
     try:
         return find_sources(cfg)
@@ -44,7 +45,7 @@ def existing_sources(cfg: DictConfig) -> list[Picture]:
         return []
 
 
-def read_some(source: Picture, reading: Reading) -> list[np.ndarray]:
+def read_some(source: Source, reading: SourceSettings) -> list[np.ndarray]:
     """A few images of a source, evenly spaced, as uint8; none if it cannot be read."""
     try:
         source.open(reading)

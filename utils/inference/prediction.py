@@ -4,26 +4,26 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from data_preparation.common.sources import Picture, Reading
 from utils.base.errors import UserError
 from utils.inference.output import Output
 from utils.inference.predictor import Predictor
 from utils.inference.read_ahead import Progress, SourceImage, read_ahead
+from utils.inference.sources import Source, SourceSettings
 
 
 def predict_sources(
     predictor: Predictor,
-    sources: Sequence[Picture],
-    reading: Reading,
+    sources: Sequence[Source],
+    reading: SourceSettings,
     output: Output,
     workers: int,
     verbose: bool = True,
-) -> dict[Picture, str]:
+) -> dict[Source, str]:
     """Predict every image of the sources and add it to the output.
 
     Args:
         predictor: the networks.
-        sources: files and series, of `data_preparation.common.sources`.
+        sources: files and series, of `utils.inference.sources`.
         reading: how they are read.
         output: an entered `Output`; takes the images in order.
         workers: threads that read.

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from data_preparation.common.sources import Picture, Reading
 from utils.base.errors import UserError
+from utils.inference.sources import Source, SourceSettings
 
 
 class SourceImage(NamedTuple):
@@ -20,7 +20,7 @@ class SourceImage(NamedTuple):
     `(height, width, channels)`; truth: `(height, width)` class indices, or None without a mask.
     """
 
-    source: Picture
+    source: Source
     frame: int
     image: np.ndarray
     truth: np.ndarray | None = None
@@ -44,9 +44,9 @@ class Progress:
 
     def __init__(self, sources: int, verbose: bool = True) -> None:
         self.bar = tqdm(total=sources, desc="Predict", unit="image", disable=not verbose)
-        self.problems: dict[Picture, str] = {}
+        self.problems: dict[Source, str] = {}
 
-    def opened(self, source: Picture) -> None:
+    def opened(self, source: Source) -> None:
         """Count the images of a source."""
         self.bar.total += source.frames - 1
 
@@ -54,20 +54,22 @@ class Progress:
         """Count one image as done."""
         self.bar.update()
 
-    def failed(self, source: Picture, error: UserError) -> None:
+    def failed(self, source: Source, error: UserError) -> None:
         """Note the first problem of a source and print it."""
         self.problems.setdefault(source, str(error))
         self.bar.write(f"Skipped: {error}", file=sys.stderr)
 
 
-def read_ahead(sources: Sequence[Picture], reading: Reading, workers: int, progress: Progress) -> Iterator[SourceImage]:
+def read_ahead(
+    sources: Sequence[Source], reading: SourceSettings, workers: int, progress: Progress
+) -> Iterator[SourceImage]:
     """Yield the images of all sources in order, while threads read the following ones.
 
     At most `workers + 1` images are read ahead. Sources that cannot be read are reported to `progress`.
     """
     frames = open_sources(sources, reading, progress)
     with ThreadPoolExecutor(workers) as threads:
-        pending: deque[tuple[Picture, int, Future]] = deque()
+        pending: deque[tuple[Source, int, Future]] = deque()
         while True:
             while len(pending) <= workers and (following := next(frames, None)) is not None:
                 source, frame = following
@@ -86,7 +88,9 @@ def read_ahead(sources: Sequence[Picture], reading: Reading, workers: int, progr
             yield SourceImage(source, frame, image, truth)
 
 
-def open_sources(sources: Sequence[Picture], reading: Reading, progress: Progress) -> Iterator[tuple[Picture, int]]:
+def open_sources(
+    sources: Sequence[Source], reading: SourceSettings, progress: Progress
+) -> Iterator[tuple[Source, int]]:
     """Open one source after the other, each when the images of the one before are taken; yield (source, frame)."""
     for source in sources:
         try:

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from data_preparation.common.sources import Reading, source_of
 from utils.base.errors import UserError
 from utils.checkpoints import restore_config
 from utils.config.class_names import mask_class_names
+from utils.inference.find_sources import make_source
 from utils.inference.members import check_members, member_config
 from utils.inference.output import MaskOutput
 from utils.inference.prediction import predict_sources
 from utils.inference.predictor import Predictor
+from utils.inference.sources import SourceSettings
 from utils.inference.writers import image_name
 
 
@@ -51,12 +52,12 @@ class Segmenter:
         """
         with self.lock:
             self.load(name)
-            source = source_of(Path(path))
+            source = make_source(Path(path))
             self.count += 1
             output = MaskOutput.from_config(
                 self.trained, self.folder / str(self.count), mask_class_names(self.trained), formats=["pictures"]
             )
-            reading, workers = Reading.from_config(self.trained), self.cfg.DATALOADER_WORKERS
+            reading, workers = SourceSettings.from_config(self.trained), self.cfg.DATALOADER_WORKERS
             with output:
                 problems = predict_sources(self.predictor, [source], reading, output, workers, verbose=False)
             if problems:

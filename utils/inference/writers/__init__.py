@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from omegaconf import DictConfig
 
-    from data_preparation.common.sources import Picture
+    from utils.inference.sources import Source
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MaskPrediction:
         probabilities: float32 `(height, width, slices, classes)`, where a format needs them.
     """
 
-    source: Picture
+    source: Source
     labels: list[np.ndarray] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
     truths: list[np.ndarray | None] = field(default_factory=list)
@@ -71,11 +71,11 @@ class MaskPrediction:
 class LabelPrediction:
     """The probabilities `(classes,)` that a classifier gives an image."""
 
-    source: Picture
+    source: Source
     probability: np.ndarray
 
 
-def image_name(source: Picture, index: int) -> str:
+def image_name(source: Source, index: int) -> str:
     """What an image of a source is called in tables and pictures."""
     return f"{source.name}_{index}" if source.is_series else source.name
 

@@ -1,7 +1,6 @@
 """Masks: PNG of a picture, TIFF of a stack, NIfTI of a volume; class indices as values."""
 
 from utils.inference.writers import MaskPrediction, Writer
-from utils.inference.writers.png import write_png
 
 
 class MaskWriter(Writer[MaskPrediction]):
@@ -9,8 +8,4 @@ class MaskWriter(Writer[MaskPrediction]):
 
     def write(self, prediction: MaskPrediction) -> None:
         source = prediction.source
-        path = self.folder / "masks" / f"{source.name}{source.ending}"
-        if source.is_series:
-            source.save(path, prediction.labels)
-        else:
-            write_png(path, prediction.labels[0])
+        source.save_mask(self.folder / "masks" / f"{source.name}{source.ending}", prediction.labels)

@@ -25,7 +25,7 @@ class PictureWriter(Writer[MaskPrediction]):
     def write(self, prediction: MaskPrediction) -> None:
         source = prediction.source
         for index, (name, labels) in enumerate(zip(prediction.names(), prediction.labels, strict=True)):
-            image = prediction.image if prediction.image is not None else source.look(index)
+            image = prediction.image if prediction.image is not None else source.display_image(index)
             picture = self.draw(image, prediction.truths[index], labels)
             write_png(self.folder / "pictures" / f"{name}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             if self.count < self.settings.show and has_screen():

@@ -3,6 +3,7 @@
 import numpy as np
 
 from utils.base.files import write_whole
+from utils.inference.sources import VolumeSource
 from utils.inference.writers import MaskPrediction, Writer
 
 
@@ -13,7 +14,7 @@ class ProbabilityWriter(Writer[MaskPrediction]):
         source, array = prediction.source, prediction.probabilities
         assert array is not None
         folder = self.folder / "probabilities"
-        if source.spacing is not None:
+        if isinstance(source, VolumeSource):
             source.save_array(folder / f"{source.name}.nii.gz", array)
             return
         array = np.moveaxis(array, 2, 0) if source.is_series else array[:, :, 0]

@@ -1,0 +1,140 @@
+"""Find what prediction reads: the files and DICOM folders that PREDICT.INPUT names, or the images of DATASET.VAL."""
+
+import glob
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig
+
+from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs
+from data_generators.reading.headers import tiff_pages
+from utils.base.errors import UserError
+from utils.base.files import is_list_file, read_list, resolve_path
+from utils.inference.sources import ImageSource, Source, StackSource, VolumeSource
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+STACK_SUFFIXES = (".tif", ".tiff")
+
+
+def find_sources(cfg: DictConfig, images: str | Sequence[str] | None = None) -> list[Source]:
+    """The sources that PREDICT.INPUT names, or the images of DATASET.VAL, in the order of names or of the list.
+
+    Args:
+        cfg: the config.
+        images: replaces DATASET.VAL.IMAGES_PATH, for images without masks.
+
+    Raises:
+        UserError: nothing found, or two sources that would be written under one name.
+    """
+    paths = cfg.DATASET.VAL
+    if cfg.PREDICT.INPUT is None and images is None and paths.MASK_PATH is not None:
+        sources = [make_source(pair.image, pair.mask) for pair in find_pairs(cfg, "val")]
+    else:
+        value, key = cfg.PREDICT.INPUT, "PREDICT.INPUT"
+        if value is None:
+            value, key = paths.IMAGES_PATH if images is None else images, "DATASET.VAL.IMAGES_PATH"
+        sources = [make_source(path) for path in dict.fromkeys(list_sources(cfg, value, key))]
+        if not sources:
+            raise UserError(f"{key}={value} is an empty list.")
+    check_names(sources)
+    return sources
+
+
+def check_names(sources: Sequence[Source]) -> None:
+    """Raise a UserError if two sources would be written under one name."""
+    seen: dict[str, Source] = {}
+    for source in sources:
+        other = seen.setdefault(source.name, source)
+        if other is not source:
+            raise UserError(
+                f"{other.path} and {source.path} would both be written as {source.name}. Predict them separately."
+            )
+
+
+def list_sources(cfg: DictConfig, value: str | Sequence[str] | None, key: str) -> list[Path]:
+    """The files and DICOM folders that the value of a config key names: a list, a list file, or one entry."""
+    if isinstance(value, (list, ListConfig)):
+        return [path for entry in value for path in expand(cfg, entry, key)]
+    if value is not None and is_list_file(value):
+        return read_list(resolve_path(cfg, value))
+    return expand(cfg, value, key)
+
+
+def expand(cfg: DictConfig, value: object, key: str) -> list[Path]:
+    """The files and DICOM folders that one entry names: a pattern, a folder or a file."""
+    path = resolve_path(cfg, value)
+    if any(wildcard in str(value) for wildcard in "*?[") and not path.exists():
+        found = glob.glob(str(path), recursive=True) or glob.glob(str(value), recursive=True)
+        if not found:
+            raise UserError(f"{key}={value}: nothing matches the pattern {path}.")
+        return without_labels([Path(name) for name in sorted(found)], key)
+    if path.is_dir():
+        return expand_folder(path, key)
+    if not path.exists():
+        raise UserError(f"{key}={value}: there is no file or folder {path}. Set {key}, or WORK_DIR.")
+    return [path]
+
+
+def expand_folder(path: Path, key: str) -> list[Path]:
+    """The images and scans in a folder, the folder itself if it is a DICOM series, or the DICOM folders in it."""
+    try:
+        entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{key}: cannot read the folder {path}: {error.strerror}.") from None
+    suffixes = (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES)
+    files = [entry for entry in entries if entry.is_file() and entry.name.lower().endswith(suffixes)]
+    if files:
+        return without_labels(files, key)
+    if any(is_dicom(entry) for entry in entries):
+        return [path]
+    series = [entry for entry in entries if entry.is_dir() and any(is_dicom(file) for file in entry.iterdir())]
+    if not series:
+        raise UserError(
+            f"{key}: the folder {path} contains no images ({' '.join(IMAGE_SUFFIXES)}), NIfTI or DICOM files. "
+            f"Subfolders are not searched; use a pattern such as '{path / '*/*.nii.gz'}'."
+        )
+    return series
+
+
+def without_labels(paths: list[Path], key: str) -> list[Path]:
+    """The paths without each `segmentation-N.nii` whose `volume-N.nii` is also there: labels are not scans."""
+    volumes = {path.with_name(path.name.removesuffix(".gz")) for path in paths if path.name.startswith("volume-")}
+    labels = []
+    for path in paths:
+        kind, _, rest = path.name.removesuffix(".gz").partition("-")
+        if kind == "segmentation" and rest.endswith(".nii") and path.with_name(f"volume-{rest}") in volumes:
+            labels.append(path)
+    if labels:
+        print(
+            f"Note: {key}: skipped {len(labels)} files that are the labels of volumes beside them, such as "
+            f"{labels[0]}. To predict them anyway, list the files.",
+            file=sys.stderr,
+        )
+    return [path for path in paths if path not in labels]
+
+
+def make_source(path: Path, mask: Path | None = None) -> Source:
+    """The source at a path, by its name alone: a damaged file is reported when it is read."""
+    if path.is_dir() or path.name.lower().endswith(NIFTI_SUFFIXES):
+        return VolumeSource(path)
+    if mask is None and path.suffix.lower() in STACK_SUFFIXES and path.is_file() and is_stack(path):
+        return StackSource(path)
+    return ImageSource(path, mask)
+
+
+def is_stack(path: Path) -> bool:
+    """Whether a TIFF file has several pages."""
+    try:
+        return tiff_pages(path) > 1
+    except UserError:
+        return True  # opening it reports the damage; the file may be truncated after the first page
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM: the letters DICM follow a preamble of 128 bytes."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

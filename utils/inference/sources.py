@@ -1,0 +1,228 @@
+"""What prediction reads: images, TIFF stacks, NIfTI volumes and DICOM series, each a sequence of images.
+
+A source is opened, gives its images one by one, and saves a mask in its own format: PNG for an image, TIFF for a stack,
+NIfTI on the grid of the scan for a volume. Scans are sliced and windowed exactly as `data_preparation` does it for
+training.
+"""
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import cv2
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from omegaconf import DictConfig
+
+from data_generators.files.pairing import Pair
+from data_generators.reading.decoding import read_image, resize_image, to_channels
+from data_generators.reading.headers import tiff_pages
+from data_generators.reading.masks import read_mask_as
+from data_generators.reading.samples import ReadSettings, check_sizes
+from data_preparation.scans.nifti import RADIOLOGICAL, read_scan
+from data_preparation.scans.slices import SliceSettings, crop_or_pad, fit_slice, intensity_window, window_slice
+from utils.base.errors import UserError
+from utils.base.files import write_whole
+from utils.inference.writers.png import write_png
+
+
+class SourceSettings(NamedTuple):
+    """How images and the slices of scans are read."""
+
+    images: ReadSettings
+    slices: SliceSettings
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig) -> Self:
+        """The settings of INPUT, DATASET, PREPROCESS_DATA and DATA_PREPARATION."""
+        return cls(ReadSettings.from_config(cfg), SliceSettings.from_config(cfg))
+
+
+class Source(ABC):
+    """A file, or a folder with a DICOM series, that is predicted as one.
+
+    Attributes:
+        path: the file or folder.
+        name: of the files that are written for it, without ending.
+        ending: of its mask file.
+        is_series: whether its images belong together, and its mask is written when all are predicted.
+        frames: how many images it has; known once it is open.
+    """
+
+    ending = ".png"
+    is_series = False
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name, self.frames = path, path.stem, 1
+
+    @abstractmethod
+    def open(self, settings: SourceSettings) -> None:
+        """Prepare to read.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+
+    def close(self) -> None:  # noqa: B027 (images and stacks hold nothing open)
+        """Release what `open` loaded."""
+
+    @abstractmethod
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return `(image, truth)`: uint8 or uint16 `(height, width, channels)`; uint8 `(height, width)` or None."""
+
+    def display_image(self, index: int) -> np.ndarray:
+        """The image to show beside the mask: as `read` gives it, but of the size of the mask that is written."""
+        return self.read(index)[0]
+
+    def restore(self, probability: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Bring probabilities to the size of the mask that is written.
+
+        Args:
+            probability: `(height, width, classes)`, of an image that was read.
+            size: (height, width) of that image.
+        """
+        return resize_probability(probability, size)
+
+    @abstractmethod
+    def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
+        """Write class indices, uint8 `(height, width)` for each image."""
+
+
+class ImageSource(Source):
+    """One image file, with its mask file or None."""
+
+    def __init__(self, path: Path, mask: Path | None = None) -> None:
+        super().__init__(path)
+        self.mask = mask
+
+    def open(self, settings: SourceSettings) -> None:
+        self.settings = settings.images
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        image = read_image(self.path, self.settings.channels)
+        truth = None if self.mask is None else read_mask_as(self.mask, self.settings)
+        if truth is not None and truth.shape != image.shape[:2]:
+            check_sizes(Pair(self.path, self.mask), image, truth, self.settings)
+        return image, truth
+
+    def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
+        write_png(path, labels[0])
+
+
+class StackSource(Source):
+    """A TIFF file with several pages, each an image."""
+
+    ending = ".tif"
+    is_series = True
+
+    def open(self, settings: SourceSettings) -> None:
+        self.settings = settings.images
+        self.frames = tiff_pages(self.path)
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        done, pages = cv2.imreadmulti(str(self.path), index, 1, flags=cv2.IMREAD_UNCHANGED)
+        if not done or pages[0].dtype not in (np.uint8, np.uint16):
+            raise UserError(f"{self.path}: page {index} cannot be read as an image of 8 or 16 bits.")
+        page = pages[0] if pages[0].ndim == 3 else pages[0][:, :, np.newaxis]
+        return to_channels(self.path, page, self.settings.channels), None
+
+    def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
+        with write_whole(path) as temporary:
+            if not cv2.imwritemulti(str(temporary), labels):
+                raise UserError(f"Cannot write {path}.")
+
+
+class VolumeSource(Source):
+    """A NIfTI file or a folder with a DICOM series; its images are the slices, windowed and stacked as for training."""
+
+    ending = ".nii.gz"
+    is_series = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.name = path.name if path.is_dir() else path.name.removesuffix(".gz").removesuffix(".nii")
+
+    def open(self, settings: SourceSettings) -> None:
+        self.settings, self.slices = settings.images, settings.slices
+        if self.settings.channels not in (1, 3):
+            raise UserError(
+                f"{self.path}: a slice becomes 1 or 3 channels, not INPUT.CHANNELS={self.settings.channels}."
+            )
+        self.scan = read_scan(self.path)
+        rows, columns, self.frames = self.scan.voxels.shape
+        self.size = (rows, columns)
+        self.low, self.high = intensity_window(self.scan, self.slices)
+        # Three images share each slice.
+        self.windowed_slice = functools.lru_cache(maxsize=32)(self.window)
+
+    def close(self) -> None:
+        del self.scan, self.windowed_slice
+
+    def window(self, index: int) -> np.ndarray:
+        """A slice as uint8 `(rows, columns)`."""
+        return window_slice(self.scan.slice(index), self.low, self.high, self.slices.scaling)
+
+    def stack(self, index: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Slice below, slice, slice above as red, green and blue, as `read_image` would read the prepared file.
+
+        Args:
+            index: of the slice in the middle.
+            change: applied to each slice.
+        """
+        neighbours = [min(max(index + step, 0), self.frames - 1) for step in (1, 0, -1)]
+        pixels = cv2.merge([change(self.windowed_slice(number)) for number in neighbours])
+        return to_channels(self.path, pixels, self.settings.channels)
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.stack(index, lambda pixels: fit_slice(pixels, self.slices, resize_image)), None
+
+    def display_image(self, index: int) -> np.ndarray:
+        return self.stack(index, lambda pixels: pixels)
+
+    def restore(self, probability: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Bring probabilities of a prepared slice to the grid of the scan; what a crop left out is background."""
+        probability = resize_probability(probability, size)
+        if self.slices.resize_method != "crop_or_pad" or self.slices.height is None:
+            return resize_probability(probability, self.size)
+        # Cropping and padding around the centre undo each other.
+        channels = [crop_or_pad(probability[..., index], *self.size) for index in range(probability.shape[-1])]
+        restored = np.stack(channels, axis=-1)
+        if len(channels) > 1:
+            restored[..., 0][restored.sum(axis=-1) == 0] = 1
+        return restored
+
+    def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
+        self.save_array(path, np.stack(labels, axis=-1))
+
+    def save_array(self, path: Path, array: np.ndarray) -> None:
+        """Write `(rows, columns, slices[, classes])` with the affine, the header and the order of axes of the scan."""
+        array = self.to_stored(array)
+        if self.path.is_dir():
+            image = nib.Nifti1Image(array, self.scan.affine)
+            image.header.set_xyzt_units("mm")
+        else:
+            scan: Any = nib.load(self.path)
+            kind = type(scan) if isinstance(scan, nib.Nifti1Image) else nib.Nifti1Image
+            image = kind(array, scan.affine, scan.header)
+            image.header["cal_min"] = image.header["cal_max"] = 0  # the display range of the scan, not of labels
+        image.header.set_data_dtype(array.dtype)
+        image.header.set_slope_inter(1, 0)
+        with write_whole(path) as temporary:
+            nib.save(image, temporary)
+
+    def to_stored(self, array: np.ndarray) -> np.ndarray:
+        """`(rows, columns, slices)` in the radiological view -> the order of axes of the file."""
+        back = ornt_transform(axcodes2ornt(RADIOLOGICAL), io_orientation(self.scan.affine))
+        return apply_orientation(array, back)
+
+
+def resize_probability(probability: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resize `(height, width, classes)`. Probabilities rather than labels: borders stay smooth, and no third class
+    appears between two others."""
+    height, width = size
+    if probability.shape[:2] == (height, width):
+        return probability
+    return cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
