@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.checkpoints import ENDING
-from utils.config.command import entry
+from utils.config.command import command
 from utils.inference.find_sources import NIFTI_SUFFIXES
 
 if TYPE_CHECKING:
@@ -134,4 +134,4 @@ def import_gradio() -> ModuleType:
 
 
 if __name__ == "__main__":
-    entry(app)()
+    command(app)()

@@ -9,7 +9,7 @@ from data_preparation.verify_data import verify_data
 from models import build_model
 from utils.base.files import check_writable
 from utils.checkpoints import restore_config
-from utils.config.command import entry
+from utils.config.command import command
 from utils.config.folds import fold_configs
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
@@ -63,4 +63,4 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    entry(evaluate)()
+    command(evaluate)()

@@ -11,10 +11,10 @@ import numpy as np
 from omegaconf import DictConfig
 
 from utils.base.files import writable_folder
-from utils.base.registry import load
+from utils.base.registry import load_object
 from utils.base.startup import quiet_stderr
 from utils.checkpoints import ENDING, restore_config, weights_path
-from utils.config.command import entry
+from utils.config.command import command
 from utils.devices.strategy import make_strategy
 from utils.export.comparison import compare, print_comparison
 from utils.export.example_images import evenly_spaced, example_images
@@ -58,8 +58,8 @@ def export(cfg: DictConfig) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export") as temporary:
         unfinished = Path(temporary) / row.file_name
         with quiet_stderr():
-            load(row.write)(job, unfinished)
-            exported = load(row.run)(unfinished)
+            load_object(row.write)(job, unfinished)
+            exported = load_object(row.run)(unfinished)
             rows = compare(job.function, exported, as_input(evenly_spaced(images), settings.PREPROCESS), settings)
         if path.is_dir():
             shutil.rmtree(path)
@@ -76,4 +76,4 @@ def as_input(images: np.ndarray, preprocess: bool) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    entry(export)()
+    command(export)()

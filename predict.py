@@ -16,7 +16,7 @@ from utils.base.errors import PartlyDone, UserError
 from utils.base.files import writable_folder
 from utils.checkpoints import ENDING, weights_path
 from utils.config.class_names import mask_class_names
-from utils.config.command import entry
+from utils.config.command import command
 from utils.config.folds import ALL
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
@@ -100,4 +100,4 @@ def report(output: Output, sources: Collection[Source], problems: Mapping[Source
 
 
 if __name__ == "__main__":
-    entry(predict)()
+    command(predict)()

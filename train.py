@@ -4,14 +4,14 @@ import secrets
 import time
 
 from data_generators import build_dataset
-from data_generators.files.class_folders import class_names
+from data_generators.files.class_folders import classifier_class_names
 from data_preparation.verify_data import verify_data
 from losses import main_score
 from models import build_model
 from utils.base.errors import UserError
 from utils.base.files import check_writable, remove_leftovers, writable_folder
 from utils.checkpoints import weights_path
-from utils.config.command import entry
+from utils.config.command import command
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import join_workers, make_strategy, worker
 
@@ -39,7 +39,7 @@ def train(cfg):
     for key, path in outputs.items():
         check_writable(cfg, path, key)
     if cfg.MODEL.TYPE == "classifier":
-        cfg.OUTPUT.CLASS_NAMES = class_names(cfg)  # kept with the weights
+        cfg.OUTPUT.CLASS_NAMES = classifier_class_names(cfg)  # kept with the weights
     data = verify_data(cfg)
     strategy = make_strategy(cfg)
 
@@ -102,4 +102,4 @@ def train(cfg):
 
 
 if __name__ == "__main__":
-    entry(train)()
+    command(train)()

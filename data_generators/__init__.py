@@ -7,13 +7,13 @@ from omegaconf import DictConfig
 
 from data_generators.augmentation import Augmentation, Engine
 from data_generators.dataset import Dataset
-from data_generators.files.class_folders import class_names, find_labelled_images
+from data_generators.files.class_folders import classifier_class_names, find_labelled_images
 from data_generators.files.pairing import find_pairs
 from data_generators.loaders import Loader
 from data_generators.reading.readers import LabelReader, PairReader, SampleReader
 from data_generators.reading.samples import ReadSettings
 from data_generators.sampler import make_sampler
-from utils.base.registry import choose, load
+from utils.base.registry import load_object, look_up
 
 # DATA_GENERATOR_TYPE -> function or class with the interface of `data_generators.loaders.Loader`
 LOADERS = {
@@ -131,8 +131,8 @@ def build_dataset(
 
 def make_augmentation(cfg: DictConfig) -> Augmentation | None:
     """The augmentation of AUGMENTATION.ENGINE, or None if it changes nothing."""
-    engine = choose(ENGINES, cfg.AUGMENTATION.ENGINE, "AUGMENTATION.ENGINE")
-    return load(engine.augmentation).from_config(cfg)
+    engine = look_up(ENGINES, cfg.AUGMENTATION.ENGINE, "AUGMENTATION.ENGINE")
+    return load_object(engine.augmentation).from_config(cfg)
 
 
 def make_reader(
@@ -140,7 +140,7 @@ def make_reader(
 ) -> SampleReader:
     """The reader of images with class labels, or of images with masks; options are those of `SampleReader`."""
     if labelled:
-        return LabelReader(class_names=class_names(cfg), classes=cfg.OUTPUT.CLASSES, **options)
+        return LabelReader(class_names=classifier_class_names(cfg), classes=cfg.OUTPUT.CLASSES, **options)
     if not boundary_weights or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
         return PairReader(with_mask=with_mask, **options)
     term = cfg.LOSS_OPTIONS.boundary_weighted_ce
@@ -150,5 +150,5 @@ def make_reader(
 def find_loader(cfg: DictConfig, name: str | None, training: bool) -> Loader:
     """The loader of a name, or else that of DATASET.SERVICE, in training, or of DATA_GENERATOR_TYPE."""
     if name is None and training and cfg.DATASET.SERVICE is not None:
-        return partial(load("data_generators.loaders.service:ServiceBatches"), cfg)
-    return load(choose(LOADERS, name or cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
+        return partial(load_object("data_generators.loaders.service:ServiceBatches"), cfg)
+    return load_object(look_up(LOADERS, name or cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))

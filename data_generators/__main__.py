@@ -13,9 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 
 from data_generators import build_dataset
 from utils.base.errors import UserError
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 from utils.base.pictures import MIN_PANEL, displayable, enlarge, overlay, titled
-from utils.config.command import entry
+from utils.config.command import command
 from utils.devices.strategy import make_strategy
 
 COLUMNS, GAP, TINT = 4, 6, 0.15
@@ -34,7 +34,7 @@ def show(cfg):
         titles = ["changed"] * len(pictures) if augment else names(dataset, len(pictures))
         drawn.append(list(map(titled, pictures, titles)))
     path = Path(cfg.WORK_DIR).resolve() / f"{sheet_name(cfg)}.png"
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(contact_sheet(*drawn), cv2.COLOR_RGB2BGR))
     print(f"saved {path}")
 
@@ -88,4 +88,4 @@ def contact_sheet(above, below):
 
 
 if __name__ == "__main__":
-    entry(show)()
+    command(show)()

@@ -18,7 +18,7 @@ from data_generators import build_dataset
 from data_generators.sampler import EpochSampler
 from utils.base.errors import UserError
 from utils.base.startup import quiet_stderr
-from utils.config.command import entry
+from utils.config.command import command
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,4 @@ def serve(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    entry(serve)()
+    command(serve)()

@@ -18,7 +18,7 @@ import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from utils.base.errors import UserError
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 
 TRAIN_FOLDER, VAL_FOLDER = "Training Batch 2", "Training Batch 1"  # as LiTS and the config name them
 FIRST_TRAIN, FIRST_VAL = 28, 0  # numbers of the first volumes, as in LiTS
@@ -73,7 +73,7 @@ def write_scan(path, voxels, orientation):
     image = nib.Nifti1Image(voxels, affine)
     image = image.as_reoriented(ornt_transform(io_orientation(affine), axcodes2ornt(orientation)))
     image.header.set_xyzt_units("mm")
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         nib.save(image, temporary)
 
 

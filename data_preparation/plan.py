@@ -31,7 +31,7 @@ from data_preparation.common.groups import VOLUME, describe_groups, group_of
 from data_preparation.common.survey import count_values, survey
 from data_preparation.split import assign_fractions
 from utils.base.errors import UserError
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 from utils.config import load_config
 from utils.config.checks import check_config
 from utils.config.defaults import CONFIGS
@@ -79,9 +79,9 @@ def plan(options):
     choices = [choice for choice in choices if choice[1] is not None]
     check(choices)
     for file, text in lists.values():
-        with write_whole(file) as temporary:
+        with atomic_write(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(as_yaml(choices, options), encoding="utf-8")
     return path
 

@@ -21,7 +21,7 @@ from data_preparation.scans.slices import SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 from utils.base.files import check_writable, is_list_file, resolve_path
-from utils.config.command import entry
+from utils.config.command import command
 
 
 def preprocess_data(cfg: DictConfig) -> dict[str, dict]:
@@ -64,7 +64,7 @@ def plan_jobs(cfg: DictConfig, split: str) -> list[VolumeJob]:
     return [VolumeJob(split, scan, images, masks, settings) for scan in scans]
 
 
-@entry
+@command
 def main(cfg: DictConfig) -> None:
     """Prepare the scans of the config and print what was written."""
     start = time.perf_counter()

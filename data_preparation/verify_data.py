@@ -33,7 +33,7 @@ from data_preparation.common.dataset_report import (
 )
 from utils.base.errors import UserError
 from utils.base.files import check_writable
-from utils.config.command import entry
+from utils.config.command import command
 
 
 class Finding(NamedTuple):
@@ -207,7 +207,7 @@ def warn(cfg, pairs, findings, summary, split):
         print(f"Warning: the masks of {split} hold no foreground, only 0{cause}.", file=sys.stderr)
 
 
-@entry
+@command
 def main(cfg):
     check_writable(cfg, Path(cfg.DATASET.REPORT_PATH).parent, "DATASET.REPORT_PATH")
     report = verify_data(cfg, details=True)

@@ -7,7 +7,7 @@ import re
 from functools import partial
 
 from utils.base.errors import UserError
-from utils.base.registry import load
+from utils.base.registry import load_object
 
 # A term is a function (y_true, y_pred, valid, **LOSS_OPTIONS.<name>) -> scalar; losses/targets.py prepares the first
 # three.
@@ -91,7 +91,7 @@ def build_loss(cfg):
     from losses.targets import center_crop, prepare
 
     terms = [
-        (name, weight, partial(load(LOSSES[name]), **cfg.LOSS_OPTIONS.get(name, {})))
+        (name, weight, partial(load_object(LOSSES[name]), **cfg.LOSS_OPTIONS.get(name, {})))
         for name, weight in cfg.LOSS.items()
         if weight > 0
     ]
@@ -126,7 +126,7 @@ def build_metrics(cfg, full=False):
         rows = [EVALUATION_METRICS[name] for name in cfg.EVALUATION.METRICS or EVALUATION_METRICS]
     else:
         rows = METRICS.values()
-    return [load(location)(cfg) for location in rows]
+    return [load_object(location)(cfg) for location in rows]
 
 
 def averaging(name):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from models.encoders.backbones import BACKBONES
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
-from utils.base.registry import choose, load
+from utils.base.registry import load_object, look_up
 
 # MODEL.BACKBONE.TYPE -> a function (image, model, style) -> ({stride: feature map}, {stride: map to upsample first})
 ENCODERS = {
@@ -64,7 +64,7 @@ def model_settings(cfg):
     Raises:
         UserError: MODEL.FILTERS has a number of widths that the type cannot take.
     """
-    row = choose(MODEL_TYPES, cfg.MODEL.TYPE, "MODEL.TYPE")
+    row = look_up(MODEL_TYPES, cfg.MODEL.TYPE, "MODEL.TYPE")
     model = cfg.MODEL.copy()
     for key in ("FILTERS", "DEEP_SUPERVISION", "CGM", "CONV_BIAS"):
         if model[key] is None:
@@ -115,12 +115,12 @@ def build_model(cfg, pretrained=True, any_size=False, size=None):
     model.BACKBONE.LOAD_WEIGHTS = pretrained
     style = Style.from_config(model)
     image = keras.Input((height, width, cfg.INPUT.CHANNELS), name="image")
-    encoder = row.encoder or choose(ENCODERS, model.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE")
-    features, down = load(encoder)(image, model, style)
+    encoder = row.encoder or look_up(ENCODERS, model.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE")
+    features, down = load_object(encoder)(image, model, style)
     if row.decoder is None:
-        outputs = load("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, model)
+        outputs = load_object("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, model)
         return keras.Model(image, outputs, name=cfg.MODEL.TYPE)
-    maps = load(DECODERS[row.decoder])(features, down, model, style)
+    maps = load_object(DECODERS[row.decoder])(features, down, model, style)
     outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, model, style)
     return keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
 
@@ -143,7 +143,7 @@ def inference_model(model, prune=None, fold=False):
 
     mask = model.output[mask_output(model.output, prune)]
     inference = keras.Model(model.input, mask, name=f"{model.name}_inference")
-    return load("models.folding:fold_batch_norm")(inference) if fold else inference
+    return load_object("models.folding:fold_batch_norm")(inference) if fold else inference
 
 
 def mask_output(outputs, prune):

@@ -6,7 +6,7 @@ to <name>_<BACKBONE>.png in the current folder (needs pydot and Graphviz; withou
 
 from models import ENCODERS, MODEL_TYPES, build_model
 from utils.config import load_config
-from utils.config.command import entry
+from utils.config.command import command
 from utils.devices.strategy import make_strategy
 
 
@@ -55,4 +55,4 @@ def describe(model):
 
 
 if __name__ == "__main__":
-    entry(show)()
+    command(show)()

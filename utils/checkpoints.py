@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from utils.base.errors import UserError
-from utils.base.files import older_paths, reserve, resolve_path, write_whole
-from utils.base.registry import load
+from utils.base.files import atomic_write, list_backups, reserve, resolve_path
+from utils.base.registry import load_object
 from utils.config.checks import check_config
 from utils.config.defaults import CONFIGS, default_config
 
@@ -68,17 +68,17 @@ def weights_path(cfg):
     return resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH) / f"{name}{ENDING}"
 
 
-def beside(weights, ending):
-    """The file of the same name with another ending: `beside(weights, ".yaml")` is the config of the weights."""
+def companion_path(weights, ending):
+    """The file of the same name with another ending: `companion_path(weights, ".yaml")` is their config."""
     return Path(str(weights).removesuffix(ENDING) + ending)
 
 
-def save_weights(network, path, older=0):
+def save_weights(network, path, backups=0):
     """Write the weights of a Keras model to `path` (ends in .weights.h5), with a checksum in them.
 
     An interrupted write leaves the old file; so many older versions are kept.
     """
-    with write_whole(path, older) as temporary:
+    with atomic_write(path, backups) as temporary:
         write_weights(network, temporary)
 
 
@@ -87,9 +87,9 @@ def save_first_weights(network, cfg, path):
 
     Whenever it is ended, or the disk is full, weights with their config are there: these or the earlier run's.
     """
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         write_weights(network, temporary)
-        keep_previous(path, cfg.RUN)
+        archive_previous_run(path, cfg.RUN)
         save_config(cfg, path)
 
 
@@ -121,7 +121,7 @@ def checksum_of(file):
 def save_config(cfg, weights):
     """Write the resolved config beside its weights; its first line is the checksum of the others."""
     text = OmegaConf.to_yaml(cfg, resolve=True)
-    with write_whole(beside(weights, ".yaml")) as temporary:
+    with atomic_write(companion_path(weights, ".yaml")) as temporary:
         temporary.write_text(f"{SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
 
 
@@ -135,7 +135,7 @@ def load_weights(network, cfg):
     if not path.exists():
         raise UserError(f"No weights at {path}. Train first, or set MODEL.WEIGHTS_FILE_NAME.")
     problems = []
-    for candidate in (path, *older_paths(path)):
+    for candidate in (path, *list_backups(path)):
         try:
             load_file(network, cfg, candidate)
         except UserError as error:
@@ -198,24 +198,24 @@ def check_weights_file(path):
             raise UserError(f"The weights {path} are damaged: their checksum is wrong.")
 
 
-def keep_previous(weights, run):
+def archive_previous_run(weights, run):
     """Rename the files of an earlier run to `<name>.previous<ending>`: weights, config and scores together.
 
     Files that the config says are of this same `run`, which was interrupted and goes on, are left to be replaced.
     It may be ended at any moment and called again: weights that are there last are never given up for none.
     """
-    config = beside(weights, ".yaml")
+    config = companion_path(weights, ".yaml")
     if config.exists() and f"RUN: {run}" in config.read_text(encoding="utf-8", errors="replace").splitlines():
         return
     others = (".evaluation", ".keras", ".run.json", ".yaml")
-    for older in older_paths(weights):
+    for older in list_backups(weights):
         older.unlink()
     if weights.exists():
         for ending in others:
-            remove(beside(weights, f".previous{ending}"))
-        weights.replace(beside(weights, f".previous{ENDING}"))
+            remove(companion_path(weights, f".previous{ending}"))
+        weights.replace(companion_path(weights, f".previous{ENDING}"))
     for ending in others:
-        path, previous = beside(weights, ending), beside(weights, f".previous{ending}")
+        path, previous = companion_path(weights, ending), companion_path(weights, f".previous{ending}")
         if path.exists() and not previous.exists():
             path.replace(previous)
 
@@ -239,9 +239,9 @@ def restore_config(cfg):
             f"No weights at {weights}. Train first (python train.py MODEL.TYPE={cfg.MODEL.TYPE}), or set "
             "MODEL.WEIGHTS_FILE_NAME or CALLBACKS.MODEL_CHECKPOINT.PATH."
         )
-    if not beside(weights, ".yaml").exists():
+    if not companion_path(weights, ".yaml").exists():
         return cfg
-    restored = read_config(beside(weights, ".yaml"))
+    restored = read_config(companion_path(weights, ".yaml"))
     trained = with_model_settings(restored)
     wanted = with_model_settings(cfg)
     for key in OF_THE_COMMAND:
@@ -284,7 +284,7 @@ def check_signature(text):
 def with_model_settings(cfg):
     """A copy of the config in which the nulls of MODEL are what MODEL.TYPE stands for."""
     full = cfg.copy()
-    full.MODEL = load("models:model_settings")(cfg)[0]
+    full.MODEL = load_object("models:model_settings")(cfg)[0]
     return full
 
 

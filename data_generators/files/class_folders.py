@@ -91,7 +91,7 @@ def image_list(cfg, split):
     return [str(sample.image) for sample in samples] or value
 
 
-def class_names(cfg):
+def classifier_class_names(cfg):
     """The classes in their order: OUTPUT.CLASS_NAMES, else the sorted names in the training data."""
     if cfg.OUTPUT.CLASS_NAMES is not None:
         return list(cfg.OUTPUT.CLASS_NAMES)

@@ -21,7 +21,7 @@ from data_generators.files.image_file import ImageFile
 from data_generators.files.tfrecord import decode_example, encode_example, read_records, write_records
 from data_generators.files.tfrecord_index import ShardEntry, is_remote
 from utils.base.errors import UserError
-from utils.base.files import writable_folder, write_whole
+from utils.base.files import atomic_write, writable_folder
 
 MEMORY = "memory"
 FORMAT = 1  # of the files in a folder; with another number, all files are written again
@@ -106,7 +106,7 @@ class FolderCache:
         features = {METADATA: json.dumps({"stamp": stamp, "arrays": kinds}).encode()}
         features |= {f"array{n}": array.tobytes() for n, array in enumerate(arrays) if array is not None}
         try:
-            with write_whole(path) as temporary, open(temporary, "wb") as file:
+            with atomic_write(path) as temporary, open(temporary, "wb") as file:
                 write_records(file, [encode_example(features)])
         except OSError as error:
             with self.lock:

@@ -9,7 +9,7 @@ from collections import Counter
 import cv2
 import numpy as np
 
-from utils.base.files import resolve_path, write_whole
+from utils.base.files import atomic_write, resolve_path
 
 
 def intensity(image):
@@ -130,6 +130,6 @@ def print_labels(split):
 def write_report(cfg, report):
     """Write the report to DATASET.REPORT_PATH and return the path."""
     path = resolve_path(cfg, cfg.DATASET.REPORT_PATH)
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(report, indent=2))
     return path

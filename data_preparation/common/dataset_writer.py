@@ -23,7 +23,7 @@ from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import COLOUR_TYPES, encode_png
 from data_preparation.common.splits import SPLITS
 from utils.base.errors import UserError
-from utils.base.files import new_folders, write_whole
+from utils.base.files import atomic_write, new_folders
 
 RECORD = "prepared.json"
 
@@ -104,7 +104,7 @@ def write_dataset(plan, options, sources):
     finally:
         # Also after an error or Ctrl-C, unless it came before the first file: what is finished is not made again.
         if record or any(output.glob("*/*/*")):
-            with write_whole(output / RECORD) as temporary:
+            with atomic_write(output / RECORD) as temporary:
                 kept = {target: entry for target, entry in record.items() if target in targets and target not in files}
                 unsure = {target: [mask, None] for target, (mask, _) in kept.items()}
                 temporary.write_text(json.dumps({"origin": origin, "files": {**unsure, **files}}, indent=0))

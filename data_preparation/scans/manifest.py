@@ -11,12 +11,12 @@ from pathlib import Path
 
 from data_preparation.scans.labelled_scans import LabelledScan
 from data_preparation.scans.slices import SliceSettings
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 
 
 def write_manifest(path: Path, manifest: dict) -> None:
     """Write a manifest as JSON, all or nothing."""
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1))
 
 

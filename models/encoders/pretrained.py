@@ -9,7 +9,7 @@ from keras import layers
 
 from models.encoders.backbones import BACKBONES
 from utils.base.errors import UserError
-from utils.base.registry import load
+from utils.base.registry import load_object
 
 SMALLEST_SIDE = 32  # of a backbone that halves five times
 
@@ -87,7 +87,7 @@ def expected_pixels(image, pixels, settings):
 
 def build_base(row, settings, shape):
     """Build the backbone without its classifier and load its weights."""
-    build, weights = load(row.build), settings.WEIGHTS if settings.LOAD_WEIGHTS else None
+    build, weights = load_object(row.build), settings.WEIGHTS if settings.LOAD_WEIGHTS else None
     named = weights in row.weights
     if weights is not None and not named and not Path(weights).is_file():
         raise UserError(

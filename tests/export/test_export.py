@@ -10,7 +10,7 @@ from helpers import TINY, assert_one_clear_error, make_weights, model_types, run
 from export import export
 from models import MODEL_TYPES
 from utils.base.errors import UserError
-from utils.base.registry import load
+from utils.base.registry import load_object
 from utils.config import load_config
 from utils.export.formats import FORMATS, check_export
 
@@ -43,7 +43,7 @@ def test_every_model_type_as_onnx_and_tflite_and_saved_model(model_type, tmp_pat
 
 
 def run(path, name, image):
-    return load(FORMATS[name].run)(path)(image)
+    return load_object(FORMATS[name].run)(path)(image)
 
 
 def test_any_size_and_indices_inside(tmp_path):

@@ -124,17 +124,18 @@ def test_files_that_may_not_grow(tmp_path, phantom):
 
 
 def test_a_failed_write_keeps_what_was_there(tmp_path):
-    from utils.base.files import older_path, warn_if_not_saved, write_whole
+    from utils.base.files import atomic_write, backup_path, warn_if_not_saved
 
     path = tmp_path / "m.weights.h5"
     for text in ("1", "2", "3", "4"):
-        with write_whole(path, older=2) as temporary:
+        with atomic_write(path, backups=2) as temporary:
             temporary.write_text(text)
-    with warn_if_not_saved("the file") as errors, write_whole(path, older=2) as temporary:
+    with warn_if_not_saved("the file") as errors, atomic_write(path, backups=2) as temporary:
         temporary.write_text("5")
         raise OSError(28, "No space left on device")
-    assert errors and [file.read_text() for file in (path, older_path(path, 1), older_path(path, 2))] == ["4", "3", "2"]
+    versions = [path, backup_path(path, 1), backup_path(path, 2)]
+    assert errors and [file.read_text() for file in versions] == ["4", "3", "2"]
     assert len(list(tmp_path.iterdir())) == 3
-    with write_whole(path, older=0) as temporary:  # KEEP was lowered
+    with atomic_write(path, backups=0) as temporary:  # KEEP was lowered
         temporary.write_text("6")
     assert path.read_text() == "6"

@@ -217,9 +217,9 @@ def test_damaged_weights_fall_back_to_the_version_before(tmp_path, capsys):
     image = keras.Input((8, 8, 3))
     network = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
     path, values = tmp_path / "m.weights.h5", network.get_weights()
-    save_weights(network, path, older=1)
+    save_weights(network, path, backups=1)
     network.set_weights([value + 1 for value in values])
-    save_weights(network, path, older=1)
+    save_weights(network, path, backups=1)
     data = bytearray(path.read_bytes())
     data[data.index(network.get_weights()[0].tobytes()[:64])] ^= 1  # one bit of one weight
     path.write_bytes(data)
@@ -232,8 +232,8 @@ def test_damaged_weights_fall_back_to_the_version_before(tmp_path, capsys):
 
 @pytest.mark.parametrize("moved", range(5))
 def test_the_weights_of_an_earlier_run_outlive_a_kill_between_any_two_steps(moved, tmp_path, monkeypatch):
-    """`keep_previous` is ended after so many files are moved; called again by a new run it loses nothing."""
-    from utils.checkpoints import keep_previous
+    """`archive_previous_run` is ended after so many files are moved; called again by a new run it loses nothing."""
+    from utils.checkpoints import archive_previous_run
 
     weights = tmp_path / "m.weights.h5"
     files = {".weights.h5": "good", ".yaml": "RUN: a", ".keras": "model"}
@@ -250,8 +250,8 @@ def test_the_weights_of_an_earlier_run_outlive_a_kill_between_any_two_steps(move
 
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, StopIteration)):
         patch.setattr(Path, "replace", counted)
-        keep_previous(weights, "b")
+        archive_previous_run(weights, "b")
         raise StopIteration
     (tmp_path / "m.yaml").write_text("RUN: b") if moved >= 3 else None  # the new run's, whose weights never came
-    keep_previous(weights, "c")
+    archive_previous_run(weights, "c")
     assert {ending: (tmp_path / f"m.previous{ending}").read_text() for ending in files} == files

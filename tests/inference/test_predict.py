@@ -14,7 +14,7 @@ from data_preparation.scans.slices import window_slice
 from predict import predict
 from utils.base import rle
 from utils.base.errors import PartlyDone, UserError
-from utils.base.registry import load
+from utils.base.registry import load_object
 from utils.config import load_config
 from utils.inference.class_indices import class_indices
 from utils.inference.find_sources import find_sources
@@ -148,7 +148,7 @@ def test_every_format_has_its_key_and_its_writer():
     for formats in (MASK_FORMATS, LABEL_FORMATS):
         for name, row in formats.items():
             assert row.key is None or isinstance(cfg.PREDICT[row.key], bool), name
-            assert issubclass(load(row.writer), Writer)
+            assert issubclass(load_object(row.writer), Writer)
 
 
 def test_only_what_is_asked_for_is_written(tiny, tmp_path, capsys):

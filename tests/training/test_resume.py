@@ -16,7 +16,7 @@ from helpers import PROJECT, run_command
 
 from train import train
 from utils.base.errors import UserError
-from utils.base.files import older_paths
+from utils.base.files import list_backups
 from utils.base.startup import interrupt_later
 from utils.config import load_config
 
@@ -218,7 +218,7 @@ def test_older_versions_are_sorted_by_number(tmp_path):
         (tmp_path / f"m.older{number}.state.npz").touch()
     for other in ("m.state.npz", "m.olderx.state.npz", "m2.older1.state.npz", "m.older3.weights.h5"):
         (tmp_path / other).touch()
-    found = [path.name for path in older_paths(tmp_path / "m.state.npz")]
+    found = [path.name for path in list_backups(tmp_path / "m.state.npz")]
     assert found == [f"m.older{number}.state.npz" for number in (1, 2, 10)]
 
 
@@ -250,7 +250,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undistu
 
 SWALLOWED = """
 import gc, signal, time
-from utils.config.command import entry
+from utils.config.command import command
 
 def task(cfg):
     gc.callbacks.append(lambda phase, info: phase == "start" and signal.raise_signal(signal.SIGINT))
@@ -259,7 +259,7 @@ def task(cfg):
     print("swallowed", flush=True)
     time.sleep(60)
 
-entry(task)()
+command(task)()
 """
 
 

@@ -116,7 +116,7 @@ def reserve(folder, size):
 
 
 def remove_leftovers(path):
-    """Remove the temporary files of `write_whole` that killed runs left of a file; nobody else may be writing it."""
+    """Remove the temporary files of `atomic_write` that killed runs left of a file; nobody else may be writing it."""
     name = path.name.split(".", 1)[0]
     for leftover in path.parent.glob(f".{glob.escape(name)}.*"):
         if leftover.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", leftover.name.removeprefix(f".{name}.")):
@@ -142,13 +142,13 @@ def warn_if_not_saved(what):
         print(f"\nWarning: {what} could not be saved ({reason}); the run goes on.", file=sys.stderr)
 
 
-def older_path(path, number):
+def backup_path(path, number):
     """Where the version before is, or with a higher number the one before that: `m.older1.weights.h5`."""
     stem, kind, ending = path.name.rsplit(".", 2)
     return path.with_name(f"{stem}.older{number}.{kind}.{ending}")
 
 
-def older_paths(path):
+def list_backups(path):
     """The versions before that are there, the newest first."""
     stem, kind, ending = path.name.rsplit(".", 2)
     number = re.compile(rf"{re.escape(stem)}\.older(\d+)\.{re.escape(kind)}\.{re.escape(ending)}")
@@ -156,29 +156,29 @@ def older_paths(path):
     return [older for _, older in sorted(found, key=lambda entry: int(entry[0].group(1)))]
 
 
-def keep_older(path, count):
+def rotate_backups(path, count):
     """Keep a file that is about to be replaced as the newest of `count` older ones. At any moment `path` is there."""
-    for older in older_paths(path):
-        if older not in [older_path(path, number) for number in range(1, count)]:
+    for older in list_backups(path):
+        if older not in [backup_path(path, number) for number in range(1, count)]:
             older.unlink()
     if count < 1 or not path.exists():
         return
     for number in range(count - 1, 0, -1):
-        if older_path(path, number).exists():
-            os.replace(older_path(path, number), older_path(path, number + 1))
+        if backup_path(path, number).exists():
+            os.replace(backup_path(path, number), backup_path(path, number + 1))
     try:
-        os.link(path, older_path(path, 1))
+        os.link(path, backup_path(path, 1))
     except OSError:  # a file system without links
-        os.replace(path, older_path(path, 1))
+        os.replace(path, backup_path(path, 1))
 
 
 @contextlib.contextmanager
-def write_whole(path, older=0):
+def atomic_write(path, backups=0):
     """Give a temporary path in the same folder; it becomes `path` when the block ends well, else it vanishes.
 
-    So many older versions are kept, see `older_path`.
+    The last `backups` versions are kept, see `backup_path`.
 
-        with write_whole("checkpoint/a.json") as temporary:
+        with atomic_write("checkpoint/a.json") as temporary:
             temporary.write_text(...)
 
     The temporary name keeps the ending(s) of `path`, which libraries use to choose the format.
@@ -198,8 +198,8 @@ def write_whole(path, older=0):
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
-        if older:
-            keep_older(path, older)
+        if backups:
+            rotate_backups(path, backups)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

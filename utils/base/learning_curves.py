@@ -1,11 +1,11 @@
 """Learning curves as a picture."""
 
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 
 
 def plot_curves(history, path):
     """Write the learning curves of `draw_curves` as a PNG."""
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         draw_curves(history).savefig(temporary, dpi=110)
 
 

@@ -6,13 +6,13 @@ import importlib
 from utils.base.errors import UserError
 
 
-def load(location):
+def load_object(location):
     """Return the object that `"package.module:attribute"` names."""
     module, attribute = location.split(":")
     return getattr(importlib.import_module(module), attribute)
 
 
-def choose(table, name, key):
+def look_up(table, name, key):
     """Return `table[name]`, or raise a UserError that names the config key and lists the choices."""
     if name not in table:
         raise UserError(f"{key}={name} is not known. {list_choices(name, table)}")

@@ -5,7 +5,7 @@ import re
 from omegaconf import DictConfig, OmegaConf
 
 from utils.base.errors import UserError
-from utils.base.registry import choose, list_choices, load
+from utils.base.registry import list_choices, load_object, look_up
 from utils.config.defaults import default_config
 from utils.config.folds import ALL
 from utils.config.rules import AUGMENTATION_RANGES, AUGMENTATIONS
@@ -62,7 +62,7 @@ def check_config(cfg):
     if not is_classifier:
         check_loss(cfg)
         check_classes(cfg)
-    load("models:check_model")(cfg)
+    load_object("models:check_model")(cfg)
 
 
 def check_strategy(cfg):
@@ -147,7 +147,7 @@ def check_augmentation(cfg):
 
 def check_engine(cfg: DictConfig) -> None:
     """The engine of AUGMENTATION.ENGINE has what is asked for; the rows of ENGINES tell."""
-    augmentation, engines = cfg.AUGMENTATION, load("data_generators:ENGINES")
+    augmentation, engines = cfg.AUGMENTATION, load_object("data_generators:ENGINES")
     engine, key = engines[augmentation.ENGINE], f"AUGMENTATION.ENGINE={augmentation.ENGINE}"
 
     def others(feature: str) -> str:
@@ -182,10 +182,10 @@ def check_loss(cfg):
     for name, weight in cfg.LOSS.items():
         if not is_number(weight) or not 0 <= weight < float("inf"):
             raise UserError(f"LOSS.{name}={weight} must be a finite number of at least 0.")
-        if name not in load("losses:LOSSES"):
-            raise UserError(f"LOSS.{name} is not a loss term. {list_choices(name, load('losses:LOSSES'))}")
+        if name not in load_object("losses:LOSSES"):
+            raise UserError(f"LOSS.{name} is not a loss term. {list_choices(name, load_object('losses:LOSSES'))}")
         if weight > 0:
-            load("losses:check_size")(name, cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
+            load_object("losses:check_size")(name, cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
 
 
 def check_classes(cfg):
@@ -219,4 +219,4 @@ def check_classes(cfg):
                 f"after it above 0 (OUTPUT.CLASSES={cfg.OUTPUT.CLASSES})."
             )
     for name in cfg.EVALUATION.METRICS or []:
-        choose(load("losses:EVALUATION_METRICS"), name, "EVALUATION.METRICS")
+        look_up(load_object("losses:EVALUATION_METRICS"), name, "EVALUATION.METRICS")

@@ -19,7 +19,7 @@ from utils.config.load import explain, finish_config
 from utils.config.sweeps import give_own_folders
 
 
-def entry(task):
+def command(task):
     """Make `task(cfg)` a command: Hydra overrides in, one clear line and exit code 2 for bad input."""
 
     @functools.wraps(task)
@@ -34,7 +34,7 @@ def entry(task):
             print("Interrupted.", file=sys.stderr)
             sys.exit(130)
 
-    def command():
+    def run():
         sys.unraisablehook = interrupt_again
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: one place formats all errors
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
@@ -46,7 +46,7 @@ def entry(task):
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
             fail(explain(error))
 
-    return command
+    return run
 
 
 def interrupt_again(unraisable):

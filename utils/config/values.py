@@ -3,7 +3,7 @@
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from utils.base.errors import UserError
-from utils.base.registry import list_choices, load
+from utils.base.registry import list_choices, load_object
 from utils.config.defaults import unknown_key
 from utils.config.rules import OPTIONAL_KEYS, RULES, Rule
 
@@ -46,7 +46,7 @@ def check_value(key, value, default, rule):
         names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in dict.fromkeys(types))
         raise UserError(f"{key}={value} has the wrong type: expected {names}, got {type(value).__name__}.")
     if rule.choices is not None:
-        choices = tuple(load(rule.choices)) if isinstance(rule.choices, str) else rule.choices
+        choices = tuple(load_object(rule.choices)) if isinstance(rule.choices, str) else rule.choices
         entries = value if isinstance(value, list) else [value]
         for entry in entries:
             if entry not in choices:

@@ -3,7 +3,7 @@
 import os
 
 from utils.base.errors import UserError
-from utils.base.registry import choose, load
+from utils.base.registry import load_object, look_up
 from utils.base.startup import end_at_once, interrupt_later, quiet_stderr
 from utils.config.checks import check_strategy
 from utils.devices.clusters import find_workers, several_workers
@@ -38,7 +38,7 @@ def make_strategy(cfg):
         if cfg.OPTIMIZATION.DETERMINISTIC:
             tf.config.experimental.enable_op_determinism()
         # With several workers the strategy has to come before any operation; it probes the devices itself.
-        strategy = load(choose(STRATEGIES, cfg.STRATEGY.NAME, "STRATEGY.NAME"))(cfg)
+        strategy = load_object(look_up(STRATEGIES, cfg.STRATEGY.NAME, "STRATEGY.NAME"))(cfg)
         tf.zeros(1)
     if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1 and cfg.OPTIMIZATION.AMP is True:
         raise UserError(

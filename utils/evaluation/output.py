@@ -11,8 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from utils.base.files import write_whole
-from utils.checkpoints import beside, weights_path
+from utils.base.files import atomic_write
+from utils.checkpoints import companion_path, weights_path
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import describe_postprocessing
@@ -39,10 +39,10 @@ def write_results(
     """
     trained, weights = folds[0], [weights_path(fold) for fold in folds]
     # All folds together are evaluated where no single fold writes.
-    folder = beside(weights[0] if len(folds) == 1 else weights_path(cfg), ".evaluation")
+    folder = companion_path(weights[0] if len(folds) == 1 else weights_path(cfg), ".evaluation")
     metadata = describe_weights(trained, weights)
     splits = {result.split: split_entry(result) for result in results}
-    with write_whole(folder / "evaluation.json") as temporary:
+    with atomic_write(folder / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(without_nan({**metadata, "splits": splits}), indent=2, allow_nan=False))
     evaluators = {result.split: result.evaluator for result in results if result.evaluator}
     if not evaluators:
@@ -87,7 +87,7 @@ def write_table(path: Path, cases: dict[str, list[ScoredCase]], regions: Regions
     """One row per case of all splits; columns as `utils.evaluation.case_scores.case_columns`."""
     rows = [{"split": split, **case_columns(case, regions)} for split, found in cases.items() for case in found]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with write_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)

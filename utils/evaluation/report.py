@@ -12,10 +12,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from omegaconf import DictConfig, OmegaConf
 
-from utils.base.files import resolve_path, write_whole
+from utils.base.files import atomic_write, resolve_path
 from utils.base.learning_curves import draw_curves
 from utils.base.pictures import class_color
-from utils.checkpoints import beside, weights_path
+from utils.checkpoints import companion_path, weights_path
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.gallery import Gallery, prediction_color
 from utils.evaluation.split import SplitResult
@@ -58,7 +58,7 @@ def write_report(
         **score_context(trained, results),
         **picture_context(trained, results, gallery),
     }
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(environment.get_template("report.html.j2").render(context), encoding="utf-8")
 
 
@@ -140,7 +140,7 @@ def describe_input(cfg: DictConfig) -> str:
 def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, list[str]]:
     """`{command: overrides}` of this evaluation and, if it is known, of the training."""
     typed = {"evaluate.py": list(cfg.OVERRIDES)}
-    path = beside(weights_path(folds[0]), ".yaml")
+    path = companion_path(weights_path(folds[0]), ".yaml")
     if len(folds) == 1 and path.exists():
         typed = {"train.py": list(OmegaConf.select(OmegaConf.load(path), "OVERRIDES", default=[])), **typed}
     return typed

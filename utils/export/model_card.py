@@ -8,8 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import DictConfig
 
-from utils.base.files import write_whole
-from utils.checkpoints import beside
+from utils.base.files import atomic_write
+from utils.checkpoints import companion_path
 from utils.export.comparison import Agreement
 
 
@@ -37,13 +37,13 @@ def write_model_card(
         date=date.today().isoformat(),
         weights=weights.name,
         exported=exported.name,
-        settings=beside(weights, ".yaml").name,
-        scores=score_tables(beside(weights, ".evaluation") / "evaluation.json"),
+        settings=companion_path(weights, ".yaml").name,
+        scores=score_tables(companion_path(weights, ".evaluation") / "evaluation.json"),
         compared_on=compared_on,
         agreement=describe_agreement(rows),
         **describe_interface(cfg),
     )
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from omegaconf import DictConfig
 
-from utils.base.registry import load
+from utils.base.registry import load_object
 from utils.inference.class_indices import classes_and_mean_confidence
 from utils.inference.postprocessing import Postprocess, build_postprocessing
 from utils.inference.read_ahead import SourceImage
@@ -64,7 +64,7 @@ class Output(ABC):
         if not self.writers:
             prepare_folder(self.folder, self.overwrite)
             for row in self.formats.values():
-                self.writers.append(self.stack.enter_context(load(row.writer)(self.folder, self.settings)))
+                self.writers.append(self.stack.enter_context(load_object(row.writer)(self.folder, self.settings)))
         for writer in self.writers:
             writer.write(prediction)
 

@@ -25,7 +25,7 @@ from data_generators.reading.samples import ReadSettings, check_sizes
 from data_preparation.scans.nifti import RADIOLOGICAL, read_scan
 from data_preparation.scans.slices import SliceSettings, crop_or_pad, fit_slice, intensity_window, window_slice
 from utils.base.errors import UserError
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 from utils.inference.writers.png import write_png
 
 
@@ -130,7 +130,7 @@ class StackSource(Source):
         return to_channels(self.path, page, self.settings.channels), None
 
     def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
-        with write_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             if not cv2.imwritemulti(str(temporary), labels):
                 raise UserError(f"Cannot write {path}.")
 
@@ -210,7 +210,7 @@ class VolumeSource(Source):
             image.header["cal_min"] = image.header["cal_max"] = 0  # the display range of the scan, not of labels
         image.header.set_data_dtype(array.dtype)
         image.header.set_slope_inter(1, 0)
-        with write_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             nib.save(image, temporary)
 
     def to_stored(self, array: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ import math
 import keras
 import numpy as np
 
-from utils.base.files import warn_if_not_saved, writable_folder, write_whole
+from utils.base.files import atomic_write, warn_if_not_saved, writable_folder
 from utils.base.learning_curves import plot_curves
-from utils.checkpoints import beside, save_first_weights, save_weights
+from utils.checkpoints import companion_path, save_first_weights, save_weights
 from utils.training.progress import EpochLines, Progress, StepTimer
 from utils.training.resume import Checkpoint, Stopping
 from utils.training.schedules import learning_rate
@@ -47,7 +47,7 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [*bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
     logs = log_folder(
-        writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH"), beside(weights, "")
+        writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH"), companion_path(weights, "")
     )
     callbacks = [
         rate,
@@ -56,7 +56,7 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 
         early,
         keras.callbacks.TensorBoard(str(logs), write_graph=False),
         Panel(logs, cfg, examples, trainer.waiting, len(samples)),
-        *build_trackers(cfg, beside(weights, "").name),
+        *build_trackers(cfg, companion_path(weights, "").name),
         *bar,
         *averages,
     ]
@@ -155,7 +155,7 @@ class BestWeights(keras.callbacks.Callback):
             else:
                 save_weights(self.network, self.path, settings.KEEP - 1)
             if not settings.SAVE_WEIGHTS_ONLY:
-                with write_whole(beside(self.path, ".keras")) as temporary:
+                with atomic_write(companion_path(self.path, ".keras")) as temporary:
                     self.network.save(temporary)
         self.failed = bool(errors)
         if better and not self.failed:
@@ -190,7 +190,7 @@ class EpochLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
         with warn_if_not_saved("the log"):
-            with write_whole(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
                 writer.writeheader()
                 writer.writerows([*self.earlier, *self.rows])

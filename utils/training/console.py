@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from utils.checkpoints import beside
+from utils.checkpoints import companion_path
 
 
 def print_start(cfg, network, data, strategy):
@@ -56,9 +56,9 @@ def print_end(cfg, best, score, weights, log):
             print(f"{name:>20} {value:9.4f} {best.best_logs[f'val_{name}']:9.4f}")
     for name, path in {
         "weights": weights,
-        "config": beside(weights, ".yaml"),
+        "config": companion_path(weights, ".yaml"),
         "log": log,
-        "summary": beside(weights, ".run.json"),
+        "summary": companion_path(weights, ".run.json"),
         "curves": weights.parent / "training_curves.png",
     }.items():
         print(f"{name:>9}  {path}")

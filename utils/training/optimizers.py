@@ -1,6 +1,6 @@
 """Optimizers by name."""
 
-from utils.base.registry import choose
+from utils.base.registry import look_up
 
 # OPTIMIZER.NAME -> (name in keras.optimizers, {key of OPTIMIZER that it alone takes: type})
 OPTIMIZERS = {
@@ -15,7 +15,7 @@ def make_optimizer(cfg):
     import keras
 
     settings = cfg.OPTIMIZER
-    name, keys = choose(OPTIMIZERS, settings.NAME, "OPTIMIZER.NAME")
+    name, keys = look_up(OPTIMIZERS, settings.NAME, "OPTIMIZER.NAME")
     steps = settings.ACCUMULATION_STEPS
     options = {key.lower(): kind(settings[key]) for key, kind in keys.items()}
     if settings.EMA is not None:

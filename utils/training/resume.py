@@ -17,8 +17,8 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from utils.base.errors import UserError
-from utils.base.files import check_space, older_paths, resolve_path, warn_if_not_saved, write_whole
-from utils.checkpoints import beside
+from utils.base.files import atomic_write, check_space, list_backups, resolve_path, warn_if_not_saved
+from utils.checkpoints import companion_path
 from utils.devices.strategy import worker
 
 STATE = ".state.npz"
@@ -107,7 +107,7 @@ class Checkpoint(Stopping):
         super().__init__(worker(trainer.distribute_strategy)[1])
         self.cfg = cfg
         self.trainer = trainer
-        self.path = beside(weights, STATE)
+        self.path = companion_path(weights, STATE)
         self.callbacks = callbacks
         self.data = describe(samples)
         self.every = cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS
@@ -154,11 +154,11 @@ class Checkpoint(Stopping):
             self.said = "this step is of no use and was not saved"
             print(f"\nWarning: the state was not saved: {broken[0]} is not finite.", file=sys.stderr)
             return
-        older = self.cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP - 1
+        backups = self.cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP - 1
         content = np.frombuffer(json.dumps(about).encode(), np.uint8)
         with (
             warn_if_not_saved("the state") as errors,
-            write_whole(self.path, older) as temporary,
+            atomic_write(self.path, backups) as temporary,
             open(temporary, "wb") as file,
         ):
             np.savez(file, about=content, **arrays)
@@ -176,7 +176,12 @@ def check_room(cfg, trainer, weights):
     keep, folder = cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP, weights.parent
     state = size_of([*trainer.network.variables, *trainer.optimizer.variables])
     needed = (keep + 1) * (state + size_of(trainer.network.variables)) + MARGIN
-    there = [beside(weights, STATE), *older_paths(beside(weights, STATE)), weights, *older_paths(weights)]
+    there = [
+        companion_path(weights, STATE),
+        *list_backups(companion_path(weights, STATE)),
+        weights,
+        *list_backups(weights),
+    ]
     needed -= sum(path.stat().st_size for path in there if path.exists())
     key = "CALLBACKS.MODEL_CHECKPOINT.PATH"
     check_space(folder, needed, key, f"Make room, set another path, or lower CALLBACKS.MODEL_CHECKPOINT.KEEP={keep}.")
@@ -224,7 +229,7 @@ def find_state(cfg, weights):
     """
     if cfg.RESUME == "never":
         return None
-    path = beside(weights, STATE) if cfg.RESUME == "auto" else None
+    path = companion_path(weights, STATE) if cfg.RESUME == "auto" else None
     if path is None:
         path = resolve_path(cfg, cfg.RESUME)
         if not path.is_file():
@@ -264,7 +269,7 @@ def compare(saved, now, prefix=""):
 
 def read_newest(path):
     """(about, arrays) of a state; of the one before, with a warning, where it is damaged; None where there is none."""
-    for candidate in (path, *older_paths(path)):
+    for candidate in (path, *list_backups(path)):
         if not candidate.exists():
             continue
         try:

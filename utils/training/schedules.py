@@ -2,7 +2,7 @@
 
 import math
 
-from utils.base.registry import choose, load
+from utils.base.registry import load_object, look_up
 
 # LR_SCHEDULE.NAME -> function (epoch, epochs, peak, cfg.LR_SCHEDULE) -> learning rate; epochs from 0, after warm-up
 SCHEDULES = {
@@ -20,7 +20,7 @@ def learning_rate(cfg, epoch):
     warmup = options.WARMUP_EPOCHS
     if epoch < warmup:
         return options.WARMUP_START + (peak - options.WARMUP_START) * epoch / warmup
-    schedule = load(choose(SCHEDULES, options.NAME, "LR_SCHEDULE.NAME"))
+    schedule = load_object(look_up(SCHEDULES, options.NAME, "LR_SCHEDULE.NAME"))
     return schedule(epoch - warmup, max(cfg.HYPER_PARAMETERS.EPOCHS - warmup, 1), peak, options)
 
 

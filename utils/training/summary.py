@@ -3,8 +3,8 @@
 import json
 import time
 
-from utils.base.files import warn_if_not_saved, write_whole
-from utils.checkpoints import beside
+from utils.base.files import atomic_write, warn_if_not_saved
+from utils.checkpoints import companion_path
 from utils.devices.strategy import PRECISIONS
 
 
@@ -30,5 +30,5 @@ def write_summary(cfg, best, score, weights, network, strategy, history, waiting
         "share_of_time_waiting_for_data": waiting.share,
         "overrides": list(cfg.OVERRIDES),
     }
-    with warn_if_not_saved("the summary"), write_whole(beside(weights, ".run.json")) as temporary:
+    with warn_if_not_saved("the summary"), atomic_write(companion_path(weights, ".run.json")) as temporary:
         temporary.write_text(json.dumps(about, indent=1), encoding="utf-8")

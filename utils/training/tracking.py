@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.pictures import displayable, side_by_side
-from utils.base.registry import load
+from utils.base.registry import load_object
 from utils.inference.class_indices import center_crop, class_indices
 
 # CALLBACKS.<key> -> (package to install, function cfg, name of the run -> Keras callback)
@@ -24,7 +24,7 @@ def check_trackers(cfg):
 
 def build_trackers(cfg, name):
     """The callbacks of the trackers that are asked for."""
-    return [load(maker)(cfg, name) for key, (_, maker) in TRACKERS.items() if cfg.CALLBACKS[key]]
+    return [load_object(maker)(cfg, name) for key, (_, maker) in TRACKERS.items() if cfg.CALLBACKS[key]]
 
 
 def mlflow(cfg, name):

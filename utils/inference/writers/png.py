@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -18,5 +18,5 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     done, encoded = cv2.imencode(".png", picture)
     if not done:
         raise UserError(f"Cannot write {path}: OpenCV could not encode a picture of shape {picture.shape}.")
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(encoded.tobytes())

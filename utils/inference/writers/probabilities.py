@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 from utils.inference.sources import VolumeSource
 from utils.inference.writers import MaskPrediction, Writer
 
@@ -18,5 +18,5 @@ class ProbabilityWriter(Writer[MaskPrediction]):
             source.save_array(folder / f"{source.name}.nii.gz", array)
             return
         array = np.moveaxis(array, 2, 0) if source.is_series else array[:, :, 0]
-        with write_whole(folder / f"{source.name}.npy") as temporary:
+        with atomic_write(folder / f"{source.name}.npy") as temporary:
             np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)

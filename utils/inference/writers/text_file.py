@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from utils.base.files import write_whole
+from utils.base.files import atomic_write
 from utils.inference.writers import AnyPrediction, Writer, WriterSettings
 
 
@@ -19,7 +19,7 @@ class TextFileWriter(Writer[AnyPrediction]):
         self.stack = ExitStack()
 
     def __enter__(self) -> Self:
-        temporary = self.stack.enter_context(write_whole(self.folder / self.file_name))
+        temporary = self.stack.enter_context(atomic_write(self.folder / self.file_name))
         self.file = self.stack.enter_context(open(temporary, "w", newline="", encoding="utf-8"))
         self.begin()
         return self
