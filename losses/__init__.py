@@ -7,25 +7,54 @@ import re
 from functools import partial
 
 from utils.base.errors import UserError
+from utils.base.keys import Key
 from utils.base.registry import load_object
 
-# A term is a function (y_true, y_pred, valid, **LOSS_OPTIONS.<name>) -> scalar; losses/targets.py prepares the first
-# three.
+
+class Term:
+    """A row of LOSSES.
+
+    Args:
+        function: "module:NAME" of `(y_true, y_pred, valid, **options) -> scalar`; `losses.targets` prepares the first
+            three.
+        options: what LOSS_OPTIONS.<name> may hold, a Key for each.
+    """
+
+    def __init__(self, function: str, /, **options: Key) -> None:
+        self.function = function
+        self.options = options
+
+
+SMOOTH = Key(float, low=1e-7)
+AVERAGE = Key(choices=("image", "batch"))
+FLAG = Key(bool)
+CLASS_WEIGHTS = Key(list[float] | None, low=0, high=1e6)
+SHARE = Key(float, low=0, high=1)
+AREAS = {"smooth": SMOOTH, "include_background": FLAG, "average": AVERAGE, "class_weights": CLASS_WEIGHTS}
+NOT_NEGATIVE = Key(float, low=0)
+
 LOSSES = {
-    "focal": "losses.cross_entropy:focal",
-    "bce": "losses.cross_entropy:binary_cross_entropy",
-    "cce": "losses.cross_entropy:categorical_cross_entropy",
-    "boundary_weighted_ce": "losses.cross_entropy:boundary_weighted",
-    "ssim": "losses.structural_similarity:ssim",
-    "ms_ssim": "losses.structural_similarity:ms_ssim",
-    "iou": "losses.overlap:iou",
-    "dice": "losses.overlap:dice",
-    "tversky": "losses.overlap:tversky",
-    "focal_tversky": "losses.overlap:focal_tversky",
-    "lovasz": "losses.lovasz:lovasz",
-    "bce_dice": "losses.combined:bce_dice",
-    "bce_dice_half": "losses.combined:bce_dice_half",
-    "combo": "losses.combined:combo",
+    "focal": Term("losses.cross_entropy:focal", alpha=NOT_NEGATIVE, gamma=NOT_NEGATIVE, class_weights=CLASS_WEIGHTS),
+    "bce": Term("losses.cross_entropy:binary_cross_entropy", class_weights=CLASS_WEIGHTS),
+    "cce": Term("losses.cross_entropy:categorical_cross_entropy", class_weights=CLASS_WEIGHTS),
+    "boundary_weighted_ce": Term(
+        "losses.cross_entropy:boundary_weighted",
+        w0=Key(float, low=0, high=1e6),
+        sigma=Key(float, low=0.1, high=1000),
+        class_weights=CLASS_WEIGHTS,
+    ),
+    "ssim": Term("losses.structural_similarity:ssim"),
+    "ms_ssim": Term("losses.structural_similarity:ms_ssim"),
+    "iou": Term("losses.overlap:iou", smooth=SMOOTH, include_background=FLAG, class_weights=CLASS_WEIGHTS),
+    "dice": Term("losses.overlap:dice", **AREAS),
+    "tversky": Term("losses.overlap:tversky", alpha=SHARE, beta=SHARE, **AREAS),
+    "focal_tversky": Term(
+        "losses.overlap:focal_tversky", alpha=SHARE, beta=SHARE, gamma=Key(float, low=0.1, high=10), **AREAS
+    ),
+    "lovasz": Term("losses.lovasz:lovasz", average=AVERAGE),
+    "bce_dice": Term("losses.combined:bce_dice", smooth=SMOOTH),
+    "bce_dice_half": Term("losses.combined:bce_dice_half", smooth=SMOOTH),
+    "combo": Term("losses.combined:combo", smooth=SMOOTH),
 }
 
 # Terms that also take `border`, the map of `data_generators.reading.boundary_weights` that comes with each batch.
@@ -91,7 +120,7 @@ def build_loss(cfg):
     from losses.targets import center_crop, prepare
 
     terms = [
-        (name, weight, partial(load_object(LOSSES[name]), **cfg.LOSS_OPTIONS.get(name, {})))
+        (name, weight, partial(load_object(LOSSES[name].function), **cfg.LOSS_OPTIONS.get(name, {})))
         for name, weight in cfg.LOSS.items()
         if weight > 0
     ]

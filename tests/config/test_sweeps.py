@@ -3,9 +3,21 @@
 from helpers import TINY, run_command
 from omegaconf import OmegaConf
 
+from utils.base.keys import Role
 from utils.config import load_config
-from utils.config.folds import OUTPUTS
-from utils.config.sweeps import LONGEST_NAME, give_own_folders
+from utils.config.schema import keys_with_role
+from utils.config.sweeps import MAX_NAME, give_own_folders
+
+OUTPUTS = (
+    "CALLBACKS.MODEL_CHECKPOINT.PATH",
+    "CALLBACKS.CSV_LOGGER.PATH",
+    "CALLBACKS.TENSORBOARD.PATH",
+    "PREDICT.OUTPUT_PATH",
+)
+
+
+def test_all_outputs_have_the_role():
+    assert sorted(keys_with_role(Role.OUTPUT)) == sorted(OUTPUTS)
 
 
 def job_folders(monkeypatch, *overrides):
@@ -29,7 +41,7 @@ def test_folders_are_named_after_what_was_typed(monkeypatch):
 def test_long_names_stay_apart(monkeypatch):
     common = "DATASET.TRAIN.IMAGES_PATH=" + "x" * 300
     names = {job_folders(monkeypatch, common, f"SEED={seed}")[1] for seed in (1, 2)}
-    assert len(names) == 2 and all(len(name) < LONGEST_NAME + 30 for name in names)
+    assert len(names) == 2 and all(len(name) < MAX_NAME + 30 for name in names)
 
 
 def test_two_jobs_keep_their_weights_apart(phantom, tmp_path):

@@ -34,7 +34,7 @@ from data_preparation.volumes import find_decathlon
 from utils.base.errors import UserError
 from utils.checkpoints import load_weights, read_config, save_config, save_weights
 from utils.config import load_config
-from utils.config.rules import RULES
+from utils.config.schema import SCHEMA
 from utils.export.model_card import score_tables
 from utils.inference.sources import StackSource
 
@@ -335,7 +335,7 @@ VALUES = ("", "nan", "-1", "1e99", "null", "[]", "[1,a]", "{a: 1}", "true", "'x 
 
 def mutated_overrides(count, seed=0):
     """Texts KEY=VALUE with values of other kinds, and keys with a letter changed or left out."""
-    random_, keys = random.Random(seed), [key for key in RULES if "." in key]
+    random_, keys = random.Random(seed), [key for key, _ in SCHEMA.leaves() if "." in key]
     for _ in range(count):
         key = random_.choice(keys)
         if random_.random() < 0.3:

@@ -233,7 +233,7 @@ def test_damaged_weights_fall_back_to_the_version_before(tmp_path, capsys):
 @pytest.mark.parametrize("moved", range(5))
 def test_the_weights_of_an_earlier_run_outlive_a_kill_between_any_two_steps(moved, tmp_path, monkeypatch):
     """`archive_previous_run` is ended after so many files are moved; called again by a new run it loses nothing."""
-    from utils.checkpoints import archive_previous_run
+    from utils.checkpoints.paths import archive_previous_run
 
     weights = tmp_path / "m.weights.h5"
     files = {".weights.h5": "good", ".yaml": "RUN: a", ".keras": "model"}

@@ -1,15 +1,18 @@
-"""Make a function of the config a command: Hydra overrides in, one clear line for bad input."""
+"""Turn a function of the config into a command: Hydra overrides in, one clear line for bad input."""
 
 import functools
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
@@ -18,41 +21,42 @@ from utils.config.defaults import CONFIGS
 from utils.config.load import explain, finish_config
 from utils.config.sweeps import give_own_folders
 
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
 
-def command(task):
+
+def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     """Make `task(cfg)` a command: Hydra overrides in, one clear line and exit code 2 for bad input."""
 
     @functools.wraps(task)
-    def job(cfg):
+    def job(cfg: DictConfig) -> None:
         try:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 give_own_folders(cfg)
             task(finish_config(cfg, HydraConfig.get().overrides.task))
         except UserError as error:
-            fail(error, error.exit_code)
+            fail(str(error), error.exit_code)
         except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
-            sys.exit(130)
+            fail_interrupted()
 
-    def run():
-        sys.unraisablehook = interrupt_again
+    def run() -> None:
+        sys.unraisablehook = repeat_interrupt
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: one place formats all errors
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
         try:
             main()
         except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
-            sys.exit(130)
+            fail_interrupted()
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
             fail(explain(error))
 
     return run
 
 
-def interrupt_again(unraisable):
-    """Hook for errors that Python can only report: a Ctrl-C that met garbage collection comes once more.
+def repeat_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Hook for errors that Python can only report: send a Ctrl-C again that arrived during garbage collection.
 
-    Libraries run code of theirs there (JAX does), and what it raises is lost.
+    Some libraries (JAX) run code there, and Python drops what it raises.
     """
     if unraisable.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(unraisable)
@@ -62,7 +66,12 @@ def interrupt_again(unraisable):
     timer.start()
 
 
-def fail(message, exit_code=2):
+def fail_interrupted() -> NoReturn:
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(EXIT_INTERRUPTED)
+
+
+def fail(message: str, exit_code: int = EXIT_BAD_INPUT) -> NoReturn:
     """Print one message and end the program, by default with the exit code of bad input."""
     print(f"Error: {message}", file=sys.stderr)
     sys.exit(exit_code)

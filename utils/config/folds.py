@@ -1,33 +1,28 @@
-"""Cross-validation: `DATASET.FOLD` takes the lists of files of one fold from the folder `DATASET.FOLDS`.
+"""Cross-validation: `DATASET.FOLD` selects the lists of files of one fold in the folder `DATASET.FOLDS`.
 
 `data_preparation/split.py --folds 5` writes that folder: `fold0_train_images.txt`, `fold0_train_masks.txt`,
-`fold0_val_images.txt`, `fold0_val_masks.txt`, `fold1_train_images.txt`, ... What the runs of a fold write goes to a
-folder of its own, `fold0`, below each output path. Imports neither TensorFlow nor Keras.
+`fold0_val_images.txt`, `fold0_val_masks.txt`, `fold1_train_images.txt`, ... A run of a fold
+writes to a folder of its own, `fold0`, below each output path. Imports neither TensorFlow nor Keras.
 """
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.keys import Role
+from utils.config.overrides import override_key
+from utils.config.schema import keys_with_role
 
 ALL = "all"
 LISTS = {"IMAGES_PATH": "images", "MASK_PATH": "masks"}
 
-# The keys that say where a run writes
-OUTPUTS = (
-    "CALLBACKS.MODEL_CHECKPOINT.PATH",
-    "CALLBACKS.CSV_LOGGER.PATH",
-    "CALLBACKS.TENSORBOARD.PATH",
-    "PREDICT.OUTPUT_PATH",
-)
 
-
-def list_name(fold, split, kind):
-    """The name of a list: `fold0_train_images.txt`, or `train_images.txt` where there are no folds (None)."""
+def list_name(fold: int | None, split: str, kind: str) -> str:
+    """The name of a list: `fold0_train_images.txt`, or without folds (None) `train_images.txt`."""
     return f"{'' if fold is None else f'fold{fold}_'}{split}_{kind}.txt"
 
 
-def count_folds(cfg):
+def count_folds(cfg: DictConfig) -> int:
     """How many folds the folder DATASET.FOLDS holds.
 
     Raises:
@@ -49,10 +44,10 @@ def count_folds(cfg):
     return count
 
 
-def apply_fold(cfg):
-    """Fill in what DATASET.FOLD stands for: the lists of training and validation, and folders for what is written.
+def apply_fold(cfg: DictConfig) -> None:
+    """Fill in what DATASET.FOLD stands for: the lists of training and validation, and the folders to write to.
 
-    Does nothing where FOLD is null or "all". A path that was typed on the command line stays.
+    Does nothing if FOLD is null or "all". A path from the command line stays.
 
     Raises:
         UserError: no such fold.
@@ -63,20 +58,20 @@ def apply_fold(cfg):
     count = count_folds(cfg)
     if not 0 <= fold < count:
         raise UserError(f"DATASET.FOLD={fold} is not among the folds 0 to {count - 1} of DATASET.FOLDS.")
-    typed = {override.split("=", 1)[0].lstrip("+") for override in cfg.OVERRIDES}
+    typed = {override_key(override) for override in cfg.OVERRIDES}
     for split in ("train", "val"):
         for key, kind in LISTS.items():
             if f"DATASET.{split.upper()}.{key}" not in typed:
                 cfg.DATASET[split.upper()][key] = f"{cfg.DATASET.FOLDS}/{list_name(fold, split, kind)}"
-    for key in OUTPUTS:
+    for key in keys_with_role(Role.OUTPUT):
         OmegaConf.update(cfg, key, f"{OmegaConf.select(cfg, key).rstrip('/')}/fold{fold}")
 
 
-def fold_configs(cfg):
-    """The config of each fold, in their order, for a config with DATASET.FOLD=all; else the config itself.
+def fold_configs(cfg: DictConfig) -> list[DictConfig]:
+    """The config of each fold, in order, for a config with DATASET.FOLD=all; else the config itself.
 
-    Whoever pools folds measures each with its own weights on its own validation list, and puts the images together:
-    each image is then measured once, by a model that never saw its volume.
+    To pool folds, evaluate each with its own weights on its own validation list and join the images: each image is
+    then scored once, by a model that never saw its volume.
 
     Args:
         cfg: config from `load_config`, before `restore_config`.
@@ -87,7 +82,10 @@ def fold_configs(cfg):
     for fold in range(count_folds(cfg)):
         one = cfg.copy()
         one.DATASET.FOLD = fold
-        one.OVERRIDES = [o for o in cfg.OVERRIDES if not o.startswith("DATASET.FOLD=")] + [f"DATASET.FOLD={fold}"]
+        one.OVERRIDES = [
+            *(override for override in cfg.OVERRIDES if override_key(override) != "DATASET.FOLD"),
+            f"DATASET.FOLD={fold}",
+        ]
         apply_fold(one)
         configs.append(one)
     return configs

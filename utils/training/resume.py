@@ -18,7 +18,9 @@ from omegaconf import OmegaConf
 
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, check_space, list_backups, resolve_path, warn_if_not_saved
+from utils.base.keys import Role
 from utils.checkpoints import companion_path
+from utils.config.schema import has_role
 from utils.devices.strategy import worker
 
 STATE = ".state.npz"
@@ -31,25 +33,6 @@ KNOWN = {
     "EpochLog": ("rows",),
     "LearningRate": ("factor", "best", "waited"),
 }
-
-# Settings that a run may change and still go on as the same run.
-HARMLESS = (
-    "HYPER_PARAMETERS.EPOCHS",
-    "APP",
-    "CALLBACKS",
-    "DATALOADER_WORKERS",
-    "DATASET.CACHE",
-    "DATASET.SERVICE",
-    "EVALUATION",
-    "EXPORT",
-    "OVERRIDES",
-    "PREDICT",
-    "RESUME",
-    "RUN",
-    "SHOW_CENTER_CHANNEL_IMAGE",
-    "VERBOSE",
-    "WORK_DIR",
-)
 
 
 class Stopping(keras.callbacks.Callback):
@@ -254,11 +237,11 @@ def find_state(cfg, weights):
 
 
 def compare(saved, now, prefix=""):
-    """Keys whose values differ, those of HARMLESS left out: `KEY=saved (now ...)`."""
+    """Keys whose values differ, those of role RESUMABLE left out: `KEY=saved (now ...)`."""
     different = []
     for name in sorted(saved.keys() | now.keys()):
         key, old, new = f"{prefix}{name}", saved.get(name), now.get(name)
-        if key in HARMLESS or old == new:
+        if has_role(key, Role.RESUMABLE) or old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             different += compare(old, new, f"{key}.")

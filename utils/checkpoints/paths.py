@@ -1,0 +1,62 @@
+"""Where the files of a run are: weights, what lies beside them, and those of the run before."""
+
+import re
+import shutil
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from utils.base.files import list_backups, resolve_path
+
+ENDING = ".weights.h5"
+ARCHIVED = (".evaluation", ".keras", ".run.json", ".yaml")  # what is renamed together with weights
+
+
+def weights_path(cfg: DictConfig) -> Path:
+    """Where the best weights of this run are: `<checkpoint folder>/<name>.weights.h5`.
+
+    WEIGHTS_FILE_NAME may end in .hdf5, .h5 or .weights.h5; all mean the same file.
+
+    >>> from utils.config import load_config
+    >>> weights_path(load_config(["MODEL.WEIGHTS_FILE_NAME=liver.h5"])).name
+    'liver.weights.h5'
+    """
+    name = re.sub(r"(\.weights)?\.(h5|hdf5)$", "", cfg.MODEL.WEIGHTS_FILE_NAME)
+    return resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH) / f"{name}{ENDING}"
+
+
+def companion_path(weights: Path, ending: str) -> Path:
+    """The file beside weights with the same name and another ending.
+
+    >>> companion_path(Path("liver.weights.h5"), ".yaml").name
+    'liver.yaml'
+    """
+    return Path(str(weights).removesuffix(ENDING) + ending)
+
+
+def archive_previous_run(weights: Path, run: str | None) -> None:
+    """Rename weights, config and scores of an earlier run to `<name>.previous<ending>`, together.
+
+    Files of this same `run`, which was interrupted and continues, stay to be replaced; the config says whose they are.
+    It may be killed at any moment and called again: the last weights there are never lost.
+    """
+    config = companion_path(weights, ".yaml")
+    if config.exists() and f"RUN: {run}" in config.read_text(encoding="utf-8", errors="replace").splitlines():
+        return
+    for backup in list_backups(weights):
+        backup.unlink()
+    if weights.exists():
+        for ending in ARCHIVED:
+            remove(companion_path(weights, f".previous{ending}"))
+        weights.replace(companion_path(weights, f".previous{ENDING}"))
+    for ending in ARCHIVED:
+        path, previous = companion_path(weights, ending), companion_path(weights, f".previous{ending}")
+        if path.exists() and not previous.exists():
+            path.replace(previous)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)

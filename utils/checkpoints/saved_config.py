@@ -1,0 +1,112 @@
+"""The config beside weights: written by training, restored by the commands that use the weights."""
+
+import hashlib
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from utils.base.errors import UserError
+from utils.base.files import atomic_write
+from utils.base.keys import Role
+from utils.base.registry import load_object
+from utils.checkpoints.paths import companion_path, weights_path
+from utils.config.checks import check_config
+from utils.config.defaults import default_config
+from utils.config.overrides import override_key
+from utils.config.schema import keys_with_role
+
+SIGNATURE = "# sha256 of the lines below: "  # first line of the file
+
+
+def save_config(cfg: DictConfig, weights: Path) -> None:
+    """Write the resolved config beside its weights; its first line is the checksum of the others."""
+    text = OmegaConf.to_yaml(cfg, resolve=True)
+    with atomic_write(companion_path(weights, ".yaml")) as temporary:
+        temporary.write_text(f"{SIGNATURE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}", encoding="utf-8")
+
+
+def restore_config(cfg: DictConfig) -> DictConfig:
+    """Return the config that the weights of `cfg` were trained with, changed only by the overrides in `cfg`.
+
+    Keys of role PER_COMMAND keep their values of `cfg`.
+
+    Raises:
+        UserError: there are no weights yet, their config is damaged, or an override contradicts them (another model,
+            channels, classes).
+    """
+    weights = weights_path(cfg)
+    if not weights.exists():
+        raise UserError(
+            f"No weights at {weights}. Train first (python train.py MODEL.TYPE={cfg.MODEL.TYPE}), or set "
+            "MODEL.WEIGHTS_FILE_NAME or CALLBACKS.MODEL_CHECKPOINT.PATH."
+        )
+    path = companion_path(weights, ".yaml")
+    if not path.exists():
+        return cfg
+    restored = read_config(path)
+    overridden = overridden_keys(cfg)
+    check_architecture(restored, cfg, overridden, weights)
+    for key in (*keys_with_role(Role.PER_COMMAND), *overridden):
+        OmegaConf.update(restored, key, OmegaConf.select(cfg, key), merge=False)
+    check_config(restored)
+    return restored
+
+
+def overridden_keys(cfg: DictConfig) -> list[str]:
+    """The keys that the overrides set; LOSS counts as a whole, however a part of it was chosen."""
+    keys = [override_key(override) for override in cfg.OVERRIDES]
+    return ["LOSS" if key.startswith("LOSS.") else key for key in keys]
+
+
+def check_architecture(trained: DictConfig, cfg: DictConfig, overridden: list[str], weights: Path) -> None:
+    """Refuse an override of a key of role ARCHITECTURE if its value differs from that of the weights.
+
+    Raises:
+        UserError: names key and values.
+    """
+    expanded, wanted = with_model_settings(trained), with_model_settings(cfg)
+    for key in keys_with_role(Role.ARCHITECTURE):
+        is_overridden = any(key == name or key.startswith(f"{name}.") for name in overridden)
+        if is_overridden and OmegaConf.select(expanded, key) != OmegaConf.select(wanted, key):
+            raise UserError(
+                f"{key}={OmegaConf.select(cfg, key)} contradicts the weights {weights}, trained with {key}="
+                f"{OmegaConf.select(expanded, key)}. Leave it out, or name other weights with MODEL.WEIGHTS_FILE_NAME."
+            )
+
+
+def with_model_settings(cfg: DictConfig) -> DictConfig:
+    """A copy of the config in which the nulls of MODEL are what MODEL.TYPE stands for."""
+    full = cfg.copy()
+    full.MODEL = load_object("models:model_settings")(cfg)[0]
+    return full
+
+
+def read_config(path: Path) -> DictConfig:
+    """The config saved beside weights; keys that are newer than the file have their defaults.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        check_signature(path.read_text(encoding="utf-8"))
+        saved = OmegaConf.load(path)
+        restored = OmegaConf.merge(default_config(), saved)
+        assert isinstance(restored, DictConfig)
+        restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
+        check_config(restored)
+    except (YAMLError, OmegaConfBaseException, AttributeError, TypeError, ValueError, OSError, UserError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"The config of the weights, {path}, is damaged ({reason}). Restore the file, or remove it and type the "
+            "settings."
+        ) from None
+    return restored
+
+
+def check_signature(text: str) -> None:
+    """Raise a ValueError if a config was cut short or changed after it was written; one without checksum passes."""
+    first, _, lines = text.partition("\n")
+    if first.startswith(SIGNATURE) and first != SIGNATURE + hashlib.sha256(lines.encode()).hexdigest():
+        raise ValueError("its checksum is wrong; if you changed it by hand, remove its first line")

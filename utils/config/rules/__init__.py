@@ -1,0 +1,43 @@
+"""Rules between keys of the config, one function each: data, training, devices. A rule raises a UserError.
+
+A new rule is a function there and an entry in one of the lists below. They are checked in that order.
+"""
+
+from utils.config.rules import data, devices, training
+
+DEVICE_RULES = (
+    devices.tpu_needs_tf_data,
+    devices.tpu_needs_fixed_shapes,
+    devices.tpu_has_no_float16,
+    devices.workers_save_after_epochs,
+    devices.workers_read_by_themselves,
+)
+
+RULES = (
+    data.scan_window_is_an_interval,
+    data.fold_is_a_number_or_all,
+    data.height_and_width_go_together,
+    data.any_size_needs_batches_of_one,
+    data.resize_has_the_size_of_input,
+    data.service_lists_hosts,
+    data.service_needs_tf_data,
+    data.sampling_needs_masks,
+    data.crop_has_the_size_of_input,
+    data.policy_file_replaces_knobs,
+    data.engine_has_what_is_asked,
+    data.quarter_turns_need_squares,
+    training.schedule_stays_below_its_peak,
+    *DEVICE_RULES,
+    training.classifier_has_its_own_loss,
+)
+
+# Rules for models that predict masks.
+MASK_RULES = (
+    training.loss_has_a_term,
+    training.no_loss_option_is_removed,
+    training.images_are_large_enough_for_the_loss,
+    training.ignored_label_is_no_class,
+    training.class_names_fit_the_classes,
+    training.label_values_fit_the_classes,
+    training.class_weights_fit_the_classes,
+)

@@ -1,0 +1,91 @@
+"""Rules between keys about training: learning rate, loss, classes."""
+
+from omegaconf import DictConfig
+
+from utils.base.errors import UserError
+from utils.base.registry import load_object
+from utils.config.defaults import default_config
+from utils.config.overrides import override_key
+
+
+def schedule_stays_below_its_peak(cfg: DictConfig) -> None:
+    peak = cfg.HYPER_PARAMETERS.LEARNING_RATE
+    for key in ("MINIMUM", "WARMUP_START"):
+        if cfg.LR_SCHEDULE[key] > peak:
+            raise UserError(
+                f"LR_SCHEDULE.{key}={cfg.LR_SCHEDULE[key]} must not be above HYPER_PARAMETERS.LEARNING_RATE={peak}."
+            )
+
+
+def classifier_has_its_own_loss(cfg: DictConfig) -> None:
+    if cfg.MODEL.TYPE == "classifier" and any(
+        override_key(override).partition(".")[0] == "LOSS" for override in cfg.OVERRIDES
+    ):
+        raise UserError(
+            "LOSS is for masks; MODEL.TYPE=classifier takes the cross-entropy of its activation: leave it out."
+        )
+
+
+def loss_has_a_term(cfg: DictConfig) -> None:
+    if not any(cfg.LOSS.values()):
+        raise UserError("LOSS has no term with a weight above 0. Choose one with loss=NAME, see configs/loss.")
+
+
+def no_loss_option_is_removed(cfg: DictConfig) -> None:
+    """The options in config.yaml must stay; those of other terms have defaults in the signature of their function."""
+    for name, term in load_object("losses:LOSSES").items():
+        for option in term.options:
+            if option not in cfg.LOSS_OPTIONS.get(name, {}) and name in default_config().LOSS_OPTIONS:
+                raise UserError(f"LOSS_OPTIONS.{name}.{option} is missing: it cannot be removed.")
+
+
+def images_are_large_enough_for_the_loss(cfg: DictConfig) -> None:
+    for name, weight in cfg.LOSS.items():
+        if weight > 0:
+            load_object("losses:check_size")(name, cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
+
+
+def number_of_classes(cfg: DictConfig) -> int:
+    """Classes of the masks: OUTPUT.CLASSES=1 stands for background and foreground."""
+    return max(cfg.OUTPUT.CLASSES, 2)
+
+
+def ignored_label_is_no_class(cfg: DictConfig) -> None:
+    ignored, classes = cfg.DATASET.IGNORE_LABEL, number_of_classes(cfg)
+    if ignored is not None and ignored < classes:
+        raise UserError(
+            f"DATASET.IGNORE_LABEL={ignored} is a class index: OUTPUT.CLASSES={cfg.OUTPUT.CLASSES} has the classes 0 "
+            f"to {classes - 1}. Choose a value above, or lower OUTPUT.CLASSES."
+        )
+
+
+def class_names_fit_the_classes(cfg: DictConfig) -> None:
+    names, classes = cfg.OUTPUT.CLASS_NAMES, number_of_classes(cfg)
+    if names is not None and len(names) != classes:
+        raise UserError(f"OUTPUT.CLASS_NAMES={list(names)} needs {classes} names, background first.")
+
+
+def label_values_fit_the_classes(cfg: DictConfig) -> None:
+    values, ignored, classes = cfg.DATASET.LABEL_VALUES, cfg.DATASET.IGNORE_LABEL, number_of_classes(cfg)
+    if values is None:
+        return
+    if len(values) != classes or len(set(values)) < classes:
+        raise UserError(
+            f"DATASET.LABEL_VALUES={list(values)} needs {classes} different values, background first "
+            f"(OUTPUT.CLASSES={cfg.OUTPUT.CLASSES})."
+        )
+    if ignored in values:
+        raise UserError(f"DATASET.IGNORE_LABEL={ignored} is one of DATASET.LABEL_VALUES={list(values)}.")
+    if cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE:
+        raise UserError("DATASET.LABEL_VALUES and PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True exclude each other.")
+
+
+def class_weights_fit_the_classes(cfg: DictConfig) -> None:
+    classes = number_of_classes(cfg)
+    for name, options in cfg.LOSS_OPTIONS.items():
+        weights = options.get("class_weights")
+        if weights is not None and (len(weights) != classes or not any(weights[1:])):
+            raise UserError(
+                f"LOSS_OPTIONS.{name}.class_weights={list(weights)} needs {classes} entries, background first, and one "
+                f"after it above 0 (OUTPUT.CLASSES={cfg.OUTPUT.CLASSES})."
+            )

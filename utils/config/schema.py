@@ -1,0 +1,269 @@
+"""Every key of the config, declared once: type, range or choices, and roles. Default and description: configs/*.yaml.
+
+Checks of values, resuming, sweeps, the config beside the weights, `configs/schema.json` and the reference page all read
+this. The names and order are those of `configs/config.yaml`; a test compares them.
+"""
+
+from utils.base.keys import Group, Key, OptionalKeys, Role
+from utils.base.registry import load_object
+
+ARCHITECTURE, RESUMABLE, PER_COMMAND, SHARED, OUTPUT = (
+    Role.ARCHITECTURE,
+    Role.RESUMABLE,
+    Role.PER_COMMAND,
+    Role.SHARED,
+    Role.OUTPUT,
+)
+SPLITS = ("train", "val", "test")
+LOSSES = load_object("losses:LOSSES")  # each row declares the options of its term
+
+FLAG_OR_NULL = Key(bool | None)
+SIZE = Key(int | None, low=1, high=65536)
+PROBABILITY = Key(float, low=0, high=1)
+PATHS = Key(str | list[str] | None)
+SPLIT_PATHS = Group(IMAGES_PATH=PATHS, MASK_PATH=PATHS)
+
+
+def interval(low: float, high: float) -> Key:
+    """Two numbers, the smaller one first."""
+    return Key(list[float], low, high, length=2, ascending=True)
+
+
+def knob(**keys: Key) -> Group:
+    """A knob of AUGMENTATION; a PROBABILITY of 0 switches it off."""
+    return Group(PROBABILITY=PROBABILITY, **keys)
+
+
+SCHEMA = Group(
+    WORK_DIR=Key(str, roles=RESUMABLE | PER_COMMAND | SHARED),
+    OVERRIDES=Key(list[str], roles=RESUMABLE | PER_COMMAND),
+    RUN=Key(str | None, roles=RESUMABLE),
+    RESUME=Key(str, roles=RESUMABLE | PER_COMMAND),
+    DATA_PREPARATION=Group(
+        SCANS_TRAIN_DATA_PATH=Key(str),
+        SCANS_VAL_DATA_PATH=Key(str),
+        RESIZED_HEIGHT=SIZE,
+        RESIZED_WIDTH=SIZE,
+        RESIZE_METHOD=Key(choices=("resize", "crop_or_pad")),
+        SCAN_MIN_VALUE=Key(float),
+        SCAN_MAX_VALUE=Key(float),
+        INTENSITY_SCALING=Key(choices=("window", "slice_min_max")),
+        LABELS=Key(choices=("merge_tumour", "liver_and_tumour")),
+        WORKERS=Key(int | None, low=1),
+    ),
+    DATASET=Group(
+        FOLDS=Key(str | None),
+        FOLD=Key(int | str | None, low=0, roles=SHARED),
+        TRAIN=SPLIT_PATHS,
+        VAL=SPLIT_PATHS,
+        TEST=SPLIT_PATHS,
+        IGNORE_LABEL=Key(int | None, low=0, high=255),
+        LABEL_VALUES=Key(list[int] | None, low=0, high=65535),
+        CROP=Group(MODE=Key(choices=(None, "random", "center", "foreground")), HEIGHT=SIZE, WIDTH=SIZE),
+        FOREGROUND_FRACTION=Key(float | None, low=0, high=1),
+        CACHE=Key(str | None, roles=RESUMABLE | PER_COMMAND),
+        DROP_REMAINDER=Key(bool),
+        SERVICE=Key(list[str] | None, roles=RESUMABLE),
+        REPORT_PATH=Key(str),
+    ),
+    MODEL=Group(
+        TYPE=Key(choices="models:MODEL_TYPES", roles=ARCHITECTURE),
+        WEIGHTS_FILE_NAME=Key(str),
+        FILTERS=Key(list[int] | None, low=1, roles=ARCHITECTURE),
+        DEEP_SUPERVISION=FLAG_OR_NULL.with_roles(ARCHITECTURE),
+        DEEP_SUPERVISION_WEIGHTS=Key(list[float] | None, low=0),
+        CGM=FLAG_OR_NULL.with_roles(ARCHITECTURE),
+        PRUNE=Key(int | None, low=1, high=4),
+        EXACT_FAST_UPSAMPLE=Key(bool),
+        WINOGRAD=Key(bool),
+        L2=Key(float, low=0, high=1),
+        PADDING=Key(choices=("same", "valid"), roles=ARCHITECTURE),
+        CONV_BIAS=FLAG_OR_NULL.with_roles(ARCHITECTURE),
+        BACKBONE=Group(
+            TYPE=Key(choices="models:ENCODERS", roles=ARCHITECTURE),
+            WEIGHTS=Key(str | None, roles=ARCHITECTURE),
+            WEIGHTS_BY_NAME=Key(bool, roles=ARCHITECTURE),
+            TRAINABLE=Key(bool),
+            SKIP_LAYERS=Key(list[str] | None, length=5, roles=ARCHITECTURE),
+            DOWN_LAYERS=Key(list[str] | None, length=3, roles=ARCHITECTURE),
+        ),
+        SYNC_BATCH_NORM=Key(bool),
+        DECODER=Group(
+            FILTERS=Key(list[int] | None, low=1, roles=ARCHITECTURE),
+            UPSAMPLE=Key(choices=("transpose", "nearest", "bilinear"), roles=ARCHITECTURE),
+            UPSAMPLE_KERNEL=Key(int, low=2, high=16, roles=ARCHITECTURE),
+            UPSAMPLE_NORM=Key(bool, roles=ARCHITECTURE),
+            CONVS=Key(int, low=0, high=8, roles=ARCHITECTURE),
+            ACTIVATION=Key(str, roles=ARCHITECTURE),
+            NORM=Key(bool, roles=ARCHITECTURE),
+            NORM_MOMENTUM=Key(float, low=0, high=0.9999),
+            DROPOUT=Key(float, low=0, high=0.95),
+        ),
+        CLASSIFIER_DROPOUT=Key(float, low=0, high=0.95, roles=ARCHITECTURE),
+        CLASSIFIER_ACTIVATION=Key(choices=(None, "softmax", "sigmoid"), roles=ARCHITECTURE),
+        HEAD=Group(ARCHITECTURE, KERNEL=Key(int, low=1, high=15), TRANSPOSE=FLAG_OR_NULL),
+    ),
+    DATA_GENERATOR_TYPE=Key(choices="data_generators:LOADERS"),
+    SEED=Key(int, low=0, high=2**32 - 1),
+    VERBOSE=Key(choices=(0, 1, 2), roles=RESUMABLE | PER_COMMAND | SHARED),
+    DATALOADER_WORKERS=Key(int, low=1, high=256, roles=RESUMABLE | PER_COMMAND | SHARED),
+    SHOW_CENTER_CHANNEL_IMAGE=Key(bool, roles=RESUMABLE),
+    INPUT=Group(HEIGHT=SIZE, WIDTH=SIZE, CHANNELS=Key(int, low=1, high=512, roles=ARCHITECTURE)),
+    OUTPUT=Group(CLASS_NAMES=Key(list[str] | None), CLASSES=Key(int, low=1, high=256, roles=ARCHITECTURE)),
+    HYPER_PARAMETERS=Group(
+        EPOCHS=Key(int, low=1, roles=RESUMABLE),
+        BATCH_SIZE=Key(int, low=1),
+        LEARNING_RATE=Key(float, low=1e-12, high=1e3),
+    ),
+    OPTIMIZER=Group(
+        NAME=Key(choices="utils.training.optimizers:OPTIMIZERS"),
+        WEIGHT_DECAY=Key(float, low=0, high=1),
+        MOMENTUM=Key(float, low=0, high=0.9999),
+        NESTEROV=Key(bool),
+        CLIP_NORM=Key(float | None, low=1e-12),
+        ACCUMULATION_STEPS=Key(int, low=1),
+        EMA=Key(float | None, low=0, high=0.99999),
+    ),
+    LR_SCHEDULE=Group(
+        NAME=Key(choices="utils.training.schedules:SCHEDULES"),
+        MINIMUM=Key(float, low=0),
+        WARMUP_EPOCHS=Key(int, low=0),
+        WARMUP_START=Key(float, low=0),
+        SUSTAIN_EPOCHS=Key(int, low=0),
+        DECAY=Key(float, low=0, high=1),
+        PERIOD=Key(int, low=1),
+        PERIOD_FACTOR=Key(float, low=1),
+        PEAK_FACTOR=Key(float, low=0, high=1),
+        PLATEAU_PATIENCE=Key(int | None, low=1),
+        PLATEAU_FACTOR=Key(float, low=0, high=1),
+    ),
+    LOSS=OptionalKeys(**dict.fromkeys(LOSSES, Key(float, low=0))),
+    LOSS_OPTIONS=OptionalKeys(**{name: OptionalKeys(**term.options) for name, term in LOSSES.items() if term.options}),
+    CALLBACKS=Group(
+        RESUMABLE,
+        TENSORBOARD=Group(PATH=Key(str, roles=OUTPUT | SHARED)),
+        MLFLOW=Key(bool),
+        WANDB=Key(bool),
+        EARLY_STOPPING=Group(PATIENCE=Key(int, low=0)),
+        MODEL_CHECKPOINT=Group(
+            PATH=Key(str, roles=OUTPUT | SHARED),
+            SAVE_WEIGHTS_ONLY=Key(bool),
+            SAVE_BEST_ONLY=Key(bool),
+            KEEP=Key(int, low=1, high=10),
+        ),
+        CHECKPOINT_EVERY_STEPS=Key(int | None, low=1),
+        CSV_LOGGER=Group(PATH=Key(str, roles=OUTPUT | SHARED), APPEND_LOGS=Key(bool)),
+    ),
+    PREPROCESS_DATA=Group(
+        RESIZE=Group(VALUE=Key(bool), HEIGHT=SIZE, WIDTH=SIZE),
+        IMAGE_PREPROCESSING_TYPE=Key(choices=("normalize",)),
+        NORMALIZE_MASK=Group(VALUE=Key(bool), NORMALIZE_VALUE=Key(int, low=1)),
+        SHUFFLE=Group(TRAIN=Group(VALUE=Key(bool)), VAL=Group(VALUE=Key(bool))),
+    ),
+    USE_MULTI_GPUS=Group(PER_COMMAND | SHARED, VALUE=FLAG_OR_NULL, GPU_IDS=Key(int | list[int], low=-1)),
+    STRATEGY=Group(
+        PER_COMMAND,
+        NAME=Key(choices="utils.devices.strategy:STRATEGIES"),
+        KUBERNETES_LABEL=Key(str),
+        LOGICAL_CPUS=Key(int | None, low=1, high=64),
+        SCALE_LEARNING_RATE=Key(bool),
+        TPU=Key(str),
+    ),
+    OPTIMIZATION=Group(
+        PER_COMMAND,
+        AMP=Key(choices=(False, True, "bfloat16")),
+        XLA=Key(bool),
+        DETERMINISTIC=Key(bool),
+    ),
+    EVALUATION=Group(
+        RESUMABLE | SHARED,
+        SPLITS=Key(list[str], choices=SPLITS),
+        METRICS=Key(list[str] | None, choices="losses:EVALUATION_METRICS"),
+        EMPTY_IMAGES=Key(choices=("skip", "one", "zero")),
+        VOLUMES=FLAG_OR_NULL,
+        SPACING_MM=Key(list[float] | None, low=1e-4, high=1e4, length=3),
+        SURFACE=Key(bool),
+        SURFACE_TOLERANCE_MM=Key(float, low=0, high=1e4),
+        KEEP_LARGEST_COMPONENT=Key(bool),
+        POSTPROCESS=Key(bool),
+        BOOTSTRAP=Key(int, low=0, high=100_000),
+        GALLERY=Key(int, low=0, high=10_000),
+    ),
+    PREDICT=Group(
+        RESUMABLE | PER_COMMAND,
+        INPUT=PATHS,
+        OUTPUT_PATH=Key(str, roles=OUTPUT | SHARED),
+        OVERWRITE=Key(bool),
+        PICTURES=Key(bool),
+        SHOW=Key(int, low=0, high=100),
+        PROBABILITIES=Key(bool),
+        RLE=Key(bool),
+        COCO=Key(bool),
+        TILE=Group(
+            SIZE=Key(int | None, low=16, high=65536),
+            OVERLAP=Key(float, low=0, high=0.9),
+            BLEND=Key(choices=("gaussian", "crop")),
+        ),
+        TTA=Key(choices=("none", "flips", "dihedral")),
+        ENSEMBLE=Key(list[str] | None),
+        POSTPROCESS=Group(
+            THRESHOLDS=Key(list[float] | None, low=0, high=1),
+            LARGEST=Key(bool),
+            MINIMUM_SIZE=Key(int, low=0),
+            FILL_HOLES=Key(bool),
+        ),
+    ),
+    EXPORT=Group(
+        RESUMABLE | PER_COMMAND,
+        FORMAT=Key(choices="utils.export.formats:FORMATS"),
+        PATH=Key(str),
+        SIZE=Key(choices=("fixed", "dynamic")),
+        QUANTIZE=Key(choices=(None, "float16", "int8")),
+        CALIBRATION=Key(int, low=1, high=10_000),
+        PREPROCESS=Key(bool),
+    ),
+    APP=Group(RESUMABLE | PER_COMMAND, PORT=Key(int, low=1024, high=65535)),
+    AUGMENTATION=Group(
+        ENGINE=Key(choices="data_generators:ENGINES"),
+        ALBUMENTATIONS=Key(str | None),
+        FILL=Key(choices=("reflect", "zero")),
+        HORIZONTAL_FLIP=knob(),
+        VERTICAL_FLIP=knob(),
+        ROTATE_90=knob(),
+        ROTATION=knob(DEGREES=interval(-180, 180)),
+        ZOOM=knob(FACTOR=interval(0.1, 10), PAN=PROBABILITY, KEEP_FOREGROUND=FLAG_OR_NULL),
+        SHEAR=knob(DEGREES=interval(-80, 80)),
+        TRANSLATION=knob(SHARE=interval(-1, 1)),
+        ELASTIC=knob(DISPLACEMENT=Key(float, low=0, high=1000), SMOOTHNESS=Key(float, low=1, high=1000)),
+        BRIGHTNESS=knob(SHIFT=interval(-1, 1)),
+        CONTRAST=knob(FACTOR=interval(0, 10)),
+        GAMMA=knob(EXPONENT=interval(0.01, 100)),
+        NOISE=knob(STD=interval(0, 1)),
+        BLUR=knob(SIGMA=interval(0.1, 100)),
+        COARSE_DROPOUT=knob(HOLES=Key(list[int], 1, 1000, length=2, ascending=True), SIZE=interval(0.001, 1)),
+    ),
+)
+
+# Keys that have no default and are given with a plus: +bench_steps=100
+OPTIONAL_KEYS = OptionalKeys(**dict.fromkeys(("warmup_steps", "bench_steps", "show", "serve"), Key(int, low=0)))
+
+
+def has_role(key: str, role: Role) -> bool:
+    """Whether a key has a role, or a group above it; False for a key that does not exist.
+
+    >>> has_role("PREDICT.TTA", Role.PER_COMMAND), has_role("SEED", Role.PER_COMMAND)
+    (True, False)
+    """
+    node: Key | Group = SCHEMA
+    for name in key.split("."):
+        if role in node.roles or not isinstance(node, Group):
+            break
+        if name not in node.keys:
+            return False
+        node = node.keys[name]
+    return role in node.roles
+
+
+def keys_with_role(role: Role) -> list[str]:
+    """The dotted names of all keys that have a role."""
+    return [name for name, key in SCHEMA.leaves() if role in key.roles]
