@@ -109,7 +109,13 @@ def test_settings_exist(page, keys):
 @pytest.mark.parametrize("page", PAGES)
 def test_paths_exist(page):
     """What stands in backticks and begins with a folder of the tree, or is a script, exists."""
-    tracked = {path.name for path in PROJECT.iterdir() if path.is_dir()} - {"checkpoint", "data", "demo", "site"}
+    tracked = {path.name for path in PROJECT.iterdir() if path.is_dir()} - {
+        "checkpoint",
+        "data",
+        "demo",
+        "predictions",
+        "site",
+    }
     missing = []
     for code in re.findall(r"`([^`\n]+)`", prose(read(page))):
         for word in code.split():
