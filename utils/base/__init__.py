@@ -1,1 +1,1 @@
-"""The ground everything stands on: errors, look-up in tables, files, run-length texts, pictures, progress bars."""
+"""What everything else uses: errors, tables, keys, files, run-length encoding, pictures, progress bars."""

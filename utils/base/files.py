@@ -1,4 +1,4 @@
-"""Paths of the config, lists of files, and files that appear only when they are whole."""
+"""Paths of the config, lists of files, atomic writes with backups, free space."""
 
 import contextlib
 import glob
@@ -7,30 +7,38 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 
 
-def resolve_path(cfg, path):
-    """Return the absolute path of a config value: below WORK_DIR, leading slash or not.
+def resolve_path(cfg: DictConfig, path: str | Path) -> Path:
+    """Return the absolute path of a config value: below WORK_DIR, with or without a leading slash.
 
-    Where that does not exist, a value that is an absolute path is taken as it stands, if it or the folder that holds it
-    exists. Reading and writing follow the same rule, so that what a run writes is where the next one looks.
+    If nothing is there, an absolute path is taken as it stands, provided that it or its parent folder exists. Reading
+    and writing follow the same rule, so that the next run finds what this one writes.
+
+    >>> from utils.config import load_config
+    >>> str(resolve_path(load_config(["WORK_DIR=/tmp"]), "/data/images"))
+    '/tmp/data/images'
     """
     below = Path(cfg.WORK_DIR).resolve() / str(path).lstrip("/")
     as_written = Path(path)
     parent = as_written.parent
-    there = as_written.exists() or (parent != Path("/") and parent.exists())
-    return as_written if as_written.is_absolute() and there and not below.exists() else below
+    exists = as_written.exists() or (parent != Path("/") and parent.exists())
+    return as_written if as_written.is_absolute() and exists and not below.exists() else below
 
 
-def is_list_file(value):
+def is_list_file(value: object) -> bool:
+    """Whether a value names a text file that lists paths."""
     return str(value).lower().endswith(".txt")
 
 
-def read_list(path):
-    """The files that a text file lists, one a line; relative ones are taken from the folder of that file.
+def read_list(path: Path) -> list[Path]:
+    """The paths in a text file, one per line; relative ones are relative to the folder of that file.
 
     Raises:
         UserError: it cannot be read, or is not UTF-8.
@@ -44,8 +52,8 @@ def read_list(path):
     return [Path(os.path.abspath(path.parent / line.strip())) for line in lines if line.strip()]
 
 
-def check_writable(cfg, path, key):
-    """Find out early, without creating anything, whether a folder can be written to.
+def check_writable(cfg: DictConfig, path: str | Path, key: str) -> None:
+    """Check early, without creating anything, that a folder can be written to.
 
     Raises:
         UserError: it cannot; names the config key.
@@ -58,8 +66,8 @@ def check_writable(cfg, path, key):
         )
 
 
-def writable_folder(cfg, path, key):
-    """Return the absolute path of a folder to write to, and create it.
+def writable_folder(cfg: DictConfig, path: str | Path, key: str) -> Path:
+    """Create a folder to write to, and return its absolute path.
 
     Raises:
         UserError: it cannot be created or written to; names the config key.
@@ -70,7 +78,7 @@ def writable_folder(cfg, path, key):
     except OSError as error:
         raise UserError(f"{key}: cannot create the folder {folder}: {error.strerror}. Set another path.") from None
     try:
-        with tempfile.TemporaryFile(dir=folder) as probe:  # rights alone do not tell: quotas, read-only devices
+        with tempfile.TemporaryFile(dir=folder) as probe:  # permissions are not enough: quotas, read-only devices
             probe.write(b"0")
     except OSError as error:
         raise UserError(f"{key}: cannot write to the folder {folder}: {error.strerror}. Set another path.") from None
@@ -78,8 +86,8 @@ def writable_folder(cfg, path, key):
 
 
 @contextlib.contextmanager
-def new_folders(folders):
-    """Create folders, and those above them, for a block; where it fails, the new ones that are still empty go again."""
+def new_folders(folders: Iterable[str | Path]) -> Iterator[None]:
+    """Create folders and their parents for a block; if it fails, remove those of them that are still empty."""
     wanted = {Path(folder) for folder in folders}
     missing = {one for folder in wanted for one in (folder, *folder.parents) if not one.exists()}
     try:
@@ -87,14 +95,14 @@ def new_folders(folders):
             folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for folder in sorted(missing, reverse=True):  # what lies in another comes first
-            with contextlib.suppress(OSError):  # it holds something
+        for folder in sorted(missing, reverse=True):  # inner folders first
+            with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
         raise
 
 
-def check_space(folder, needed, key, advice):
-    """Raise a UserError where the file system of a folder has less than `needed` bytes free."""
+def check_space(folder: Path, needed: float, key: str, advice: str) -> None:
+    """Raise a UserError if the file system of a folder has less than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
@@ -103,10 +111,10 @@ def check_space(folder, needed, key, advice):
         )
 
 
-def reserve(folder, size):
-    """Raise an OSError where so many bytes cannot be written now.
+def reserve(folder: Path, size: int) -> None:
+    """Raise an OSError if so many bytes cannot be written now.
 
-    For files that HDF5 writes: it does not survive a disk that is full in the middle of one.
+    For files that HDF5 writes, which crashes if the disk becomes full while it writes.
     """
     with tempfile.TemporaryFile(dir=folder) as probe:
         if hasattr(os, "posix_fallocate"):
@@ -115,8 +123,8 @@ def reserve(folder, size):
             probe.write(bytes(size))
 
 
-def remove_leftovers(path):
-    """Remove the temporary files of `atomic_write` that killed runs left of a file; nobody else may be writing it."""
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed runs left behind in `atomic_write(path)`; no other process may be writing it."""
     name = path.name.split(".", 1)[0]
     for leftover in path.parent.glob(f".{glob.escape(name)}.*"):
         if leftover.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", leftover.name.removeprefix(f".{name}.")):
@@ -124,43 +132,48 @@ def remove_leftovers(path):
 
 
 @contextlib.contextmanager
-def warn_if_not_saved(what):
-    """Let a run go on where a file cannot be written: a full disk costs that file, not the training.
+def warn_if_not_saved(what: str) -> Iterator[list[Exception]]:
+    """Let a run continue if a file cannot be written: a full disk costs that file, not the training.
 
     Args:
         what: the file in a few words, "the log".
 
-    Gives a list, which holds the error afterwards where there was one.
+    Yields a list that contains the error afterwards, if there was one.
     """
-    errors = []
+    errors: list[Exception] = []
     try:
         yield errors
     except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
         errors.append(error)
-        number = re.search(r"errno = (\d+)", str(error))  # so HDF5 tells it
+        number = re.search(r"errno = (\d+)", str(error))  # the wording of HDF5
         reason = os.strerror(int(number.group(1))) if number else getattr(error, "strerror", None) or str(error)
         print(f"\nWarning: {what} could not be saved ({reason}); the run goes on.", file=sys.stderr)
 
 
-def backup_path(path, number):
-    """Where the version before is, or with a higher number the one before that: `m.older1.weights.h5`."""
+def backup_path(path: Path, number: int) -> Path:
+    """Where an earlier version is kept; 1 is the newest.
+
+    >>> backup_path(Path("m.weights.h5"), 1).name
+    'm.older1.weights.h5'
+    """
     stem, kind, ending = path.name.rsplit(".", 2)
     return path.with_name(f"{stem}.older{number}.{kind}.{ending}")
 
 
-def list_backups(path):
-    """The versions before that are there, the newest first."""
+def list_backups(path: Path) -> list[Path]:
+    """The earlier versions that exist, newest first."""
     stem, kind, ending = path.name.rsplit(".", 2)
-    number = re.compile(rf"{re.escape(stem)}\.older(\d+)\.{re.escape(kind)}\.{re.escape(ending)}")
-    found = [(match, older) for older in path.parent.glob("*") if (match := number.fullmatch(older.name))]
-    return [older for _, older in sorted(found, key=lambda entry: int(entry[0].group(1)))]
+    pattern = re.compile(rf"{re.escape(stem)}\.older(\d+)\.{re.escape(kind)}\.{re.escape(ending)}")
+    found = {other: match for other in path.parent.glob("*") if (match := pattern.fullmatch(other.name))}
+    return sorted(found, key=lambda backup: int(found[backup][1]))
 
 
-def rotate_backups(path, count):
-    """Keep a file that is about to be replaced as the newest of `count` older ones. At any moment `path` is there."""
-    for older in list_backups(path):
-        if older not in [backup_path(path, number) for number in range(1, count)]:
-            older.unlink()
+def rotate_backups(path: Path, count: int) -> None:
+    """Keep a file that is about to be replaced as the newest of `count` backups. `path` exists at any moment."""
+    kept = [backup_path(path, number) for number in range(1, count)]
+    for backup in list_backups(path):
+        if backup not in kept:
+            backup.unlink()
     if count < 1 or not path.exists():
         return
     for number in range(count - 1, 0, -1):
@@ -168,18 +181,21 @@ def rotate_backups(path, count):
             os.replace(backup_path(path, number), backup_path(path, number + 1))
     try:
         os.link(path, backup_path(path, 1))
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         os.replace(path, backup_path(path, 1))
 
 
 @contextlib.contextmanager
-def atomic_write(path, backups=0):
-    """Give a temporary path in the same folder; it becomes `path` when the block ends well, else it vanishes.
+def atomic_write(path: str | Path, backups: int = 0) -> Iterator[Path]:
+    """Yield a temporary path in the same folder. It becomes `path` if the block succeeds, else it is removed.
 
     The last `backups` versions are kept, see `backup_path`.
 
-        with atomic_write("checkpoint/a.json") as temporary:
-            temporary.write_text(...)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_write(f"{folder}/a.json") as temporary:
+    ...         _ = temporary.write_text("{}")
+    ...     Path(folder, "a.json").read_text()
+    '{}'
 
     The temporary name keeps the ending(s) of `path`, which libraries use to choose the format.
     """
@@ -187,14 +203,14 @@ def atomic_write(path, backups=0):
     name = path.name.split(".", 1)
     suffix = "." + name[1] if len(name) > 1 else ""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name[0]}.", suffix=suffix, dir=path.parent)
+    handle, created = tempfile.mkstemp(prefix=f".{name[0]}.", suffix=suffix, dir=path.parent)
     os.close(handle)
-    temporary = Path(temporary)
+    temporary = Path(created)
     try:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        # mkstemp makes the file private; give it the rights an ordinary new file has.
+        # mkstemp makes the file private; give it the permissions of an ordinary new file.
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)

@@ -1,5 +1,7 @@
 """Pictures of images with masks, drawn with OpenCV: fast enough for every image of a data set."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -24,12 +26,12 @@ STRIP = 22  # height of the caption above a panel, pixels
 MIN_PANEL = 192  # panels are enlarged by a whole factor to at least this width, so that captions are readable
 
 
-def class_color(index):
+def class_color(index: int) -> tuple[int, int, int]:
     """RGB colour of a class index >= 1."""
     return CLASS_COLORS[(index - 1) % len(CLASS_COLORS)]
 
 
-def displayable(image, center_channel):
+def displayable(image: np.ndarray, center_channel: bool) -> np.ndarray:
     """`(height, width, channels)` float in [0, 1] -> `(height, width, 3)` uint8 RGB.
 
     Args:
@@ -41,8 +43,8 @@ def displayable(image, center_channel):
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def overlay(image, mask, alpha=0.35):
-    """Lay a mask `(height, width)` of class indices over an RGB image: tinted areas with a bright contour."""
+def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.35) -> np.ndarray:
+    """Draw a mask `(height, width)` of class indices over an RGB image: tinted areas with a bright contour."""
     picture = image.copy()
     for index in np.unique(mask[mask > 0]):
         area = (mask == index).astype(np.uint8)
@@ -54,7 +56,7 @@ def overlay(image, mask, alpha=0.35):
     return picture
 
 
-def side_by_side(image, truth, prediction):
+def side_by_side(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray) -> np.ndarray:
     """One picture of the image, the truth (if any) and the prediction, each with a caption.
 
     Args:
@@ -67,7 +69,7 @@ def side_by_side(image, truth, prediction):
     """
     factor = max(1, -(-MIN_PANEL // image.shape[1]))
     panels = [("image", image), ("truth", truth), ("prediction", prediction)]
-    drawn = []
+    drawn: list[np.ndarray] = []
     for caption, content in panels:
         if content is None:
             continue
@@ -78,22 +80,23 @@ def side_by_side(image, truth, prediction):
     return np.hstack(drawn[:-1])
 
 
-def titled(picture, title):
+def titled(picture: np.ndarray, title: str) -> np.ndarray:
     """A picture `(height, width, 3)` below a strip with its title."""
     strip = np.zeros((STRIP, picture.shape[1], 3), np.uint8)
     cv2.putText(strip, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
     return np.vstack([strip, picture])
 
 
-def enlarge(picture, factor):
+def enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
     """Repeat every pixel, so that masks stay exact."""
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def legend(names, width):
-    """A strip `(height, width, 3)` with colour and name of each foreground class, in several lines where needed."""
-    font, line = cv2.FONT_HERSHEY_SIMPLEX, []
-    lines, x = [line], 6
+def legend(names: Sequence[str], width: int) -> np.ndarray:
+    """A strip `(height, width, 3)` with colour and name of each foreground class, on several lines if needed."""
+    font, x = cv2.FONT_HERSHEY_SIMPLEX, 6
+    line: list[tuple[int, int, str]] = []
+    lines = [line]
     for index, name in enumerate(names[1:], 1):
         needed = 20 + cv2.getTextSize(name, font, 0.45, 1)[0][0] + 12
         if line and x + needed > width:

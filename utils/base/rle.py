@@ -1,38 +1,53 @@
-"""Run-length text of binary masks, as Kaggle's tables hold it: `"3 2 9 4"` is 2 pixels from pixel 3 and 4 from pixel 9.
+"""Run-length encoding of binary masks, as in Kaggle's tables: `"3 2 9 4"` is 2 pixels from pixel 3 and 4 from pixel 9.
 
 Pixels count from 1, down the first column, then down the next (`order="column"`), or along the rows (`order="row"`).
-An empty mask is the empty text; `-1` is read as one too. The functions whose names end in `_tf` do the same as
+An empty mask is the empty text; `-1` is read as one as well. The functions whose names end in `_tf` do the same as
 TensorFlow operations, inside or outside a `tf.function`; TensorFlow is imported when one is called.
 """
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from utils.base.errors import UserError
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 ORDERS = ("column", "row")
 EMPTY = ("", "-1")
 
 
-def encode(mask, order="column"):
-    """The runs of a mask `(height, width)`, everything that is not 0, as text."""
+def encode(mask: np.ndarray, order: str = "column") -> str:
+    """The runs of a mask `(height, width)`, everything that is not 0, as text.
+
+    >>> encode(np.array([[0, 1], [0, 1]]))
+    '3 2'
+    """
     mask = np.asarray(mask)
     if mask.ndim != 2:
         raise UserError(f"A run-length text is made of a mask (height, width), not of the shape {mask.shape}.")
     return format_runs(*find_runs((mask if is_row_major(order) else mask.T).ravel()))
 
 
-def decode(text, height, width, order="column", name="run-length text"):
-    """The mask `(height, width)` that a text stands for: uint8, 0 and 1.
+def decode(
+    text: str | None, height: int, width: int, order: str = "column", name: str = "run-length text"
+) -> np.ndarray:
+    """The mask `(height, width)` that a text encodes: uint8, 0 and 1.
+
+    >>> decode("3 2", 2, 2).tolist()
+    [[0, 1], [0, 1]]
 
     Raises:
-        UserError: no numbers, an odd count of them, a run without length, beyond the image, or over another one;
-            names `name`.
+        UserError: no numbers, an odd count of them, a run without length, outside the image, or
+            overlapping another one; names `name`.
     """
     return paint([parse(text, height * width, name)], height, width, order)
 
 
-def encode_classes(masks, order="column"):
+def encode_classes(masks: np.ndarray, order: str = "column") -> list[str]:
     """The runs of each class of a stack `(height, width, classes)`: a list of texts."""
     masks = np.asarray(masks)
     if masks.ndim != 3:
@@ -40,7 +55,9 @@ def encode_classes(masks, order="column"):
     return [encode(masks[:, :, index], order) for index in range(masks.shape[2])]
 
 
-def decode_classes(texts, height, width, order="column", name="run-length text"):
+def decode_classes(
+    texts: Sequence[str | None], height: int, width: int, order: str = "column", name: str = "run-length text"
+) -> np.ndarray:
     """The stack `(height, width, classes)` of a list of texts, one for each class: uint8, 0 and 1.
 
     Classes may overlap. Raises as `decode`.
@@ -51,7 +68,7 @@ def decode_classes(texts, height, width, order="column", name="run-length text")
     return stack
 
 
-def parse(text, pixels, name="run-length text"):
+def parse(text: str | None, pixels: int, name: str = "run-length text") -> np.ndarray:
     """The runs of a text as int64 `(runs, 2)`: first pixel, counted from 0, and the pixel after the last.
 
     Args:
@@ -92,7 +109,13 @@ def parse(text, pixels, name="run-length text"):
     return runs
 
 
-def paint(parsed, height, width, order="column", values=None):
+def paint(
+    parsed: Sequence[np.ndarray],
+    height: int,
+    width: int,
+    order: str = "column",
+    values: Sequence[int] | None = None,
+) -> np.ndarray:
     """Draw parsed texts into one mask `(height, width)`, later ones over earlier ones.
 
     Args:
@@ -101,7 +124,7 @@ def paint(parsed, height, width, order="column", values=None):
     """
     flat = np.zeros(height * width, np.uint8)
     for runs, value in zip(parsed, values or [1] * len(parsed), strict=True):
-        if len(runs) < 1000:  # slices win while there are few
+        if len(runs) < 1000:  # slices are faster while there are few
             for first, end in runs.tolist():
                 flat[first:end] = value
         else:
@@ -114,7 +137,7 @@ def paint(parsed, height, width, order="column", values=None):
     return cv2.transpose(flat.reshape(width, height)) if flat.size else flat.reshape(height, width)
 
 
-def find_runs(flat):
+def find_runs(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`(first pixels counted from 1, lengths)` of what is not 0 in `(pixels,)`."""
     padded = np.zeros(flat.size + 2, bool)
     padded[1:-1] = flat != 0
@@ -122,21 +145,21 @@ def find_runs(flat):
     return changes[::2] + 1, changes[1::2] - changes[::2]
 
 
-def format_runs(first, lengths):
+def format_runs(first: np.ndarray, lengths: np.ndarray) -> str:
     return " ".join(map(str, np.stack([first, lengths], axis=1).ravel().tolist()))
 
 
-def is_row_major(order):
+def is_row_major(order: str) -> bool:
     if order not in ORDERS:
         raise UserError(f"order={order} is not known. Choices: {', '.join(ORDERS)}")
     return order == "row"
 
 
-def shorten(text):
+def shorten(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def encode_tf(mask, order="column"):
+def encode_tf(mask: "tf.Tensor", order: str = "column") -> "tf.Tensor":
     """`encode` as TensorFlow operations: tensor `(height, width)` -> string tensor `()`."""
     import tensorflow as tf
 
@@ -148,7 +171,9 @@ def encode_tf(mask, order="column"):
     return tf.strings.reduce_join(tf.strings.as_string(tf.reshape(runs, [-1])), separator=" ")
 
 
-def decode_tf(text, height, width, order="column"):
+def decode_tf(
+    text: "tf.Tensor", height: "int | tf.Tensor", width: "int | tf.Tensor", order: str = "column"
+) -> "tf.Tensor":
     """`decode` as TensorFlow operations: string tensor `()` -> uint8 `(height, width)`.
 
     Height and width may be tensors.
@@ -183,7 +208,7 @@ def decode_tf(text, height, width, order="column"):
     return mask if is_row_major(order) else tf.transpose(mask)
 
 
-def encode_classes_tf(masks, order="column"):
+def encode_classes_tf(masks: "tf.Tensor", order: str = "column") -> "tf.Tensor":
     """`encode_classes` as TensorFlow operations: `(height, width, classes)` -> string tensor `(classes,)`."""
     import tensorflow as tf
 
@@ -192,7 +217,9 @@ def encode_classes_tf(masks, order="column"):
     return tf.map_fn(lambda plane: encode_tf(plane, order), planes, fn_output_signature=signature)
 
 
-def decode_classes_tf(texts, height, width, order="column"):
+def decode_classes_tf(
+    texts: "tf.Tensor", height: "int | tf.Tensor", width: "int | tf.Tensor", order: str = "column"
+) -> "tf.Tensor":
     """`decode_classes` as TensorFlow operations: string tensor `(classes,)` -> uint8 `(height, width, classes)`."""
     import tensorflow as tf
 

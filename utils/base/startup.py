@@ -6,15 +6,17 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from types import FrameType
 
 from utils.base.errors import UserError
 
 
 @contextlib.contextmanager
-def quiet_stderr():
-    """Keep what native libraries print at start-up off the terminal, unless something unexpected happens.
+def quiet_stderr() -> Iterator[None]:
+    """Hide what native libraries print at start-up, unless something unexpected happens.
 
-    TensorFlow logs device probing to file descriptor 2 before any of its log settings count.
+    TensorFlow logs device probing to file descriptor 2 before any of its log settings take effect.
     """
     sys.stderr.flush()
     saved = os.dup(2)
@@ -23,7 +25,7 @@ def quiet_stderr():
         try:
             yield
         except (UserError, KeyboardInterrupt):
-            raise  # that says it all
+            raise  # nothing more to say
         except BaseException:
             captured.seek(0)
             os.write(saved, captured.read())
@@ -34,26 +36,26 @@ def quiet_stderr():
 
 
 @contextlib.contextmanager
-def interrupt_later():
-    """Let Ctrl-C wait for the end of the block: amid the imports of native libraries it may be lost, or crash them."""
+def interrupt_later() -> Iterator[None]:
+    """Delay Ctrl-C to the end of the block: during imports of native libraries it may be lost, or crash them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    noted = []
-    handler = signal.signal(signal.SIGINT, lambda *about: noted.append(about))
+    received: list[tuple[int, FrameType | None]] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-    if noted and callable(handler):
-        handler(*noted[0])
+    if received and callable(handler):
+        handler(*received[0])
 
 
 @contextlib.contextmanager
-def end_at_once():
-    """Let Ctrl-C end the process during a block that waits in native code, where Python's handlers never run.
+def end_at_once() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the process during a block of native code, where Python's handlers never run.
 
-    SIGTERM TensorFlow takes for itself there, until all workers have come; afterwards both are as before.
+    TensorFlow takes over SIGTERM there until all workers have joined. Both handlers are restored afterwards.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
