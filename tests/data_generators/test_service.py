@@ -147,7 +147,7 @@ def test_a_host_that_is_not_there(phantom):
         ("DATASET.SERVICE=[host1:5050,host1:5050]", "must name each host once"),
         ("DATASET.SERVICE=[host1:65535]", "must be a list of name:port"),
         ("DATA_GENERATOR_TYPE=TF_GENERATOR", "needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD"),
-        ("STRATEGY.NAME=multi_worker", "does not go with STRATEGY.NAME=multi_worker"),
+        ("STRATEGY.NAME=multi_worker", "does not work with STRATEGY.NAME=multi_worker"),
     ],
 )
 def test_settings_that_do_not_go_together(override, words):

@@ -38,8 +38,8 @@ def test_evaluation_of_a_file_that_breaks_after_it_was_checked(tmp_path, phantom
     train(load_config([f"WORK_DIR={tmp_path}", *SMALL]))
     broken = sorted((tmp_path / "data/val/images").glob("*.png"))[3]
 
-    def check(cfg, splits):
-        found = verify_data(cfg, splits=splits)
+    def check(cfg, **options):
+        found = verify_data(cfg, **options)
         broken.write_bytes(broken.read_bytes()[:100])
         return found
 
