@@ -60,7 +60,9 @@ def train(cfg):
     cfg.RUN = state[0]["config"]["RUN"] if state else secrets.token_hex(8)
 
     replicas, (number, workers) = strategy.num_replicas_in_sync, worker(strategy)
-    shallow = {split: not found["traits"]["16 bit"] for split, found in data.items()}  # travel to the device as uint8
+    shallow = {
+        split: not found["image_properties"]["16 bit"] for split, found in data.items()
+    }  # travel to the device as uint8
     train_data = build_dataset(
         cfg, "train", replicas=replicas, worker=(number, workers), augment=True, as_stored=shallow["train"]
     )

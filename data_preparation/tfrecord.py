@@ -6,93 +6,103 @@
     python data_preparation/tfrecord.py data/images data/mask data/shards --folds 5
     python train.py DATA_GENERATOR_TYPE=TFRECORD DATASET.FOLDS=data/shards DATASET.FOLD=0
 
-A shard is named `<name>-<shard>-<count>.tfrec` and holds the files as they are, byte by byte, with checksums. The
-shards have alike shares of foreground, and images of one volume or patient (what the name says before its last number;
-or --group) are in one of them. The same files give the same shards; those of an earlier run with that name are
-replaced when all are written. With --folds the shards are the folds of a cross-validation: the lists that
-DATASET.FOLDS reads are written beside them, fold0_val_images.txt with the first shard, fold0_train_images.txt with the
-others, and so on.
+A shard is named `<name>-<shard>-<count>.tfrec` and contains the files byte by byte, with checksums. All shards have
+similar shares of foreground, and images of one volume or patient (the same name before the last number, or as --group
+says) are in one shard. The same files give the same shards; shards of an earlier run with that name are replaced when
+all are written. With --folds the shards are the folds of a cross-validation: the lists that DATASET.FOLDS reads are
+written beside them, fold0_val_images.txt with the first shard, fold0_train_images.txt with the others, and so on.
 """
 
-import argparse
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
+import numpy as np
 from tqdm import tqdm
 
 from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, read_shard
 from data_generators.reading.headers import picture_size, read_whole
 from data_generators.reading.masks import read_mask
-from data_preparation.common.command_line import Parser, errors_in_one_line
+from data_preparation.common.command_line import Parser, errors_in_one_line, make_split_parser
+from data_preparation.common.file_lists import Lists, write_lists
 from data_preparation.common.groups import VOLUME, group_of
-from data_preparation.split import assign_parts, find_files, foreground_shares, make_parser, write_lists
+from data_preparation.common.image_files import list_pairs
+from data_preparation.common.stratified_splits import assign_parts, foreground_shares
 from utils.base.errors import UserError
 from utils.config.folds import list_name
 
 
-def write_shards(images, masks, output, name, shards, group=VOLUME, background=0, seed=5, workers=None, quiet=True):
-    """Write the shards of a split.
+def write_shards(
+    images: str | Path,
+    masks: str | Path,
+    output: str | Path,
+    name: str,
+    shards: int,
+    group: str | None = VOLUME,
+    background: int = 0,
+    seed: int = 5,
+    workers: int | None = None,
+    quiet: bool = True,
+) -> list[Path]:
+    """Write the shards of a split and return their paths.
 
     Args:
         images, masks: folders.
         output: folder of the shards.
-        name: str, what their names begin with.
-        shards: int, how many.
+        name: first part of their names.
+        shards: how many.
         group: see `data_preparation.common.groups.group_of`.
-        background: pixel value that does not count as foreground.
-        seed: of the distribution over the shards.
-
-    Returns:
-        list of Path, the shards.
+        background: pixel value that is not foreground.
+        seed: the same seed gives the same shards.
+        workers: processes that read masks; None is one per core.
+        quiet: no progress bar.
 
     Raises:
-        UserError: a name that is no file name, an image without a mask or of another size, a file that cannot be read,
-            fewer groups than shards.
+        UserError: an invalid name, an image without a mask or of another size, a file that cannot be read, or fewer
+            groups than shards.
     """
     if not name or set(name) & set(r"/\*?["):
         raise UserError(
-            f"--name {name!r} must be the beginning of a file name, without any of / \\ * ? [, such as train."
+            f"--name {name!r} must be the first part of a file name, without any of / \\ * ? [, such as train."
         )
-    pairs = find_files(Path(images), Path(masks))
+    pairs = list_pairs(Path(images), Path(masks))
     groups = [group_of(image.stem, group) for image, _ in pairs]
     if not 1 <= shards <= len(set(groups)):
         raise UserError(
             f"--shards {shards}: there are {len(pairs)} images of {len(set(groups))} group(s), such as {groups[0]}; "
             "give at least 1 shard and at most one per group, or --group none."
         )
-    part_of = [0] * len(pairs)
+    shard_of = np.zeros(len(pairs), int)
     if shards > 1:
         shares = foreground_shares([mask for _, mask in pairs], background, workers, quiet)
-        part_of = assign_parts(groups, shares, shards, seed).tolist()
+        shard_of = assign_parts(groups, shares, shards, seed)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".tfrecord.", dir=output))
+    temporary = Path(tempfile.mkdtemp(prefix=".tfrecord.", dir=output))
     try:
         with tqdm(total=len(pairs), desc="pairs", disable=quiet) as bar:
-            names = [
-                write_shard(
-                    aside, name, shard, [p for p, part in zip(pairs, part_of, strict=True) if part == shard], bar
-                )
-                for shard in range(shards)
-            ]
+            names = []
+            for shard in range(shards):
+                chosen = [pair for pair, number in zip(pairs, shard_of, strict=True) if number == shard]
+                names.append(write_shard(temporary, name, shard, chosen, bar))
         for path in shards_of(output, name):
             if path.name not in names:
                 path.unlink()
         for written in names:
-            os.replace(aside / written, output / written)
+            os.replace(temporary / written, output / written)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return [output / written for written in names]
 
 
-def write_shard(folder, name, number, pairs, bar):
-    """Write one shard; returns its name."""
+def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[Path, Path]], bar: tqdm) -> str:
+    """Write one shard and return its name."""
     path = folder / f"{name}-{number:02d}-{len(pairs)}{SHARD_SUFFIX}"
     with open(path, "wb") as file:
         for image, mask in pairs:
@@ -108,27 +118,28 @@ def write_shard(folder, name, number, pairs, bar):
     return path.name
 
 
-def list_folds(paths):
+def list_folds(paths: Sequence[Path]) -> None:
     """Write the lists of k-fold cross-validation, see `utils.config.folds`, beside shards that are the folds."""
-    lists = {}
+    lists: Lists = {}
     for fold, held_out in enumerate(paths):
         lists[list_name(fold, "train", "images")] = [path for path in paths if path != held_out]
         lists[list_name(fold, "val", "images")] = [held_out]
     write_lists(paths[0].parent, lists)
 
 
-def shards_of(folder, name="*"):
+def shards_of(folder: str | Path, name: str = "*") -> list[Path]:
+    """The shards in a folder, sorted."""
     return sorted(Path(folder).glob(f"{name}-*-*{SHARD_SUFFIX}"))
 
 
-def inspect(folder):
-    """Check all shards of a folder and describe them and the first example."""
+def inspect(folder: str | Path) -> None:
+    """Check all shards of a folder and print what they contain."""
     shards = shards_of(folder)
     if not shards:
-        raise UserError(f"{folder}: holds no {SHARD_SUFFIX} files.")
+        raise UserError(f"{folder}: contains no {SHARD_SUFFIX} files.")
     found = {shard: read_shard(str(shard)) for shard in shards}
     for shard, pairs in found.items():
-        print(f"{shard.name}: {len(pairs)} pairs, {shard.stat().st_size / 1e6:.1f} MB, checksums right")
+        print(f"{shard.name}: {len(pairs)} pairs, {shard.stat().st_size / 1e6:.1f} MB, checksums correct")
     if not any(found.values()):
         return
     image, mask = next(pair for pairs in found.values() for pair in pairs)
@@ -140,18 +151,19 @@ def inspect(folder):
         print(f"               mask {mask.name}, {mask.length:,} bytes, values {', '.join(map(str, values[:12]))}")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write shards, or inspect them."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["inspect"]:
-        parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("inspect", help="the word itself")
+        parser = Parser(__doc__)
+        parser.add_argument("inspect", help="the word inspect")
         parser.add_argument("folder", help="folder of shards")
     else:
-        parser = make_parser(__doc__, "folder that gets the shards")
-        parser.add_argument("--name", default="train", help="what their names begin with (default train)")
+        parser = make_split_parser(__doc__, "folder for the shards")
+        parser.add_argument("--name", default="train", help="first part of their names (default train)")
         number = parser.add_mutually_exclusive_group()
-        number.add_argument("--shards", type=int, default=8, help="how many (default 8)")
-        number.add_argument("--folds", type=int, help="as many shards, and the lists of the folds that they are")
+        number.add_argument("--shards", type=int, default=8, help="number of shards (default 8)")
+        number.add_argument("--folds", type=int, help="number of shards that are folds; also writes their lists")
     options = vars(parser.parse_args(arguments))
     with errors_in_one_line():
         if "folder" in options:

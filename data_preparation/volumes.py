@@ -1,64 +1,96 @@
-"""Volumes -> slices, as preprocess_data.py does it for LiTS: Medical Segmentation Decathlon, NIfTI pairs, DICOM.
+"""Convert volumes to slices: Medical Segmentation Decathlon, other NIfTI files, DICOM.
 
     python data_preparation/volumes.py Task03_Liver data --window -200 250
     python data_preparation/volumes.py scans data --volumes '*/ct.nii.gz' --segmentations '*/liver.nii.gz'
     python data_preparation/volumes.py patients data --volumes '*/CT' --segmentations '*/segmentation.dcm'
 
-SOURCE holds a dataset.json with imagesTr and labelsTr (Decathlon; imagesTs has no labels and is skipped), or files and
-folders that two patterns match: the n-th volume goes with the n-th segmentation, which share what `*` stands for. A
-folder is a DICOM series; a segmentation may be NIfTI, a DICOM series or a binary DICOM SEG (no RTSTRUCT). Whole volumes
-go to training or validation. An image holds the slice below, the slice and the slice above as red, green and blue.
+SOURCE contains a dataset.json with imagesTr and labelsTr (Decathlon; imagesTs has no labels and is skipped), or files
+and folders that two patterns match: a volume and a segmentation belong together if `*` stands for the same. A folder is
+a DICOM series; a segmentation is NIfTI, a DICOM series or a binary DICOM SEG (no RTSTRUCT). Whole volumes go to
+training or validation. The red, green and blue channel of an image are the slice below, the slice itself and the slice
+above.
 """
 
 import json
 import re
 import sys
+from argparse import Namespace
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
 from data_preparation.common.command_line import check_options, errors_in_one_line, make_parser
 from data_preparation.common.dataset_writer import RECORD, print_skipped
-from data_preparation.common.listing import refuse
-from data_preparation.common.splits import SPLITS, assign_splits, existing
+from data_preparation.common.image_files import Skipped, raise_problems
+from data_preparation.common.splits import SPLITS, assign_splits, existing_path
 from data_preparation.scans.labelled_scans import LabelledScan
 from data_preparation.scans.slices import SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 
 CT_WINDOW = (-200.0, 250.0)
-SOURCES = {"source": "folder with a dataset.json, or below which the patterns look"}
-OPTIONS = {
+SOURCES = {"source": "folder with a dataset.json, or the folder that the patterns start from"}
+OPTIONS: dict[str, dict[str, Any]] = {
     "--volumes": {"help": "pattern of the volumes below SOURCE, such as '*/ct.nii.gz'"},
     "--segmentations": {"help": "pattern of their segmentations"},
     "--window": {
         "type": float,
         "nargs": 2,
         "metavar": ("LOW", "HIGH"),
-        "help": "values that become 0 and 255 (default: "
-        "-200 250 where dataset.json says CT, else what 99 percent of a volume lie between)",
+        "help": "intensities that become 0 and 255 (default: -200 250 if dataset.json says CT, otherwise the 0.5th "
+        "and 99.5th percentile of each volume)",
     },
-    "--size": {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "help": "of the slices (default: as they are)"},
-    "--crop": {"action": "store_true", "help": "cut or fill up to --size around the centre, instead of resizing"},
-    "--foreground": {"action": "store_true", "help": "all labels above 0 become class 1 (default: as they are)"},
-    "--modality": {"type": int, "default": 0, "help": "which image of a file that holds several (default 0)"},
+    "--size": {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "help": "of the slices (default: unchanged)"},
+    "--crop": {"action": "store_true", "help": "crop or pad to --size around the centre instead of resizing"},
+    "--foreground": {"action": "store_true", "help": "all labels above 0 become class 1 (default: unchanged)"},
+    "--modality": {"type": int, "default": 0, "help": "which image of a file with several (default 0)"},
 }
 
 
-def prepare(options):
-    """Prepare the volumes; returns `(summary, skipped)`, the summary as `preprocess_data` does."""
+class Found(NamedTuple):
+    """The scans of a source. skipped: (file, reason); is_ct: whether intensities are Hounsfield units."""
+
+    scans: list[LabelledScan]
+    skipped: list[Skipped]
+    is_ct: bool = False
+
+
+def prepare(options: Namespace) -> tuple[dict[str, dict], list[Skipped]]:
+    """Prepare the volumes.
+
+    Returns:
+        `(summary, skipped)`; the summary as of `prepare_volumes`.
+    """
     check_options(options)
+    check_volume_options(options)
+    source = existing_path(Path(options.source))
+    found = find_by_pattern(source, options) if options.volumes else find_decathlon(source)
+    splits = assign_splits([scan.name for scan in found.scans], options.val, options.test, options.seed)
+    check_output(options.output, set(splits.values()))
+    settings, jobs = slice_settings(options, found.is_ct), []
+    for scan in found.scans:
+        images, masks = (options.output / splits[scan.name] / name for name in ("images", "mask"))
+        jobs.append(VolumeJob(splits[scan.name], scan, images, masks, settings))
+    return prepare_volumes(jobs, options.workers, options.quiet), found.skipped
+
+
+def check_volume_options(options: Namespace) -> None:
+    """Raise a UserError for options that are out of range or do not go together."""
     if options.window and not options.window[0] < options.window[1]:
         raise UserError(f"--window {options.window[0]:g} {options.window[1]:g}: the first must be below the second.")
     if (options.size and min(options.size) < 1) or (options.crop and not options.size):
         raise UserError("--size must be at least 1 1, and --crop needs it.")
-    source = existing(Path(options.source))
     if bool(options.volumes) != bool(options.segmentations):
         raise UserError("--volumes and --segmentations go together.")
-    cases, skipped, is_ct = find_by_pattern(source, options) if options.volumes else find_decathlon(source)
+
+
+def slice_settings(options: Namespace, is_ct: bool) -> SliceSettings:
+    """The settings of the slices."""
     low, high = options.window or (CT_WINDOW if is_ct else (None, None))
     height, width = options.size or (None, None)
-    settings = SliceSettings(
+    return SliceSettings(
         height=height,
         width=width,
         resize_method="crop_or_pad" if options.crop else "resize",
@@ -68,26 +100,21 @@ def prepare(options):
         labels="foreground" if options.foreground else "as_stored",
         modality=options.modality,
     )
-    splits = assign_splits([case.name for case in cases], options.val, options.test, options.seed)
-    check_output(options.output, set(splits.values()))
-    jobs = []
-    for case in cases:
-        folders = [options.output / splits[case.name] / name for name in ("images", "mask")]
-        jobs.append(VolumeJob(splits[case.name], case, *folders, settings))
-    return prepare_volumes(jobs, options.workers, options.quiet), skipped
 
 
-def check_output(output, splits):
-    """Refuse a folder with another dataset, or with volumes in a split that now gets none."""
+def check_output(output: Path, splits: Collection[str]) -> None:
+    """Raise a UserError for a folder with another dataset, or with volumes in a split that now gets none."""
     if (output / RECORD).exists():
-        raise UserError(f"{output} already holds another dataset. Choose another OUTPUT, or remove that folder.")
+        raise UserError(f"{output} already contains another dataset. Choose another OUTPUT, or remove that folder.")
     for split in SPLITS:
         if split not in splits and any((output / split / "manifest").glob("*.json")):
-            raise UserError(f"{output / split} holds volumes of an earlier split. Remove it, or choose another OUTPUT.")
+            raise UserError(
+                f"{output / split} contains volumes of an earlier split. Remove it, or choose another OUTPUT."
+            )
 
 
-def find_decathlon(source):
-    """Return `(cases, skipped, whether it is CT)` of a folder of the Medical Segmentation Decathlon."""
+def find_decathlon(source: Path) -> Found:
+    """The training volumes in a folder of the Medical Segmentation Decathlon."""
     path = source / "dataset.json"
     if not path.is_file():
         raise UserError(f"{source}: has no dataset.json. Give --volumes and --segmentations for other layouts.")
@@ -99,54 +126,64 @@ def find_decathlon(source):
         raise UserError(
             f"{path}: is not the dataset.json of a Decathlon task ({type(error).__name__}: {error})."
         ) from None
-    cases = [LabelledScan(stem(Path(image)), source / image, source / label) for image, label in pairs]
-    refuse([f"{path} lists {file}, which does not exist." for case in cases for file in case[1:] if not file.is_file()])
-    names = [case.name for case in cases]
-    refuse([f"{path} lists {name} twice." for name in sorted(set(names)) if names.count(name) > 1])
-    listed = {file.resolve() for case in cases for file in case[1:]}
-    skipped = []
+    scans = [LabelledScan(name_of(Path(image)), source / image, source / label) for image, label in pairs]
+    files = [file for scan in scans for file in (scan.volume, scan.segmentation)]
+    raise_problems([f"{path} lists {file}, which does not exist." for file in files if not file.is_file()])
+    names = [scan.name for scan in scans]
+    raise_problems([f"{path} lists {name} twice." for name in sorted(set(names)) if names.count(name) > 1])
+    if not scans:
+        raise UserError(f"{path}: lists no training volumes.")
+    return Found(scans, unlisted_files(source, {file.resolve() for file in files}), modalities == ["CT"])
+
+
+def unlisted_files(source: Path, listed: Collection[Path]) -> list[Skipped]:
+    """The files of a Decathlon task that are not used, with the reason."""
+    skipped: list[Skipped] = []
     for folder in ("imagesTr", "labelsTr", "imagesTs"):
         for file in sorted((source / folder).glob("*")):
             if file.resolve() not in listed:
                 why = "no labels are published" if folder == "imagesTs" else "not in dataset.json"
                 skipped.append((file, "hidden file" if file.name.startswith(".") else why))
-    if not cases:
-        raise UserError(f"{path}: lists no training volumes.")
-    return cases, skipped, modalities == ["CT"]
+    return skipped
 
 
-def find_by_pattern(source, options):
-    """Return `(cases, skipped, False)`: volumes and segmentations matched by what the `*` of the patterns stand for."""
-    found = []
-    for pattern in (options.volumes, options.segmentations):
-        paths = [path for path in sorted(source.glob(pattern)) if not path.name.startswith(".")]
-        expression = re.compile("(.*)".join(re.escape(part) for part in re.split(r"\*+", pattern)))
-        if "*" not in pattern or any(mark in pattern for mark in "[]?"):
-            raise UserError(f"The pattern {pattern} needs a * for what differs; ? and [ ] are not known.")
-        named = {}
-        for path in paths:
-            name = "_".join(filter(None, expression.fullmatch(path.relative_to(source).as_posix()).groups()))
-            name = re.sub(r"[^\w.-]", "_", name)
-            if name in named:
-                raise UserError(f"{named[name]} and {path} would both be called {name}.")
-            named[name] = path
-        found.append(named)
-    volumes, segmentations = found
+def find_by_pattern(source: Path, options: Namespace) -> Found:
+    """Volumes and segmentations that match the two patterns with the same text for each `*`."""
+    volumes, segmentations = (name_matches(source, pattern) for pattern in (options.volumes, options.segmentations))
     if not volumes:
         raise UserError(f"{source}: nothing matches the pattern {options.volumes}.")
-    refuse(
+    raise_problems(
         [f"{path} has no segmentation." for name, path in volumes.items() if name not in segmentations]
         + [f"{path} has no volume." for name, path in segmentations.items() if name not in volumes]
     )
-    return [LabelledScan(name, volumes[name], segmentations[name]) for name in sorted(volumes)], [], False
+    return Found([LabelledScan(name, volumes[name], segmentations[name]) for name in sorted(volumes)], [])
 
 
-def stem(path):
+def name_matches(source: Path, pattern: str) -> dict[str, Path]:
+    """`{name: path}` of what matches a pattern; the name is what each `*` stands for."""
+    if "*" not in pattern or any(wildcard in pattern for wildcard in "[]?"):
+        raise UserError(f"The pattern {pattern} needs a * for the part that differs; ? and [ ] are not supported.")
+    expression = re.compile("(.*)".join(re.escape(part) for part in re.split(r"\*+", pattern)))
+    named: dict[str, Path] = {}
+    for path in sorted(source.glob(pattern)):
+        match = expression.fullmatch(path.relative_to(source).as_posix())
+        if path.name.startswith(".") or match is None:
+            continue
+        name = re.sub(r"[^\w.-]", "_", "_".join(filter(None, match.groups())))
+        if name in named:
+            raise UserError(f"{named[name]} and {path} would both be called {name}.")
+        named[name] = path
+    return named
+
+
+def name_of(path: Path) -> str:
+    """The file name without .nii or .nii.gz."""
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def main(arguments=None):
-    options = make_parser(__doc__, SOURCES, OPTIONS, split=True).parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prepare the volumes and print how many each split has."""
+    options = make_parser(__doc__, SOURCES, OPTIONS).parse_args(arguments)
     with errors_in_one_line():
         summary, skipped = prepare(options)
     if not options.quiet:

@@ -166,7 +166,7 @@ def test_every_setting_has_a_comment():
 def test_the_commands_of_data_preparation_are_listed():
     import data_preparation
 
-    listed = re.search(r"--help`\): (.*?)\. The other", data_preparation.__doc__, re.DOTALL).group(1)
+    listed = re.search(r"--help`\): (.*?)\. The folders", data_preparation.__doc__, re.DOTALL).group(1)
     folder = PROJECT / "data_preparation"
     commands = [path.stem for path in sorted(folder.glob("*.py")) if "\nif __name__ ==" in path.read_text()]
     assert re.findall(r"\w+", listed) == commands

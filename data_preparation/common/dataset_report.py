@@ -1,65 +1,77 @@
-"""What a dataset holds: sizes, intensities, how often each label occurs, and class weights that follow from it.
+"""Describe a dataset: sizes, intensities, how often each label occurs, and the class weights that follow.
 
-All of it is counted in the files as they are read, before any resizing.
+Everything is counted in the files as they are read, before any resizing.
 """
+
+from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from omegaconf import DictConfig
 
 from utils.base.files import atomic_write, resolve_path
 
+if TYPE_CHECKING:
+    from data_preparation.common.pair_check import PairCheck
 
-def intensity(image):
-    """`(height, width, channels)` uint8 or uint16 -> `[min, max, mean, mean square]` of all its values, in [0, 1]."""
+
+def intensity_of(image: np.ndarray) -> np.ndarray:
+    """`[min, max, mean, mean square]` of all values, in [0, 1].
+
+    Args:
+        image: uint8 or uint16 `(height, width, channels)`.
+    """
     flat, scale = image.reshape(len(image), -1), np.iinfo(image.dtype).max
     low, high, _, _ = cv2.minMaxLoc(flat)
     mean, deviation = (value.item() / scale for value in cv2.meanStdDev(flat))
     return np.array([low / scale, high / scale, mean, mean**2 + deviation**2])
 
 
-def add_up(labels):
-    """Sum of label counts of different lengths: int64 `(256,)`."""
+def sum_counts(counts: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of label counts of different lengths: int64 `(256,)`."""
     total = np.zeros(256, np.int64)
-    for counts in labels:
-        total[: len(counts)] += counts
+    for counted in counts:
+        total[: len(counted)] += counted
     return total
 
 
-def describe_split(findings, classes, ignore_label):
-    """Describe one split.
+def describe_split(checks: Sequence[PairCheck], classes: int, ignore_label: int | None) -> dict[str, Any]:
+    """Describe a split.
 
     Args:
-        findings: list of `data_preparation.verify_data.Finding` with details.
-        classes: int, OUTPUT.CLASSES.
-        ignore_label: int or None.
+        checks: of its pairs, measured.
+        classes: OUTPUT.CLASSES.
+        ignore_label: DATASET.IGNORE_LABEL.
 
     Returns:
-        A dict that JSON can hold: `sizes` {"height x width x channels": images}; `intensity` min, max, mean and
-        standard deviation of all values in [0, 1], each image counting as much; `masks`; `empty_masks`, those without
-        foreground;
-        `ignored_pixels`; `labels` {class: {`pixels`, `share` of the labelled pixels, `images` that hold it,
-        `share_where_present`, of the labelled pixels of those images}}.
+        A dict for JSON: `sizes` {"height x width x channels": images}; `intensity`: min, max, mean and standard
+        deviation of all values in [0, 1], with equal weight for each image; `masks`; `empty_masks`, those without
+        foreground; `ignored_pixels`; `labels` {class: {`pixels`, `share` of the labelled pixels, `images` with the
+        class, `share_where_present` of the labelled pixels of these images}}.
     """
-    sizes = Counter("x".join(map(str, finding.size)) for finding in findings if finding.size)
-    masks = [finding.labels for finding in findings if len(finding.labels)]
+    sizes = Counter("x".join(map(str, check.size)) for check in checks if check.size)
+    masks = [check.labels for check in checks if len(check.labels)]
     pixels, images, pixels_of_images = (np.zeros(256, np.int64) for _ in range(3))
     ignored = empty = 0
     for counts in masks:
         if ignore_label is not None and ignore_label < len(counts):
             ignored += int(counts[ignore_label])
             counts = np.where(np.arange(len(counts)) == ignore_label, 0, counts)
-        held = counts > 0
+        present = counts > 0
         pixels[: len(counts)] += counts
-        images[: len(counts)] += held
-        pixels_of_images[: len(counts)] += held * counts.sum()
-        empty += not held[1:].any()
+        images[: len(counts)] += present
+        pixels_of_images[: len(counts)] += present * counts.sum()
+        empty += not present[1:].any()
     labelled = max(int(pixels.sum()), 1)
     return {
         "sizes": dict(sizes.most_common()),
-        "intensity": describe_intensity([finding.intensity for finding in findings if finding.intensity is not None]),
+        "intensity": describe_intensity([check.intensity for check in checks if check.intensity is not None]),
         "masks": len(masks),
         "empty_masks": int(empty),
         "ignored_pixels": ignored,
@@ -75,7 +87,8 @@ def describe_split(findings, classes, ignore_label):
     }
 
 
-def describe_intensity(measured):
+def describe_intensity(measured: Sequence[np.ndarray]) -> dict[str, float] | None:
+    """Min, max, mean and standard deviation over images, each given as `intensity_of` does."""
     if not measured:
         return None
     low, high, mean, square = np.array(measured).T
@@ -84,38 +97,42 @@ def describe_intensity(measured):
     return {name: round(float(value), 6) for name, value in values.items()}
 
 
-def suggest_weights(cfg, split):
-    """Weights of the classes by median-frequency balancing, as an override to paste; None without masks.
+def suggest_weights(cfg: DictConfig, split: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Suggest class weights by median-frequency balancing; None without masks.
 
-    Eigen and Fergus 2015, https://arxiv.org/abs/1411.4734, section 6.3.2: the median of the classes' shares, divided by
-    the share of the class, shares taken over the images that hold the class. A class that never occurs has 1.
+    Eigen and Fergus 2015, https://arxiv.org/abs/1411.4734, section 6.3.2: the median of the shares of all classes,
+    divided by the share of the class, where a share is taken over the images with the class. Classes that never occur
+    get 1.
 
     Args:
-        cfg: the config; the first term of LOSS that takes class weights gets them, else `cce`.
-        split: what `describe_split` found in the training data.
+        cfg: the config; the first term of LOSS that has class weights gets them, otherwise `cce`.
+        split: the result of `describe_split` for the training data.
 
     Returns:
-        {"class_weights": list, "override": str, "absent": list of the classes that never occur}
+        {"class_weights": list, "override": to paste into a command, "absent": the classes that never occur}
     """
     shares = np.array([label["share_where_present"] for label in split["labels"].values()])
     if not shares.any():
         return None
-    weights = median_frequency(shares)
-    weights = [float(f"{weight:.4g}") for weight in weights]
+    weights = [float(f"{weight:.4g}") for weight in median_frequency(shares)]
     terms = [name for name, weight in cfg.LOSS.items() if weight > 0]
-    takers = [name for name in terms if "class_weights" in cfg.LOSS_OPTIONS.get(name, {})]
-    term, loss = (takers[0], "") if takers else ("cce", "loss=cce ")
+    weighted = [name for name in terms if "class_weights" in cfg.LOSS_OPTIONS.get(name, {})]
+    term, loss = (weighted[0], "") if weighted else ("cce", "loss=cce ")
     override = f"{loss}LOSS_OPTIONS.{term}.class_weights=[{','.join(f'{weight:g}' for weight in weights)}]"
     return {"class_weights": weights, "override": override, "absent": np.flatnonzero(shares == 0).tolist()}
 
 
-def median_frequency(shares):
-    """Shares of the classes, not all 0, `(classes,)` -> weights `(classes,)`, see `suggest_weights`."""
+def median_frequency(shares: np.ndarray) -> np.ndarray:
+    """Weights `(classes,)` from the shares of the classes `(classes,)`, not all 0; see `suggest_weights`.
+
+    >>> median_frequency(np.array([0.8, 0.2, 0.1, 0])).tolist()
+    [0.25, 1.0, 2.0, 1.0]
+    """
     present = shares > 0
     return np.where(present, np.median(shares[present]) / np.where(present, shares, 1), 1)
 
 
-def print_labels(split):
+def print_labels(split: Mapping[str, Any]) -> None:
     """Print the labels of a split as a table."""
     if not split["labels"]:
         return
@@ -124,10 +141,10 @@ def print_labels(split):
         print(f"  {index:<8}{label['pixels']:>15,}{label['share']:>10.3%}{label['images']:>9,}")
     if split["ignored_pixels"]:
         print(f"  {'ignored':<8}{split['ignored_pixels']:>15,}")
-    print(f"  {split['empty_masks']} of {split['masks']} masks hold no foreground")
+    print(f"  {split['empty_masks']} of {split['masks']} masks have no foreground")
 
 
-def write_report(cfg, report):
+def write_report(cfg: DictConfig, report: Mapping[str, Any]) -> Path:
     """Write the report to DATASET.REPORT_PATH and return the path."""
     path = resolve_path(cfg, cfg.DATASET.REPORT_PATH)
     with atomic_write(path) as temporary:

@@ -1,24 +1,26 @@
-"""What all preparation scripts share: their command line, and pairs of image and mask written into one layout.
+"""Write a dataset: pairs of image and mask in the layout that every loader reads.
 
     OUTPUT/{train,val,test}/images/<name>.png or .jpg      OUTPUT/{train,val,test}/mask/<name>.png
 
-PNG and JPEG images are copied byte by byte, others become PNG. `OUTPUT/prepared.json` notes which sources and options
-each pair was made from: a second run skips what has not changed, and removes what no longer belongs to a split.
+PNG and JPEG images are copied byte by byte; other formats become PNG. `OUTPUT/prepared.json` records the sources and
+options of each pair: a second run skips what has not changed, and removes pairs that no longer belong to a split.
 """
 
 import functools
 import hashlib
 import json
 import os
+from argparse import Namespace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import JPEG_START, PNG_START, read_whole_and_header
-from data_preparation.common.listing import by_key
+from data_preparation.common.image_files import Skipped, unique_by
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import COLOUR_TYPES, encode_png
 from data_preparation.common.splits import SPLITS
@@ -29,130 +31,146 @@ RECORD = "prepared.json"
 
 CHUNK = 32  # pairs that a process takes at a time
 
-WORTH_A_PROCESS = 2000  # pairs; starting a process takes as long as preparing many
+PAIRS_PER_PROCESS = 2000  # starting a process takes as long as preparing many pairs
 
-COPIED = {PNG_START: ".png", JPEG_START: ".jpg"}
+COPIED = {PNG_START: ".png", JPEG_START: ".jpg"}  # formats of images that are copied
 
 
-class Item(NamedTuple):
-    """One pair to write.
+class NewPair(NamedTuple):
+    """A pair to write.
 
-    split: "train" | "val" | "test"; image: the picture file; name, mask_name: of the files written, without ending;
-    detail: what the script's function makes the mask from; sources: further files that the mask depends on.
+    split: "train" | "val" | "test", or None until it is drawn; image: the image file; name, mask_name: of the files to
+    write, without ending; annotation: what the mask is made from; sources: further files that the mask depends on.
     """
 
-    split: str
+    split: str | None
     image: Path
     name: str
     mask_name: str
-    detail: object = None
-    sources: tuple = ()
+    annotation: Any = None
+    sources: tuple[Path, ...] = ()
 
 
-class Stored(NamedTuple):
-    """A mask whose PNG file is right as it is. mask: uint8 `(height, width)`; data: the file's bytes."""
+class EncodedMask(NamedTuple):
+    """A mask whose PNG file can be copied. mask: uint8 `(height, width)`; data: the bytes of the file."""
 
     mask: np.ndarray
     data: bytes
 
 
-class Plan(NamedTuple):
-    """What a script found: items, a function `(item, height, width) -> uint8 (height, width)` or Stored, and the rest.
+class Conversion(NamedTuple):
+    """What a command found, and how to convert it.
 
-    skipped: list of (file or name, reason).
+    pairs: to write; make_mask: `(pair, height, width) -> uint8 (height, width)` or `EncodedMask`, can be pickled;
+    skipped: (file or name, reason).
     """
 
-    items: list
-    make_mask: object
-    skipped: list
+    pairs: Sequence[NewPair]
+    make_mask: Callable[[NewPair, int, int], np.ndarray | EncodedMask]
+    skipped: Sequence[Skipped]
 
 
-def write_dataset(plan, options, sources):
-    """Write all pairs of a plan that are not there yet and report; whole pairs only, an error leaves no part of one.
+Record = dict[str, list]  # image file -> [mask file, signature], paths relative to OUTPUT
+
+
+def write_dataset(conversion: Conversion, options: Namespace, sources: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Write all new or changed pairs and report. An error never leaves half a pair.
+
+    Args:
+        conversion: what to write.
+        options: of the command line.
+        sources: which of the options name the sources.
 
     Returns:
         `{split: {"written": int, "unchanged": int}}`
 
     Raises:
-        UserError: nothing to write, two items of one name, a picture or mask that is unfit, or a folder that holds
-            another dataset.
+        UserError: nothing to write, two pairs of one name, an image or mask that cannot be used, or a folder that
+            contains another dataset.
     """
-    output = options.output
-    if not plan.items:
-        raise UserError("There is nothing to prepare." + "".join(f" {name}: {why}." for name, why in plan.skipped[:3]))
+    output, skipped = options.output, conversion.skipped
+    if not conversion.pairs:
+        raise UserError("There is nothing to prepare." + "".join(f" {name}: {why}." for name, why in skipped[:3]))
     origin = {name: os.path.abspath(getattr(options, name)) for name in sources}
     record = read_record(output, origin)
-    # What changes how a mask looks is part of an item's signature; where it goes, how fast and how loud is not.
-    neutral = {*sources, "output", "workers", "quiet", "val", "test", "seed"}
-    settings = repr(sorted((key, str(value)) for key, value in vars(options).items() if key not in neutral))
-    targets = by_key(plan.items, image_target)
-    signatures = {target: sign(item, settings) for target, item in targets.items()}
-    done = {target for target, item in targets.items() if is_done(output, record, target, item, signatures[target])}
-    todo = {target: item for target, item in targets.items() if target not in done}
+    settings = settings_of_masks(options, sources)
+    targets = unique_by(conversion.pairs, image_target)
+    signatures = {target: signature_of(pair, settings) for target, pair in targets.items()}
+    done = {target for target, pair in targets.items() if is_done(output, record, target, pair, signatures[target])}
+    todo = {target: pair for target, pair in targets.items() if target not in done}
 
     files = {target: record[target] for target in done}
     try:
-        retire(output, record, targets)
-        work = functools.partial(write_pair, make_mask=plan.make_mask, output=output)
-        workers = options.workers or min(os.cpu_count(), 1 + len(todo) // WORTH_A_PROCESS)
+        remove_stale_pairs(output, record, targets)
+        work = functools.partial(write_pair, make_mask=conversion.make_mask, output=output)
+        workers = options.workers or min(os.cpu_count() or 1, 1 + len(todo) // PAIRS_PER_PROCESS)
         results = run_parallel(work, list(todo.items()), workers, CHUNK)
         progress = tqdm(results, "pairs", len(todo), unit="pair", disable=options.quiet or not todo)
-        folders = [output / item.split / kind for item in todo.values() for kind in ("images", "mask")]
+        folders = [output / str(pair.split) / kind for pair in todo.values() for kind in ("images", "mask")]
         with new_folders(folders), progress as bar:
-            for (target, item), _ in bar:
-                files[target] = [mask_target(item), signatures[target]]
+            for (target, pair), _ in bar:
+                files[target] = [mask_target(pair), signatures[target]]
     finally:
-        # Also after an error or Ctrl-C, unless it came before the first file: what is finished is not made again.
+        # Also after an error or Ctrl-C, unless it came before the first file: finished pairs are not made again.
         if record or any(output.glob("*/*/*")):
-            with atomic_write(output / RECORD) as temporary:
-                kept = {target: entry for target, entry in record.items() if target in targets and target not in files}
-                unsure = {target: [mask, None] for target, (mask, _) in kept.items()}
-                temporary.write_text(json.dumps({"origin": origin, "files": {**unsure, **files}}, indent=0))
+            write_record(output, origin, record, files, targets)
 
     summary = {split: {"written": 0, "unchanged": 0} for split in SPLITS}
-    for target, item in targets.items():
-        summary[item.split]["unchanged" if target in done else "written"] += 1
+    for target, pair in targets.items():
+        summary[str(pair.split)]["unchanged" if target in done else "written"] += 1
     if not options.quiet:
-        print_report(summary, plan.skipped, output)
+        print_report(summary, skipped, output)
     return summary
 
 
-def print_report(summary, skipped, output):
+def settings_of_masks(options: Namespace, sources: Iterable[str]) -> str:
+    """The options that change what a mask looks like, as a text; all but where, how fast and how loud."""
+    neutral = {*sources, "output", "workers", "quiet", "val", "test", "seed"}
+    return repr(sorted((key, str(value)) for key, value in vars(options).items() if key not in neutral))
+
+
+def print_report(summary: Mapping[str, Mapping[str, int]], skipped: Sequence[Skipped], output: Path) -> None:
+    """Print how many pairs each split has, and what was skipped."""
     for split, counts in summary.items():
         if any(counts.values()):
             print(f"{split}: {counts['written']} pairs written, {counts['unchanged']} unchanged, in {output / split}")
     print_skipped(skipped)
 
 
-def print_skipped(skipped):
-    """Name each file that was left out, with the reason."""
+def print_skipped(skipped: Sequence[Skipped]) -> None:
+    """Print each skipped file with the reason."""
     for name, why in skipped:
         print(f"skipped {name}: {why}")
     if skipped:
         print(f"{len(skipped)} skipped")
 
 
-def write_pair(target_and_item, make_mask, output):
-    """Make one pair and put both files in place at once."""
-    target, item = target_and_item
-    data, header = read_whole_and_header(item.image)
-    mask = make_mask(item, header.height, header.width)
-    mask, encoded = mask if isinstance(mask, Stored) else (mask, None)
+def write_pair(
+    target_and_pair: tuple[str, NewPair],
+    make_mask: Callable[[NewPair, int, int], np.ndarray | EncodedMask],
+    output: Path,
+) -> None:
+    """Make one pair and move both files into place together."""
+    target, pair = target_and_pair
+    data, header = read_whole_and_header(pair.image)
+    made = make_mask(pair, header.height, header.width)
+    mask = made.mask if isinstance(made, EncodedMask) else made
     if mask.shape != (header.height, header.width):
         raise UserError(
-            f"{item.image}: is {header.height}x{header.width} pixels, its mask {mask.shape[0]}x{mask.shape[1]}. "
+            f"{pair.image}: is {header.height}x{header.width} pixels, its mask {mask.shape[0]}x{mask.shape[1]}. "
             "They must agree."
         )
     if not data.startswith(tuple(COPIED)):
-        pixels = decode(item.image, data)
+        pixels = decode(pair.image, data)
         if pixels.shape[2] not in COLOUR_TYPES:
-            raise UserError(f"{item.image}: has {pixels.shape[2]} channels; a PNG can hold 4 at most.")
+            raise UserError(f"{pair.image}: has {pixels.shape[2]} channels; a PNG file has 4 at most.")
         data = encode_png(pixels)
-    put({output / target: data, output / mask_target(item): encoded or encode_png(mask)})
+    mask_data = made.data if isinstance(made, EncodedMask) else encode_png(made)
+    write_together({output / target: data, output / mask_target(pair): mask_data})
 
 
-def put(files):
-    """Write `{path: bytes}` under temporary names and rename them together."""
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write `{path: bytes}` under temporary names, then rename all of them."""
     temporaries = {path: path.with_name(f".{path.name}.part") for path in files}
     try:
         for path, temporary in temporaries.items():
@@ -164,35 +182,37 @@ def put(files):
             temporary.unlink(missing_ok=True)
 
 
-def ending(path):
-    """The ending of the written image: by what the file holds, whatever its name says."""
+def suffix_of(path: Path) -> str:
+    """The suffix of the written image, by the contents of the file rather than its name."""
     with open(path, "rb") as file:
         start = file.read(8)
-    return next((ending for first, ending in COPIED.items() if start.startswith(first)), ".png")
+    return next((suffix for first, suffix in COPIED.items() if start.startswith(first)), ".png")
 
 
-def image_target(item):
-    return f"{item.split}/images/{item.name}{ending(item.image)}"
+def image_target(pair: NewPair) -> str:
+    """Where the image is written, relative to OUTPUT."""
+    return f"{pair.split}/images/{pair.name}{suffix_of(pair.image)}"
 
 
-def mask_target(item):
-    return f"{item.split}/mask/{item.mask_name}.png"
+def mask_target(pair: NewPair) -> str:
+    """Where the mask is written, relative to OUTPUT."""
+    return f"{pair.split}/mask/{pair.mask_name}.png"
 
 
-def sign(item, settings):
-    """A short text that changes when the sources or the options of a pair do."""
+def signature_of(pair: NewPair, settings: str) -> str:
+    """A short text that changes with the sources and the options of a pair."""
     parts = [settings]
-    for path in (item.image, *item.sources):
+    for path in (pair.image, *pair.sources):
         status = os.stat(path)
         parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def read_record(output, origin):
-    """`{image: [mask, signature]}` of an earlier run into the same folder; empty where there was none.
+def read_record(output: Path, origin: Mapping[str, str]) -> Record:
+    """The record of an earlier run into the same folder; empty if there was none.
 
     Raises:
-        UserError: the earlier run prepared something else.
+        UserError: the earlier run had other sources.
     """
     try:
         record = json.loads((output / RECORD).read_text())
@@ -200,25 +220,37 @@ def read_record(output, origin):
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{output / RECORD} is damaged. Remove it, and the folders beside it, and try again.") from None
+        raise UserError(f"{output / RECORD} is damaged. Remove it and the folders beside it, then try again.") from None
     if earlier != origin:
         raise UserError(
-            f"{output} already holds what was prepared from {', '.join(earlier.values())}. Choose another OUTPUT, or "
-            "remove that folder."
+            f"{output} already contains a dataset prepared from {', '.join(earlier.values())}. Choose another OUTPUT, "
+            "or remove that folder."
         )
     return files
 
 
-def is_done(output, record, target, item, signature):
+def write_record(
+    output: Path, origin: Mapping[str, str], record: Record, files: Record, targets: Container[str]
+) -> None:
+    """Record the finished pairs, and as unfinished the pairs of the earlier run that may be half replaced."""
+    unfinished = {
+        target: [mask, None] for target, (mask, _) in record.items() if target in targets and target not in files
+    }
+    with atomic_write(output / RECORD) as temporary:
+        temporary.write_text(json.dumps({"origin": origin, "files": {**unfinished, **files}}, indent=0))
+
+
+def is_done(output: Path, record: Record, target: str, pair: NewPair, signature: str) -> bool:
+    """Whether a pair was written before, from the same sources and options."""
     return (
-        record.get(target) == [mask_target(item), signature]
+        record.get(target) == [mask_target(pair), signature]
         and (output / target).is_file()
-        and (output / mask_target(item)).is_file()
+        and (output / mask_target(pair)).is_file()
     )
 
 
-def retire(output, record, targets):
-    """Remove the pairs of an earlier run that the plan no longer has: one that moved to another split must leave."""
+def remove_stale_pairs(output: Path, record: Record, targets: Mapping[str, NewPair]) -> None:
+    """Remove pairs of an earlier run that are no longer wanted, such as those that moved to another split."""
     for target, (mask, _) in record.items():
         if target not in targets:
             (output / target).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
-"""What belongs together and must not be torn apart between training and validation: volumes, patients, scenes."""
+"""Groups of images that must stay in one split: slices of a volume, images of a patient, frames of a scene."""
 
 import re
+from collections.abc import Sequence
 
 from data_generators.files.pairing import volume_and_slice
 from utils.base.errors import UserError
@@ -8,15 +9,19 @@ from utils.base.errors import UserError
 VOLUME, NONE = "volume", "none"
 
 
-def group_of(name, pattern):
+def group_of(name: str, pattern: str | None) -> str:
     """The group of a file name without ending.
 
     Args:
-        pattern: `volume`: what stands before the last number, as `volume_and_slice` reads it; `none` or None: each name
-            is a group of its own; else a regular expression, whose first group counts (all of it, if it has none).
+        name: the file name.
+        pattern: `volume`: the part before the last number, as `volume_and_slice` reads it; `none` or None: each name
+            is its own group; otherwise a regular expression, whose first group counts (the whole match if it has none).
 
     Raises:
-        UserError: the expression is not valid, or does not match the name.
+        UserError: the expression is invalid, or does not match the name.
+
+    >>> group_of("image_28_5", "volume"), group_of("anna-left", "^[^-]+")
+    ('28', 'anna')
     """
     if pattern in (None, NONE):
         return name
@@ -32,15 +37,20 @@ def group_of(name, pattern):
     return match.group(min(1, match.re.groups))
 
 
-def describe_groups(groups, pattern):
-    """One line on the groups of all images: how many, by what, and what to do where they were found and not meant."""
+def describe_groups(groups: Sequence[str], pattern: str | None) -> str:
+    """One line about the groups of all images: how many, where they come from, and how to turn them off.
+
+    Args:
+        groups: the group of each image.
+        pattern: as of `group_of`.
+    """
     names = sorted(set(groups))
     counted = f"{len(groups)} images in {len(names)} groups"
     if pattern in (None, NONE):
-        return f"{len(groups)} images, each for itself"
+        return f"{len(groups)} images, not grouped"
     if pattern != VOLUME:
         return f"{counted} by --group"
     if len(names) == len(groups):
-        return f"{len(groups)} images, each for itself: their names show no groups, --group can"
+        return f"{len(groups)} images, not grouped: their names show no groups; --group can define some"
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return f"{counted} ({shown}), by their names before the last number; if these do not belong together: --group none"
+    return f"{counted} ({shown}), by the part of the name before the last number; to turn this off: --group none"

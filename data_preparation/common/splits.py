@@ -1,53 +1,75 @@
-"""Which split an item belongs to."""
+"""Splits: keep the published one, or draw one by groups."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_preparation.common.listing import by_key
+from data_preparation.common.image_files import unique_by
 from utils.base.errors import UserError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from data_preparation.common.dataset_writer import NewPair
 
 SPLITS = ("train", "val", "test")
 
 
-def by_split(*patterns):
-    """The splits of sources that were published with one: `{split: paths}`, for the patterns with `{split}` filled in.
+def paths_by_split(*patterns: str | Path) -> dict[str | None, list[Path]]:
+    """The paths of each published split: `{split: paths}`, for patterns that contain `{split}`.
 
-    Without `{split}` in the patterns the result is `{None: paths}`: a split is to be made.
+    Without `{split}` in the patterns the result is `{None: paths}`: the split has to be drawn.
 
     Raises:
-        UserError: none of the paths exists, or some of a split do and others do not.
+        UserError: nothing exists, or only some of the paths of a split.
     """
     if not any("{split}" in str(pattern) for pattern in patterns):
-        return {None: [existing(Path(pattern)) for pattern in patterns]}
-    found = {}
+        return {None: [existing_path(Path(pattern)) for pattern in patterns]}
+    found: dict[str | None, list[Path]] = {}
     for split in SPLITS:
         paths = [Path(str(pattern).replace("{split}", split)) for pattern in patterns]
         if any(path.exists() for path in paths):
-            found[split] = [existing(path) for path in paths]
+            found[split] = [existing_path(path) for path in paths]
     if not found:
-        raise UserError(f"{patterns[0]}: there is nothing for any of the splits {', '.join(SPLITS)}.")
+        raise UserError(f"{patterns[0]}: nothing exists for any of the splits {', '.join(SPLITS)}.")
     return found
 
 
-def existing(path):
+def existing_path(path: Path) -> Path:
+    """The path.
+
+    Raises:
+        UserError: it does not exist.
+    """
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder.")
     return path
 
 
-def assign_splits(groups, val, test, seed):
-    """Return `{group: split}` of sorted, shuffled groups: `val` and `test` of them, at least one where not 0.
+def assign_splits(groups: Iterable[str], val: float, test: float, seed: int) -> dict[str, str]:
+    """Draw a split by groups: `{group: split}`.
+
+    Args:
+        groups: of the images; duplicates do not matter.
+        val, test: share of the groups; at least one group unless 0.
+        seed: the same seed gives the same split.
 
     Raises:
         UserError: too few groups.
+
+    >>> assign_splits(["anna", "bert", "carl"], val=0.2, test=0, seed=5)
+    {'bert': 'val', 'carl': 'train', 'anna': 'train'}
     """
     groups = sorted(set(groups))
-    counts = {"val": val, "test": test}
-    counts = {split: max(round(len(groups) * share), 1) if share else 0 for split, share in counts.items()}
+    shares = {"val": val, "test": test}
+    counts = {split: max(round(len(groups) * share), 1) if share else 0 for split, share in shares.items()}
     if groups and sum(counts.values()) >= len(groups):
         raise UserError(
-            f"{len(groups)} cases are too few for --val {val:g} and --test {test:g}: none is left to train."
+            f"{len(groups)} groups are too few for --val {val:g} and --test {test:g}: none is left for training."
         )
     order = np.random.default_rng(seed).permutation(len(groups)).tolist()
     splits = ["val"] * counts["val"] + ["test"] * counts["test"]
@@ -55,14 +77,19 @@ def assign_splits(groups, val, test, seed):
     return {groups[index]: split for index, split in zip(order, splits, strict=True)}
 
 
-def with_splits(items, groups, options):
-    """The items with a split where they have none: each by its group, as the options say.
+def with_splits(pairs: Sequence[NewPair], groups: Sequence[str], options: Namespace) -> list[NewPair]:
+    """The pairs, with a split drawn by groups if they have none.
+
+    Args:
+        pairs: all with a split, or all without.
+        groups: the group of each pair.
+        options: --val, --test and --seed.
 
     Raises:
-        UserError: too few groups, or one name twice, whichever splits the two would come into.
+        UserError: too few groups, or two pairs of one name.
     """
-    if all(item.split for item in items):
-        return items
-    by_key(items, lambda item: item.name)
+    if all(pair.split for pair in pairs):
+        return list(pairs)
+    unique_by(pairs, lambda pair: pair.name)
     splits = assign_splits(groups, options.val, options.test, options.seed)
-    return [item._replace(split=splits[group]) for item, group in zip(items, groups, strict=True)]
+    return [pair._replace(split=splits[group]) for pair, group in zip(pairs, groups, strict=True)]

@@ -114,6 +114,9 @@ def test_an_image_smaller_than_the_crop_is_named(large):
     with pytest.raises(UserError, match=r"i0\.png: is 24x40 .*smaller than DATASET\.CROP 32x12") as error:
         verify_data(config(large, "DATASET.CROP.MODE=random", "INPUT.HEIGHT=32"))
     assert "18 problems" in str(error.value)
+    cfg = config(large, "DATASET.CROP.MODE=random", "INPUT.HEIGHT=32")
+    assert verify_data(cfg, whole_images=True)["train"]["pairs"] == 9  # evaluation takes images of any size
+    assert cfg == config(large, "DATASET.CROP.MODE=random", "INPUT.HEIGHT=32")
     assert verify_data(config(large, "DATASET.CROP.MODE=random"))["train"]["pairs"] == 9
 
 

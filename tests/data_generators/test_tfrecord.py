@@ -201,7 +201,7 @@ def test_a_name_that_is_no_file_name(name, folders, capsys):
     with pytest.raises(SystemExit) as stop:
         main([*(str(folders / part) for part in ("images", "mask", "shards")), "--name", name])
     (line,) = capsys.readouterr().err.splitlines()
-    assert stop.value.code == 2 and f"--name {name!r} must be the beginning of a file name" in line
+    assert stop.value.code == 2 and f"--name {name!r} must be the first part of a file name" in line
     assert not (folders / "shards").exists()
 
 

@@ -80,7 +80,7 @@ def test_the_seed_decides(volumes, tmp_path):
 def test_nothing_is_overwritten_unless_asked(tmp_path):
     volume = make_phantom(tmp_path, 1, 0, size=32, slices=8)[0]
     before = volume.read_bytes()
-    with pytest.raises(UserError, match=r"volume-28\.nii is already there.*--overwrite"):
+    with pytest.raises(UserError, match=r"volume-28\.nii already exists.*--overwrite"):
         make_phantom(tmp_path, 1, 0, size=32, slices=8, seed=9)
     assert volume.read_bytes() == before
     make_phantom(tmp_path, 1, 0, size=32, slices=8, seed=9, overwrite=True)

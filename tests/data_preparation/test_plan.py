@@ -6,7 +6,8 @@ import pytest
 from helpers import PROJECT, assert_one_clear_error, run_command
 
 from data_generators.files.pairing import find_pairs
-from data_preparation.plan import MEMORY, find_groups, main
+from data_preparation.plan import find_groups, main
+from data_preparation.planning.input_size import MEMORY
 from utils.config import load_config
 from utils.config.defaults import CONFIGS
 
@@ -131,11 +132,11 @@ def test_a_group_is_on_one_side_and_the_seed_decides(write):
 @pytest.mark.parametrize(
     "stems, pattern, expected, words",
     [
-        (["12", "13", "14"], None, ["12", "13", "14"], "each for itself: their names show no groups"),
+        (["12", "13", "14"], None, ["12", "13", "14"], "not grouped: their names show no groups"),
         (["slice_1", "slice_2"], None, ["slice_1", "slice_2"], "show no groups"),
         (["Seq05_f00930", "Seq05_f00960", "b_1", "b_2"], None, ["Seq05", "Seq05", "b", "b"], "4 images in 2 groups"),
         (["Abyssinian_1", "Abyssinian_2", "pug_1", "pug_2"], None, ["Abyssinian"] * 2 + ["pug"] * 2, "--group none"),
-        (["Abyssinian_1", "Abyssinian_2"], "none", ["Abyssinian_1", "Abyssinian_2"], "2 images, each for itself"),
+        (["Abyssinian_1", "Abyssinian_2"], "none", ["Abyssinian_1", "Abyssinian_2"], "2 images, not grouped"),
         (["a_1", "b_1", "b_2"], r"_(.)", ["1", "1", "2"], "3 images in 2 groups by --group"),
     ],
 )
@@ -166,7 +167,7 @@ def test_a_published_split_is_kept_and_every_pair_is_found(write):
     [
         (range(200), [], ["200 different values", "--values"]),
         ([3], [], ["only [3]", "--values"]),
-        ([0, 1, 2], ["--values", "0", "1"], ["[2] too", "--ignore"]),
+        ([0, 1, 2], ["--values", "0", "1"], ["also contain [2]", "--ignore"]),
         ([0, 1], ["--memory", "1"], ["1.0 GiB", "--memory"]),
         ([0, 1], ["--val", "1.5"], ["--val 1.5"]),
         ([0, 1], ["--group", "a"], ["one group", "--group"]),

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from data_generators.reading.masks import read_mask
 from data_preparation import coco, index_masks, lgg, pets, rle_csv
+from data_preparation.common import coco_segmentations
 from data_preparation.common.dataset_writer import RECORD
 from data_preparation.common.groups import group_of
 from data_preparation.common.png import encode_png
@@ -75,7 +76,7 @@ def test_lgg(tmp_path, capsys):
     report = run(lgg, capsys, source, output, "--val", 0.25)
     assert "train: 9 pairs written, 0 unchanged" in report and "val: 3 pairs written" in report
     assert f"skipped {source}/TCGA_CS_490_1999/._TCGA_CS_490_1999_1.tif: hidden file" in report
-    assert "data.csv: not a picture" in report and "2 skipped" in report
+    assert "data.csv: not an image" in report and "2 skipped" in report
     patients = {split: {name.split("_")[3] for name in files(output / split)} for split in ("train", "val")}
     assert not patients["train"] & patients["val"] and len(patients["train"]) == 3
     (patient,) = patients["val"]
@@ -99,7 +100,7 @@ def test_lgg_with_other_values_or_sizes(tmp_path, capsys):
     source = make_lgg(tmp_path / "kaggle_3m")
     mask = source / "TCGA_CS_492_1999/TCGA_CS_492_1999_1_mask.tif"
     save(mask, np.full((6, 8), 7, np.uint8))
-    assert f"{mask}: holds the values [7]" in refuse(lgg, capsys, tmp_path / "data", source, tmp_path / "data")
+    assert f"{mask}: contains the values [7]" in refuse(lgg, capsys, tmp_path / "data", source, tmp_path / "data")
     save(mask, np.zeros((6, 9), np.uint8))
     assert "is 6x8 pixels, its mask 6x9" in refuse(lgg, capsys, tmp_path / "data", source, tmp_path / "data")
 
@@ -176,7 +177,7 @@ def test_bad_pets(tmp_path, capsys):
     trainval.write_text(text)
     assert not output.exists()
     save(source / "annotations/trimaps/pug_2.png", np.full((6, 8), 4, np.uint8))
-    assert "pug_2.png: holds the values [4]" in refuse(pets, capsys, output, source, output)
+    assert "pug_2.png: contains the values [4]" in refuse(pets, capsys, output, source, output)
     whole = save(source / "images/pug_1.jpg", colour(60, 80)).read_bytes()
     (source / "images/pug_1.jpg").write_bytes(whole[: len(whole) // 2])
     assert "pug_1.jpg: the file is truncated" in refuse(pets, capsys, output, source, output)
@@ -255,7 +256,7 @@ def test_grey_values_become_classes(tmp_path, capsys):
     run(index_masks, capsys, *arguments, "--values", 0, 255, "--ignore", 9)
     assert read_mask(mask)[0].tolist() == [0, 0, 9, 9, 1, 1, 9, 9]
     error = refuse(index_masks, capsys, tmp_path / "data", *arguments, "--values", 0, 255)
-    assert "m/a.png: holds the value 128" in error
+    assert "m/a.png: contains the value 128" in error
 
 
 TABLES = {
@@ -279,7 +280,7 @@ def test_colours_become_classes(tmp_path, capsys, table):
     odd[2, 3] = (3, 2, 1)
     save(tmp_path / "m/scene_1_L.png", odd)
     error = refuse(index_masks, capsys, tmp_path / "data", *arguments)
-    assert "scene_1_L.png: holds the colour 1 2 3" in error
+    assert "scene_1_L.png: contains the colour 1 2 3" in error
     run(index_masks, capsys, *arguments, "--ignore", 255)
     classes[2, 3] = 255
     np.testing.assert_array_equal(read_mask(tmp_path / "data/train/mask/scene_1.png"), classes)
@@ -287,7 +288,7 @@ def test_colours_become_classes(tmp_path, capsys, table):
 
 @pytest.mark.parametrize(
     "text, words",
-    [("1 2 3\n1 2 3\n", "is there already"), ("1 2 300\n", "0 to 255"), ("1 2\n", "line 1"), ("", "0 colours")],
+    [("1 2 3\n1 2 3\n", "is listed twice"), ("1 2 300\n", "0 to 255"), ("1 2\n", "line 1"), ("", "0 colours")],
 )
 def test_bad_colour_tables(tmp_path, text, words):
     (tmp_path / "table.txt").write_text(text)
@@ -331,7 +332,9 @@ def test_bad_index_masks(tmp_path, capsys):
     sources = [source / "{split}", source / "{split}annot"]
     (source / "valannot/0001TP_val0.png").unlink()
     assert "0001TP_val0.png has no mask" in refuse(index_masks, capsys, output, *sources, output)
-    assert "nothing for any of the splits" in refuse(index_masks, capsys, output, "no/{split}", "no/{split}", output)
+    assert "nothing exists for any of the splits" in refuse(
+        index_masks, capsys, output, "no/{split}", "no/{split}", output
+    )
     assert "there is no such file or folder" in refuse(index_masks, capsys, output, "no", source, output)
     assert "--val 0.9 and --test 0.2" in refuse(
         index_masks, capsys, output, *sources, output, "--val", 0.9, "--test", 0.2
@@ -370,7 +373,7 @@ def test_coco_options(tmp_path, capsys):
     make_coco(tmp_path)
     report = run(coco, capsys, *coco_arguments(tmp_path, "--empty", "skip", "--crowd", "skip"))
     assert "annotation 12: crowd region" in report and "annotation 16: no segmentation" in report
-    assert "000000000002.jpg: nothing of the chosen categories" in report
+    assert "000000000002.jpg: no instances of the chosen categories" in report
     assert number_mask(tmp_path, 1)[5, 5] == 1  # all categories: by number, person is 1, cat 2
     assert number_mask(tmp_path, 3)[0, 12] == 0
     run(coco, capsys, *coco_arguments(tmp_path, "--crowd", "ignore", "--ignore", 200))
@@ -394,12 +397,12 @@ def test_coco_draws_what_pycocotools_draws(kind):
         expected = coco_mask.decode(runs)
         mask = np.zeros((height, width), np.uint8)
         if kind == "polygons":
-            top, left, crop = coco.draw_polygons(polygons, height, width, "x")
+            top, left, crop = coco_segmentations.draw_polygons(polygons, height, width, "x")
             mask[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
         else:
             counts = runs["counts"].decode()
-            counts = coco.expand_counts(counts, "x") if kind == "list" else counts
-            mask = coco.decode_runs({"size": [height, width], "counts": counts}, height, width, "x")
+            counts = coco_segmentations.expand_counts(counts, "x") if kind == "list" else counts
+            mask = coco_segmentations.decode_runs({"size": [height, width], "counts": counts}, height, width, "x")
         np.testing.assert_array_equal(mask, expected)
 
     compare()
@@ -407,14 +410,14 @@ def test_coco_draws_what_pycocotools_draws(kind):
 
 RUNS = {"size": [20, 30], "counts": [0, 20, 580]}
 BAD_SEGMENTATIONS = {
-    "is of size [30, 20]": {**RUNS, "size": [30, 20]},
-    "tells of 700 pixels": {**RUNS, "counts": [100, 600]},
-    "whole numbers from 0": {**RUNS, "counts": [-10, 20, 590]},
-    "cut short": {**RUNS, "counts": "X"},
+    "has the size [30, 20]": {**RUNS, "size": [30, 20]},
+    "has 700 pixels": {**RUNS, "counts": [100, 600]},
+    "integers from 0": {**RUNS, "counts": [-10, 20, 590]},
+    "is truncated": {**RUNS, "counts": "X"},
     "is damaged": {**RUNS, "counts": "~~~"},
     "neither polygons nor": {**RUNS, "counts": None},
     "a list of numbers": [[1, 2, 3, 4, 5, 6, 7]],
-    "is a list of numbers": [["a", 2, 3, 4, 5, 6]],
+    "must be a list of numbers": [["a", 2, 3, 4, 5, 6]],
     "far outside": [[1, 2, 3, 4, 5, 1e9]],
 }
 
@@ -445,12 +448,12 @@ def test_bad_coco(tmp_path, capsys):
 
     assert "has no category dog. " in error("--categories", "dog") and "90 tooth brush" in error("--categories", "dog")
     assert "--categories: 2 categories, some twice" in error("--categories", "cat", 7)
-    assert "annotation 10 is there twice" in error(annotations=data["annotations"] + data["annotations"][:1])
-    assert "image 3 is there twice" in error(images=data["images"] + data["images"][:1])
+    assert "annotation 10 is listed twice" in error(annotations=data["annotations"] + data["annotations"][:1])
+    assert "image 3 is listed twice" in error(images=data["images"] + data["images"][:1])
     unknown = {**data["annotations"][0], "id": 50}
     assert "category 4, which is not listed" in error(annotations=[{**unknown, "category_id": 4}])
     assert "image 99, which is not listed" in error(annotations=[{**unknown, "image_id": 99}])
-    assert "holds no list of categories" in error(categories=None)
+    assert "has no list of categories" in error(categories=None)
     assert "00006.jpg, which does not exist" in error(
         images=[*data["images"], {**data["images"][0], "id": 6, "file_name": "000000000006.jpg"}]
     )
@@ -459,7 +462,7 @@ def test_bad_coco(tmp_path, capsys):
     make_coco(tmp_path)
     text = (tmp_path / "train.json").read_text()
     (tmp_path / "train.json").write_text(text[: len(text) // 2])
-    assert "train.json: is not a whole JSON" in refuse(coco, capsys, output, *coco_arguments(tmp_path))
+    assert "train.json: is not a complete JSON" in refuse(coco, capsys, output, *coco_arguments(tmp_path))
     assert not output.exists()
     other = [{**image, "height": 30, "width": 20} for image in data["images"]]
     assert "is 20x30 pixels" in error(images=other)
@@ -476,7 +479,7 @@ def test_run_length_table(tmp_path, capsys):
     arguments = make_table(tmp_path, ["a.png,1 3", "b,-1", "a.png,8 2", "a.png,1 3", "", "c,"], images="abcd")
     report = run(rle_csv, capsys, *arguments)
     assert "train: 3 pairs written" in report
-    assert "train.csv, line 5: the same row stands above" in report and "d.png: not in train.csv" in report
+    assert "train.csv, line 5: repeats a row above" in report and "d.png: not in train.csv" in report
     mask = np.zeros(48, np.uint8)
     mask[[0, 1, 2, 7, 8]] = 1
     np.testing.assert_array_equal(table_mask(tmp_path, "a"), mask.reshape(8, 6).T)
@@ -525,7 +528,7 @@ def test_bad_tables(tmp_path, capsys):
     output, arguments = tmp_path / "data", make_table(tmp_path, ["a,1 3"])
     assert "has no column mask" in refuse(rle_csv, capsys, output, *arguments, "--rle-column", "mask")
     save(tmp_path / "images/a.jpg", colour())
-    assert "have one name" in refuse(rle_csv, capsys, output, *arguments)
+    assert "have the same name" in refuse(rle_csv, capsys, output, *arguments)
     (tmp_path / "images/a.jpg").unlink()
     (tmp_path / "train.csv").write_bytes(b"id,rle\n\xff\xfe,1 2\n")
     assert "not a CSV file in UTF-8" in refuse(rle_csv, capsys, output, *arguments)
@@ -534,7 +537,7 @@ def test_bad_tables(tmp_path, capsys):
         error = refuse(rle_csv, capsys, output, *arguments)
         assert "must name the columns, such as image_id,rle" in error and error.endswith(first)
     (tmp_path / "train.csv").write_text("id,rle\n")
-    assert "holds no rows" in refuse(rle_csv, capsys, output, *arguments)
+    assert "contains no rows" in refuse(rle_csv, capsys, output, *arguments)
     assert not output.exists()
     arguments = make_table(tmp_path / "again", ["a,1 3", "b,1 3"])
     image = next((tmp_path / "again/images").glob("b.*"))
@@ -583,7 +586,7 @@ def test_one_folder_holds_one_dataset(tmp_path, capsys):
     (tmp_path / "second.csv").write_text("id,rle\nb,1 1\n")
     with pytest.raises(SystemExit):
         run(rle_csv, capsys, tmp_path / "second.csv", *arguments[1:])
-    assert "already holds what was prepared from" in capsys.readouterr().err
+    assert "already contains a dataset prepared from" in capsys.readouterr().err
     assert times(tmp_path / "data") == before
 
 

@@ -77,7 +77,7 @@ def test_a_new_split_moves_volumes(tmp_path, capsys):
     assert len(held) > 4
     with pytest.raises(SystemExit):
         run(capsys, tmp_path / "task", tmp_path / "data", "--val", 0)
-    assert "val holds volumes of an earlier split" in capsys.readouterr().err
+    assert "val contains volumes of an earlier split" in capsys.readouterr().err
 
 
 def test_modalities_and_range(tmp_path, capsys):

@@ -7,7 +7,8 @@ from helpers import PROJECT, assert_one_clear_error, run_command
 from omegaconf import OmegaConf
 
 from data_generators.files.pairing import find_pairs, volume_and_slice
-from data_preparation.split import allot, assign_parts, count_parts, main, split
+from data_preparation.common.stratified_splits import assign_parts, count_parts, distribute_parts
+from data_preparation.split import main, split
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.config.folds import fold_configs
@@ -126,7 +127,7 @@ def test_fractions(tmp_path):
     ],
 )
 def test_shares_of_parts(fractions, parts, expected):
-    assert allot(fractions, parts).tolist() == expected
+    assert distribute_parts(fractions, parts).tolist() == expected
     assert count_parts([0.7, 0.15, 0.15], 1000) == 20 and count_parts([0.7, 0.15, 0.15], 6) == 6
 
 
@@ -184,8 +185,8 @@ def test_list_files(tmp_path):
         (["--folds", "9"], "belong to 4 group"),
         ([], "either --folds or --fractions"),
         (["--folds", "2", "--fractions", "0.5", "0.5"], "either --folds or --fractions"),
-        (["--fractions", "0.5", "0.4"], "sum 1"),
-        (["--fractions", "1"], "sum 1"),
+        (["--fractions", "0.5", "0.4"], "sum must be 1"),
+        (["--fractions", "1"], "sum must be 1"),
         (["--folds", "2", "--group", "("], "not a regular expression"),
         (["--folds", "two"], "invalid int value"),
     ],

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from helpers import assert_one_clear_error, run_command
 
-from data_preparation.verify_data import TRAITS, verify_data
+from data_preparation.common.pair_check import IMAGE_PROPERTIES
+from data_preparation.verify_data import verify_data
 from utils.base.errors import UserError
 from utils.config import load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(0)
-NO_TRAITS = dict.fromkeys(TRAITS, 0)
+NO_PROPERTIES = dict.fromkeys(IMAGE_PROPERTIES, 0)
 
 
 def write(path, pixels):
@@ -78,7 +79,7 @@ def test_all_problems_come_at_once(data, capfd):
         "image_1_0.png: no mask in DATASET.TRAIN.MASK_PATH",
         "image_1_1.png: the file is truncated",
         "mask_1_2.png: is 30x48, its image",
-        "mask_1_3.png: holds the values 0, 1, 2, 3; OUTPUT.CLASSES=2 allows 0 to 1",
+        "mask_1_3.png: contains the values 0, 1, 2, 3; OUTPUT.CLASSES=2 allows 0 to 1",
         "image_1_0.png: is 40x40 (height x width), INPUT is 32x48; PREPROCESS_DATA.RESIZE.VALUE=True",
         "image_1_1.png: is not a picture",
         "mask_1_2.png: is the mask of two images",
@@ -93,7 +94,7 @@ def test_masks_of_0_and_255_get_the_hint_that_helps(data):
         for path in (data / f"data/{split}/mask").iterdir():
             write(path, mask() * 255)
     text = message(config(data))
-    assert "holds the values 0, 255; OUTPUT.CLASSES=2 allows 0 to 1" in text
+    assert "contains the values 0, 255; OUTPUT.CLASSES=2 allows 0 to 1" in text
     assert text.count("PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True") == 1
     assert 0 < verify_data(config(data, "PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True"))["val"]["foreground_share"] < 1
 
@@ -114,9 +115,13 @@ def test_the_ignored_label_is_allowed_and_not_counted(data):
     values[:8], values[8:20] = 1, 9
     for path in (data / "data/train/mask").iterdir():
         write(path, values)
-    assert "holds the values 0, 1, 9; OUTPUT.CLASSES=2 allows 0 to 1" in message(config(data))
+    assert "contains the values 0, 1, 9; OUTPUT.CLASSES=2 allows 0 to 1" in message(config(data))
     summary = verify_data(config(data, "DATASET.IGNORE_LABEL=9"))
-    assert summary["train"] == {"pairs": 4, "foreground_share": pytest.approx(8 / 20), "traits": NO_TRAITS}
+    assert summary["train"] == {
+        "pairs": 4,
+        "foreground_share": pytest.approx(8 / 20),
+        "image_properties": NO_PROPERTIES,
+    }
     write(path, values + 1)
     text = message(config(data, "DATASET.IGNORE_LABEL=9"))
     assert "1 problem:" in text and "allows 0 to 1, and DATASET.IGNORE_LABEL=9" in text
@@ -172,7 +177,7 @@ def test_masks_may_be_left_out_where_they_are_not_needed(data):
     cfg = config(data, "DATASET.VAL.MASK_PATH=None")
     assert "val needs masks: set DATASET.VAL.MASK_PATH" in message(cfg)
     assert verify_data(cfg, ("val",), need_masks=False) == {
-        "val": {"pairs": 4, "foreground_share": None, "traits": NO_TRAITS}
+        "val": {"pairs": 4, "foreground_share": None, "image_properties": NO_PROPERTIES}
     }
 
 
@@ -183,7 +188,7 @@ def test_doubtful_data_gives_warnings(data, capsys):
     verify_data(config(data))
     err = capsys.readouterr().err
     assert "4 masks of val are JPEG files" in err
-    assert "the masks of val hold no foreground" in err
+    assert "the masks of val have no foreground" in err
     assert "train" not in err
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from data_generators import build_dataset
 from data_generators.files.tfrecord import encode_example, write_records
-from data_preparation.verify_data import read_with_traits, verify_data
+from data_preparation.common.pair_check import read_image_and_properties
+from data_preparation.verify_data import verify_data
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -105,7 +106,7 @@ def test_16_bit_colour(folder, capsys):
     expected, _ = first_of(folder)
     cv2.imwrite(str(folder / "data/val/images/0.png"), COLOUR.astype(np.uint16) * 257)
     np.testing.assert_allclose(first_of(folder)[0], expected, atol=1e-6)
-    assert notes(folder, capsys) == ["have 16 bits a channel: 65535 becomes 1."]
+    assert notes(folder, capsys) == ["have 16 bits per channel: 65535 becomes 1."]
 
 
 def test_a_palette_png(folder, capsys):
@@ -116,7 +117,7 @@ def test_a_palette_png(folder, capsys):
     image, mask = first_of(folder)
     np.testing.assert_array_equal(mask, LABELS)  # its indices
     np.testing.assert_allclose(image * 255, np.where(LABELS[:, :, None], [0, 100, 0], [200, 0, 0]), atol=1e-4)
-    assert notes(folder, capsys) == ["have a palette: the colours are taken, not the indices."]
+    assert notes(folder, capsys) == ["have a palette: the colours are used, not the indices."]
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
@@ -130,9 +131,9 @@ def test_an_alpha_channel(folder, depth, capsys):
         np.testing.assert_allclose(first_of(folder)[0], expected, atol=1e-6)
         found = [note for note in notes(folder, capsys) if "16 bits" not in note]
         assert found == ([] if alpha is opaque else ["have an alpha channel, which is dropped."])
-    pixels, traits = read_with_traits(path, 4)
+    pixels, properties = read_image_and_properties(path, 4)
     np.testing.assert_array_equal(pixels[:, :, 3], COLOUR[:, :, 0].astype(depth) * scale)
-    assert "alpha" not in traits
+    assert "alpha" not in properties
     assert first_of(folder, "INPUT.CHANNELS=1")[0].shape == (24, 32, 1)
 
 
@@ -167,7 +168,7 @@ def test_an_exif_rotation_turns_neither_image_nor_mask(folder, ending, capsys):
     for part, before in zip(first_of(folder), expected, strict=True):
         np.testing.assert_array_equal(part, before)
     (note,) = notes(folder, capsys)
-    assert "turned for display (EXIF): pixels are taken as they are stored" in note
+    assert "EXIF rotation for display: pixels are used as stored" in note
 
 
 def test_a_mask_drawn_on_the_turned_picture(folder):
@@ -181,7 +182,7 @@ def test_a_mask_drawn_on_the_turned_picture(folder):
     text = str(error.value)
     assert "0.png: is 32x24, its image" in text and "1.png: is 23x32, its image" in text
     (hint,) = [line for line in text.splitlines() if "EXIF" in line]
-    assert "drawn on the picture as it is shown" in hint and "Save the picture upright" in hint
+    assert "drawn on the image as it is displayed" in hint and "Save the image upright" in hint
     cv2.imwrite(str(folder / "data/train/mask/0.png"), LABELS)
     with pytest.raises(UserError) as error:
         verify_data(config(folder))

@@ -29,7 +29,7 @@ def find_sources(cfg: DictConfig, images: str | Sequence[str] | None = None) -> 
     """
     paths = cfg.DATASET.VAL
     if cfg.PREDICT.INPUT is None and images is None and paths.MASK_PATH is not None:
-        sources = [make_source(pair.image, pair.mask) for pair in find_pairs(cfg, "val")]
+        sources: list[Source] = [ImageSource(pair.image, pair.mask) for pair in find_pairs(cfg, "val")]
     else:
         value, key = cfg.PREDICT.INPUT, "PREDICT.INPUT"
         if value is None:
@@ -114,13 +114,13 @@ def without_labels(paths: list[Path], key: str) -> list[Path]:
     return [path for path in paths if path not in labels]
 
 
-def make_source(path: Path, mask: Path | None = None) -> Source:
+def make_source(path: Path) -> Source:
     """The source at a path, by its name alone: a damaged file is reported when it is read."""
     if path.is_dir() or path.name.lower().endswith(NIFTI_SUFFIXES):
         return VolumeSource(path)
-    if mask is None and path.suffix.lower() in STACK_SUFFIXES and path.is_file() and is_stack(path):
+    if path.suffix.lower() in STACK_SUFFIXES and path.is_file() and is_stack(path):
         return StackSource(path)
-    return ImageSource(path, mask)
+    return ImageSource(path)
 
 
 def is_stack(path: Path) -> bool:

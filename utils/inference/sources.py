@@ -17,6 +17,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from omegaconf import DictConfig
 
+from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.reading.decoding import read_image, resize_image, to_channels
 from data_generators.reading.headers import tiff_pages
@@ -55,7 +56,7 @@ class Source(ABC):
     ending = ".png"
     is_series = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: ImageFile) -> None:
         self.path, self.name, self.frames = path, path.stem, 1
 
     @abstractmethod
@@ -94,7 +95,7 @@ class Source(ABC):
 class ImageSource(Source):
     """One image file, with its mask file or None."""
 
-    def __init__(self, path: Path, mask: Path | None = None) -> None:
+    def __init__(self, path: ImageFile, mask: ImageFile | None = None) -> None:
         super().__init__(path)
         self.mask = mask
 
@@ -117,6 +118,7 @@ class StackSource(Source):
 
     ending = ".tif"
     is_series = True
+    path: Path
 
     def open(self, settings: SourceSettings) -> None:
         self.settings = settings.images
@@ -140,6 +142,7 @@ class VolumeSource(Source):
 
     ending = ".nii.gz"
     is_series = True
+    path: Path
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -1,0 +1,87 @@
+"""List image files, pair them with masks, report problems."""
+
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from data_generators.files.pairing import MAX_LISTED, find_mask, is_image_file, is_mask_name
+from utils.base.errors import UserError
+
+Skipped = tuple[object, str]  # a file or a name, and why it was skipped
+
+
+class NamedImage(Protocol):
+    """Something that is written under a name and made from an image."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def image(self) -> Path: ...
+
+
+AnyImage = TypeVar("AnyImage", bound=NamedImage)
+Key = TypeVar("Key", bound=Hashable)
+
+
+def list_images(folder: Path, recursive: bool = False) -> tuple[list[Path], list[Skipped]]:
+    """Return `(images, skipped)` of a folder, sorted. Hidden files and other files are skipped, with the reason.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder.")
+    images: list[Path] = []
+    skipped: list[Skipped] = []
+    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
+        if path.is_dir():
+            continue
+        if is_image_file(path):
+            images.append(path)
+        else:
+            skipped.append((path, "hidden file" if path.name.startswith(".") else "not an image"))
+    return images, skipped
+
+
+def list_pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+    """The pairs `(image, mask)` of two folders, which may be the same one, in the order of the names.
+
+    Raises:
+        UserError: no images, or an image without a mask.
+    """
+    image_files, _ = list_images(images)
+    mask_files, _ = list_images(masks)
+    if image_files == mask_files:
+        image_files, mask_files = (
+            [path for path in mask_files if is_mask_name(path.stem) == wanted] for wanted in (False, True)
+        )
+    if not image_files:
+        raise UserError(f"{images}: the folder contains no images.")
+    by_stem: dict[str, list[Path]] = {}
+    for path in mask_files:
+        by_stem.setdefault(path.stem, []).append(path)
+    found = [(image, find_mask(image, by_stem)) for image in image_files]
+    raise_problems([f"{image} has no mask in {masks}." for image, mask in found if mask is None])
+    return [(image, mask) for image, mask in found if mask is not None]
+
+
+def raise_problems(problems: list[str]) -> None:
+    """Raise a UserError of one line with the first problems, if there are any."""
+    if problems:
+        more = len(problems) - MAX_LISTED
+        raise UserError(" ".join(problems[:MAX_LISTED]) + (f" ... and {more} more." if more > 0 else ""))
+
+
+def unique_by(items: Iterable[AnyImage], key: Callable[[AnyImage], Key]) -> dict[Key, AnyImage]:
+    """`{key(item): item}`.
+
+    Raises:
+        UserError: two items have the same key.
+    """
+    found: dict[Key, AnyImage] = {}
+    for item in items:
+        other = found.setdefault(key(item), item)
+        if other is not item:
+            raise UserError(f"{other.image} and {item.image} would both be written as {item.name}. Rename one.")
+    return found

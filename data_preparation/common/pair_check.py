@@ -1,0 +1,116 @@
+"""Check one pair of image and mask: both can be read, their sizes agree, the labels are allowed."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from data_generators.files.image_file import ImageFile
+from data_generators.files.pairing import Pair
+from data_generators.reading.decoding import decode, to_channels
+from data_generators.reading.headers import is_turned, read_whole_and_header
+from data_generators.reading.masks import read_mask_as
+from data_generators.reading.samples import ReadSettings, check_sizes
+from data_preparation.common.dataset_report import intensity_of
+from utils.base.errors import UserError
+
+# Properties of image files that can be read but are seldom expected: name -> what to know about them.
+IMAGE_PROPERTIES = {
+    "16 bit": "have 16 bits per channel: 65535 becomes 1",
+    "palette": "have a palette: the colours are used, not the indices",
+    "alpha": "have an alpha channel, which is dropped",
+    "rotation": "have an EXIF rotation for display: pixels are used as stored, and masks must not be rotated",
+}
+ROTATION_HINT = (
+    "A mask differs in size from its image, which has an EXIF rotation: the mask was probably drawn on the image as it "
+    "is displayed, but pixels are used as stored. Save the image upright, without EXIF rotation, and use that one."
+)
+
+
+@dataclass
+class PairCheck:
+    """The result of checking a pair.
+
+    Attributes:
+        problems: what is wrong, one message each.
+        hints: what may help.
+        labels: pixels of each value of the mask, up to its largest; empty without a mask.
+        size: (height, width, channels) of the image; None unless measured.
+        intensity: see `data_preparation.common.dataset_report.intensity_of`; None unless measured.
+        properties: names in IMAGE_PROPERTIES that hold for the image.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    size: tuple[int, ...] | None = None
+    intensity: np.ndarray | None = None
+    properties: tuple[str, ...] = ()
+
+
+def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) -> PairCheck:
+    """Read a pair and collect everything that is wrong with it.
+
+    Args:
+        pair: image, and mask or None.
+        settings: how it is read.
+        classes: OUTPUT.CLASSES.
+        measure: also measure size and intensity of the image.
+    """
+    check = PairCheck()
+    image = mask = None
+    try:
+        image, check.properties = read_image_and_properties(pair.image, settings.channels)
+    except UserError as error:
+        check.problems.append(str(error))
+    if pair.mask is not None:
+        try:
+            mask = read_mask_as(pair.mask, settings)
+        except UserError as error:
+            check.problems.append(str(error))
+    if image is not None:
+        try:
+            check_sizes(pair, image, mask, settings)
+        except UserError as error:
+            check.problems.append(str(error))
+        if measure:
+            check.size, check.intensity = image.shape, intensity_of(image)
+    if mask is not None:
+        check.labels = np.bincount(mask.ravel())
+        check_labels(check, pair.mask, classes, settings.ignore_label)
+        if image is not None and "rotation" in check.properties and mask.shape != image.shape[:2]:
+            check.hints.append(ROTATION_HINT)
+    return check
+
+
+def read_image_and_properties(path: ImageFile, channels: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The image as `data_generators.reading.decoding.read_image` reads it, and its names in IMAGE_PROPERTIES."""
+    data, header = read_whole_and_header(path)
+    pixels = decode(path, data)
+    image = to_channels(path, pixels, channels)
+    has = {
+        "16 bit": image.dtype == np.uint16,
+        "palette": header.has_palette,
+        "alpha": channels != 4 and pixels.shape[2] == 4 and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
+        "rotation": is_turned(data),
+    }
+    return image, tuple(name for name in IMAGE_PROPERTIES if has[name])
+
+
+def check_labels(check: PairCheck, path: ImageFile | None, classes: int, ignore_label: int | None) -> None:
+    """Add a problem and a hint if the mask has labels that the number of classes does not allow."""
+    values = np.flatnonzero(check.labels).tolist()
+    allowed = max(classes - 1, 1)  # one class is foreground against background
+    if all(value <= allowed or value == ignore_label for value in values):
+        return
+    shown = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
+    ignored = "" if ignore_label is None else f", and DATASET.IGNORE_LABEL={ignore_label}"
+    check.problems.append(
+        f"{path}: contains the values {shown}; OUTPUT.CLASSES={classes} allows 0 to {allowed}{ignored}."
+    )
+    if values in ([0, 255], [255]):
+        check.hints.append("Masks of 0 and 255: PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True turns 255 into class 1.")
+        return
+    check.hints.append(
+        "Set OUTPUT.CLASSES above the largest label value, or name the pixel value of each class, such as "
+        "DATASET.LABEL_VALUES=[0,128,255]; a value that means 'not labelled' is DATASET.IGNORE_LABEL."
+    )

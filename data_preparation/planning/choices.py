@@ -1,0 +1,93 @@
+"""The settings of an experiment, each with the reason for its value."""
+
+import math
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_generators.files.pairing import Pair
+from data_preparation.planning.classes import COLOUR, choose_channels, choose_class_weights, choose_classes
+from data_preparation.planning.input_size import choose_input_size
+from data_preparation.planning.pair_properties import PairProperties, count_values
+
+RARE_FOREGROUND = 0.05  # share of foreground pixels below which crops are sampled around it
+UPDATES = 3000
+DEFAULT_MODEL = "tiny_unet3plus"
+
+
+class Choice(NamedTuple):
+    """A key of the config, its value (None: the default), and the reason for it."""
+
+    key: str
+    value: Any
+    reason: str = ""
+
+
+def choose_settings(
+    options: Namespace, splits: Mapping[str, Sequence[Pair]], measured: Mapping[str, Sequence[PairProperties]]
+) -> list[Choice]:
+    """Choose the settings that differ from their defaults.
+
+    Args:
+        options: of the command line.
+        splits: {"train": pairs, "val": pairs}.
+        measured: their properties.
+    """
+    everything = [*measured["train"], *measured["val"]]
+    counts, train_counts = count_values(everything), count_values(measured["train"])
+    classes = choose_classes(np.flatnonzero(counts.pixels).tolist(), options.values, options.ignore)
+    values = classes.values
+    train_pixels, train_shares = train_counts.pixels[values], train_counts.shares[values]
+    foreground = train_pixels[1:].sum() / max(train_pixels.sum(), 1)
+    with_foreground = np.mean([pair.has_any(values[1:]) for pair in measured["train"]])
+    channels, channels_reason = choose_channels(everything, splits["train"])
+    size = choose_input_size(measured["train"], measured["val"], options.model, options.size, options.memory)
+    wants_foreground = with_foreground < 0.5 or (foreground < RARE_FOREGROUND and size.needs_crop)
+    epochs = min(max(round(UPDATES / math.ceil(len(splits["train"]) / size.batch) / 10) * 10, 20), 300)
+    weights, weights_reason = choose_class_weights(train_shares)
+    chosen = [
+        Choice("DATASET.IGNORE_LABEL", classes.ignored, ignore_reason(options)),
+        Choice("DATASET.LABEL_VALUES", None if values == list(range(len(values))) else values, classes.reason),
+        Choice("DATASET.CROP.MODE", "random" if size.needs_crop else None,
+               "details are kept; validation takes the centre"),
+        Choice("DATASET.FOREGROUND_FRACTION", 0.5 if wants_foreground else None,
+               f"{with_foreground:.0%} of the training masks have foreground, {foreground:.2%} of their pixels"),
+        Choice("PREPROCESS_DATA.RESIZE.VALUE", size.needs_resize or None, "see INPUT"),
+        Choice("MODEL.TYPE", options.model, model_reason(options)),
+        Choice("MODEL.WEIGHTS_FILE_NAME", options.name),
+        Choice("SHOW_CENTER_CHANNEL_IMAGE", False if channels_reason == COLOUR else None, "colours"),
+        Choice("INPUT.HEIGHT", size.height, size.reason),
+        Choice("INPUT.WIDTH", size.width),
+        Choice("INPUT.CHANNELS", channels, channels_reason),
+        Choice("OUTPUT.CLASSES", len(values), describe_shares(values, counts.pixels, counts.images)),
+        Choice("HYPER_PARAMETERS.BATCH_SIZE", size.batch, size.batch_reason),
+        Choice("HYPER_PARAMETERS.EPOCHS", epochs, f"about {UPDATES} updates in total, but 20 to 300 epochs"),
+        Choice("HYPER_PARAMETERS.LEARNING_RATE", 1e-3, "usual with Adam for networks without pretrained weights"),
+        Choice("LR_SCHEDULE.NAME", "cosine", "needs no knowledge of the data"),
+        Choice("CALLBACKS.EARLY_STOPPING.PATIENCE", max(epochs // 3, 10), "a third of the epochs"),
+        Choice("LOSS_OPTIONS.cce.class_weights", weights, weights_reason),
+    ]  # fmt: skip
+    return [choice for choice in chosen if choice.value is not None]
+
+
+def ignore_reason(options: Namespace) -> str:
+    """Why DATASET.IGNORE_LABEL is set."""
+    if options.ignore is not None:
+        return "--ignore"
+    return "255 after 0, 1, ... usually means not labelled; otherwise --ignore none"
+
+
+def model_reason(options: Namespace) -> str:
+    """Why MODEL.TYPE is what it is."""
+    if options.model == DEFAULT_MODEL:
+        return "trains without a GPU too; with one, try --model unet3plus"
+    return "--model"
+
+
+def describe_shares(values: Sequence[int], pixels: np.ndarray, images: np.ndarray) -> str:
+    """The share of pixels and the number of masks of the first classes."""
+    labelled = pixels[list(values)].sum()
+    shares = [f"{value}: {pixels[value] / labelled:.2%} in {int(images[value])} masks" for value in values]
+    return "; ".join(shares[:4] + ["..."] * (len(values) > 4))

@@ -1,0 +1,86 @@
+"""Classes, channels and class weights that follow from images and masks."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data_generators.files.pairing import Pair
+from data_preparation.common.dataset_report import median_frequency
+from data_preparation.planning.pair_properties import PairProperties
+from utils.base.errors import UserError
+
+MOST_CLASSES = 64  # masks with more values do not contain classes
+NO_VALUE = "none"  # of --ignore: all values are classes
+COLOUR = "colour images"
+WEIGHTS_FROM = 10  # ratio between the pixels of the commonest and the rarest class from which classes are weighted
+
+
+class Classes(NamedTuple):
+    """values: pixel value of each class; ignored: value that is not labelled, or None; reason."""
+
+    values: list[int]
+    ignored: int | None
+    reason: str
+
+
+def choose_classes(found: Sequence[int], values: list[int] | None, ignore: int | str | None) -> Classes:
+    """Choose the classes.
+
+    Args:
+        found: sorted pixel values of all masks.
+        values: of --values: pixel value of each class, or None.
+        ignore: of --ignore: a pixel value, "none", or None for the usual one.
+
+    Raises:
+        UserError: too many values, too few, or some that --values does not list.
+    """
+    ignored = ignore if isinstance(ignore, int) else None
+    if values:
+        missing = sorted(set(found) - set(values) - {ignored})
+        if missing:
+            raise UserError(f"--values {values}: the masks also contain {missing[:10]}. Add them, or --ignore one.")
+        return Classes(values, ignored, "--values")
+    if len(found) > MOST_CLASSES:
+        raise UserError(
+            f"The masks contain {len(found)} different values, too many for classes. Name the value of each class with "
+            "--values (JPEG masks: save them again as PNG)."
+        )
+    if ignore is None and found[-1] == 255 and len(found) > 2 and list(found[:-1]) == list(range(len(found) - 1)):
+        ignored = 255
+    values = [value for value in found if value != ignored]
+    if len(values) < 2:
+        raise UserError(f"The masks contain only {values}: there are no two classes. Name the classes with --values.")
+    shown = ", ".join(map(str, values[:12])) + (" ..." if len(values) > 12 else "")
+    return Classes(values, ignored, f"the masks contain {shown}")
+
+
+def choose_channels(measured: Sequence[PairProperties], pairs: Sequence[Pair]) -> tuple[int, str]:
+    """Return `(channels, reason)`.
+
+    Raises:
+        UserError: more than 4 channels, and not the same number in all images.
+    """
+    counts = Counter(pair.channels for pair in measured)
+    if set(counts) == {3} and all(re.fullmatch(r"image_.+_\d+", pair.image.stem) for pair in pairs):
+        return 3, "slices with their neighbours, by their names"
+    if all(pair.is_gray for pair in measured) and max(counts) <= 4:
+        return 1, "all images are gray"
+    if max(counts) <= 4:
+        return 3, COLOUR
+    if len(counts) > 1:
+        raise UserError(f"The images have {' or '.join(map(str, sorted(counts)))} channels; they must agree.")
+    return max(counts), "as stored"
+
+
+def choose_class_weights(shares: np.ndarray) -> tuple[list[float] | None, str]:
+    """Return `(class weights or None, reason)` from the share of each class in the images where it occurs."""
+    present = shares[shares > 0]
+    ratio = present.max() / present.min()
+    if len(shares) < 3 or ratio < WEIGHTS_FROM:
+        return None, ""
+    weights = [float(f"{weight:.3g}") for weight in np.clip(median_frequency(shares), 0.1, 10)]
+    reason = f"where they occur, the commonest class has {ratio:.0f} times the pixels of the rarest"
+    return weights, f"{reason}: median-frequency balancing, 0.1 to 10"

@@ -1,0 +1,85 @@
+"""Measure the images and masks of a folder, before anything is known about them."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from data_generators.files.pairing import Pair, list_problems
+from data_generators.reading.decoding import decode
+from data_generators.reading.headers import read_whole
+from data_generators.reading.masks import read_values
+from utils.base.errors import UserError
+
+VALUES = 65536  # that a pixel of a mask can have
+
+
+class PairProperties(NamedTuple):
+    """Properties of a pair.
+
+    size: (height, width); channels: of the image; is_gray: whether they are equal; values: pixels of each value of the
+    mask, up to its largest.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    is_gray: bool
+    values: np.ndarray
+
+    def has_any(self, values: Sequence[int]) -> bool:
+        """Whether the mask has a pixel with one of the values."""
+        return any(value < len(self.values) and self.values[value] > 0 for value in values)
+
+
+class ValueCounts(NamedTuple):
+    """How often each value occurs in masks: arrays `(65536,)`.
+
+    pixels: with the value; images: with such pixels; shares: of the value among the pixels of these images.
+    """
+
+    pixels: np.ndarray
+    images: np.ndarray
+    shares: np.ndarray
+
+
+def measure_pairs(pairs: Sequence[Pair], quiet: bool) -> list[PairProperties]:
+    """The properties of all pairs, in their order.
+
+    Raises:
+        UserError: lists the pairs that cannot be read or whose sizes differ.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        results = list(tqdm(threads.map(measure_pair, pairs), "measure", len(pairs), unit="pair", disable=quiet))
+    problems = [result for result in results if isinstance(result, str)]
+    if problems:
+        raise UserError(f"{len(problems)} pairs cannot be used:\n{list_problems(problems)}")
+    return [result for result in results if isinstance(result, PairProperties)]
+
+
+def measure_pair(pair: Pair) -> PairProperties | str:
+    """The properties of a pair, or a problem."""
+    try:
+        image = decode(pair.image, read_whole(pair.image))
+        mask = read_values(pair.mask)
+    except UserError as error:
+        return str(error)
+    height, width, channels = image.shape
+    if mask.shape != (height, width):
+        return f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {height}x{width}."
+    colours = image[:, :, :3]
+    is_gray = bool((colours == colours[:, :, :1]).all())
+    return PairProperties((height, width), channels, is_gray, np.bincount(mask.ravel()))
+
+
+def count_values(measured: Sequence[PairProperties]) -> ValueCounts:
+    """Count the values of all masks."""
+    pixels, images, pixels_of_images = (np.zeros(VALUES) for _ in range(3))
+    for pair in measured:
+        present = pair.values > 0
+        pixels[: len(present)] += pair.values
+        images[: len(present)] += present
+        pixels_of_images[: len(present)] += present * pair.values.sum()
+    return ValueCounts(pixels, images, pixels / np.maximum(pixels_of_images, 1))
