@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from data_generators.files.class_folders import image_list
+from data_generators.files.class_labels import image_list
 from utils.base.errors import PartlyDone, UserError
 from utils.base.files import writable_folder
 from utils.checkpoints import ENDING, weights_path

@@ -4,7 +4,7 @@ import secrets
 import time
 
 from data_generators import build_dataset
-from data_generators.files.class_folders import classifier_class_names
+from data_generators.files.class_labels import classifier_class_names
 from data_preparation.verify_data import verify_data
 from losses import main_score
 from models import build_model

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from data_generators.augmentation import Augmentation, Engine
 from data_generators.dataset import Dataset
-from data_generators.files.class_folders import classifier_class_names, find_labelled_images
+from data_generators.files.class_labels import classifier_class_names, find_labelled_images
 from data_generators.files.pairing import find_pairs
 from data_generators.loaders import Loader
 from data_generators.reading.readers import LabelReader, PairReader, SampleReader

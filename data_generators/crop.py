@@ -1,8 +1,9 @@
-"""Which part of a large image a sample shows."""
+"""Crops: the part of a large image that a sample shows."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from omegaconf import DictConfig
 
 from data_generators.reading.masks import is_foreground
 from data_generators.sampler import is_foreground_position
@@ -10,14 +11,14 @@ from data_generators.sampler import is_foreground_position
 
 @dataclass(frozen=True)
 class Crop:
-    """How the samples of a split are cut out of their images.
+    """How to crop the images of a split.
 
     Attributes:
-        height, width: int, pixels.
-        mode: "random" | "center" | "foreground", a place that holds a foreground pixel, where the image has one.
-        seed: int; with epoch and position of the sample it decides each cut.
-        fraction: share of the positions that DATASET.FOREGROUND_FRACTION promises foreground, or None.
-        ignore_label: int, a value of the mask that is no foreground, or None.
+        height, width: of the crop, pixels.
+        mode: "random", "center", or "foreground": random, but with a foreground pixel if the image has one.
+        seed: with epoch and position of the sample it decides each random crop.
+        fraction: DATASET.FOREGROUND_FRACTION, the share of positions that must show foreground, or None.
+        ignore_label: value of the mask that is no foreground, or None.
     """
 
     height: int
@@ -28,8 +29,8 @@ class Crop:
     ignore_label: int | None = None
 
     @classmethod
-    def from_config(cls, cfg, split):
-        """The crop of a split, or None where there is none. Only training crops anywhere but in the centre."""
+    def from_config(cls, cfg: DictConfig, split: str) -> "Crop | None":
+        """The crop of a split, or None without DATASET.CROP. Splits other than "train" are cropped in the centre."""
         crop, training = cfg.DATASET.CROP, split == "train"
         if crop.MODE is None:
             return None
@@ -42,31 +43,37 @@ class Crop:
             ignore_label=cfg.DATASET.IGNORE_LABEL,
         )
 
-    def corner(self, size, mask, epoch, position):
-        """Top and left of the cut.
+    def corner(self, size: tuple[int, int], mask: np.ndarray | None, epoch: int, position: int) -> tuple[int, int]:
+        """Top and left of the crop.
 
         Args:
             size: (height, width) of the image, at least those of the crop.
             mask: `(height, width)` class indices, or None.
-            epoch: int.
-            position: int, of the sample in the epoch.
+            epoch, position: of the sample, see `data_generators.sampler.EpochSampler`.
         """
-        rooms = [have - want for have, want in zip(size, (self.height, self.width), strict=True)]
+        height, width = size
+        room = height - self.height, width - self.width  # the largest top and left
         if self.mode == "center":
-            return tuple(room // 2 for room in rooms)
+            return room[0] // 2, room[1] // 2
         generator = np.random.default_rng([self.seed, epoch, position])
         wants_foreground = self.mode == "foreground" or is_foreground_position(position, self.fraction)
         pixel = pick_foreground(mask, self.ignore_label, generator) if wants_foreground and mask is not None else None
         if pixel is None:
-            return tuple(int(generator.integers(room + 1)) for room in rooms)
-        # All places of the cut that hold the pixel are equally likely.
-        return tuple(
-            int(generator.integers(max(at - side + 1, 0), min(at, room) + 1))
-            for at, side, room in zip(pixel, (self.height, self.width), rooms, strict=True)
+            return int(generator.integers(room[0] + 1)), int(generator.integers(room[1] + 1))
+        # All crops that hold the pixel are equally likely.
+        top, left = (
+            int(generator.integers(max(at - side + 1, 0), min(at, largest) + 1))
+            for at, side, largest in zip(pixel, (self.height, self.width), room, strict=True)
         )
+        return top, left
 
 
-def pick_foreground(mask, ignore_label, generator):
-    """(row, column) of a foreground pixel, all equally likely, or None where there is none."""
+def pick_foreground(
+    mask: np.ndarray, ignore_label: int | None, generator: np.random.Generator
+) -> tuple[int, int] | None:
+    """(row, column) of a foreground pixel, all equally likely, or None if there is none."""
     pixels = np.flatnonzero(is_foreground(mask, ignore_label))
-    return np.unravel_index(pixels[generator.integers(len(pixels))], mask.shape) if len(pixels) else None
+    if not len(pixels):
+        return None
+    row, column = divmod(int(pixels[generator.integers(len(pixels))]), mask.shape[1])
+    return row, column

@@ -14,7 +14,7 @@ from data_generators.reading.masks import is_foreground, read_mask_as
 from utils.base.errors import UserError
 
 if TYPE_CHECKING:
-    from data_generators.files.pairing import Pair
+    from data_generators.files.image_file import ImageFile
     from data_generators.reading.samples import ReadSettings
 
 
@@ -119,7 +119,8 @@ class ForegroundSampler(EpochSampler):
         indices = np.empty(self.count, np.int64)
         generator = np.random.default_rng([self.seed, epoch])
         for samples, positions in ((self.others, ~self.positions), (self.with_foreground, self.positions)):
-            wanted, rounds = np.count_nonzero(positions), []
+            wanted = np.count_nonzero(positions)
+            rounds: list[np.ndarray] = []
             while len(rounds) * len(samples) < wanted:
                 rounds.append(generator.permutation(samples) if self.shuffle else samples)
             if rounds:
@@ -138,15 +139,15 @@ def foreground_count(positions: int, fraction: float) -> int:
     return math.floor(round(positions * fraction, 9))
 
 
-def find_foreground(pairs: "Sequence[Pair]", settings: "ReadSettings", show_progress: bool = False) -> list[bool]:
-    """Whether the mask of each pair holds foreground. Reads all masks, in parallel."""
+def find_foreground(masks: "Sequence[ImageFile]", settings: "ReadSettings", show_progress: bool = False) -> list[bool]:
+    """Whether each mask holds foreground. Reads all of them, in parallel."""
 
-    def has_foreground(pair: "Pair") -> bool:
-        return bool(is_foreground(read_mask_as(pair.mask, settings), settings.ignore_label).any())
+    def has_foreground(mask: "ImageFile") -> bool:
+        return bool(is_foreground(read_mask_as(mask, settings), settings.ignore_label).any())
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = threads.map(has_foreground, pairs)
-        return list(tqdm(found, "find foreground", len(pairs), disable=not show_progress))
+        found = threads.map(has_foreground, masks)
+        return list(tqdm(found, "find foreground", len(masks), disable=not show_progress))
 
 
 def make_sampler(
@@ -186,7 +187,7 @@ def make_sampler(
         return EpochSampler(len(samples), cfg.SEED, shuffle, **options)
     if samples[0].mask is None:
         raise UserError(f"DATASET.FOREGROUND_FRACTION={fraction} needs masks: set DATASET.TRAIN.MASK_PATH.")
-    found = find_foreground(samples, settings, show_progress=bool(cfg.VERBOSE))
+    found = find_foreground([pair.mask for pair in samples], settings, show_progress=bool(cfg.VERBOSE))
     if not any(found):
         raise UserError(f"DATASET.FOREGROUND_FRACTION={fraction}: none of the {len(samples)} masks holds foreground.")
     return ForegroundSampler(found, fraction, cfg.SEED, shuffle, **options)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from data_generators.files.class_folders import match_labels
+from data_generators.files.class_labels import match_labels
 from data_generators.files.pairing import Pair, list_problems, match_pairs
 from data_generators.reading.samples import ReadSettings
 from data_preparation.common.dataset_report import (

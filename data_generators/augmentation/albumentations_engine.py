@@ -17,9 +17,11 @@ from data_generators.augmentation.policy_files import check_policy, library, pol
 if TYPE_CHECKING:
     import albumentations
 
+Table = Mapping[str, Callable[[Knob], tuple[str, dict[str, Any]]]]
+
 # Knob -> function (knob) -> (transform of albumentations, its arguments), in the order they are applied: flips and
 # quarter turns before the affine and elastic transforms, changes of intensity after them.
-BEFORE = {
+BEFORE: Table = {
     "HORIZONTAL_FLIP": lambda knob: ("HorizontalFlip", {}),
     "VERTICAL_FLIP": lambda knob: ("VerticalFlip", {}),
     "ROTATE_90": lambda knob: ("RandomRotate90", {}),
@@ -113,7 +115,7 @@ def knob_policy(settings: AugmentationSettings) -> "albumentations.Compose":
     )
 
 
-def simple(table: Mapping[str, Callable], knobs: Mapping[str, Knob]) -> Iterator["albumentations.BasicTransform"]:
+def simple(table: Table, knobs: Mapping[str, Knob]) -> Iterator["albumentations.BasicTransform"]:
     """The transforms of a table for the knobs that are on."""
     for name, make in table.items():
         if name in knobs:

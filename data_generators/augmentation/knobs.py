@@ -49,7 +49,8 @@ class AugmentationSettings:
     def from_config(cls, cfg: DictConfig) -> "AugmentationSettings | None":
         """The settings of a checked config, or None if it changes nothing."""
         group = cfg.AUGMENTATION
-        knobs = {name: OmegaConf.to_container(group[name]) for name in KNOBS if group[name].PROBABILITY > 0}
+        values: dict[str, Any] = {name: OmegaConf.to_container(group[name]) for name in KNOBS}
+        knobs = {name: knob for name, knob in values.items() if knob["PROBABILITY"] > 0}
         if not knobs and group.ALBUMENTATIONS is None:
             return None
         return cls(knobs, cfg.SEED, group.FILL, cfg.DATASET.IGNORE_LABEL, group.ALBUMENTATIONS)

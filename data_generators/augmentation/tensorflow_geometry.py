@@ -48,7 +48,7 @@ def affine_matrix(
     zoom, shift = tf.constant(1.0), tf.stack([value("TRANSLATION", "SHARE", axis) for axis in range(2)]) * sides
     if "ZOOM" in knobs:
         knob, numbers = knobs["ZOOM"], draws["ZOOM"]
-        zoom = tf.where(is_on["ZOOM"], zoom_factor(*knob["FACTOR"], numbers[0]), 1.0)
+        zoom = tf.where(is_on["ZOOM"], zoom_factor(knob["FACTOR"], numbers[0]), 1.0)
         shift += tf.where(is_on["ZOOM"], knob["PAN"] * (2 * numbers[1:3] - 1), 0.0) * sides
         if box is not None and knob.get("KEEP_FOREGROUND") is not False:
             zoom, shift = keep_in_frame(linear, zoom, shift, box, sides)
@@ -80,8 +80,9 @@ def matrix_of(a: float, b: float, c: float, d: float) -> tf.Tensor:
     return tf.reshape(tf.stack([a, b, c, d]), [2, 2])
 
 
-def zoom_factor(low: float, high: float, number: tf.Tensor) -> tf.Tensor:
-    """A factor from [low, high]; zooming in and out are equally likely if the range holds both."""
+def zoom_factor(bounds: Sequence[float], number: tf.Tensor) -> tf.Tensor:
+    """A factor from a range; zooming in and out are equally likely if it holds both."""
+    low, high = bounds
     if not low < 1 < high:
         return low + (high - low) * number
     share = 2 * number

@@ -47,7 +47,8 @@ class ShardEntry(NamedTuple):
     def __str__(self) -> str:
         return f"{self.shard}/{self.name}"
 
-    __fspath__ = __str__
+    def __fspath__(self) -> str:
+        return str(self)
 
     def read_bytes(self) -> bytes:
         with open_file(self.shard) as file:

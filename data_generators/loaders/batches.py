@@ -33,9 +33,8 @@ def read_batch(reader: SampleReader, samples: Sequence[Sample], draws: np.ndarra
     for row, (epoch, position, index) in enumerate(draws.tolist()):
         image, *parts = reader(samples[index], epoch, position)
         if not batch:
-            types = [image_dtype, *(part.dtype for part in parts)]
-            shapes = [(len(draws), *part.shape) for part in (image, *parts)]
-            batch = tuple(np.empty(shape, dtype) for shape, dtype in zip(shapes, types, strict=True))
+            whole = np.empty((len(draws), *image.shape), image_dtype)
+            batch = (whole, *(np.empty((len(draws), *part.shape), part.dtype) for part in parts))
         if image_dtype == "float32":
             to_unit_range(image, out=batch[0][row])
         elif image.dtype == image_dtype:

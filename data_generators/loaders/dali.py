@@ -20,7 +20,7 @@ from data_generators.files.pairing import Pair
 from data_generators.loaders.batches import split_draws
 from data_generators.loaders.dali_augmentation import INTENSITY_CHANGES, draw_inputs, library, missing_features
 from data_generators.reading.headers import read_header, read_whole
-from data_generators.reading.masks import look_up, read_values
+from data_generators.reading.masks import map_values, read_values
 from data_generators.reading.readers import PairReader, SampleReader
 from data_generators.reading.samples import ReadSettings
 from data_generators.sampler import EpochSampler
@@ -125,7 +125,7 @@ class DaliBatches:
         pairs = [self.samples[index] for _, _, index in draws]
         self.feed(pairs, draws)
         try:
-            image, *masks = (np.array(output.as_array()) for output in self.pipeline.run())
+            image, *masks = (np.array(output.as_cpu().as_array()) for output in self.pipeline.run())
         except RuntimeError as error:
             names = ", ".join(str(pair.image) for pair in pairs)
             reason = next((line for line in str(error).splitlines() if "rror" in line), "unknown")
@@ -143,8 +143,9 @@ class DaliBatches:
         """Give the pipeline the files of a batch, and what is drawn for its augmentation."""
         self.pipeline.feed_input("image", [encoded(pair.image) for pair in pairs])
         if self.reader.with_mask:
-            self.pipeline.feed_input("mask", [encoded(pair.mask, is_mask=True) for pair in pairs])
+            self.pipeline.feed_input("mask", [encoded(pair.mask, is_mask=True) for pair in pairs if pair.mask])
         if self.augmentation:
+            assert self.settings.height is not None and self.settings.width is not None
             shape = (self.settings.height, self.settings.width, self.settings.channels)
             inputs = [draw_inputs(self.augmentation, shape, epoch, position) for epoch, position, _ in draws]
             for name in inputs[0]:
@@ -190,7 +191,7 @@ def encoded(file: ImageFile, is_mask: bool = False) -> np.ndarray:
 def to_classes(mask: np.ndarray, settings: ReadSettings) -> np.ndarray:
     """Stored values, uint8 -> class indices, as `data_generators.reading.masks.read_mask` converts them."""
     if settings.label_values is not None:
-        return look_up("a mask", mask, settings.label_values, settings.ignore_label)
+        return map_values("a mask", mask, settings.label_values, settings.ignore_label)
     if settings.divide_mask_by == 1:
         return mask
     divided = np.rint(mask.astype(np.float32) / settings.divide_mask_by).astype(np.uint8)

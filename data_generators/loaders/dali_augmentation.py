@@ -60,7 +60,7 @@ def missing_features(settings: AugmentationSettings) -> list[str]:
 
 def draw_inputs(
     settings: AugmentationSettings, shape: tuple[int, int, int], epoch: int, position: int
-) -> dict[str, np.ndarray]:
+) -> dict[str, np.ndarray | np.generic]:
     """Draw what the knobs do to one sample.
 
     Args:
@@ -75,7 +75,8 @@ def draw_inputs(
     knobs = settings.knobs
     random = np.random.default_rng([settings.seed, epoch, position, DALI_STREAM])
     # Numbers are drawn for all knobs, also those that are off: turning one on does not change what others do.
-    on, uniform = {}, {}
+    on: dict[str, bool] = {}
+    uniform: dict[str, np.ndarray] = {}
     for names in DRAW_ORDER:
         on |= {name: random.random() < knobs.get(name, {"PROBABILITY": 0})["PROBABILITY"] for name in names}
         uniform |= {name: random.uniform(size=3) for name in names}
@@ -84,7 +85,7 @@ def draw_inputs(
         low, high = knobs[name][key] if on[name] else (neutral, neutral)
         return low + (high - low) * uniform[name][which]
 
-    inputs: dict[str, np.ndarray] = {}
+    inputs: dict[str, np.ndarray | np.generic] = {}
     hole_random, noise_random = random.spawn(2)
     if knobs.keys() & set(MATRIX):
         inputs["matrix"] = affine_matrix(knobs, on, uniform, value, shape[:2])
@@ -146,7 +147,8 @@ def affine_matrix(
 def draw_holes(knob: Knob, size: Sequence[int], random: np.random.Generator) -> np.ndarray:
     """Corners and sizes of the holes of COARSE_DROPOUT: `(2, 2 * holes)`, (row, column) of each, in pixels."""
     count = random.integers(knob["HOLES"][0], knob["HOLES"][1] + 1)
-    shares = random.uniform(*knob["SIZE"], size=(count, 2))
+    low, high = knob["SIZE"]
+    shares = random.uniform(low, high, size=(count, 2))
     extents = np.maximum(np.round(shares * size), 1)
     anchors = np.floor(random.uniform(size=(count, 2)) * (size - extents + 1))
     return np.stack([anchors.ravel(), extents.ravel()])

@@ -117,7 +117,8 @@ class ServiceBatches:
     def __iter__(self) -> Iterator[Batch]:
         epoch, first = self.sampler.epoch, self.sampler.step
         self.sampler.set_epoch(epoch + 1)
-        ready, ended = queue.Queue(READ_AHEAD), threading.Event()
+        ended = threading.Event()
+        ready: queue.Queue = queue.Queue(READ_AHEAD)
         # A call that waits for a dead host never returns; a daemon thread lets the program end all the same.
         threading.Thread(target=read_ahead, args=(self.batches(epoch, first), ready, ended), daemon=True).start()
         try:

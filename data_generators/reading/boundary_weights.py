@@ -1,4 +1,4 @@
-"""The weight map of the U-Net paper: where two objects nearly touch, a pixel counts more."""
+"""Boundary weights, the weight map of the U-Net paper: pixels between objects that nearly touch count more."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 REACH = 6  # sigmas; beyond, w0 exp(-18) is 1.5e-8 of w0 and taken as 0
 
 
-def boundary_weights(mask, w0, sigma, ignore_label=None):
+def boundary_weights(mask: np.ndarray, w0: float, sigma: float, ignore_label: int | None = None) -> np.ndarray:
     """`w0 * exp(-(d1 + d2)^2 / (2 sigma^2))` at the background pixels of a mask, 0 on its objects.
 
     Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597, equation 2 without the class weight, which the loss adds;
@@ -15,12 +15,17 @@ def boundary_weights(mask, w0, sigma, ignore_label=None):
 
     Args:
         mask: uint8 `(height, width, 1)` class indices.
-        w0: float, the largest weight.
-        sigma: float, pixels.
-        ignore_label: int, value that is neither object nor weighted, or None.
+        w0: the largest weight.
+        sigma: pixels.
+        ignore_label: value of pixels that belong to no object and get no weight, or None.
 
     Returns:
         float32 `(height, width, 1)`.
+
+    Example:
+        >>> mask = np.array([[1, 0, 0, 2]], np.uint8)[:, :, np.newaxis]
+        >>> boundary_weights(mask, w0=10, sigma=5)[0, :, 0].astype(int).tolist()
+        [0, 8, 8, 0]
     """
     labels = mask[:, :, 0]
     objects = (labels > 0) & (labels != (0 if ignore_label is None else ignore_label))
@@ -28,7 +33,7 @@ def boundary_weights(mask, w0, sigma, ignore_label=None):
     reach = int(np.ceil(REACH * sigma))
     nearest, second = (np.full(labels.shape, np.inf, np.float32) for _ in range(2))
     for index, (left, top, width, height, _) in enumerate(boxes[1:count], start=1):
-        # An object only matters within its reach: distances are exact there, as all of the object is inside.
+        # Only the reach of an object matters. Distances are exact there, because the window holds all of the object.
         window = (
             slice(max(top - reach, 0), top + height + reach),
             slice(max(left - reach, 0), left + width + reach),

@@ -18,7 +18,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from data_generators.files.image_file import ImageFile
-from data_generators.files.tfrecord import decode_example, encode_example, read_records, write_records
+from data_generators.files.tfrecord import Bounds, decode_example, encode_example, read_records, write_records
 from data_generators.files.tfrecord_index import ShardEntry, is_remote
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, writable_folder
@@ -129,14 +129,15 @@ def read_arrays(path: Path, stamp: list) -> Arrays | None:
         if metadata["stamp"] != json.loads(json.dumps(stamp)):
             return None
         return tuple(
-            array_at(data, *kind, *bounds[f"array{n}"]) if kind else None for n, kind in enumerate(metadata["arrays"])
+            array_at(data, bounds[f"array{n}"], *kind) if kind else None for n, kind in enumerate(metadata["arrays"])
         )
     except (OSError, UserError, StopIteration, LookupError, ValueError, TypeError):
         return None
 
 
-def array_at(data: bytes, dtype: str, shape: Iterable[int], start: int, end: int) -> np.ndarray:
-    """An array without a copy of its bytes."""
+def array_at(data: bytes, bounds: Bounds, dtype: str, shape: Iterable[int]) -> np.ndarray:
+    """The array between bounds, without a copy of its bytes."""
+    start, end = bounds
     return np.frombuffer(memoryview(data)[start:end], dtype).reshape(tuple(shape))
 
 
@@ -146,12 +147,13 @@ def stamp_of(files: Files) -> list[list[int]]:
 
 
 def stamp_of_file(file: ImageFile) -> list[int]:
-    entry = isinstance(file, ShardEntry)
-    stamp = [file.offset, file.length] if entry else []
-    if is_remote(file):
+    path, stamp = str(file), []
+    if isinstance(file, ShardEntry):
+        path, stamp = file.shard, [file.offset, file.length]
+    if is_remote(path):
         return stamp
     try:
-        found = os.stat(file.shard if entry else str(file))
+        found = os.stat(path)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}.") from None
     return [*stamp, found.st_size, found.st_mtime_ns]

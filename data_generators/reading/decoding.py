@@ -1,31 +1,51 @@
-"""Decode images and bring them to the channels and size that the config asks for."""
+"""Decode images and convert them to the channels and size that the config asks for."""
 
 import struct
 
 import cv2
 import numpy as np
 
+from data_generators.files.image_file import ImageFile
 from data_generators.reading.headers import read_whole, without_turn
 from utils.base.errors import UserError
 
-# Errors are raised with the file's name; OpenCV's own lines on stderr would only repeat them without it.
+# Errors here name the file; OpenCV's own lines on stderr would repeat them without it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def read_image(path, channels):
-    """Read a picture as stored: uint8 or uint16 `(height, width, channels)`, colours in RGB order.
+def read_image(file: ImageFile | str, channels: int) -> np.ndarray:
+    """Read an image as stored: uint8 or uint16 `(height, width, channels)`, colours in RGB order.
 
-    Grey is repeated to 3 channels and colour becomes grey for 1. A fourth channel (alpha; grey with alpha is decoded as
-    colour with alpha) is dropped unless `channels` is 4. Other counts must match.
+    For 3 channels grey is repeated, for 1 channel colour becomes grey. A fourth channel, alpha, is dropped unless
+    `channels` is 4 (grey with alpha is decoded as colour with alpha). Other counts must match.
 
     Raises:
-        UserError: unreadable, truncated or huge file, another type than 8 or 16 bit, channels that do not fit.
+        UserError: the file is unreadable, truncated or huge, has neither 8 nor 16 bit, or its channels do not fit.
     """
-    return to_channels(path, decode(path, read_whole(path)), channels)
+    return to_channels(file, decode(file, read_whole(file)), channels)
 
 
-def to_channels(path, pixels, channels):
-    """`read_image` of pixels `(height, width, channels)` that are decoded already, colours in OpenCV's BGR order."""
+def decode(file: ImageFile | str, data: bytes) -> np.ndarray:
+    """Bytes of a file -> uint8 or uint16 `(height, width, channels)`, colours in OpenCV's BGR order.
+
+    Raises:
+        UserError: `data` cannot be decoded, or has neither 8 nor 16 bit; `file` names it.
+    """
+    try:
+        pixels = cv2.imdecode(np.frombuffer(without_turn(data), np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, struct.error):
+        pixels = None
+    if pixels is None:
+        raise UserError(
+            f"{file}: cannot be decoded; the file is damaged or of an unusual kind (5 channels, say). Save it as PNG."
+        )
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{file}: holds {pixels.dtype} values; pictures of 8 or 16 bit are read. Convert it.")
+    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+
+
+def to_channels(file: ImageFile | str, pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Convert what `decode` returns to a number of channels, as `read_image` does; `file` names it in errors."""
     count = stored = pixels.shape[2]
     if count == 4 and channels != 4:
         pixels, count = pixels[:, :, :3], 3
@@ -34,7 +54,7 @@ def to_channels(path, pixels, channels):
     if (count, channels) == (3, 1):
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis]
     if count != channels:
-        raise UserError(f"{path}: has {stored} channels, INPUT.CHANNELS={channels}.")
+        raise UserError(f"{file}: has {stored} channels, INPUT.CHANNELS={channels}.")
     if count == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     if count == 4:
@@ -42,10 +62,16 @@ def to_channels(path, pixels, channels):
     return pixels
 
 
-def to_unit_range(image, out=None):
-    """uint8 or uint16 -> float32 in [0, 1], by the range of the type (255 or 65535); float32 is left as it is.
+def to_unit_range(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """uint8 or uint16 -> float32 in [0, 1], divided by the range of the type (255 or 65535); float32 is unchanged.
 
-    With `out`, an array of that shape, the values are written there.
+    Args:
+        image: any shape.
+        out: array of that shape to write the values to, or None.
+
+    Example:
+        >>> to_unit_range(np.array([0, 255], np.uint8)).tolist()
+        [0.0, 1.0]
     """
     if image.dtype == np.float32:
         if out is None:
@@ -55,25 +81,15 @@ def to_unit_range(image, out=None):
     return np.divide(image, np.float32(np.iinfo(image.dtype).max), out=out, dtype=np.float32)
 
 
-def resize_image(image, height, width):
-    """Resize `(height, width[, channels])`, averaging areas when it shrinks, cubic when it grows; keeps the type."""
+def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize `(height, width[, channels])`: area averages to shrink, cubic interpolation to enlarge; keeps the type.
+
+    Example:
+        >>> resize_image(np.zeros((40, 60, 3), np.uint8), 20, 30).shape
+        (20, 30, 3)
+    """
     if image.shape[:2] == (height, width):
         return image
     shrinks = height * width < image.shape[0] * image.shape[1]
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return resized.reshape(height, width, *image.shape[2:])
-
-
-def decode(path, data):
-    """Bytes of a file -> uint8 or uint16 `(height, width, channels)`, colours in OpenCV's BGR order."""
-    try:
-        pixels = cv2.imdecode(np.frombuffer(without_turn(data), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (cv2.error, struct.error):
-        pixels = None
-    if pixels is None:
-        raise UserError(
-            f"{path}: cannot be decoded; the file is damaged or of an unusual kind (5 channels, say). Save it as PNG."
-        )
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path}: holds {pixels.dtype} values; pictures of 8 or 16 bit are read. Convert it.")
-    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]

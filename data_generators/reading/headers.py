@@ -1,97 +1,106 @@
-"""Image headers: size, palette, orientation and truncation, before anything is decoded."""
+"""Image headers: size, palette, orientation and truncation of a file, before anything is decoded."""
 
 import io
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 from PIL import Image
 
+from data_generators.files.image_file import ImageFile
 from utils.base.errors import UserError
 
 MAX_PIXELS = 400_000_000
 
-PNG_START = b"\x89PNG\r\n\x1a\n"
-
-PNG_END = b"IEND\xaeB`\x82"
-
-TIFF_STARTS, ORIENTATION = (b"II*\0", b"MM\0*"), 274
-
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+TIFF_STARTS = (b"II*\0", b"MM\0*")
+# Tags of TIFF and EXIF
+WIDTH, HEIGHT, PHOTOMETRIC, ORIENTATION = 256, 257, 262, 274
 
-# Pillow warns from a smaller size on; the limit here is checked by read_header.
+# Pillow warns above a smaller size. `read_header` checks the limit here.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
 class Header(NamedTuple):
-    """What a picture file promises before it is decoded."""
+    """Size in pixels, and whether the values of the file are indices of a palette."""
 
     height: int
     width: int
     has_palette: bool
 
 
-def picture_size(path):
-    """(height, width) of a picture file, from its header; decodes nothing.
+def picture_size(file: ImageFile | str) -> tuple[int, int]:
+    """(height, width) of an image file, from its header.
 
     Raises:
-        UserError: the file is no picture, or promises more than 400 million pixels.
+        UserError: it is no image, or has more than 400 million pixels.
     """
-    return tuple(read_header(path, read_bytes(path))[:2])
+    header = read_header(file, read_bytes(file))
+    return header.height, header.width
 
 
-def read_whole(path):
-    """The bytes of a picture file that is not too large to decode and not cut short."""
-    return read_whole_and_header(path)[0]
+def read_whole(file: ImageFile | str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        UserError: it is no image, is truncated, or has more than 400 million pixels.
+    """
+    return read_whole_and_header(file)[0]
 
 
-def read_whole_and_header(path):
-    """`read_whole`, and the `Header` of the file."""
-    data = read_bytes(path)
-    header = read_header(path, data)
+def read_whole_and_header(file: ImageFile | str) -> tuple[bytes, Header]:
+    """`read_whole`, and the header of the file."""
+    data = read_bytes(file)
+    header = read_header(file, data)
     if data.startswith(PNG_START):
         whole = PNG_END in data[-64:] or PNG_END in data
     elif data.startswith(JPEG_START):
-        # A thumbnail inside has an end of its own; only one after the last scan ends the picture.
+        # An embedded thumbnail has an end of its own; only one after the last scan ends the image.
         whole = data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
     else:
         whole = True
     if not whole:
-        raise UserError(f"{path}: the file is truncated ({len(data)} bytes). Copy or export it again.")
+        raise UserError(f"{file}: the file is truncated ({len(data)} bytes). Copy or export it again.")
     return data, header
 
 
-def read_bytes(path):
-    try:
-        # A picture inside a shard (`data_generators.files.tfrecord_index`) reads itself.
-        return path.read_bytes() if hasattr(path, "read_bytes") else Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
-
-
-def read_header(path, data):
-    """Height, width and kind of a picture from the first bytes of its file.
+def read_bytes(file: ImageFile | str) -> bytes:
+    """The bytes of a file.
 
     Raises:
-        UserError: not a picture, or more than 400 million pixels.
+        UserError: it cannot be read.
+    """
+    try:
+        return Path(file).read_bytes() if isinstance(file, str) else file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}.") from None
+
+
+def read_header(file: ImageFile | str, data: bytes) -> Header:
+    """The header of an image from the bytes of its file; `file` names it in errors.
+
+    Raises:
+        UserError: it is no image, or has more than 400 million pixels.
     """
     try:
         header = parse_header(data)
     except Image.DecompressionBombError:
-        raise UserError(f"{path}: promises more than {MAX_PIXELS:,} pixels and is not read.") from None
+        raise UserError(f"{file}: promises more than {MAX_PIXELS:,} pixels and is not read.") from None
     except (OSError, SyntaxError, ValueError, KeyError, struct.error):
         kind = "is not a picture that can be read (PNG, JPEG, TIFF, BMP)" if data else "is empty"
-        raise UserError(f"{path}: {kind}.") from None
+        raise UserError(f"{file}: {kind}.") from None
     if header.height * header.width > MAX_PIXELS:
         raise UserError(
-            f"{path}: promises {header.height}x{header.width} pixels, more than {MAX_PIXELS:,}, and is not read."
+            f"{file}: promises {header.height}x{header.width} pixels, more than {MAX_PIXELS:,}, and is not read."
         )
     return header
 
 
-def parse_header(data):
-    """PNG, JPEG and TIFF by hand (fast, and TIFF with any number of channels); Pillow knows the others."""
+def parse_header(data: bytes) -> Header:
+    """Parse PNG, JPEG and TIFF here (fast, and TIFF with any number of channels), and leave the others to Pillow."""
     if data.startswith(PNG_START):
         width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
         return Header(height, width, has_palette=colour_type == 3)
@@ -99,50 +108,50 @@ def parse_header(data):
         return Header(*jpeg_size(data), has_palette=False)
     if data.startswith(TIFF_STARTS):
         tags = tiff_tags(data)
-        return Header(tags[257], tags[256], has_palette=tags.get(262) == 3)
+        return Header(tags[HEIGHT], tags[WIDTH], has_palette=tags.get(PHOTOMETRIC) == 3)
     with Image.open(io.BytesIO(data)) as picture:
         return Header(picture.height, picture.width, has_palette=picture.mode == "P")
 
 
-def jpeg_size(data):
-    """(height, width) of a JPEG file, from the segment before its first scan that tells them."""
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """(height, width) of a JPEG file, from its frame segment."""
     position = 2
     while True:
         start, kind, length = struct.unpack_from(">BBH", data, position)
         if start != 0xFF:
             raise ValueError("no segment")
-        if kind == 0xFF:  # a byte that only fills
+        if kind == 0xFF:  # a fill byte
             position += 1
-        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # tables have those numbers too
+        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # not the tables, which share the range
             return struct.unpack_from(">HH", data, position + 5)
         else:
             position += 2 + length
 
 
-def is_grey_png(data):
-    """Whether a file is a PNG whose values are stored as they are read: one channel of 8 bit, no palette."""
+def is_grey_png(data: bytes) -> bool:
+    """Whether a file is a PNG with one channel of 8 bit and no palette."""
     return data.startswith(PNG_START) and data[24:26] == b"\x08\x00"
 
 
-def is_turned(data):
-    """Whether a picture asks those who show it to turn or mirror it (EXIF orientation)."""
-    # Most pictures hold no EXIF, and opening them with Pillow takes as long as decoding a small one.
+def is_turned(data: bytes) -> bool:
+    """Whether viewers turn or mirror an image because of its EXIF orientation."""
+    # Most images have no EXIF, and Pillow takes as long to open one as to decode a small one.
     if not (data.startswith(TIFF_STARTS) or b"Exif" in data[:65536] or b"eXIf" in data):
         return False
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return picture.getexif().get(ORIENTATION, 1) != 1
     except (OSError, SyntaxError, ValueError, KeyError, struct.error):
-        return False  # damaged EXIF: nothing is known
+        return False  # damaged EXIF
 
 
-def tiff_tags(data):
+def tiff_tags(data: bytes) -> dict[int, int]:
     """`{tag: value}` of the numbers in the first directory of a TIFF file."""
     return {tag: struct.unpack_from(kind, data, place)[0] for tag, kind, place in tiff_numbers(data)}
 
 
-def tiff_numbers(data):
-    """(tag, how `struct` calls its type, where its value is) of the numbers in the first directory of a TIFF file."""
+def tiff_numbers(data: bytes) -> Iterator[tuple[int, str, int]]:
+    """Yield (tag, `struct` format, offset of the value) of the numbers in the first directory of a TIFF file."""
     order = "<" if data.startswith(b"II") else ">"
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
@@ -152,8 +161,8 @@ def tiff_numbers(data):
             yield tag, f"{order}{'H' if kind == 3 else 'I'}", position + 8
 
 
-def without_turn(data):
-    """A TIFF file without its orientation, which OpenCV would follow; other files as they are."""
+def without_turn(data: bytes) -> bytes:
+    """A TIFF file without its orientation, which OpenCV would apply; other files unchanged."""
     if not data.startswith(TIFF_STARTS):
         return data
     changed = bytearray(data)
@@ -163,21 +172,21 @@ def without_turn(data):
     return bytes(changed)
 
 
-def tiff_pages(path):
-    """How many pages a TIFF file has, from the chain of its directories.
+def tiff_pages(path: Path) -> int:
+    """The number of pages of a TIFF file, from the chain of its directories.
 
     Raises:
-        UserError: the chain is broken; what OpenCV counts then are the pages before that.
+        UserError: the chain is broken. (OpenCV would count the pages before that.)
     """
     data, starts = read_bytes(path), set()
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     try:
-        if order is None:  # a large TIFF, or another kind of picture
+        if order is None:  # BigTIFF, or another format
             return cv2.imcount(str(path))
         (start,) = struct.unpack_from(f"{order}I", data, 4)
         while start:
             if start in starts:
-                raise ValueError("a circle")
+                raise ValueError("the chain is a circle")
             starts.add(start)
             (count,) = struct.unpack_from(f"{order}H", data, start)
             (start,) = struct.unpack_from(f"{order}I", data, start + 2 + 12 * count)

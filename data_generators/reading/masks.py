@@ -1,77 +1,95 @@
-"""Read masks: stored values to class indices."""
+"""Read masks: from stored values to class indices."""
 
 import functools
 import io
 import struct
 import zlib
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from data_generators.files.image_file import ImageFile
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import read_header, read_whole, without_turn
 from utils.base.errors import UserError
 
-
-def read_mask_as(path, settings):
-    """`read_mask` with the `ReadSettings` of the config."""
-    return read_mask(path, settings.divide_mask_by, settings.ignore_label, settings.label_values)
+if TYPE_CHECKING:
+    from data_generators.reading.samples import ReadSettings
 
 
-def read_mask(path, divide_by=1, ignore_label=None, label_values=None):
-    """Read a mask: uint8 `(height, width)` class indices, the stored values divided by `divide_by` and rounded.
+def read_mask_as(file: ImageFile | str, settings: "ReadSettings") -> np.ndarray:
+    """`read_mask` with the settings of the config."""
+    return read_mask(file, settings.divide_mask_by, settings.ignore_label, settings.label_values)
 
-    With `label_values` a class index is the place of the stored value in that tuple. Pixels that are stored as
-    `ignore_label` keep that value.
 
-    A palette picture gives its indices, not its colours; a grey picture stored as colour its grey value.
+def read_mask(
+    file: ImageFile | str,
+    divide_by: int = 1,
+    ignore_label: int | None = None,
+    label_values: tuple[int, ...] | None = None,
+) -> np.ndarray:
+    """Read a mask as class indices.
+
+    An image with a palette has the indices, not the colours, as values; a grey image stored as colour its grey values.
+
+    Args:
+        file: the mask.
+        divide_by: a class index is the stored value divided by this and rounded.
+        ignore_label: pixels stored with this value keep it, or None.
+        label_values: a class index is the position of the stored value in this tuple, or None.
+
+    Returns:
+        uint8 `(height, width)`.
 
     Raises:
         UserError: as `read_image`; also colours, values above 255, and values that are not in `label_values`.
     """
-    values = read_values(path)
+    values = read_values(file)
     if label_values is not None:
-        return look_up(path, values, label_values, ignore_label)
+        return map_values(file, values, label_values, ignore_label)
     if divide_by != 1:
         divided = np.rint(values.astype(np.float32) / divide_by)
         values = divided if ignore_label is None else np.where(values == ignore_label, ignore_label, divided)
     if values.dtype != np.uint8:
         largest = int(values.max())
         if largest > 255:
-            raise UserError(f"{path}: holds the value {largest}; class indices of a mask go up to 255.")
+            raise UserError(f"{file}: holds the value {largest}; class indices of a mask go up to 255.")
         values = values.astype(np.uint8)
     return values
 
 
-def read_values(path):
-    """The values a mask is stored with: uint8 or uint16 `(height, width)`, indices of a palette."""
-    data = read_whole(path)
-    if read_header(path, data).has_palette:
+def read_values(file: ImageFile | str) -> np.ndarray:
+    """The stored values of a mask, or its indices of a palette: uint8 or uint16 `(height, width)`."""
+    data = read_whole(file)
+    if read_header(file, data).has_palette:
         try:
             return np.asarray(Image.open(io.BytesIO(without_turn(data))))
         except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error):
-            raise UserError(f"{path}: cannot be decoded; the file is damaged. Copy or export it again.") from None
-    return drop_equal_channels(path, decode(path, data))
+            raise UserError(f"{file}: cannot be decoded; the file is damaged. Copy or export it again.") from None
+    return drop_equal_channels(file, decode(file, data))
 
 
-def look_up(path, values, label_values, ignore_label):
-    """Stored values -> uint8 class indices, the places of the values in `label_values`."""
+def map_values(
+    file: ImageFile | str, values: np.ndarray, label_values: tuple[int, ...], ignore_label: int | None
+) -> np.ndarray:
+    """Stored values -> uint8 class indices, the positions of the values in `label_values`; `file` names the mask."""
     table = class_table(label_values, ignore_label)
     classes = table[values]
     if classes.min() < 0:
         unknown = int(values[classes < 0][0])
         ignored = "" if ignore_label is None else f" and DATASET.IGNORE_LABEL={ignore_label}"
         raise UserError(
-            f"{path}: holds the value {unknown}; DATASET.LABEL_VALUES has {list(label_values)}{ignored}. Add "
+            f"{file}: holds the value {unknown}; DATASET.LABEL_VALUES has {list(label_values)}{ignored}. Add "
             "its class, or ignore it."
         )
     return classes.astype(np.uint8)
 
 
 @functools.cache
-def class_table(label_values, ignore_label):
-    """int16 `(65536,)`: the class index of each value a mask may hold, -1 for those it must not."""
+def class_table(label_values: tuple[int, ...], ignore_label: int | None) -> np.ndarray:
+    """int16 `(65536,)`: the class index of each stored value, -1 for values that a mask must not hold."""
     table = np.full(65536, -1, np.int16)
     table[list(label_values)] = np.arange(len(label_values))
     if ignore_label is not None:
@@ -79,12 +97,16 @@ def class_table(label_values, ignore_label):
     return table
 
 
-def drop_equal_channels(path, pixels):
-    """`(height, width, channels)` -> `(height, width)`, where the colour channels are all the same."""
+def drop_equal_channels(file: ImageFile | str, pixels: np.ndarray) -> np.ndarray:
+    """`(height, width, channels)` -> `(height, width)`, if all colour channels are equal.
+
+    Raises:
+        UserError: they are not; `file` names the mask.
+    """
     first = pixels[:, :, 0]
     if any(not np.array_equal(first, pixels[:, :, channel]) for channel in range(1, min(pixels.shape[2], 3))):
         raise UserError(
-            f"{path}: is a colour picture; a mask needs one channel whose pixel value is the class index "
+            f"{file}: is a colour picture; a mask needs one channel whose pixel value is the class index "
             "(0, 1, ...). Save it as grey or with a palette."
         )
     return first
@@ -95,8 +117,8 @@ def is_foreground(mask: np.ndarray, ignore_label: int | None) -> np.ndarray:
     return (mask > 0) & (mask != (0 if ignore_label is None else ignore_label))
 
 
-def resize_mask(mask, height, width):
-    """Resize `(height, width)` labels without mixing them: the nearest pixel, by its centre."""
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize class indices `(height, width)` to the nearest pixel, by its centre, which mixes no classes."""
     if mask.shape == (height, width):
         return mask
     return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from data_generators.augmentation import Augmentation
-from data_generators.files.class_folders import LabelledImage
+from data_generators.files.class_labels import LabelledImage
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.reading.boundary_weights import boundary_weights

@@ -100,6 +100,7 @@ def decode_cached(pair: Pair, settings: ReadSettings) -> tuple[np.ndarray, np.nd
     if settings.cache is None:
         return decode_pair(pair, settings)
     image, mask = settings.cache(pair, settings.decoding_key, lambda: decode_pair(pair, settings))
+    assert image is not None
     return image, mask
 
 

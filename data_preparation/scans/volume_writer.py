@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_generators.files.volumes import read_manifest
+from data_generators.files.volume_slices import read_manifest
 from data_generators.reading.decoding import resize_image
 from data_generators.reading.masks import resize_mask
 from data_preparation.common.parallel import run_parallel

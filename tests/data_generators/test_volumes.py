@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_generators.files.pairing import Pair
-from data_generators.files.volumes import Place, find_places, find_spacing, find_volumes
+from data_generators.files.volume_slices import VolumeSlice, find_slices, find_spacing, find_volumes
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -19,41 +19,44 @@ def pairs(*names, folder="/data/val/images"):
 
 def test_names_of_the_preparation_are_volumes():
     cfg = load_config()
-    assert find_places(cfg, pairs("image_3_0", "image_3_1", "image_12_4")) == [
-        Place("3", 0),
-        Place("3", 1),
-        Place("12", 4),
+    assert find_slices(cfg, pairs("image_3_0", "image_3_1", "image_12_4")) == [
+        VolumeSlice("3", 0),
+        VolumeSlice("3", 1),
+        VolumeSlice("12", 4),
     ]
 
 
 @pytest.mark.parametrize("names", [("0016E5_07959", "0016E5_07969"), ("a", "b"), ("image_3_0", "other")])
 def test_other_names_are_images(names):
-    assert find_places(load_config(), pairs(*names)) is None
+    assert find_slices(load_config(), pairs(*names)) is None
 
 
 def test_volumes_on_request():
     wanted, unwanted = (load_config([f"EVALUATION.VOLUMES={value}"]) for value in (True, False))
-    assert find_places(wanted, pairs("TCGA_CS_1", "TCGA_CS_2")) == [Place("TCGA_CS", 1), Place("TCGA_CS", 2)]
-    assert find_places(unwanted, pairs("image_3_0", "image_3_2")) is None
+    assert find_slices(wanted, pairs("TCGA_CS_1", "TCGA_CS_2")) == [
+        VolumeSlice("TCGA_CS", 1),
+        VolumeSlice("TCGA_CS", 2),
+    ]
+    assert find_slices(unwanted, pairs("image_3_0", "image_3_2")) is None
     with pytest.raises(UserError, match=r"EVALUATION.VOLUMES=True: .*b.png"):
-        find_places(wanted, pairs("a_1", "b"))
+        find_slices(wanted, pairs("a_1", "b"))
 
 
 def test_one_name_in_two_folders_is_two_volumes():
-    found = find_places(load_config(), pairs("image_3_0", folder="/a/images") + pairs("image_3_0", folder="/b/images"))
-    assert found == [Place("a/3", 0), Place("b/3", 0)]
+    found = find_slices(load_config(), pairs("image_3_0", folder="/a/images") + pairs("image_3_0", folder="/b/images"))
+    assert found == [VolumeSlice("a/3", 0), VolumeSlice("b/3", 0)]
 
 
 def test_a_missing_slice_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=r"volume 3 in .*: slice 2 missing of 4"):
-        find_places(load_config(), pairs("image_3_0", "image_3_1", "image_3_3"))
+        find_slices(load_config(), pairs("image_3_0", "image_3_1", "image_3_3"))
     with pytest.raises(UserError, match="slice 1 is there twice"):
-        find_places(load_config(), pairs("image_3_1", "image_3_1"))
+        find_slices(load_config(), pairs("image_3_1", "image_3_1"))
     # the first and the last slice are missed where the preparation noted how many there are
     (tmp_path / "manifest").mkdir()
     (tmp_path / "manifest/volume-3.json").write_text('{"slices": 4}')
     with pytest.raises(UserError, match="slice 0, 3 missing of 4"):
-        find_places(load_config(), pairs("image_3_1", "image_3_2", folder=tmp_path / "images"))
+        find_slices(load_config(), pairs("image_3_1", "image_3_2", folder=tmp_path / "images"))
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def test_spacing_that_nobody_knows(prepared):
     manifest = prepared.parent.parent / "manifest/volume-3.json"
     surface = load_config(["EVALUATION.SURFACE=True"])
     found = [Pair(prepared, None)]
-    assert find_volumes(surface, found) == ([Place("3", 0)], {"3": (3, 0.5, 0.8)})
+    assert find_volumes(surface, found) == ([VolumeSlice("3", 0)], {"3": (3, 0.5, 0.8)})
     for text, words in (
         ('{"slices": 1}', "EVALUATION.SPACING_MM"),
         ('{"spacing_mm": [1, 0, 1]}', "volume-3.json: spacing_mm"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_generators.files.pairing import Pair
-from data_generators.files.volumes import Place
+from data_generators.files.volume_slices import VolumeSlice
 from utils.checkpoints import weights_path
 from utils.config import load_config
 from utils.evaluation.evaluator import Evaluator
@@ -32,7 +32,7 @@ def count(masks, probabilities):
 def evaluated(cfg, split, gallery, first):
     """A split of volumes of 10 slices. In image n n % 17 of 16 rows are true and the upper half is predicted, except
     that in every 20th image nothing is predicted: all four states occur."""
-    places = [Place(str(n // 10), n % 10) for n in range(IMAGES)]
+    places = [VolumeSlice(str(n // 10), n % 10) for n in range(IMAGES)]
     names = [f"image_{place.volume}_{place.slice}.png" for place in places]
     names[0] = EVIL
     pairs = [Pair(Path(name), None) for name in names]

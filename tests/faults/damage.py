@@ -22,10 +22,10 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from data_generators.files.class_folders import find_labelled_images
+from data_generators.files.class_labels import find_labelled_images
 from data_generators.files.pairing import find_pairs, read_list
 from data_generators.files.tfrecord_index import read_shard
-from data_generators.files.volumes import find_spacing
+from data_generators.files.volume_slices import find_spacing
 from data_generators.reading.decoding import read_image
 from data_generators.reading.masks import read_mask
 from data_preparation import coco, rle_csv

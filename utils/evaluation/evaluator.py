@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
-from data_generators.files.volumes import Place
+from data_generators.files.volume_slices import VolumeSlice
 from losses.surface import surface_scores
 from utils.base.pictures import displayable
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
@@ -34,7 +34,7 @@ class PredictedSlice(NamedTuple):
 class VolumeBuffer:
     """Keeps slices until their volume is complete. With images sorted by name that is one volume at a time."""
 
-    def __init__(self, places: Sequence[Place]) -> None:
+    def __init__(self, places: Sequence[VolumeSlice]) -> None:
         self.missing = Counter(place.volume for place in places)
         self.slices: dict[str | None, list[PredictedSlice]] = {}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from omegaconf import DictConfig
 
 from data_generators.files.pairing import Pair, find_pairs
-from data_generators.files.volumes import Place, find_volumes
+from data_generators.files.volume_slices import VolumeSlice, find_volumes
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SplitData:
     images: int
     first: int = 0
     pairs: Sequence[Pair] = ()
-    places: Sequence[Place] | None = None
+    places: Sequence[VolumeSlice] | None = None
     spacings: Mapping[str, tuple[float, float, float] | None] = field(default_factory=dict)
 
 

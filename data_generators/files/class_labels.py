@@ -2,7 +2,9 @@
 
 import csv
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig
 
 from data_generators.files.pairing import IMAGE_SUFFIXES, is_image_file, list_problems
 from utils.base.errors import UserError
@@ -16,14 +18,14 @@ class LabelledImage(NamedTuple):
     labels: tuple[str, ...]
 
 
-def find_labelled_images(cfg, split):
-    """Return the images of a split with their labels.
+def find_labelled_images(cfg: DictConfig, split: str) -> list[LabelledImage]:
+    """Find the images of a split and their labels.
 
     `DATASET.<SPLIT>.IMAGES_PATH` is a folder with a folder of images for each class, or a CSV file with the rows
     `image,label[,label...]` (image paths relative to the file; a first row that names no picture is the header).
 
     Raises:
-        UserError: nothing there, images that do not exist, or classes that do not fit OUTPUT; lists up to 20 problems.
+        UserError: there are no images, some do not exist, or classes do not fit OUTPUT; lists up to 20 problems.
     """
     samples, problems = match_labels(cfg, split)
     if problems:
@@ -31,8 +33,8 @@ def find_labelled_images(cfg, split):
     return samples
 
 
-def match_labels(cfg, split):
-    """Return `(samples, problems)` of a split, one message for each problem."""
+def match_labels(cfg: DictConfig, split: str) -> tuple[list[LabelledImage], list[str]]:
+    """Return `(samples, problems)` of a split, a message for each problem."""
     key = f"DATASET.{split.upper()}.IMAGES_PATH"
     value = cfg.DATASET[split.upper()].IMAGES_PATH
     if not isinstance(value, str):
@@ -40,8 +42,9 @@ def match_labels(cfg, split):
             f"{key}={value} must be a folder with one folder per class, or a CSV file, for MODEL.TYPE=classifier."
         ]
     path = resolve_path(cfg, value)
+    problems: list[str] = []
     if path.is_dir():
-        samples, problems = read_folders(path), []
+        samples = read_folders(path)
     elif path.is_file():
         try:
             samples, problems = read_table(path)
@@ -54,7 +57,8 @@ def match_labels(cfg, split):
     return samples, problems + check_labels(cfg, samples, key)
 
 
-def read_folders(path):
+def read_folders(path: Path) -> list[LabelledImage]:
+    """The images in the folders of the classes, in the order of names."""
     folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     return [
         LabelledImage(image, (folder.name,))
@@ -64,8 +68,10 @@ def read_folders(path):
     ]
 
 
-def read_table(path):
-    samples, problems = [], []
+def read_table(path: Path) -> tuple[list[LabelledImage], list[str]]:
+    """Return `(samples, problems)` of a CSV file, in the order of its rows."""
+    samples: list[LabelledImage] = []
+    problems: list[str] = []
     with open(path, newline="", encoding="utf-8-sig") as file:
         for number, row in enumerate(csv.reader(file)):
             cells = [cell.strip() for cell in row if cell.strip()]
@@ -81,28 +87,28 @@ def read_table(path):
     return samples, problems
 
 
-def image_list(cfg, split):
-    """The images of a split as a config value that needs no labels: a list where they are in class folders or a CSV."""
+def image_list(cfg: DictConfig, split: str) -> Any:
+    """IMAGES_PATH of a split; the list of its images if it names class folders or a CSV file."""
     value = cfg.DATASET[split.upper()].IMAGES_PATH
     path = resolve_path(cfg, value) if isinstance(value, str) else None
-    if path is None or (path.is_dir() and any(is_image_file(entry) for entry in path.iterdir())):
+    if path is None or (path.is_dir() and any(is_image_file(file) for file in path.iterdir())):
         return value
     samples, _ = match_labels(cfg, split)
     return [str(sample.image) for sample in samples] or value
 
 
-def classifier_class_names(cfg):
-    """The classes in their order: OUTPUT.CLASS_NAMES, else the sorted names in the training data."""
+def classifier_class_names(cfg: DictConfig) -> list[str]:
+    """The classes of a classifier in order: OUTPUT.CLASS_NAMES, else the sorted names in the training data."""
     if cfg.OUTPUT.CLASS_NAMES is not None:
         return list(cfg.OUTPUT.CLASS_NAMES)
-    samples, problems = match_labels(cfg.copy(), "train")
+    samples, problems = match_labels(cfg, "train")
     if not samples:
-        raise UserError(f"OUTPUT.CLASS_NAMES is not set, and the training data does not tell: {problems[0]}")
+        raise UserError(f"OUTPUT.CLASS_NAMES is not set, and the training data has none: {problems[0]}")
     return sorted({label for sample in samples for label in sample.labels})
 
 
-def check_labels(cfg, samples, key):
-    """Messages for labels that OUTPUT.CLASSES, OUTPUT.CLASS_NAMES or the activation do not allow."""
+def check_labels(cfg: DictConfig, samples: list[LabelledImage], key: str) -> list[str]:
+    """Problems with labels that OUTPUT.CLASSES, OUTPUT.CLASS_NAMES or the activation do not allow."""
     found = sorted({label for sample in samples for label in sample.labels})
     known = cfg.OUTPUT.CLASS_NAMES
     wanted = max(cfg.OUTPUT.CLASSES, 2)  # one class: absent or present
