@@ -1,10 +1,10 @@
-"""Compare the usual way of turning LiTS scans into slices with data_preparation/preprocess_data.py.
+"""Compare data_preparation/preprocess_data.py with the usual way to turn LiTS scans into slices.
 
     python benchmarks/preparation.py --size 512 --slices 128 --repeats 3
 
-The usual way: load a whole volume as float64, clip it, scale every slice, stack three, resize, write. Every
-measurement is a process of its own, the ways take turns, the table shows medians. Memory is the peak of the process
-above what it held before it opened the scan, so that imports do not count.
+The usual way: load a whole volume as float64, clip it, scale every slice, stack three, resize, write. Each measurement
+runs in its own process, the two ways take turns, and the table shows medians. Memory is the peak of the process above
+its memory before the scan was opened, so that imports do not count.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
 import cv2
 import nibabel as nib
@@ -31,17 +31,17 @@ OUTPUT_SIZE = 320
 # Name of the measurement: (way, processes, volumes of each split)
 MEASUREMENTS = {
     "usual way, 2 volumes, 1 process": ("usual", 1, 1),
-    "ours, 2 volumes, 1 process": ("ours", 1, 1),
-    "ours, 8 volumes, 1 process": ("ours", 1, 4),
-    "ours, 8 volumes, 2 processes": ("ours", 2, 4),
+    "this project, 2 volumes, 1 process": ("project", 1, 1),
+    "this project, 8 volumes, 1 process": ("project", 1, 4),
+    "this project, 8 volumes, 2 processes": ("project", 2, 4),
 }
 
 
-def usual_way(volume, segmentation, output):
-    """What published scripts do, one volume after the other."""
+def usual_way(volume: Path, segmentation: Path, output: Path) -> None:
+    """Prepare one volume as published scripts do."""
     output.mkdir()
-    scan = np.clip(nib.load(volume).get_fdata(), -200, 250)
-    labels = nib.load(segmentation).get_fdata()
+    scan_file, label_file = nib.Nifti1Image.from_filename(volume), nib.Nifti1Image.from_filename(segmentation)
+    scan, labels = np.clip(scan_file.get_fdata(), -200, 250), label_file.get_fdata()
     count = scan.shape[2]
     for index in range(count):
         channels = []
@@ -55,7 +55,8 @@ def usual_way(volume, segmentation, output):
         cv2.imwrite(str(output / f"mask_{index}.png"), np.where(mask > 0, 1, mask))
 
 
-def our_way(folder, output, processes):
+def our_way(folder: Path, output: Path, processes: int) -> None:
+    """Prepare all volumes with preprocess_data."""
     cfg = load_config(
         [
             "VERBOSE=0",
@@ -70,7 +71,7 @@ def our_way(folder, output, processes):
     preprocess_data(cfg)
 
 
-def measure(way, processes, folder):
+def measure(way: str, processes: int, folder: Path) -> None:
     """Run one way in this process and print seconds and peak memory (MB) as JSON."""
     with tempfile.TemporaryDirectory() as output:
         cv2.setNumThreads(1)
@@ -86,18 +87,21 @@ def measure(way, processes, folder):
         print(json.dumps([seconds, peak_memory() - before]))
 
 
-def peak_memory():
-    """The most memory this process ever held, in MB (Linux); mapped files count."""
+def peak_memory() -> float:
+    """The peak memory of this process in MB (Linux); mapped files count."""
     # getrusage would also count the process that started this one.
-    return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text()).group(1)) / 1024
+    (kilobytes,) = re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
+    return int(kilobytes) / 1024
 
 
-def run_apart(way, processes, folder):
+def run_in_process(way: str, processes: int, folder: Path) -> list[float]:
+    """Measure one way in a new process; returns seconds and MB."""
     command = [sys.executable, __file__, "--measure", way, str(processes), str(folder)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def main():
+def main() -> None:
+    """Run all measurements and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="pixels along both sides of a slice (default 512)")
     parser.add_argument("--slices", type=int, default=128, help="slices of a volume (default 128)")
@@ -114,20 +118,20 @@ def main():
         for volumes in {volumes for _, _, volumes in MEASUREMENTS.values()}:
             folders[volumes] = Path(temporary) / str(volumes)
             make_phantom(folders[volumes], volumes, volumes, size=arguments.size, slices=arguments.slices)
-        results = {name: [] for name in MEASUREMENTS}
+        results: dict[str, list[list[float]]] = {name: [] for name in MEASUREMENTS}
         for _ in range(arguments.repeats):
             for name, (way, processes, volumes) in MEASUREMENTS.items():
-                results[name].append(run_apart(way, processes, folders[volumes]))
+                results[name].append(run_in_process(way, processes, folders[volumes]))
 
-    print(f"{arguments.size}x{arguments.size}x{arguments.slices} voxels a volume, medians of {arguments.repeats} runs")
-    print(f"{'':34}{'ms per slice':>14}{'against usual':>15}{'peak memory':>14}")
+    print(f"{arguments.size}x{arguments.size}x{arguments.slices} voxels, medians of {arguments.repeats} runs")
+    print(f"{'':36}{'ms per slice':>14}{'against usual':>15}{'peak memory':>14}")
     usual = None
     for name, (_, processes, volumes) in MEASUREMENTS.items():
         per_slice = statistics.median(run[0] for run in results[name]) / (2 * volumes * arguments.slices) * 1000
         usual = usual or per_slice
-        # With several processes the one measured only waits for the others.
+        # With several processes the measured one only waits for the others.
         memory = f"{statistics.median(run[1] for run in results[name]):.0f} MB" if processes == 1 else "-"
-        print(f"{name:34}{per_slice:14.2f}{usual / per_slice:14.2f}x{memory:>14}")
+        print(f"{name:36}{per_slice:14.2f}{usual / per_slice:14.2f}x{memory:>14}")
 
 
 if __name__ == "__main__":

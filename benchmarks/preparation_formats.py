@@ -1,11 +1,11 @@
-"""Compare the preparation of public formats with the plain loops that the field uses, on generated data.
+"""Compare the conversion of public formats with the usual plain loops, on generated data.
 
     python benchmarks/preparation_formats.py --images 200 --repeats 5
 
-COCO: each annotation to a mask of the whole image (`annToMask`), put together with `np.maximum`. Run-length tables: a
-loop over the runs of each row, rows put together likewise. Colour masks: a comparison for each colour. Index masks and
-LGG: read, relabel, write. Every plain loop copies images as files where we do, and writes masks with OpenCV; reading
-the tables or annotations counts in both. The ways take turns, the table shows medians; masks are compared first.
+COCO: each annotation becomes a mask of the whole image (`annToMask`), combined with `np.maximum`. Run-length tables: a
+loop over the runs of each row, rows combined likewise. Colour masks: a comparison for each colour. Index masks and LGG:
+read, relabel, write. The plain loops copy images wherever the commands do, and write masks with OpenCV; both times
+include reading the annotations. The two ways take turns and the table shows medians; before that, masks are compared.
 """
 
 import argparse
@@ -18,9 +18,13 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, the rooms are one folder up
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
 import cv2
 import numpy as np
@@ -33,13 +37,13 @@ COCO_SIZE, RLE_SIZE, CAMVID_SIZE, LGG_SIZE = (480, 640), (768, 768), (360, 480),
 COLOURS = [(int(r), int(g), int(b)) for r, g, b in np.random.default_rng(0).choice(256, (12, 3), replace=False)]
 
 
-def scenery(rng, size):
-    """A picture that compresses like a photograph."""
+def scenery(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """An image that compresses like a photograph."""
     small = rng.integers(0, 256, (size[0] // 16, size[1] // 16, 3), np.uint8)
     return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def outline(rng, size, largest):
+def outline(rng: np.random.Generator, size: tuple[int, int], largest: float) -> np.ndarray:
     """A closed polygon `(points, 2)` around a random place, as an annotator draws it."""
     angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(12, 40)))
     radius = rng.uniform(0.03, largest) * min(size) * rng.uniform(0.7, 1, len(angles))
@@ -48,10 +52,11 @@ def outline(rng, size, largest):
     return np.clip(points, 0, np.array(size[::-1]) - 1).round(2)
 
 
-def make_coco(folder, count, rng):
+def make_coco(folder: Path, count: int, rng: np.random.Generator) -> None:
     """Images with 7 instances on average, as the COCO training set has, of 80 categories."""
     (folder / "images").mkdir(parents=True)
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for number in range(count):
         name = f"{number:012d}.jpg"
         cv2.imwrite(str(folder / "images" / name), scenery(rng, COCO_SIZE))
@@ -65,7 +70,8 @@ def make_coco(folder, count, rng):
     (folder / "annotations.json").write_text(json.dumps(data))
 
 
-def plain_coco(folder, output):
+def plain_coco(folder: Path, output: Path) -> None:
+    """The plain loop."""
     with contextlib.redirect_stdout(io.StringIO()):
         annotations = COCO(str(folder / "annotations.json"))
     for number, image in annotations.imgs.items():
@@ -75,7 +81,7 @@ def plain_coco(folder, output):
         write(output, folder / "images" / image["file_name"], mask)
 
 
-def make_rle(folder, count, rng):
+def make_rle(folder: Path, count: int, rng: np.random.Generator) -> None:
     """Images with 6 objects on average, a row for each."""
     (folder / "images").mkdir(parents=True)
     rows = [("ImageId", "EncodedPixels")]
@@ -88,8 +94,9 @@ def make_rle(folder, count, rng):
         csv.writer(file).writerows(rows)
 
 
-def plain_rle(folder, output):
-    rows = {}
+def plain_rle(folder: Path, output: Path) -> None:
+    """The plain loop."""
+    rows: dict[str, list[str]] = {}
     with open(folder / "table.csv", newline="") as file:
         for row in csv.DictReader(file):
             rows.setdefault(row["ImageId"], []).append(row["EncodedPixels"])
@@ -105,14 +112,16 @@ def plain_rle(folder, output):
         write(output, folder / "images" / name, mask)
 
 
-def make_classes(rng, size):
+def make_classes(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """A mask of overlapping polygons."""
     mask = np.zeros(size, np.uint8)
     for _ in range(25):
         cv2.fillPoly(mask, [outline(rng, size, 0.5).astype(np.int32)], int(rng.integers(0, len(COLOURS))))
     return mask
 
 
-def make_camvid(folder, count, rng):
+def make_camvid(folder: Path, count: int, rng: np.random.Generator) -> None:
+    """Images with masks as class indices and as colours."""
     for kind in ("images", "index", "colours"):
         (folder / kind).mkdir(parents=True)
     (folder / "table.txt").write_text("".join("{} {} {}\n".format(*colour) for colour in COLOURS))
@@ -123,21 +132,24 @@ def make_camvid(folder, count, rng):
         cv2.imwrite(str(folder / f"colours/{number}.png"), np.array(COLOURS, np.uint8)[mask][:, :, ::-1])
 
 
-def plain_index(folder, output):
+def plain_index(folder: Path, output: Path) -> None:
+    """The plain loop."""
     for path in sorted((folder / "index").iterdir()):
-        write(output, folder / "images" / path.name, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        write(output, folder / "images" / path.name, read_gray(path))
 
 
-def plain_colours(folder, output):
+def plain_colours(folder: Path, output: Path) -> None:
+    """The plain loop."""
     for path in sorted((folder / "colours").iterdir()):
-        pixels = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        pixels = cv2.cvtColor(np.asarray(cv2.imread(str(path))), cv2.COLOR_BGR2RGB)
         mask = np.zeros(pixels.shape[:2], np.uint8)
         for index, colour in enumerate(COLOURS):
             mask[np.all(pixels == colour, axis=-1)] = index
         write(output, folder / "images" / path.name, mask)
 
 
-def make_lgg(folder, count, rng):
+def make_lgg(folder: Path, count: int, rng: np.random.Generator) -> None:
+    """Slices of ten patients."""
     for number in range(count):
         patient = folder / f"TCGA_{number % 10}"
         patient.mkdir(parents=True, exist_ok=True)
@@ -146,48 +158,91 @@ def make_lgg(folder, count, rng):
         cv2.imwrite(str(patient / f"{patient.name}_{number}_mask.tif"), mask)
 
 
-def plain_lgg(folder, output):
+def plain_lgg(folder: Path, output: Path) -> None:
+    """The plain loop."""
     for path in sorted(folder.glob("*/*_mask.tif")):
         name = path.stem.removesuffix("_mask")
-        cv2.imwrite(str(output / f"image_{name}.png"), cv2.imread(str(path.with_name(f"{name}.tif"))))
-        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        image = np.asarray(cv2.imread(str(path.with_name(f"{name}.tif"))))
+        cv2.imwrite(str(output / f"image_{name}.png"), image)
+        mask = read_gray(path)
         cv2.imwrite(str(output / f"mask_{name}.png"), (mask > 0).astype(np.uint8))
 
 
-def write(output, image, mask):
+def read_gray(path: Path) -> np.ndarray:
+    """Read one channel."""
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+
+
+def write(output: Path, image: Path, mask: np.ndarray) -> None:
+    """Copy an image and write its mask."""
     shutil.copyfile(image, output / f"image_{image.name}")
     cv2.imwrite(str(output / f"mask_{image.stem}.png"), mask)
 
 
-# name: (make the data, plain loop, our script, its sources below the folder, its options)
+class Format(NamedTuple):
+    """make: writes the data; plain: the plain loop; script: the command, with sources and options below the folder."""
+
+    make: Callable[[Path, int, np.random.Generator], None]
+    plain: Callable[[Path, Path], None]
+    script: ModuleType
+    sources: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
 FORMATS = {
-    "COCO": (make_coco, plain_coco, coco, ["annotations.json", "images"], []),
-    "run-length table": (make_rle, plain_rle, rle_csv, ["table.csv", "images"], []),
-    "index masks": (make_camvid, plain_index, index_masks, ["images", "index"], []),
-    "colour masks": (make_camvid, plain_colours, index_masks, ["images", "colours"], ["--colours", "table.txt"]),
-    "LGG": (make_lgg, plain_lgg, lgg, ["."], []),
+    "COCO": Format(make_coco, plain_coco, coco, ("annotations.json", "images")),
+    "run-length table": Format(make_rle, plain_rle, rle_csv, ("table.csv", "images")),
+    "index masks": Format(make_camvid, plain_index, index_masks, ("images", "index")),
+    "colour masks": Format(make_camvid, plain_colours, index_masks, ("images", "colours"), ("--colours", "table.txt")),
+    "LGG": Format(make_lgg, plain_lgg, lgg, (".",)),
 }
 
 
-def ours(script, sources, options, folder, output, workers):
-    paths = [folder / source for source in sources]
-    options = [str(folder / option) if "." in option else option for option in options]
-    always = ["--quiet", "--workers", str(workers), "--val", "0"]
-    script.main([*map(str, paths), str(output / "data"), *options, *always])
+def convert(row: Format, workers: int, folder: Path, output: Path) -> None:
+    """Run the command of a format."""
+    paths = [str(folder / source) for source in row.sources]
+    options = [str(folder / option) if "." in option else option for option in row.options]
+    row.script.main([*paths, str(output / "data"), *options, "--quiet", "--workers", str(workers), "--val", "0"])
 
 
-def check_masks(name, plain, mine):
-    """The two ways must give the same masks. COCO: where the foreground is; which instance is on top is our rule."""
-    written = sorted((mine / "data/train/mask").iterdir())
+def check_masks(name: str, plain: Path, converted: Path) -> None:
+    """Both ways must give the same masks; for COCO the same foreground, as the order of instances differs."""
+    written = sorted((converted / "data/train/mask").iterdir())
     assert written
     for path in written:
-        expected = cv2.imread(str(plain / f"mask_{path.stem.removeprefix('mask_')}.png"), cv2.IMREAD_GRAYSCALE)
-        found = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        expected, found = (read_gray(file) for file in (plain / f"mask_{path.stem.removeprefix('mask_')}.png", path))
         same = np.array_equal(expected > 0, found > 0) if name == "COCO" else np.array_equal(expected, found)
         assert same, f"{name}: {path.name} differs"
 
 
-def main():
+def measure(name: str, images: int, repeats: int) -> dict[str, float]:
+    """The median time in ms per image of the plain loop ("plain") and of the command with 1 and 2 processes."""
+    row = FORMATS[name]
+    ways: dict[str, Callable[[Path, Path], None]] = {
+        "plain": row.plain,
+        "1": partial(convert, row, 1),
+        "2": partial(convert, row, 2),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "source"
+        row.make(folder, images, np.random.default_rng(1))
+        for repeat in range(repeats + 1):
+            for way, run in ways.items():
+                output = Path(temporary) / way
+                shutil.rmtree(output, ignore_errors=True)
+                output.mkdir()
+                start = time.perf_counter()
+                run(folder, output)
+                if repeat:  # the first run warms the cache of the disk
+                    seconds[way].append(time.perf_counter() - start)
+            if not repeat:
+                check_masks(name, Path(temporary) / "plain", Path(temporary) / "1")
+    return {way: statistics.median(runs) / images * 1000 for way, runs in seconds.items()}
+
+
+def main() -> None:
+    """Run all measurements and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200, help="images of each format (default 200)")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each way (default 5)")
@@ -195,36 +250,11 @@ def main():
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     print(f"{arguments.images} images, medians of {arguments.repeats} runs\n")
-    print("| format | plain loop, ms an image | ours, 1 process | ratio | ours, 2 processes | ratio |")
+    print("| format | plain loop, ms per image | 1 process | ratio | 2 processes | ratio |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in arguments.formats:
-        make, plain, script, sources, options = FORMATS[name]
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / "source"
-            make(folder, arguments.images, np.random.default_rng(1))
-            ways = {
-                "plain": lambda output, folder=folder, plain=plain: plain(folder, output),
-                **{
-                    count: lambda output, count=count, known=(script, sources, options, folder): ours(
-                        *known, output, count
-                    )
-                    for count in (1, 2)
-                },
-            }
-            seconds = {way: [] for way in ways}
-            for repeat in range(arguments.repeats + 1):
-                for way, run in ways.items():
-                    output = Path(temporary) / f"{way}"
-                    shutil.rmtree(output, ignore_errors=True)
-                    output.mkdir()
-                    start = time.perf_counter()
-                    run(output)
-                    if repeat:  # the first warms the disk's cache
-                        seconds[way].append(time.perf_counter() - start)
-                if not repeat:
-                    check_masks(name, Path(temporary) / "plain", Path(temporary) / "1")
-            cost = {way: statistics.median(runs) / arguments.images * 1000 for way, runs in seconds.items()}
-        ratios = [f"{cost[count]:.2f} | {cost['plain'] / cost[count]:.2f}" for count in (1, 2)]
+        cost = measure(name, arguments.images, arguments.repeats)
+        ratios = [f"{cost[way]:.2f} | {cost['plain'] / cost[way]:.2f}" for way in ("1", "2")]
         print(f"| {name} | {cost['plain']:.2f} | {ratios[0]} | {ratios[1]} |", flush=True)
 
 

@@ -66,10 +66,9 @@ def plan(options: argparse.Namespace) -> Path:
     for file, text in lists.values():
         with atomic_write(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    counted = " for training, ".join(f"{len(split.pairs[name])} images" for name in SPLITS)
-    text = experiment_yaml(
-        choices, options.name, options.images, options.masks, f"{counted} for validation, {split.reason}"
-    )
+    train, val = (len(split.pairs[name]) for name in SPLITS)
+    described = f"{train} images for training, {val} for validation, {split.reason}"
+    text = experiment_yaml(choices, options.name, options.images, options.masks, described)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path

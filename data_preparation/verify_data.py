@@ -60,7 +60,7 @@ def verify_data(
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
-        >>> cfg = load_config(["WORK_DIR=demo", "INPUT.HEIGHT=96", "INPUT.WIDTH=96"])  # doctest: +SKIP
+        >>> cfg = load_config(["WORK_DIR=demo", "PREPROCESS_DATA.RESIZE.VALUE=True"])  # doctest: +SKIP
         >>> verify_data(cfg)["val"]["pairs"] > 0  # doctest: +SKIP
         True
     """

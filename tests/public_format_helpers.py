@@ -1,10 +1,13 @@
-"""Small datasets in their published form, for tests of several folders."""
+"""Small datasets in their published form, and how tests run the commands that convert them."""
 
 import json
 
 import cv2
 import numpy as np
+import pytest
 from pycocotools import mask as coco_mask
+
+from data_preparation.common.dataset_writer import RECORD
 
 RNG = np.random.default_rng(3)
 
@@ -54,3 +57,69 @@ def make_table(folder, rows, headings="image_id,rle", images=("a", "b", "c")):
     text = "\ufeff" + "\r\n".join([headings, *rows]) + "\r\n"
     (folder / "train.csv").write_text(text, newline="")
     return [folder / "train.csv", folder / "images", folder / "data", "--val", 0]
+
+
+def files(folder):
+    """Relative names of all files, hidden ones too, but for the record."""
+    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return sorted(name for name in found if name != RECORD)
+
+
+def run(script, capsys, *arguments):
+    """Run a script in this process; returns what it printed."""
+    script.main(["--workers", "1", *map(str, arguments)])
+    return capsys.readouterr().out
+
+
+def refuse(script, capsys, output, *arguments):
+    """Run a script on bad input; returns its one message, and sees that nothing was written in part."""
+    with pytest.raises(SystemExit) as end:
+        run(script, capsys, *arguments)
+    error = capsys.readouterr().err
+    assert end.value.code == 2
+    lines = [line for line in error.splitlines() if line.strip() and "pairs:" not in line]  # the bar
+    assert len(lines) == 1 and lines[0].startswith("Error: "), error
+    written = files(output) if output.exists() else []
+    assert not [name for name in written if "/." in name or name.startswith(".")]
+    assert written or not output.exists()  # no empty folders, no record of nothing
+    pairs = [name.split("/") for name in written]
+    images = {(split, name.rsplit(".", 1)[0].replace("image_", "")) for split, kind, name in pairs if kind == "images"}
+    masks = {(split, name.rsplit(".", 1)[0].replace("mask_", "")) for split, kind, name in pairs if kind == "mask"}
+    assert images == masks
+    return lines[0]
+
+
+def make_lgg(folder, patients=4, slices=3):
+    for patient in range(patients):
+        name = f"TCGA_CS_49{patient}_1999"
+        for index in range(1, slices + 1):
+            save(folder / name / f"{name}_{index}.tif", colour())
+            mask = np.zeros((6, 8), np.uint8)
+            mask[1 : 1 + index, 2:5] = 255
+            save(folder / name / f"{name}_{index}_mask.tif", mask)
+    (folder / "data.csv").write_text("Patient\n")
+    (folder / "TCGA_CS_490_1999" / "._TCGA_CS_490_1999_1.tif").write_bytes(b"\0\5\26\7")
+    return folder
+
+
+def make_pets(folder):
+    names = [f"Abyssinian_{index}" for index in range(1, 5)] + ["pug_1", "pug_2"]
+    for name in names:
+        save(folder / f"images/{name}.jpg", colour())
+        trimap = RNG.integers(1, 4, (6, 8), np.uint8)
+        save(folder / f"annotations/trimaps/{name}.png", cv2.merge([trimap] * 3) if name == "pug_1" else trimap)
+        (folder / f"annotations/trimaps/._{name}.png").write_bytes(b"\0")
+    save(folder / "images/unlisted_1.jpg", colour())
+    (folder / "images/Abyssinian_101.mat").write_bytes(b"MATLAB")
+    lines = [f"{name} 1 1 1\r\n" for name in names]
+    (folder / "annotations/trainval.txt").write_text("\ufeff" + "".join(lines[:4]), newline="")
+    (folder / "annotations/test.txt").write_text("# name class species breed\r\n" + "".join(lines[4:]), newline="")
+    return folder
+
+
+def make_camvid(folder):
+    for split in ("train", "val", "test"):
+        for index in range(2):
+            save(folder / f"{split}/0001TP_{split}{index}.png", colour())
+            save(folder / f"{split}annot/0001TP_{split}{index}.png", np.full((6, 8), index + 10, np.uint8))
+    return folder

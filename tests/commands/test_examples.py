@@ -6,12 +6,13 @@ import shutil
 import pytest
 from helpers import TINY, make_weights
 
+from data_preparation.verify_data import verify_data
 from evaluate import evaluate
 from export import export
 from predict import predict
 from utils.inference.predictor import Predictor
 
-EXAMPLES = {found.__name__: found for found in (evaluate, predict, export, Predictor)}
+EXAMPLES = {found.__name__: found for found in (evaluate, predict, export, Predictor, verify_data)}
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
-"""Every kind of file that the project reads, damaged in all ways that a seeded random generator finds.
+"""Damage every kind of file that the project reads, in the many ways that a seeded random generator finds.
 
     python tests/faults/damage.py        # prints the table of docs/explanation/faults.md, files and settings
 
-A damaged file may be refused with a `UserError`, or read where the damage does no harm (a changed pixel). Any other
-exception is counted as lost; so is what could not be read again after the good file was put back.
+A damaged file may be refused with a `UserError`, or read if the damage does no harm (a changed pixel). Any other
+exception counts as lost; so does a file that cannot be read again after the good one was put back. TensorFlow is
+imported only where weights are read.
 """
 
 import json
@@ -21,6 +22,9 @@ import cv2
 import nibabel as nib
 import numpy as np
 from PIL import Image
+from public_format_helpers import make_coco, make_table
+from scan_helpers import make_decathlon, write_seg, write_series
+from scan_helpers import scan as scan_voxels
 
 from data_generators.files.class_labels import find_labelled_images
 from data_generators.files.pairing import find_pairs, read_list
@@ -30,6 +34,7 @@ from data_generators.reading.decoding import read_image
 from data_generators.reading.masks import read_mask
 from data_preparation import coco, rle_csv
 from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
+from data_preparation.tfrecord import write_shards
 from data_preparation.volumes import find_decathlon
 from utils.base.errors import UserError
 from utils.checkpoints import load_weights, read_config, save_config, save_weights
@@ -45,7 +50,7 @@ VOXELS = RNG.integers(-1000, 1000, (16, 12, 5)).astype(np.int16)
 
 
 def truncated(data, count, seed):
-    """Copies that end at a random length, the empty file among them."""
+    """Copies truncated to a random length; the first is empty."""
     random_ = random.Random(seed)
     yield b""
     for _ in range(count - 1):
@@ -53,16 +58,16 @@ def truncated(data, count, seed):
 
 
 def mutated(data, count, seed):
-    """Copies with some bytes changed, doubled or left out."""
+    """Copies with some bytes changed, repeated or removed."""
     random_ = random.Random(seed)
     for _ in range(count):
         damaged = bytearray(data)
         for _ in range(random_.choice((1, 4, 32))):
             place = random_.randrange(max(len(damaged), 1))
-            kind = random_.choice(("change", "double", "drop"))
+            kind = random_.choice(("change", "repeat", "drop"))
             if kind == "change" and damaged:
                 damaged[place] = random_.randrange(256)
-            elif kind == "double":
+            elif kind == "repeat":
                 damaged[place:place] = damaged[place : place + random_.randrange(1, 64)]
             else:
                 del damaged[place : place + random_.randrange(1, 64)]
@@ -73,7 +78,7 @@ def count_outcomes(path, read, copies):
     """Read damaged copies of a file, and the good file again.
 
     Returns:
-        Counter of "read", "refused" and descriptions of what was lost.
+        Counter of "read", "refused" and "lost: ..."; see `outcome_of`.
     """
     whole, outcomes = path.read_bytes(), Counter()
     try:
@@ -86,10 +91,10 @@ def count_outcomes(path, read, copies):
     return outcomes
 
 
-def outcome_of(attempt):
-    """ "read", "refused", or what kind of exception a user would have seen."""
+def outcome_of(read):
+    """ "read", "refused", or "lost: " with the exception that a user would have seen."""
     try:
-        attempt()
+        read()
     except UserError as error:
         return "refused" if str(error).strip() else "lost: no message"
     except Exception as error:
@@ -127,6 +132,8 @@ def stack(folder):
 
 
 def scan(ending):
+    """A volume with its segmentation, as NIfTI."""
+
     def make(folder):
         volume, labels = folder / f"volume-0{ending}", folder / f"segmentation-0{ending}"
         nib.save(nib.Nifti1Image(VOXELS, np.eye(4)), volume)
@@ -136,16 +143,15 @@ def scan(ending):
     return make
 
 
-def read_all(case):
-    for volume in read_labelled_scan(case)[:2]:
+def read_all(paths):
+    """Read every slice of a scan and its segmentation."""
+    for volume in read_labelled_scan(paths)[:2]:
         for index in range(volume.voxels.shape[2]):
             volume.slice(index)
 
 
 def dicom(folder):
-    from scan_helpers import scan, write_seg, write_series
-
-    voxels = scan()
+    voxels = scan_voxels()
     write_series(folder / "series", voxels)
     write_seg(folder / "seg.dcm", (voxels > 0).astype(np.uint8))
     return folder / "series/000.dcm", lambda path: read_all(LabelledScan("0", folder / "series", folder / "seg.dcm"))
@@ -157,8 +163,6 @@ def dicom_seg(folder):
 
 
 def shard(folder):
-    from data_preparation.tfrecord import write_shards
-
     for kind, pixels in (("images", COLOURS), ("mask", CLASSES[:, :30])):
         (folder / kind).mkdir()
         for number in range(3):
@@ -216,23 +220,17 @@ def in_process(script):
 
 
 def run_length_table(folder):
-    from public_format_helpers import make_table
-
     path, images, data, *options = make_table(folder, ["a.png,1 3 8 2", "b,7 1", "c,2 2"])
     return path, lambda path: in_process(rle_csv)(path, images, data, *options)
 
 
 def coco_annotations(folder):
-    from public_format_helpers import make_coco
-
     make_coco(folder)
     arguments = (folder / "{split}.json", folder / "{split}", folder / "data")
     return folder / "train.json", lambda path: in_process(coco)(*arguments)
 
 
 def decathlon(folder):
-    from scan_helpers import make_decathlon
-
     make_decathlon(folder)
     return folder / "dataset.json", lambda path: find_decathlon(folder)
 
