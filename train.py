@@ -1,105 +1,112 @@
-"""Train a segmentation model: python train.py MODEL.TYPE=unet3plus"""
+"""Train a segmentation model: python train.py MODEL.TYPE=unet3plus
 
-import secrets
+Keras and what needs it are imported inside `train`: --help and errors in settings or data do without TensorFlow.
+"""
+
 import time
 
+from omegaconf import DictConfig
+
 from data_generators import build_dataset
-from data_generators.files.class_labels import classifier_class_names
 from data_preparation.verify_data import verify_data
-from losses import main_score
 from models import build_model
-from utils.base.errors import UserError
-from utils.base.files import check_writable, remove_leftovers, writable_folder
-from utils.checkpoints import weights_path
 from utils.config.command import command
 from utils.devices.failures import explain_failures
-from utils.devices.strategy import join_workers, make_strategy, worker
+from utils.devices.strategy import make_strategy, worker
+from utils.training.outputs import check_outputs, make_outputs
+from utils.training.settings import training_settings
 
 
-def train(cfg):
+def train(cfg: DictConfig) -> dict[str, list[float]]:
     """Train the model of the config and leave weights, config, log and curves in the checkpoint folder.
 
     Args:
-        cfg: checked config, from `utils.config.load_config`.
+        cfg: checked config, from `utils.config.load_config`. It stays as it is.
 
     Returns:
-        {log name: list of values, one per epoch}
+        {log name: list of values, one for each epoch trained now}
 
     Raises:
-        UserError: data that cannot be trained on, with all problems found; a folder that cannot be written to; a loss
-            that is not a number from the first epoch on.
-    """
-    if cfg.DATASET.FOLD == "all":
-        raise UserError(
-            "DATASET.FOLD=all is for evaluation. Train the folds with: python train.py -m DATASET.FOLD=0,1,2"
-        )
-    join_workers(cfg)
-    writers = ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")
-    outputs = {f"CALLBACKS.{name}.PATH": cfg.CALLBACKS[name].PATH for name in writers}
-    for key, path in outputs.items():
-        check_writable(cfg, path, key)
-    if cfg.MODEL.TYPE == "classifier":
-        cfg.OUTPUT.CLASS_NAMES = classifier_class_names(cfg)  # kept with the weights
-    data = verify_data(cfg)
-    strategy = make_strategy(cfg)
+        UserError: data that cannot be trained on, with all problems found; a folder without write access; a state with
+            other settings or data; a loss that is not a number.
 
-    from losses.supervision import build_output_metrics, build_training_loss
-    from utils.training.callbacks import CURVES, BestWeights, build_callbacks
-    from utils.training.console import print_end, print_resumed, print_start, print_waiting
-    from utils.training.optimizers import make_optimizer
-    from utils.training.resume import check_room, find_state, restore
+    Example, after `make demo`:
+        >>> from utils.config import load_config  # doctest: +SKIP
+        >>> overrides = ["WORK_DIR=demo", "MODEL.TYPE=tiny_unet3plus", "HYPER_PARAMETERS.EPOCHS=1", "VERBOSE=0"]
+        >>> history = train(load_config(overrides))  # doctest: +SKIP
+        >>> len(history["val_loss"])  # doctest: +SKIP
+        1
+    """
+    # Input
+    cfg = training_settings(cfg)
+
+    # Checks
+    check_outputs(cfg)
+    found = verify_data(cfg)
+
+    # Strategy: devices, precision, random seeds
+    strategy = make_strategy(cfg)
+    replicas, (number, workers) = strategy.num_replicas_in_sync, worker(strategy)
+
+    from utils.training import console
+    from utils.training.callbacks import build_callbacks
+    from utils.training.checkpoint import check_disk_space
+    from utils.training.resume import find_state, restore_state
+    from utils.training.saving import find_best_weights
     from utils.training.summary import write_summary
     from utils.training.tracking import check_trackers
-    from utils.training.trainer import Trainer
-    from utils.training.validation import Validation
+    from utils.training.trainer import build_trainer
+    from utils.training.validation import build_validation
 
     check_trackers(cfg)
-    _, log_folder, _ = (writable_folder(cfg, path, key) for key, path in outputs.items())
-    weights, log = weights_path(cfg), log_folder / f"training_logs_{cfg.MODEL.TYPE}.csv"
-    state = None if "bench_steps" in cfg else find_state(cfg, weights)
-    cfg.RUN = state[0]["config"]["RUN"] if state else secrets.token_hex(8)
+    outputs = make_outputs(cfg)
+    state = find_state(cfg, outputs.weights)
+    if state is not None:
+        cfg.RUN = state.metadata["config"]["RUN"]
 
-    replicas, (number, workers) = strategy.num_replicas_in_sync, worker(strategy)
-    shallow = {
-        split: not found["image_properties"]["16 bit"] for split, found in data.items()
-    }  # travel to the device as uint8
-    train_data = build_dataset(
-        cfg, "train", replicas=replicas, worker=(number, workers), augment=True, as_stored=shallow["train"]
+    # Data: images of 8 bit travel to the device as uint8. Every worker validates on all images.
+    as_stored = {split: not facts["traits"]["16 bit"] for split, facts in found.items()}
+    data = build_dataset(
+        cfg, "train", replicas=replicas, worker=(number, workers), augment=True, as_stored=as_stored["train"]
     )
-    # Each worker sees all: no score depends on their number.
-    val_data = build_dataset(cfg, "val", replicas=replicas // workers, as_stored=shallow["val"])
-    loss = build_training_loss(cfg)
+    validation_data = build_dataset(cfg, "val", replicas=replicas // workers, as_stored=as_stored["val"])
+
+    # Model
     with strategy.scope():
         network = build_model(cfg, pretrained=state is None)
-        trainer = Trainer(network, loss, build_output_metrics(cfg, network.output))
-        trainer.compile(optimizer=make_optimizer(cfg), jit_compile=cfg.OPTIMIZATION.XLA)
-    metrics = build_output_metrics(cfg, network.output)
-    validate = Validation(network, strategy, cfg.OPTIMIZATION.XLA, loss, metrics, val_data)
 
+    # Trainer
+    with strategy.scope():
+        trainer = build_trainer(cfg, network)
+    validate = build_validation(cfg, trainer, validation_data)
     if number == 0:
-        for path in (weights, log, weights.parent / CURVES):
-            remove_leftovers(path)
-        check_room(cfg, trainer, weights)
-        print_start(cfg, network, data, strategy)
-    score = main_score(cfg)
-    callbacks = build_callbacks(
-        cfg, trainer, weights, log, score, replicas, (number, workers), validate.examples, train_data.samples
-    )
-    start = restore(state, trainer, callbacks, train_data.samples) if state else (0, 0)
-    if state and number == 0:
-        print_resumed(cfg, start, train_data.steps)
+        outputs.remove_leftovers()
+        check_disk_space(cfg, trainer, outputs.weights)
+        console.print_start(cfg, trainer, found)
+
+    # Callbacks
+    callbacks = build_callbacks(cfg, trainer, validate, data, outputs)
+
+    # Resume
+    start = (0, 0)
+    if state is not None:
+        start = restore_state(state, trainer, callbacks, data)
+        if number == 0:
+            console.print_resumed(cfg, start, data.steps)
+
+    # Fit
     began = time.monotonic()
     with explain_failures(cfg):
-        history = trainer.fit(train_data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
-    for best in (callback for callback in callbacks if isinstance(callback, BestWeights)):
-        if best.best is None and best.failed:
-            raise UserError(f"No weights could be written to {weights.parent}. Make room, and type the same again.")
-        if best.best is None:
-            raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
-        seconds = time.monotonic() - began
-        write_summary(cfg, best, score, weights, network, strategy, history, trainer.waiting, data, seconds)
-        print_waiting(cfg, trainer.waiting)
-        print_end(cfg, best, score, weights, log)
+        history = trainer.fit(data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
+    seconds = time.monotonic() - began
+
+    # Summary
+    best = find_best_weights(callbacks)
+    if best is not None:
+        best.check_saved()
+        write_summary(cfg, trainer, best, found, history, seconds, outputs.summary)
+        console.print_data_wait(cfg, trainer.data_wait)
+        console.print_end(cfg, best, outputs)
     return history
 
 

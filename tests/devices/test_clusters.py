@@ -34,11 +34,10 @@ def test_auto_joins_the_workers_that_are_there(environment, expected, nowhere):
     for name, value in environment.items():
         nowhere.setenv(name, value)
     cfg = load_config()
-    join_workers(cfg)
-    assert expected == cfg.STRATEGY.NAME
+    assert expected == join_workers(cfg).STRATEGY.NAME
+    assert cfg.STRATEGY.NAME == "auto"
     single = load_config(["STRATEGY.NAME=single"])
-    join_workers(single)
-    assert single.STRATEGY.NAME == "single"
+    assert join_workers(single).STRATEGY.NAME == "single"
 
 
 def test_what_workers_cannot_do_is_refused_when_auto_finds_them(nowhere):

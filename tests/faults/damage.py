@@ -277,7 +277,7 @@ def weights(folder):
 
 
 def state(folder):
-    from utils.training.resume import read_newest
+    from utils.training.state import read_state
 
     path = folder / "m.state.npz"
     about = b'{"epoch": 1, "step": 0, "finished": false, "config": {}, "callbacks": {}}'
@@ -285,7 +285,7 @@ def state(folder):
         np.savez(file, about=np.frombuffer(about, np.uint8), v0=np.arange(100.0))
 
     def read(path):
-        found = read_newest(path)
+        found = read_state(path)
         if found is None:
             raise UserError("left out, with a warning")
         assert np.array_equal(found[1][0], np.arange(100.0)), "another state than was written"

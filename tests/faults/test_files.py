@@ -86,25 +86,25 @@ def test_weights_that_reach_outside_their_file_are_refused(kind, tmp_path):
 
 
 def test_a_state_with_pickled_objects_is_left_out(tmp_path):
-    from utils.training.resume import read_newest
+    from utils.training.state import read_state
 
     path = tmp_path / "m.state.npz"
     np.savez(path, about=np.array([{"epoch": 1}], object), v0=np.zeros(3))
-    assert read_newest(path) is None
+    assert read_state(path) is None
 
 
 def test_members_of_a_state_never_leave_their_archive(tmp_path):
     """A state is read in memory: a member named ../ writes nothing."""
     import zipfile
 
-    from utils.training.resume import read_newest
+    from utils.training.state import read_state
 
     path = tmp_path / "inside/m.state.npz"
     path.parent.mkdir()
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("../outside.npy", b"data")
         archive.writestr("/tmp/about.npy", b"data")
-    assert read_newest(path) is None
+    assert read_state(path) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["inside"]
 
 

@@ -139,10 +139,10 @@ def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(tmp_path, phant
         process.send_signal(number)
         code, output = finish(process)
         assert code == 128 + number, output
-        assert "Traceback" not in output and "to go on" in output
+        assert "Traceback" not in output and "to continue" in output
     capsys.readouterr()
     train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
-    assert re.search(r"going on after epoch [2-5](, step \d+ of 10 of the next)?\n", capsys.readouterr().out)
+    assert re.search(r"resuming after epoch [2-5](, step \d+ of 10 of the next)?\n", capsys.readouterr().out)
     assert outcome(tmp_path) == undisturbed
 
 
@@ -151,7 +151,7 @@ def test_the_line_of_where_a_run_goes_on(capsys):
 
     for start, verbose in (((7, 3), 1), ((7, 0), 2), ((7, 3), 0)):
         print_resumed(SimpleNamespace(VERBOSE=verbose), start, 20)
-    expected = ["going on after epoch 7, step 3 of 20 of the next", "going on after epoch 7"]
+    expected = ["resuming after epoch 7, step 3 of 20 of the next", "resuming after epoch 7"]
     assert capsys.readouterr().out.splitlines() == expected
 
 
@@ -168,17 +168,17 @@ def test_other_training_data_is_refused(change, words, tmp_path, phantom):
 
 
 def test_names_count_and_folders_do_not():
-    from utils.training.resume import describe
+    from utils.training.resume import describe_data
 
     def data(*names):
-        return describe([SimpleNamespace(image=Path(name)) for name in names])
+        return describe_data([SimpleNamespace(image=Path(name)) for name in names])
 
     assert data("a/1.png", "a/2.png") == data("b/1.png", "b/2.png")
     assert data("1.png", "2.png") != data("2.png", "1.png")
 
 
 def test_a_state_without_a_note_of_its_data_goes_on():
-    from utils.training.resume import restore
+    from utils.training.resume import restore_state
 
     trainer = SimpleNamespace(
         distribute_strategy=SimpleNamespace(num_replicas_in_sync=1),
@@ -186,14 +186,18 @@ def test_a_state_without_a_note_of_its_data_goes_on():
         optimizer=SimpleNamespace(variables=[]),
         metrics=[],
     )
-    assert restore(({"epoch": 3, "step": 0, "callbacks": {}}, []), trainer, [], []) == (3, 0)
+    assert restore_state(({"epoch": 3, "step": 0, "callbacks": {}}, []), trainer, [], SimpleNamespace(samples=[])) == (
+        3,
+        0,
+    )
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_a_state_that_is_not_finite_is_not_saved(value, tmp_path, capsys):
     import keras
 
-    from utils.training.resume import Checkpoint, read_newest
+    from utils.training.checkpoint import Checkpoint
+    from utils.training.state import read_state
 
     weight, count = keras.Variable([1.0, 2.0], name="kernel"), keras.Variable(3, dtype="int32", name="count")
     trainer = SimpleNamespace(
@@ -202,14 +206,14 @@ def test_a_state_that_is_not_finite_is_not_saved(value, tmp_path, capsys):
         optimizer=SimpleNamespace(variables=[count]),
         metrics=[],
     )
-    checkpoint = Checkpoint(load_config(), trainer, tmp_path / "m.weights.h5", [], [])
+    checkpoint = Checkpoint(load_config(), trainer, tmp_path / "m.weights.h5", [], SimpleNamespace(samples=[]))
     checkpoint.save(1, 0)
     assert not capsys.readouterr().err
     weight.assign([1.0, float(value)])
     checkpoint.save(2, 0)
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "kernel is not finite" in line
-    about, (kept, _) = read_newest(tmp_path / "m.state.npz")
+    about, (kept, _) = read_state(tmp_path / "m.state.npz")
     assert about["epoch"] == 1 and kept.tolist() == [1.0, 2.0]
 
 
@@ -244,7 +248,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undistu
     state = Path(tmp_path / "checkpoint" / "model_unet.state.npz")
     state.write_bytes(state.read_bytes()[:-1000])
     train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=6")
-    assert "is damaged and was left out" in "".join(capfd.readouterr())
+    assert "is corrupt and was skipped" in "".join(capfd.readouterr())
     assert outcome(tmp_path) == undisturbed
 
 
@@ -278,8 +282,10 @@ def test_an_interrupt_waits_for_imports():
 
 
 def test_the_middle_of_an_epoch_needs_as_many_devices():
-    from utils.training.resume import restore
+    from utils.training.resume import restore_state
 
     trainer = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=1))
     with pytest.raises(UserError, match="on 4 devices, here are 1"):
-        restore(({"epoch": 3, "step": 2, "devices": 4, "callbacks": {}}, []), trainer, [], [])
+        restore_state(
+            ({"epoch": 3, "step": 2, "devices": 4, "callbacks": {}}, []), trainer, [], SimpleNamespace(samples=[])
+        )

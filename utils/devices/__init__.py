@@ -1,1 +1,1 @@
-"""Devices, precision and random seeds; clusters of workers; what a failed step means for the user."""
+"""Devices, precision and random seeds (`strategy`), clusters of workers, and what a failed step means for the user."""

@@ -1,21 +1,36 @@
-"""Which processes train together: from TF_CONFIG, SLURM or Kubernetes. TensorFlow is imported only to ask it."""
+"""Which processes train together, according to TF_CONFIG, SLURM or Kubernetes.
+
+TensorFlow is imported inside the functions: settings are checked without it.
+"""
+
+from __future__ import annotations
 
 import json
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 
+if TYPE_CHECKING:
+    from tensorflow.distribute.cluster_resolver import ClusterResolver
+
 JOBS = ("chief", "worker")
-KUBERNETES_PORT = 8470  # of all pods; each has an address of its own
+KUBERNETES_PORT = 8470  # of every pod; each pod has its own address
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-def several_workers():
+def several_workers() -> bool:
     """Whether TF_CONFIG or srun says that this process is one of several that train together.
 
-    Any pod knows of its Kubernetes, so that alone says nothing.
+    Kubernetes is not asked: its variables are set in every pod, alone or not.
+
+    Raises:
+        UserError: TF_CONFIG is not JSON.
     """
     if "TF_CONFIG" in os.environ:
         try:
@@ -23,19 +38,19 @@ def several_workers():
             return sum(len(cluster.get(job, ())) for job in JOBS) > 1
         except (ValueError, AttributeError, TypeError):
             raise bad_tf_config() from None
-    # Of a step of srun; the batch script itself has SLURM_NTASKS and SLURM_PROCID, and is one process.
+    # Set by srun. The batch script itself, which is one process, has SLURM_NTASKS and SLURM_PROCID too.
     return "SLURM_PROCID" in os.environ and os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
 
 
-def find_workers(cfg, gpus):
-    """The `tf.distribute` resolver of this process's cluster.
+def find_workers(cfg: DictConfig, gpus: int) -> ClusterResolver:
+    """The resolver of this process's cluster, of `tf.distribute.cluster_resolver`.
 
     Args:
         cfg: checked config; STRATEGY.KUBERNETES_LABEL is read.
-        gpus: int, those that this process sees.
+        gpus: number of those that this process sees.
 
     Raises:
-        UserError: nothing says who the workers are, or which of them this one is.
+        UserError: it is unknown who the workers are, or which of them this one is.
     """
     if "TF_CONFIG" in os.environ:
         return from_tf_config()
@@ -45,11 +60,12 @@ def find_workers(cfg, gpus):
         return from_kubernetes(cfg.STRATEGY.KUBERNETES_LABEL, gpus)
     raise UserError(
         "STRATEGY.NAME=multi_worker needs to know its workers: set the environment variable TF_CONFIG for each of "
-        "them, or start them with srun, or as pods of Kubernetes. docs/how-to/clusters.md shows all three."
+        "them, or start them with srun or as Kubernetes pods. docs/how-to/clusters.md shows all three."
     )
 
 
-def from_tf_config():
+def from_tf_config() -> ClusterResolver:
+    """The cluster of the environment variable TF_CONFIG."""
     import tensorflow as tf
 
     try:
@@ -63,29 +79,30 @@ def from_tf_config():
     return tf.distribute.cluster_resolver.TFConfigClusterResolver()
 
 
-def bad_tf_config():
+def bad_tf_config() -> UserError:
+    """The error to raise if TF_CONFIG cannot be read."""
     return UserError(
-        f"The environment variable TF_CONFIG={os.environ['TF_CONFIG'][:200]} does not describe this worker. It is JSON "
-        'such as {"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}.'
+        f"The environment variable TF_CONFIG={os.environ['TF_CONFIG'][:200]} does not describe this worker. It must be "
+        'JSON such as {"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}.'
     )
 
 
-def from_slurm(gpus):
-    """The tasks of this step of srun. Each takes the GPUs that SLURM lets it see."""
+def from_slurm(gpus: int) -> ClusterResolver:
+    """The tasks of this srun step. Each takes the GPUs that SLURM lets it see."""
     import tensorflow as tf
 
     try:
-        # Its own share of the GPUs is of no use here: it comes after TensorFlow has looked for them, and fails where
-        # SLURM shows each task its own. As many as tasks, one for each, make it list all tasks.
+        # The resolver's division of GPUs is useless here: it comes after TensorFlow has looked for them, and fails if
+        # SLURM shows each task only its own. One GPU for each task makes it list all tasks.
         tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=20_000 + int(os.environ.get("SLURM_JOB_ID", 0)) % 10_000,  # other jobs may share a node
+            port_base=20_000 + int(os.environ.get("SLURM_JOB_ID", 0)) % 10_000,  # other jobs may run on the same node
             gpus_per_node=tasks,
             gpus_per_task=1,
             auto_set_gpu=False,
         )
         workers = resolver.cluster_spec().as_dict()["worker"]
-        # TensorFlow numbers hosts by name (n10 before n2), SLURM does not: the place is found by host.
+        # TensorFlow sorts hosts by name (n10 before n2), SLURM does not: find this task by its host.
         node = os.environ.get("SLURMD_NODENAME")
         here = [number for number, address in enumerate(workers) if address.rpartition(":")[0] == node]
         number = here[int(os.environ.get("SLURM_LOCALID", 0))] if node else int(os.environ["SLURM_PROCID"])
@@ -97,8 +114,8 @@ def from_slurm(gpus):
         ) from None
 
 
-def from_kubernetes(label, gpus):
-    """The running pods with a label, this one found among them by its address."""
+def from_kubernetes(label: str, gpus: int) -> ClusterResolver:
+    """The running pods with a label. This one is found among them by its address."""
     import tensorflow as tf
 
     try:
@@ -106,7 +123,7 @@ def from_kubernetes(label, gpus):
     except ImportError:
         raise UserError(
             "STRATEGY.NAME=multi_worker asks Kubernetes for its workers and needs a package: pip install kubernetes. "
-            "Where TF_CONFIG is set it is not needed."
+            "Or set TF_CONFIG."
         ) from None
     try:
         own = os.environ.get("POD_IP") or socket.gethostbyname(socket.gethostname())
@@ -117,7 +134,7 @@ def from_kubernetes(label, gpus):
             override_client=PodAddresses(kubernetes.client.CoreV1Api(), NAMESPACE.read_text().strip()),
         )
         workers = resolver.cluster_spec().as_dict().get("worker", [])
-    except Exception as error:  # the client's own, of its HTTP library, TensorFlow's
+    except Exception as error:  # of the client, of its HTTP library or of TensorFlow
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"Kubernetes does not say who the workers are ({reason[0]}). All pods with the label "
@@ -134,21 +151,22 @@ def from_kubernetes(label, gpus):
 
 
 class PodAddresses:
-    """What TensorFlow's resolver asks of Kubernetes, answered for pods that have addresses of their own.
+    """The client that TensorFlow's resolver asks for pods, with each pod's own address.
 
-    By itself the resolver takes the addresses of nodes, looks in all namespaces, which takes rights in all of them, and
-    reads a file that pods do not have. Pods that have ended are left out here: evicted ones keep their label. Those
-    that are still to run stay, and the resolver refuses them: this pod starts again until all run.
+    By default the resolver takes the addresses of nodes, lists the pods of all namespaces, which needs rights in all of
+    them, and reads a file that pods do not have. Pods that have ended are left out: evicted ones keep their label. The
+    resolver refuses pods that do not run yet; this pod then restarts until all of them run.
 
     Args:
         api: `kubernetes.client.CoreV1Api`.
-        namespace: str, of this pod.
+        namespace: of this pod.
     """
 
-    def __init__(self, api, namespace):
+    def __init__(self, api: Any, namespace: str) -> None:
         self.api, self.namespace = api, namespace
 
-    def list_pod_for_all_namespaces(self, label_selector):
+    def list_pod_for_all_namespaces(self, label_selector: str) -> Any:
+        """What the resolver calls; answered for one namespace."""
         pods = self.api.list_namespaced_pod(self.namespace, label_selector=label_selector)
         pods.items = [pod for pod in pods.items if pod.status.phase not in ("Failed", "Succeeded")]
         for pod in pods.items:
@@ -156,8 +174,8 @@ class PodAddresses:
         return pods
 
 
-def known_cluster(workers, number, gpus):
-    """The resolver of a list of `host:port`, for the worker of that number."""
+def known_cluster(workers: Sequence[str], number: int, gpus: int) -> ClusterResolver:
+    """The resolver of a list of `host:port`, for the worker with that number."""
     import tensorflow as tf
 
     return tf.distribute.cluster_resolver.SimpleClusterResolver(

@@ -1,12 +1,22 @@
-"""Devices, precision and random seeds."""
+"""Devices, precision and random seeds. TensorFlow is imported inside the functions: settings are checked without it."""
 
+from __future__ import annotations
+
+import copy
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 from utils.base.registry import load_object, look_up
 from utils.base.startup import end_at_once, interrupt_later, quiet_stderr
 from utils.config.checks import check_strategy
 from utils.devices.clusters import find_workers, several_workers
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # STRATEGY.NAME -> function cfg -> tf.distribute.Strategy
 STRATEGIES = {
@@ -20,11 +30,11 @@ STRATEGIES = {
 PRECISIONS = {False: "float32", True: "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
 
-def make_strategy(cfg):
+def make_strategy(cfg: DictConfig) -> tf.distribute.Strategy:
     """Seed everything, set the precision, and return the `tf.distribute.Strategy` to build and train under.
 
     Raises:
-        UserError: a GPU id, a cluster or a TPU that is not there.
+        UserError: a GPU, a cluster or a TPU cannot be found; settings that do not work on several devices.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet_stderr():
@@ -43,51 +53,58 @@ def make_strategy(cfg):
     if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1 and cfg.OPTIMIZATION.AMP is True:
         raise UserError(
             f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} on several devices does not go with "
-            "OPTIMIZATION.AMP=True, whose scale may change in between: set OPTIMIZATION.AMP=bfloat16 or false, or "
+            "OPTIMIZATION.AMP=True, whose loss scale may change in between. Set OPTIMIZATION.AMP=bfloat16 or false, or "
             "USE_MULTI_GPUS.VALUE=False."
         )
     if strategy.num_replicas_in_sync > 1 and cfg.MODEL.SYNC_BATCH_NORM and cfg.OPTIMIZATION.XLA:
         raise UserError(
-            "MODEL.SYNC_BATCH_NORM=True on several devices does not go with OPTIMIZATION.XLA=True, which compiles what "
-            "each device does by itself: set one of them to False."
+            "MODEL.SYNC_BATCH_NORM=True on several devices does not go with OPTIMIZATION.XLA=True, which compiles "
+            "each device's part of a step alone. Set one of them to False."
         )
     keras.utils.set_random_seed(cfg.SEED)
     keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])
     return strategy
 
 
-def join_workers(cfg):
-    """STRATEGY.NAME=auto of training becomes multi_worker where this process is one of several.
+def join_workers(cfg: DictConfig) -> DictConfig:
+    """The config with STRATEGY.NAME=multi_worker in place of auto, if this process is one of several that train.
 
-    Only training: whatever else runs there is alone and would wait for others.
+    For training only: any other command runs alone and would wait for the others forever.
+
+    Raises:
+        UserError: settings that do not work with several workers.
     """
-    if cfg.STRATEGY.NAME == "auto" and several_workers():
-        cfg.STRATEGY.NAME = "multi_worker"
-        check_strategy(cfg)
+    if cfg.STRATEGY.NAME != "auto" or not several_workers():
+        return cfg
+    joined = copy.deepcopy(cfg)
+    joined.STRATEGY.NAME = "multi_worker"
+    check_strategy(joined)
+    return joined
 
 
-def automatic(cfg):
-    """The GPUs of USE_MULTI_GPUS where there are several, or where it asks for them; else one device.
+def automatic(cfg: DictConfig) -> tf.distribute.Strategy:
+    """The GPUs of USE_MULTI_GPUS if there are several or if it asks for them, else one device.
 
-    Without GPUs the logical CPUs count.
+    Without GPUs, logical CPUs take their place.
     """
     import tensorflow as tf
 
     wanted = cfg.USE_MULTI_GPUS.VALUE
     if wanted is None:
-        there = len(tf.config.list_physical_devices("GPU")) or cfg.STRATEGY.LOGICAL_CPUS or 1
-        wanted = there > 1 or cfg.USE_MULTI_GPUS.GPU_IDS != -1
+        devices = len(tf.config.list_physical_devices("GPU")) or cfg.STRATEGY.LOGICAL_CPUS or 1
+        wanted = devices > 1 or cfg.USE_MULTI_GPUS.GPU_IDS != -1
     return mirrored(cfg) if wanted else single(cfg)
 
 
-def single(cfg):
+def single(cfg: DictConfig) -> tf.distribute.Strategy:
+    """One device."""
     import tensorflow as tf
 
     return tf.distribute.get_strategy()
 
 
-def mirrored(cfg):
-    """The GPUs of USE_MULTI_GPUS.GPU_IDS, each with a copy of the model; without GPUs the logical CPUs."""
+def mirrored(cfg: DictConfig) -> tf.distribute.Strategy:
+    """The GPUs of USE_MULTI_GPUS.GPU_IDS, each with a copy of the model. Without GPUs, the logical CPUs."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -97,13 +114,13 @@ def mirrored(cfg):
         return tf.distribute.MirroredStrategy([cpu.name for cpu in cpus], tf.distribute.ReductionToOneDevice())
     if not gpus and cfg.STRATEGY.NAME == "mirrored":
         raise UserError(
-            "STRATEGY.NAME=mirrored, but TensorFlow sees no GPU here; STRATEGY.LOGICAL_CPUS=2 tries it on CPUs."
+            "STRATEGY.NAME=mirrored, but TensorFlow sees no GPU here. To try it on CPUs, set STRATEGY.LOGICAL_CPUS=2."
         )
     chosen = choose_gpus(cfg.USE_MULTI_GPUS.GPU_IDS, len(gpus))
     return tf.distribute.MirroredStrategy([f"/gpu:{number}" for number in chosen])
 
 
-def multi_worker(cfg):
+def multi_worker(cfg: DictConfig) -> tf.distribute.Strategy:
     """Several processes, on this machine or others, each with all the GPUs it sees."""
     import tensorflow as tf
 
@@ -117,8 +134,8 @@ def multi_worker(cfg):
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
 
 
-def tpu(cfg):
-    """The TPU of STRATEGY.TPU. Needs the package tensorflow-tpu; never tried on one, none was at hand."""
+def tpu(cfg: DictConfig) -> tf.distribute.Strategy:
+    """The TPU of STRATEGY.TPU. Needs the package tensorflow-tpu. Never run on a TPU: none was at hand."""
     import tensorflow as tf
 
     name = cfg.STRATEGY.TPU
@@ -127,7 +144,7 @@ def tpu(cfg):
         if name != "local":
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:  # it looks for a name on the network
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:  # a name is looked up on the network
         raise UserError(
             f"STRATEGY.TPU={name}: no TPU was found ({str(error).strip().splitlines()[0]}). On a TPU machine install "
             "requirements-tpu.txt (the package tensorflow-tpu) in place of tensorflow, and name the TPU or local."
@@ -135,8 +152,8 @@ def tpu(cfg):
     return tf.distribute.TPUStrategy(resolver)
 
 
-def split_cpu(count):
-    """Make `count` logical devices of the CPU, so that strategies can be tried without GPUs."""
+def split_cpu(count: int | None) -> None:
+    """Make `count` logical devices of the CPU, to try strategies without GPUs. None leaves it whole."""
     import tensorflow as tf
 
     if count is None:
@@ -147,26 +164,36 @@ def split_cpu(count):
     except RuntimeError:
         if len(tf.config.list_logical_devices("CPU")) != count:
             raise UserError(
-                f"STRATEGY.LOGICAL_CPUS={count} comes too late: TensorFlow has begun with "
+                f"STRATEGY.LOGICAL_CPUS={count} comes too late: TensorFlow already runs with "
                 f"{len(tf.config.list_logical_devices('CPU'))}. Start a new process."
             ) from None
 
 
-def local_replicas(strategy):
-    """Replicas of this process; with several workers each has its own."""
+def local_replicas(strategy: tf.distribute.Strategy) -> int:
+    """Replicas of this process. With several workers, each has its own."""
     return 1 if strategy.num_replicas_in_sync == 1 else len(strategy.extended.worker_devices)
 
 
-def worker(strategy):
-    """(number of this worker, workers); worker 0, the chief, writes the files."""
+def worker(strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """(number of this worker, workers). Worker 0, the chief, writes the files."""
     if not getattr(strategy.extended, "_in_multi_worker_mode", lambda: False)():
         return 0, 1
     workers = strategy.num_replicas_in_sync // local_replicas(strategy)
     return strategy.extended._id_in_cluster, workers  # a TF_CONFIG may have a chief before worker 0
 
 
-def choose_gpus(gpu_ids, available):
-    """Ids of the GPUs that USE_MULTI_GPUS.GPU_IDS means: -1 all, a number the first so many, a list those."""
+def choose_gpus(gpu_ids: int | Sequence[int], available: int) -> list[int]:
+    """Ids of the GPUs that USE_MULTI_GPUS.GPU_IDS asks for: -1 all, n the first n, a list exactly those.
+
+    Raises:
+        UserError: a GPU that this machine does not have, or one named twice.
+
+    Example:
+        >>> choose_gpus(2, available=4)
+        [0, 1]
+        >>> choose_gpus([1, 3], available=4)
+        [1, 3]
+    """
     if not available:
         raise UserError(
             f"USE_MULTI_GPUS asks for GPUs (GPU_IDS={gpu_ids}), but TensorFlow sees no GPU here. Set "

@@ -1,1 +1,2 @@
-"""The training loop and everything around it: callbacks, resuming, optimizers, schedules, tracking, console."""
+"""Training: the loop (`trainer`, `train_step`, `replicas`), callbacks, the state of a run and resuming from it,
+optimizers, schedules, tracking, and what is printed."""

@@ -1,39 +1,49 @@
-"""The callbacks of a training run: learning rate, best weights, log and curves."""
+"""The callbacks of a training run, and those that steer it: learning rate, early stopping, averaged weights."""
 
-import csv
 import math
+from typing import Any
 
 import keras
-import numpy as np
+from omegaconf import DictConfig
 
-from utils.base.files import atomic_write, warn_if_not_saved, writable_folder
-from utils.base.learning_curves import plot_curves
-from utils.checkpoints import companion_path, save_first_weights, save_weights
+from data_generators.dataset import Dataset
+from losses import main_score
+from utils.devices.strategy import worker
+from utils.training.checkpoint import Checkpoint, StopOnSignal
+from utils.training.outputs import Outputs
 from utils.training.progress import EpochLines, Progress, StepTimer
-from utils.training.resume import Checkpoint, Stopping
+from utils.training.saving import BestWeights, EpochLog
 from utils.training.schedules import learning_rate
-from utils.training.tracking import Panel, build_trackers, log_folder
+from utils.training.state import StatefulCallback
+from utils.training.tracking import TensorBoardPanel, build_trackers, new_log_folder
+from utils.training.trainer import Trainer
+from utils.training.validation import Validation
 
-CURVES = "training_curves.png"
+Logs = dict[str, float]
+
+# VERBOSE -> callbacks that print, made from the number of epochs and the name of the score
+PRINTERS = {0: (), 1: (Progress,), 2: (EpochLines,)}
 
 
-def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 1), examples=(), samples=()):
-    """The callbacks of a training run.
+def build_callbacks(
+    cfg: DictConfig, trainer: Trainer, validate: Validation, data: Dataset, outputs: Outputs
+) -> list[keras.callbacks.Callback]:
+    """The callbacks of a training run, in the order in which they are called.
+
+    All workers but the first leave writing and printing to it. A run that only measures time (+bench_steps) writes
+    nothing.
 
     Args:
         cfg: checked config; CALLBACKS and VERBOSE are read.
-        trainer: Trainer; the weights of its network are saved.
-        weights: path of the weights to save.
-        log_path: where the CSV log goes; the curves are drawn beside the weights.
-        score: name of the metric that best weights and early stopping go by, higher is better.
-        replicas: int, devices that share a batch.
-        place: (number of this worker, workers); all but the first leave writing and printing to it.
-        examples: list that each validation fills, see `utils.training.tracking.Panel`.
-        samples: list of the training samples.
+        trainer: the weights of its network are saved.
+        validate: its examples are shown in TensorBoard.
+        data: the training data.
+        outputs: where the files go.
     """
-    epochs, (number, workers) = cfg.HYPER_PARAMETERS.EPOCHS, place
+    score, replicas = main_score(cfg), trainer.distribute_strategy.num_replicas_in_sync
+    number, workers = worker(trainer.distribute_strategy)
     rate = LearningRate(cfg, score, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
-    early = keras.callbacks.EarlyStopping(
+    early_stopping = EarlyStopping(
         f"val_{score}",
         mode="max",
         patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE,
@@ -41,41 +51,42 @@ def build_callbacks(cfg, trainer, weights, log_path, score, replicas, place=(0, 
     )
     averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
     if number:
-        return [rate, early, *averages, Stopping(workers)]
-    bar = {0: [], 1: [Progress(epochs, score)], 2: [EpochLines(epochs, score)]}[cfg.VERBOSE]
-    if "bench_steps" in cfg:  # a run that only measures time leaves no files
+        return [rate, early_stopping, *averages, StopOnSignal(workers)]
+    printers = [printer(cfg.HYPER_PARAMETERS.EPOCHS, score) for printer in PRINTERS[cfg.VERBOSE]]
+    if "bench_steps" in cfg:
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
-        return [*bar, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
-    logs = log_folder(
-        writable_folder(cfg, cfg.CALLBACKS.TENSORBOARD.PATH, "CALLBACKS.TENSORBOARD.PATH"), companion_path(weights, "")
-    )
+        return [*printers, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
+    tensorboard = new_log_folder(outputs.tensorboard, outputs.name)
     callbacks = [
         rate,
-        BestWeights(trainer.network, cfg, weights, score),
-        EpochLog(log_path, weights.parent / CURVES, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
-        early,
-        keras.callbacks.TensorBoard(str(logs), write_graph=False),
-        Panel(logs, cfg, examples, trainer.waiting, len(samples)),
-        *build_trackers(cfg, companion_path(weights, "").name),
-        *bar,
+        BestWeights(trainer.network, cfg, outputs.weights, score),
+        EpochLog(outputs.log, outputs.curves, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
+        early_stopping,
+        keras.callbacks.TensorBoard(str(tensorboard), write_graph=False),
+        TensorBoardPanel(tensorboard, cfg, validate.examples, trainer.data_wait, len(data.samples)),
+        *build_trackers(cfg, outputs.name),
+        *printers,
         *averages,
     ]
-    return [*callbacks, Checkpoint(cfg, trainer, weights, callbacks, samples)]
+    return [*callbacks, Checkpoint(cfg, trainer, outputs.weights, callbacks, data)]
 
 
-class LearningRate(keras.callbacks.Callback):
-    """Set the learning rate at the start of each epoch, lower it on a plateau, and note it in the logs.
+class LearningRate(StatefulCallback):
+    """Set the learning rate at the start of each epoch, lower it on a plateau, and add it to the logs.
 
     Args:
-        cfg: checked config; LR_SCHEDULE, HYPER_PARAMETERS are read.
-        score: name of the metric whose validation value counts, higher is better.
+        cfg: checked config; LR_SCHEDULE and HYPER_PARAMETERS are read.
+        score: name of the metric whose validation value decides what a plateau is; higher is better.
         scale: factor of all learning rates.
 
     Attributes:
-        factor: float, what plateaus have left of the schedule's rate; best, waited: score and epochs of this plateau.
+        factor: what plateaus have left of the schedule's rate, 0 to 1.
+        best, waited: best score of this plateau, and epochs since.
     """
 
-    def __init__(self, cfg, score, scale=1):
+    state_key = "LearningRate"
+
+    def __init__(self, cfg: DictConfig, score: str, scale: float = 1) -> None:
         super().__init__()
         self.cfg = cfg
         self.scale = scale
@@ -84,11 +95,17 @@ class LearningRate(keras.callbacks.Callback):
         self.patience = 10 if patience is None and cfg.LR_SCHEDULE.NAME == "plateau" else patience
         self.factor, self.best, self.waited = 1.0, -math.inf, 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def state(self) -> dict[str, Any]:
+        return {"factor": self.factor, "best": self.best, "waited": self.waited}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.factor, self.best, self.waited = state["factor"], state["best"], state["waited"]
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         rate = learning_rate(self.cfg, epoch) * self.factor
         self.model.optimizer.learning_rate = max(rate, self.cfg.LR_SCHEDULE.MINIMUM) * self.scale
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         if logs[self.monitor] > self.best:
             self.best, self.waited = logs[self.monitor], 0
@@ -98,100 +115,35 @@ class LearningRate(keras.callbacks.Callback):
             self.factor, self.waited = self.factor * self.cfg.LR_SCHEDULE.PLATEAU_FACTOR, 0
 
 
+class EarlyStopping(keras.callbacks.EarlyStopping, StatefulCallback):
+    """Keras's early stopping, which a resumed run continues: its patience counts the epochs before the interruption."""
+
+    state_key = "EarlyStopping"
+    restored: dict[str, Any] | None = None
+
+    def state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("best", "best_epoch", "wait", "stopped_epoch")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.restored = state
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        super().on_train_begin(logs)  # forgets everything
+        for name, value in (self.restored or {}).items():
+            setattr(self, name, value)
+
+
 class AveragedWeights(keras.callbacks.SwapEMAWeights):
-    """With OPTIMIZER.EMA: validation and what is saved at the end of an epoch see the averaged weights.
+    """With OPTIMIZER.EMA, validate and save the averaged weights.
 
-    To be the last callback: the weights that are trained come back when all others are done with the epoch.
+    Place it after all callbacks that look at the weights: at the end of an epoch it brings back those being trained.
     """
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         self._swap_variables()
 
-    def on_test_end(self, logs=None):
-        """The averages stay until the end of the epoch."""
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Keep the averages until the end of the epoch."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self._swap_variables()
-
-
-class BestWeights(keras.callbacks.Callback):
-    """Save weights and config whenever the validation score is better than before, or after every epoch.
-
-    An epoch whose loss is not a finite number is never saved. With the first save the files of an earlier run are
-    renamed, so that weights and config always belong together. What a full disk keeps from being saved is not the best.
-
-    Args:
-        network: the model.
-        cfg: config; CALLBACKS.MODEL_CHECKPOINT says when to save, and whether the whole model goes beside the weights.
-        path: of the weights.
-        score: name of the metric, higher is better.
-
-    Attributes:
-        best: float or None, best value so far; best_epoch: int, counted from 1; best_logs: all scores of that epoch.
-        failed: bool, the last attempt to save did not succeed.
-    """
-
-    def __init__(self, network, cfg, path, score):
-        super().__init__()
-        self.network = network
-        self.cfg = cfg
-        self.path = path
-        self.monitor = f"val_{score}"
-        self.best = None
-        self.best_epoch = 0
-        self.best_logs = {}
-        self.failed = False
-
-    def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
-            return
-        first, better = self.best is None, self.best is None or logs[self.monitor] > self.best
-        settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
-        if not better and settings.SAVE_BEST_ONLY:
-            return
-        with warn_if_not_saved("the best weights" if better else "the newest weights") as errors:
-            if first:
-                save_first_weights(self.network, self.cfg, self.path)
-            else:
-                save_weights(self.network, self.path, settings.KEEP - 1)
-            if not settings.SAVE_WEIGHTS_ONLY:
-                with atomic_write(companion_path(self.path, ".keras")) as temporary:
-                    self.network.save(temporary)
-        self.failed = bool(errors)
-        if better and not self.failed:
-            self.best, self.best_epoch, self.best_logs = float(logs[self.monitor]), epoch + 1, dict(logs)
-
-
-class EpochLog(keras.callbacks.Callback):
-    """Write the logs of all epochs as a CSV table and draw them as curves, after every epoch.
-
-    Args:
-        path: of the table; it is replaced.
-        curves: path of the picture.
-        append: keep the rows of the table that is there.
-
-    Attributes:
-        rows: list of {log name: float}, one per epoch.
-    """
-
-    def __init__(self, path, curves, append):
-        super().__init__()
-        self.path = path
-        self.curves = curves
-        self.append = append
-        self.earlier = []
-        self.rows = []
-
-    def on_train_begin(self, logs=None):
-        if self.append and not self.rows and self.path.exists():
-            with open(self.path, newline="", encoding="utf-8") as file:
-                self.earlier = list(csv.DictReader(file))
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
-        with warn_if_not_saved("the log"):
-            with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
-                writer.writeheader()
-                writer.writerows([*self.earlier, *self.rows])
-            plot_curves({name: [row[name] for row in self.rows] for name in logs}, self.curves)

@@ -2,25 +2,40 @@
 
 import re
 import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from utils.checkpoints import companion_path
+from omegaconf import DictConfig
+
+from losses import main_score
+from utils.training.data_wait import DataWait
+from utils.training.outputs import Outputs
+from utils.training.saving import BestWeights
+
+if TYPE_CHECKING:
+    from utils.training.trainer import Trainer
 
 
-def print_start(cfg, network, data, strategy):
-    """Say what will run: model, data, loss, devices."""
+def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any]) -> None:
+    """Say what will run: model, data, loss, devices.
+
+    Args:
+        data: of `verify_data`.
+    """
     if not cfg.VERBOSE:
         return
     size = f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}x{cfg.INPUT.CHANNELS}"
     loss = " + ".join(f"{weight:g} {name}" for name, weight in cfg.LOSS.items() if weight)
     loss = "cross-entropy" if cfg.MODEL.TYPE == "classifier" else loss
-    batch, replicas = cfg.HYPER_PARAMETERS.BATCH_SIZE, strategy.num_replicas_in_sync
+    batch, replicas = cfg.HYPER_PARAMETERS.BATCH_SIZE, trainer.distribute_strategy.num_replicas_in_sync
     batch = (
         f"{batch} on each of {replicas} devices, {batch * replicas} together"
         if replicas > 1
         else f"{batch} on 1 device"
     )
+    parameters = trainer.network.count_params()
     lines = {
-        "model": f"{cfg.MODEL.TYPE}, encoder {cfg.MODEL.BACKBONE.TYPE}, {network.count_params():,} parameters",
+        "model": f"{cfg.MODEL.TYPE}, encoder {cfg.MODEL.BACKBONE.TYPE}, {parameters:,} parameters",
         "input": f"{size} -> {cfg.OUTPUT.CLASSES} classes",
         "data": f"{data['train']['pairs']} for training, {data['val']['pairs']} for validation, "
         f"loader {cfg.DATA_GENERATOR_TYPE}",
@@ -33,40 +48,49 @@ def print_start(cfg, network, data, strategy):
         print(f"{name:>9}  {line}")
 
 
-def print_resumed(cfg, start, steps):
-    """Say where a run goes on: `start` is (epoch, step) to begin with, `steps` the number of an epoch."""
+def print_resumed(cfg: DictConfig, start: tuple[int, int], steps: int) -> None:
+    """Say where a run resumes: `start` is (epoch, step) to begin with, `steps` are those of an epoch."""
     epoch, step = start
     if cfg.VERBOSE:
-        print(f"going on after epoch {epoch}" + (f", step {step} of {steps} of the next" if step else ""))
+        print(f"resuming after epoch {epoch}" + (f", step {step} of {steps} of the next" if step else ""))
 
 
-def print_waiting(cfg, waiting):
-    """Say how much of the last epoch's time the steps waited for data, and what helps where that is much."""
+def print_data_wait(cfg: DictConfig, data_wait: DataWait) -> None:
+    """Say how much of the last epoch was data wait, and what helps if it is much."""
     if cfg.VERBOSE:
-        print(waiting.advice(cfg) or f"Waiting for data: {waiting.share:.0%} of the time of the steps")
+        print(data_wait.advice(cfg) or f"Data wait: {data_wait.share:.0%} of the training time")
 
 
-def print_end(cfg, best, score, weights, log):
-    """Say how good the best epoch was and where everything is."""
+def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
+    """Say how good the best epoch was, where everything is, and what to run next."""
     if not cfg.VERBOSE:
         return
-    print(f"Best validation {score} {best.best:.4f} in epoch {best.best_epoch}; there, training and validation:")
-    for name, value in best.best_logs.items():
-        if f"val_{name}" in best.best_logs:
-            print(f"{name:>20} {value:9.4f} {best.best_logs[f'val_{name}']:9.4f}")
+    logs = best.best_logs
+    print(
+        f"Best validation {main_score(cfg)} {best.best:.4f} in epoch {best.best_epoch}"
+        + ("; its scores in training and validation:" if logs else "")
+    )
+    for name, value in logs.items():
+        if f"val_{name}" in logs:
+            print(f"{name:>20} {value:9.4f} {logs[f'val_{name}']:9.4f}")
     for name, path in {
-        "weights": weights,
-        "config": companion_path(weights, ".yaml"),
-        "log": log,
-        "summary": companion_path(weights, ".run.json"),
-        "curves": weights.parent / "training_curves.png",
+        "weights": outputs.weights,
+        "config": outputs.config,
+        "log": outputs.log,
+        "summary": outputs.summary,
+        "curves": outputs.curves,
     }.items():
         print(f"{name:>9}  {path}")
-    where = [override for override in cfg.OVERRIDES if override.startswith("WORK_DIR")]
+    print(f"Next: {evaluate_command(cfg)}")
+
+
+def evaluate_command(cfg: DictConfig) -> str:
+    """The command line that evaluates the weights of this run."""
+    overrides = [override for override in cfg.OVERRIDES if override.startswith("WORK_DIR")]
     folder, name = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, cfg.MODEL.WEIGHTS_FILE_NAME
     if folder != "/checkpoint":
         quote = "'" if re.search(r"[^\w./-]", folder) else ""  # Hydra's own: a sweep's folder has commas
-        where.append(f"CALLBACKS.MODEL_CHECKPOINT.PATH={quote}{folder}{quote}")
-    usual = name == f"model_{cfg.MODEL.TYPE}"
-    where.append(f"MODEL.TYPE={cfg.MODEL.TYPE}" if usual else f"MODEL.WEIGHTS_FILE_NAME={name}")
-    print(f"Next: python evaluate.py {shlex.join(where)}")
+        overrides.append(f"CALLBACKS.MODEL_CHECKPOINT.PATH={quote}{folder}{quote}")
+    default = name == f"model_{cfg.MODEL.TYPE}"
+    overrides.append(f"MODEL.TYPE={cfg.MODEL.TYPE}" if default else f"MODEL.WEIGHTS_FILE_NAME={name}")
+    return f"python evaluate.py {shlex.join(overrides)}"

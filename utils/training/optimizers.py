@@ -1,6 +1,15 @@
-"""Optimizers by name."""
+"""Optimizers by name. Keras is imported when one is made: the config is checked against the table without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
 
 from utils.base.registry import look_up
+
+if TYPE_CHECKING:
+    import keras
 
 # OPTIMIZER.NAME -> (name in keras.optimizers, {key of OPTIMIZER that it alone takes: type})
 OPTIMIZERS = {
@@ -10,8 +19,14 @@ OPTIMIZERS = {
 }
 
 
-def make_optimizer(cfg):
-    """The optimizer of the config. `compile` adds loss scaling where AMP is float16."""
+def make_optimizer(cfg: DictConfig) -> keras.optimizers.Optimizer:
+    """The optimizer of the config. `Trainer.compile` adds loss scaling if OPTIMIZATION.AMP is float16.
+
+    Example:
+        >>> from utils.config import load_config
+        >>> make_optimizer(load_config(["OPTIMIZER.NAME=sgd", "OPTIMIZER.CLIP_NORM=1.0"])).global_clipnorm
+        1.0
+    """
     import keras
 
     settings = cfg.OPTIMIZER

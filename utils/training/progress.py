@@ -1,4 +1,4 @@
-"""Progress of training on the terminal, and the timing of steps."""
+"""Callbacks that print the progress of training, and that time its steps."""
 
 import resource
 import sys
@@ -8,40 +8,43 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+Logs = dict[str, float]
+
 
 class Progress(keras.callbacks.Callback):
-    """One bar per epoch with loss and score; the validation scores when it is done."""
+    """A bar per epoch with loss and score, and the validation scores at its end."""
 
-    def __init__(self, epochs, score):
+    def __init__(self, epochs: int, score: str) -> None:
         super().__init__()
         self.epochs = epochs
         self.score = score
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.bar = tqdm(total=self.params["steps"], desc=f"Epoch {epoch + 1}/{self.epochs}", unit="step", leave=True)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         self.bar.set_postfix_str(f"loss {logs['loss']:.4f} {self.score} {logs[self.score]:.4f}", refresh=False)
         self.bar.update(batch + 1 - self.bar.n)
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.bar.set_postfix_str(describe(logs, self.score))
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.bar.set_postfix_str(format_logs(logs, self.score))
         self.bar.close()
 
 
 class EpochLines(keras.callbacks.Callback):
-    """One line per epoch, for logs in files."""
+    """A line per epoch, for logs in files."""
 
-    def __init__(self, epochs, score):
+    def __init__(self, epochs: int, score: str) -> None:
         super().__init__()
         self.epochs = epochs
         self.score = score
 
-    def on_epoch_end(self, epoch, logs=None):
-        print(f"Epoch {epoch + 1}/{self.epochs}  {describe(logs, self.score)}", flush=True)
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        print(f"Epoch {epoch + 1}/{self.epochs}  {format_logs(logs, self.score)}", flush=True)
 
 
-def describe(logs, score):
+def format_logs(logs: Logs, score: str) -> str:
+    """Loss and score of training and validation on one line."""
     return " | ".join(
         f"{name}loss {logs[f'{prefix}loss']:.4f} {score} {logs[prefix + score]:.4f}"
         for name, prefix in (("", ""), ("val ", "val_"))
@@ -49,27 +52,32 @@ def describe(logs, score):
 
 
 class StepTimer(keras.callbacks.Callback):
-    """Time `bench_steps` steps after `warmup_steps`, stop training, print images/s, latency and peak memory.
+    """Time `bench_steps` steps after `warmup_steps`, stop training, and print images/s, latency and peak memory.
 
-    Where training ends before, it says so, and what the steps there were took.
+    If training ends earlier, it says so and reports the steps that were taken.
+
+    Args:
+        warmup_steps: steps that do not count.
+        bench_steps: steps to time.
+        batch_images: images of a step, on all devices together.
     """
 
-    def __init__(self, warmup_steps, bench_steps, batch_images):
+    def __init__(self, warmup_steps: int, bench_steps: int, batch_images: int) -> None:
         super().__init__()
         self.warmup_steps = warmup_steps
         self.bench_steps = bench_steps
         self.batch_images = batch_images
-        self.seconds = []
+        self.seconds: list[float] = []
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         self.begin = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self.seconds.append(time.perf_counter() - self.begin)
         if len(self.seconds) >= self.warmup_steps + self.bench_steps:
             self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         timed = np.array(self.seconds[self.warmup_steps :]) * 1000
         if len(timed) < self.bench_steps:
             print(

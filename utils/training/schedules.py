@@ -2,6 +2,8 @@
 
 import math
 
+from omegaconf import DictConfig
+
 from utils.base.registry import load_object, look_up
 
 # LR_SCHEDULE.NAME -> function (epoch, epochs, peak, cfg.LR_SCHEDULE) -> learning rate; epochs from 0, after warm-up
@@ -14,33 +16,41 @@ SCHEDULES = {
 }
 
 
-def learning_rate(cfg, epoch):
-    """The learning rate of an epoch (from 0), without what a plateau takes off."""
-    options, peak = cfg.LR_SCHEDULE, cfg.HYPER_PARAMETERS.LEARNING_RATE
-    warmup = options.WARMUP_EPOCHS
+def learning_rate(cfg: DictConfig, epoch: int) -> float:
+    """The learning rate of an epoch, counted from 0, before any plateau lowers it.
+
+    Example:
+        >>> from utils.config import load_config
+        >>> cfg = load_config(["LR_SCHEDULE.NAME=cosine", "HYPER_PARAMETERS.LEARNING_RATE=1e-3"])
+        >>> learning_rate(cfg, 0)
+        0.001
+    """
+    settings, peak = cfg.LR_SCHEDULE, cfg.HYPER_PARAMETERS.LEARNING_RATE
+    warmup = settings.WARMUP_EPOCHS
     if epoch < warmup:
-        return options.WARMUP_START + (peak - options.WARMUP_START) * epoch / warmup
-    schedule = load_object(look_up(SCHEDULES, options.NAME, "LR_SCHEDULE.NAME"))
-    return schedule(epoch - warmup, max(cfg.HYPER_PARAMETERS.EPOCHS - warmup, 1), peak, options)
+        return settings.WARMUP_START + (peak - settings.WARMUP_START) * epoch / warmup
+    schedule = load_object(look_up(SCHEDULES, settings.NAME, "LR_SCHEDULE.NAME"))
+    return schedule(epoch - warmup, max(cfg.HYPER_PARAMETERS.EPOCHS - warmup, 1), peak, settings)
 
 
-def constant(epoch, epochs, peak, options):
+def constant(epoch: int, epochs: int, peak: float, settings: DictConfig) -> float:
+    """`peak` throughout."""
     return peak
 
 
-def cosine(epoch, epochs, peak, options):
+def cosine(epoch: int, epochs: int, peak: float, settings: DictConfig) -> float:
     """Half a cosine wave from `peak` to MINIMUM (Loshchilov & Hutter, arXiv:1608.03983, without restarts)."""
-    return options.MINIMUM + (peak - options.MINIMUM) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    return settings.MINIMUM + (peak - settings.MINIMUM) * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
-def cosine_restarts(epoch, epochs, peak, options):
+def cosine_restarts(epoch: int, epochs: int, peak: float, settings: DictConfig) -> float:
     """Cosine waves of PERIOD epochs; each is PERIOD_FACTOR times as long and PEAK_FACTOR times as high as the last."""
-    length, height = options.PERIOD, 1.0
+    length, height = settings.PERIOD, 1.0
     while epoch >= length:
-        epoch, length, height = epoch - length, length * options.PERIOD_FACTOR, height * options.PEAK_FACTOR
-    return options.MINIMUM + (peak - options.MINIMUM) * height * (1 + math.cos(math.pi * epoch / length)) / 2
+        epoch, length, height = epoch - length, length * settings.PERIOD_FACTOR, height * settings.PEAK_FACTOR
+    return settings.MINIMUM + (peak - settings.MINIMUM) * height * (1 + math.cos(math.pi * epoch / length)) / 2
 
 
-def sustain_decay(epoch, epochs, peak, options):
-    """`peak` for SUSTAIN_EPOCHS, then towards MINIMUM, the distance times DECAY at each epoch."""
-    return options.MINIMUM + (peak - options.MINIMUM) * options.DECAY ** max(epoch - options.SUSTAIN_EPOCHS, 0)
+def sustain_decay(epoch: int, epochs: int, peak: float, settings: DictConfig) -> float:
+    """`peak` for SUSTAIN_EPOCHS, then towards MINIMUM: each epoch multiplies the distance by DECAY."""
+    return settings.MINIMUM + (peak - settings.MINIMUM) * settings.DECAY ** max(epoch - settings.SUSTAIN_EPOCHS, 0)

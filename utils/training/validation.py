@@ -1,39 +1,70 @@
 """Loss and metrics over the validation data after each epoch."""
 
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+import keras
+import numpy as np
+import tensorflow as tf
+from omegaconf import DictConfig
+
+from data_generators.dataset import Dataset
+from losses.supervision import build_output_metrics
 from utils.evaluation.scoring import MeanLoss, make_metric_update
 from utils.inference.forward import in_unit_range, make_forward
+from utils.training.trainer import Trainer
 
-EXAMPLES = 4  # validation images that are shown after each epoch
+MAX_EXAMPLES = 4
+
+
+class Example(NamedTuple):
+    """A validation image to look at.
+
+    Attributes:
+        image: `(height, width, channels)` in [0, 1].
+        truth: `(height, width, 1)` class indices.
+        probabilities: `(height, width, classes)`; of an unpadded model the centre of the image.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    probabilities: np.ndarray
 
 
 class Validation:
-    """Loss and metrics over a dataset. Replicas share the forward pass alone, so their number changes no score.
+    """Loss and metrics over a dataset. Replicas share only the forward pass, so their number changes no score.
 
     Args:
         network, strategy, jit_compile: as in `make_forward`.
         loss: as in MeanLoss.
-        metrics: {output name: list of Keras metrics}, made outside the strategy's scope.
-        dataset: of `build_dataset`.
+        metrics: {output name: metrics}, made outside the strategy's scope.
+        dataset: the validation data.
 
     Attributes:
-        examples: list of (image, truth, probabilities), the first EXAMPLES images that hold foreground.
+        examples: the first images with foreground, MAX_EXAMPLES at most. Each call replaces them.
     """
 
-    def __init__(self, network, strategy, jit_compile, loss, metrics, dataset):
+    def __init__(
+        self,
+        network: keras.Model,
+        strategy: tf.distribute.Strategy,
+        jit_compile: bool,
+        loss: Callable,
+        metrics: Mapping[str, Sequence[keras.metrics.Metric]],
+        dataset: Dataset,
+    ) -> None:
         self.forward = make_forward(network, strategy, jit_compile)
         self.loss = MeanLoss(network, loss)
         self.metrics = metrics
         self.updates = {name: make_metric_update(found) for name, found in metrics.items()}
         self.dataset = dataset
-        self.examples = []
+        self.examples: list[Example] = []
 
-    def __call__(self):
-        """Go over the dataset once; return {name: float}."""
-        found = [metric for metrics in self.metrics.values() for metric in metrics]
+    def __call__(self) -> dict[str, float]:
+        """Go over the dataset once; return {name: value}."""
+        metrics = [metric for group in self.metrics.values() for metric in group]
         self.loss.reset()
-        for metric in found:
+        for metric in metrics:
             metric.reset_state()
         self.examples.clear()
         for images, targets, *border in self.dataset:
@@ -41,15 +72,23 @@ class Validation:
             self.loss.add(targets, outputs, *border)
             for name, update in self.updates.items():
                 update(targets, outputs[name])
-            if "mask" in outputs and len(self.examples) < EXAMPLES:
-                self.keep(np.asarray(in_unit_range(images)), np.asarray(targets), outputs["mask"])
+            if "mask" in outputs and len(self.examples) < MAX_EXAMPLES:
+                self.keep_examples(np.asarray(in_unit_range(images)), np.asarray(targets), outputs["mask"])
         logs = {"loss": self.loss.result()}
-        for metric in found:
+        for metric in metrics:
             value = metric.result()
             logs |= value if isinstance(value, dict) else {metric.name: value}
         return {name: float(value) for name, value in logs.items()}
 
-    def keep(self, images, targets, probabilities):
+    def keep_examples(self, images: np.ndarray, targets: np.ndarray, probabilities: tf.Tensor) -> None:
+        """Keep those images of a batch that hold foreground."""
         for number, truth in enumerate(targets):
-            if truth.any() and len(self.examples) < EXAMPLES:
-                self.examples.append((images[number], truth, probabilities[number].numpy()))
+            if truth.any() and len(self.examples) < MAX_EXAMPLES:
+                self.examples.append(Example(images[number], truth, probabilities[number].numpy()))
+
+
+def build_validation(cfg: DictConfig, trainer: Trainer, dataset: Dataset) -> Validation:
+    """The validation of a trainer's network, with metrics of its own. Call it outside the scope of the strategy."""
+    network = trainer.network
+    metrics = build_output_metrics(cfg, network.output)
+    return Validation(network, trainer.distribute_strategy, cfg.OPTIMIZATION.XLA, trainer.output_loss, metrics, dataset)

@@ -1,0 +1,139 @@
+"""The callbacks that write what a run found: best weights, log and curves."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from omegaconf import DictConfig
+
+from utils.base.errors import UserError
+from utils.base.files import atomic_write, warn_if_not_saved
+from utils.base.learning_curves import plot_curves
+from utils.checkpoints import companion_path, save_first_weights, save_weights
+from utils.training.state import StatefulCallback
+
+Logs = dict[str, float]
+
+
+class BestWeights(StatefulCallback):
+    """Save weights and config whenever the validation score improves, or after every epoch.
+
+    An epoch with a loss that is not finite is never saved. The first save renames the files of an earlier run, so that
+    weights and config always belong together. An epoch that a full disk keeps from being saved is not the best.
+
+    Args:
+        network: the model.
+        cfg: config; CALLBACKS.MODEL_CHECKPOINT says when to save, and whether to save the whole model too.
+        path: of the weights.
+        score: name of the metric, higher is better.
+
+    Attributes:
+        best: best score so far, or None.
+        best_epoch: its epoch, counted from 1.
+        best_logs: all losses and scores of that epoch; empty if a state of an earlier version did not hold them.
+        failed: whether the last attempt to save failed.
+    """
+
+    state_key = "BestWeights"
+
+    def __init__(self, network: keras.Model, cfg: DictConfig, path: Path, score: str) -> None:
+        super().__init__()
+        self.network = network
+        self.cfg = cfg
+        self.path = path
+        self.monitor = f"val_{score}"
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.best_logs: Logs = {}
+        self.failed = False
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "best_logs": self.best_logs}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.best_logs = state.get("best_logs", {})
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
+            return
+        better = self.best is None or logs[self.monitor] > self.best
+        if not better and self.cfg.CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY:
+            return
+        with warn_if_not_saved("the best weights" if better else "the newest weights") as errors:
+            self.save()
+        self.failed = bool(errors)
+        if better and not self.failed:
+            self.best, self.best_epoch = float(logs[self.monitor]), epoch + 1
+            self.best_logs = {name: float(value) for name, value in logs.items()}
+
+    def save(self) -> None:
+        """Write the weights, and the model if it is wanted."""
+        settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
+        if self.best is None:
+            save_first_weights(self.network, self.cfg, self.path)
+        else:
+            save_weights(self.network, self.path, settings.KEEP - 1)
+        if not settings.SAVE_WEIGHTS_ONLY:
+            with atomic_write(companion_path(self.path, ".keras")) as temporary:
+                self.network.save(temporary)
+
+    def check_saved(self) -> None:
+        """Raise a UserError if no weights were saved in the whole run."""
+        if self.best is None and self.failed:
+            raise UserError(
+                f"No weights could be written to {self.path.parent}. Free some space and run the same command again."
+            )
+        if self.best is None:
+            raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
+
+
+class EpochLog(StatefulCallback):
+    """After every epoch, write the logs of all epochs as a CSV table and draw them as curves.
+
+    Args:
+        path: of the table.
+        curves: path of the picture.
+        append: keep the rows of a table that is already there, instead of replacing it.
+
+    Attributes:
+        rows: `{log name: value}` of each epoch.
+    """
+
+    state_key = "EpochLog"
+
+    def __init__(self, path: Path, curves: Path, append: bool) -> None:
+        super().__init__()
+        self.path = path
+        self.curves = curves
+        self.append = append
+        self.earlier: list[dict[str, str]] = []
+        self.rows: list[dict[str, float]] = []
+
+    def state(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.rows = state["rows"]
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self.append and not self.rows and self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                self.earlier = list(csv.DictReader(file))
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
+        with warn_if_not_saved("the log"):
+            with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
+                writer.writeheader()
+                writer.writerows([*self.earlier, *self.rows])
+            plot_curves({name: [row[name] for row in self.rows] for name in logs}, self.curves)
+
+
+def find_best_weights(callbacks: Sequence[keras.callbacks.Callback]) -> BestWeights | None:
+    """The callback that saved the best weights; None if another worker did, or the run only measured time."""
+    return next((callback for callback in callbacks if isinstance(callback, BestWeights)), None)
