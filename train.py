@@ -65,7 +65,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
         cfg.RUN = state.metadata["config"]["RUN"]
 
     # Data: images of 8 bit travel to the device as uint8. Every worker validates on all images.
-    as_stored = {split: not facts["traits"]["16 bit"] for split, facts in found.items()}
+    as_stored = {split: not facts["image_properties"]["16 bit"] for split, facts in found.items()}
     data = build_dataset(
         cfg, "train", replicas=replicas, worker=(number, workers), augment=True, as_stored=as_stored["train"]
     )

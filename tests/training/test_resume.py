@@ -285,7 +285,7 @@ def test_the_middle_of_an_epoch_needs_as_many_devices():
     from utils.training.resume import restore_state
 
     trainer = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=1))
-    with pytest.raises(UserError, match="on 4 devices, here are 1"):
+    with pytest.raises(UserError, match="on 4 devices, now there are 1"):
         restore_state(
             ({"epoch": 3, "step": 2, "devices": 4, "callbacks": {}}, []), trainer, [], SimpleNamespace(samples=[])
         )

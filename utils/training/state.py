@@ -59,7 +59,7 @@ def read_state(path: Path) -> TrainingState | None:
         if not candidate.exists():
             continue
         try:
-            with np.load_object(candidate, allow_pickle=False) as file:
+            with np.load(candidate, allow_pickle=False) as file:
                 metadata = json.loads(bytes(file[METADATA]).decode())
                 arrays = [file[f"v{number}"] for number in range(len(file.files) - 1)]
             if metadata.keys() >= REQUIRED:
