@@ -62,16 +62,16 @@ NEED_BORDER = ("boundary_weighted_ce",)
 
 # What training watches. A row is a function cfg -> keras.metrics.Metric.
 METRICS = {
-    "dice_coef": "losses.metrics:dice_coefficient",
-    "overlap": "losses.metrics:overlap_scores",
+    "dice_coef": "losses.metrics.each_image:dice_coefficient",
+    "overlap": "losses.metrics.whole_set:overlap_scores",
 }
 
 # What evaluation measures, unless EVALUATION.METRICS names fewer.
 EVALUATION_METRICS = {
-    "dice_coef": "losses.metrics:dice_coefficient",
-    "confusion": "losses.metrics:confusion_scores",
-    "images": "losses.metrics:image_scores",
-    "channels": "losses.metrics:channel_scores",
+    "dice_coef": "losses.metrics.each_image:dice_coefficient",
+    "confusion": "losses.metrics.whole_set:confusion_scores",
+    "images": "losses.metrics.each_image:image_scores",
+    "channels": "losses.metrics.each_channel:channel_scores",
 }
 
 # How each result averages. `..._class<n>` is the row of its name for one class; README.md says which published table

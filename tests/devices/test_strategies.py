@@ -252,7 +252,7 @@ def test_float16_trains_as_well_as_float32(tmp_path, phantom):
 
 def test_a_mask_of_a_million_pixels_does_not_overflow_in_float16():
     from losses import build_loss
-    from losses.metrics import DiceCoefficient
+    from losses.metrics.each_image import DiceCoefficient
 
     masks = np.ones((1, 1024, 1024, 1), np.uint8)
     predictions = np.ones((1, 1024, 1024, 1), np.float16)

@@ -11,7 +11,9 @@ from utils.config import load_config
 
 tf = pytest.importorskip("tensorflow")
 
-from losses.metrics import ConfusionScores, DiceCoefficient, OverlapScores, count_confusion  # noqa: E402
+from losses.metrics.counts import count_confusion  # noqa: E402
+from losses.metrics.each_image import DiceCoefficient  # noqa: E402
+from losses.metrics.whole_set import ConfusionScores, OverlapScores  # noqa: E402
 
 CLASSES = [1, 2, 4]
 

@@ -12,7 +12,7 @@ import keras
 
 from data_generators import build_dataset
 from losses import averaging
-from losses.metrics import count_confusion
+from losses.metrics.counts import count_confusion
 from losses.supervision import build_output_metrics, build_training_loss
 from models import mask_output
 from utils.base.progress import progress

@@ -1,0 +1,90 @@
+"""Scores of all pixels of a set, as if it was one image."""
+
+import numpy as np
+from keras import KerasTensor, ops
+from omegaconf import DictConfig
+
+from losses.metrics.counts import count_confusion, count_pixels, mean_of_defined, of_each_class, overlap_results
+from losses.metrics.exact_sums import ExactSums
+
+
+class OverlapScores(ExactSums):
+    """Dice and IoU of each class from the pixels of the whole set, as if it was one image.
+
+    `result()` is a dict of scalars in [0, 1]: `dice`, `iou` are the means over the foreground classes that occur in
+    truth or prediction, `dice_class1`, `iou_class1` ... are those of one class; `..._class0`, the background, is there
+    with several classes. A class that never occurs is NaN; so are the means if none occurs.
+    """
+
+    def __init__(
+        self, classes: int, ignore_label: int | None = None, name: str = "overlap", dtype: str | None = None
+    ) -> None:
+        super().__init__((3, classes), classes, ignore_label, name, dtype)
+
+    def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        return ops.stack(count_pixels(y_true, y_pred, self.ignore_label), axis=1)
+
+    def result(self) -> dict[str, KerasTensor]:
+        return overlap_results(*ops.unstack(self.sums(), 3))
+
+
+class ConfusionScores(ExactSums):
+    """What follows from the confusion matrix of the whole set.
+
+    `result()` is a dict of scalars in [0, 1], NaN where there is nothing to divide by:
+
+        dice, iou, and both for each class: as `OverlapScores`;
+        sensitivity (true-positive rate, recall), precision, specificity: mean over foreground classes, and each class;
+        dice_all_classes, iou_all_classes, sensitivity_all_classes: mean over all classes, background included;
+        pixel_accuracy: share of pixels whose class is right.
+
+    Means leave out the classes where the score is not defined. Each pixel has one true class: with overlapping maps
+    a pixel counts in the row of each.
+    """
+
+    def __init__(
+        self, classes: int, ignore_label: int | None = None, name: str = "confusion", dtype: str | None = None
+    ) -> None:
+        size = max(classes, 2)
+        super().__init__((size, size), classes, ignore_label, name, dtype)
+
+    def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        return count_confusion(y_true, y_pred, self.ignore_label)
+
+    def confusion_matrix(self) -> np.ndarray:
+        """Pixels of each true class (row) predicted as each class (column): exact int64 array, a single class as two.
+
+        Call it after the evaluation, outside the step.
+        """
+        low, high = (ops.convert_to_numpy(part).astype(np.int64) for part in (self.low, self.high))
+        return high * self.UNIT + low
+
+    def result(self) -> dict[str, KerasTensor]:
+        matrix = self.sums()
+        common, true, predicted = ops.diagonal(matrix), ops.sum(matrix, axis=1), ops.sum(matrix, axis=0)
+        pixels = ops.sum(true)
+        negative = pixels - true
+        first = 1 if self.classes == 1 else 0  # a single class has no results of its background
+        results = overlap_results(common[first:], true[first:], predicted[first:])
+        for name, part, whole in (
+            ("sensitivity", common, true),
+            ("precision", common, predicted),
+            ("specificity", negative - (predicted - common), negative),
+        ):
+            results[name] = mean_of_defined(part[1:], whole[1:])
+            results |= of_each_class(name, (part / whole)[first:], first)
+        results["dice_all_classes"] = mean_of_defined(2 * common, true + predicted)
+        results["iou_all_classes"] = mean_of_defined(common, true + predicted - common)
+        results["sensitivity_all_classes"] = mean_of_defined(common, true)
+        results["pixel_accuracy"] = ops.sum(common) / pixels
+        return results
+
+
+def overlap_scores(cfg: DictConfig) -> OverlapScores:
+    """Dice and IoU of each class over the whole set."""
+    return OverlapScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+
+
+def confusion_scores(cfg: DictConfig) -> ConfusionScores:
+    """All that follows from the confusion matrix of the whole set."""
+    return ConfusionScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
