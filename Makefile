@@ -10,10 +10,10 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(addprefix -c 
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test docs lint clean
+.PHONY: help venv demo test coverage docs lint constraints clean
 
 help:  ## Show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 venv: $(VENV)/dev  ## Create .venv and install what the application and its tests need
 
@@ -39,9 +39,14 @@ demo: $(VENV)/app  ## Phantom CT scans -> prepare -> train -> evaluate -> predic
 DEMO_SETTINGS := WORK_DIR=$(DEMO) MODEL.TYPE=tiny_unet3plus INPUT.HEIGHT=96 INPUT.WIDTH=96 \
 	HYPER_PARAMETERS.EPOCHS=12 HYPER_PARAMETERS.BATCH_SIZE=8 HYPER_PARAMETERS.LEARNING_RATE=1e-3
 
-test: venv  ## ruff and the whole test suite
-	$(BIN)/ruff check .
+test: lint  ## ruff, mypy and the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+coverage: lint  ## The same, and the share of the code that it runs; slower
+	COVERAGE_CORE=$(CORE) $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+
+# Python 3.12 and newer count lines at little cost.
+CORE = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 
 docs: $(VENV)/docs  ## The documentation as a website, in site/
 	$(BIN)/mkdocs build --strict
@@ -51,8 +56,13 @@ $(VENV)/docs: $(VENV)/app requirements-docs.txt
 	$(INSTALL) -r requirements-docs.txt
 	touch $@
 
-lint: venv  ## ruff alone
+lint: venv  ## ruff and mypy alone
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+constraints: venv  ## Write constraints.txt from .venv, once its versions have passed the whole suite
+	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze; } > constraints.tmp && mv constraints.tmp constraints.txt
 
 clean:  ## Remove the environment and the demo's files
 	rm -rf $(VENV) $(DEMO)

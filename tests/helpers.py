@@ -18,6 +18,12 @@ from utils.config import load_config
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+def tracked(*patterns):
+    """Files of the project that git knows, by their path from its root."""
+    out = subprocess.run(["git", "ls-files", *patterns], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    return [name for name in out.splitlines() if (PROJECT / name).exists()]
+
+
 def run_command(*arguments, cwd=PROJECT, timeout=300, **environment):
     """Run a script of the project as a user does; returns the completed process with text output."""
     return subprocess.run(

@@ -1,11 +1,11 @@
-"""The structure of the code: which folder may import which, no circles, files that fit on a few screens."""
+"""The structure of the code: who may import whom, no circles, short files and functions, imports at the top."""
 
 import ast
+import functools
+import itertools
 import re
-import subprocess
 
-import pytest
-from helpers import PROJECT
+from helpers import PROJECT, tracked
 
 # A folder, and the folders that its files may import from, itself aside. A file belongs to the longest entry that its
 # path begins with; every Python file of the application must belong to one.
@@ -33,80 +33,139 @@ LAYERS = {
 }
 # The tables that rules of the config take their choices from are named by strings and loaded when a value is checked.
 CHOICES = {"utils/config": {"models", "losses", "data_generators", "utils/devices", "utils/training", "utils/export"}}
+# May be imported inside functions, so that `--help`, a typo in a setting and commands that need none of these answer at
+# once; and what only some users install. So may a module of ours that imports one of them at its top.
+HEAVY = {"tensorflow", "keras", "h5py", "matplotlib", "scipy", "sklearn", "albumentations", "nibabel", "pydicom"}
+OPTIONAL = {"gradio", "kubernetes", "mlflow", "nvidia", "onnxruntime", "tensorflow_datasets", "wandb"}
 LONGEST_FILE = 300
+LONGEST_FUNCTION = 60
 
 
-def tracked(*patterns):
-    out = subprocess.run(["git", "ls-files", *patterns], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    return [name for name in out.splitlines() if (PROJECT / name).exists()]
+def application_files() -> list[str]:
+    """Every Python file that users run, the entries included."""
+    return [name for name in tracked("*.py") if not name.startswith(("tests/", "benchmarks/", "docs/"))]
 
 
-def application_files():
-    """Every Python file of the application, but for the commands, which assemble the parts."""
-    files = [name for name in tracked("*.py") if not name.startswith(("tests/", "benchmarks/", "docs/"))]
-    return [name for name in files if "/" in name and not is_command(name)]
+def layered_files() -> list[str]:
+    """Those that belong to a layer: all but the entries, which put the parts together."""
+    return [name for name in application_files() if not is_entry(name) and name != "utils/__init__.py"]
 
 
-def is_command(name):
-    return '\nif __name__ == "__main__":' in (PROJECT / name).read_text() and not name.startswith("data_preparation/")
+def is_entry(name: str) -> bool:
+    """Whether a file is a command that puts the parts together; those of data_preparation are a layer."""
+    is_command = '\nif __name__ == "__main__":' in (PROJECT / name).read_text()
+    return "/" not in name or (is_command and not name.startswith("data_preparation/"))
 
 
-def layer_of(path):
+@functools.cache
+def parse(name: str) -> ast.Module:
+    return ast.parse((PROJECT / name).read_text())
+
+
+def layer_of(path: str) -> str | None:
     """The entry of LAYERS that a file or module path belongs to, or None."""
     fitting = [layer for layer in LAYERS if path == layer or path.startswith((f"{layer}/", f"{layer}."))]
     return max(fitting, key=len, default=None)
 
 
-def modules_of(tree):
-    """Every module or name that a file imports, wherever in the file, as a path: `utils/base/errors`."""
-    for node in ast.walk(tree):
+def modules_of(*nodes: ast.AST) -> set[str]:
+    """Every module or name that import statements below these nodes name, as a path: `utils/base/errors`."""
+    found = set()
+    for node in itertools.chain.from_iterable(map(ast.walk, nodes)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.replace(".", "/") for alias in node.names)
+            found |= {alias.name.replace(".", "/") for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield from (f"{node.module}.{alias.name}".replace(".", "/") for alias in node.names)
+            found |= {f"{node.module}.{alias.name}".replace(".", "/") for alias in node.names}
+    return found
 
 
-def tables_of(tree):
+def tables_of(tree: ast.Module) -> set[str]:
     """The modules that "package.module:NAME" strings name, as paths."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            match = re.fullmatch(r"([a-z_]+(?:\.[a-z_0-9]+)*):\w+", node.value)
-            if match:
-                yield match.group(1).replace(".", "/")
+    strings = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    matches = (re.fullmatch(r"([a-z_]+(?:\.[a-z_0-9]+)*):[A-Za-z_]\w*", string) for string in strings)
+    return {match.group(1).replace(".", "/") for match in matches if match}
+
+
+def files_of(module: str) -> list[str]:
+    """The file of ours that a module path names, and that of its last name's module."""
+    paths = (module, module.rpartition("/")[0])
+    files = (f"{path}{end}" for path in paths for end in (".py", "/__init__.py"))
+    return [file for file in files if (PROJECT / file).is_file()]
+
+
+def imports_at_the_top(name: str) -> list[ast.stmt]:
+    return [node for node in parse(name).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+@functools.cache
+def files_loaded_by(name: str) -> frozenset[str]:
+    """Files of ours that a file's imports at the top load; packages on the way included."""
+    found = set()
+    for imported in modules_of(*imports_at_the_top(name)):
+        parts = imported.split("/")
+        for length in range(1, len(parts) + 1):
+            path = "/".join(parts[:length])
+            found |= {file for file in (f"{path}.py", f"{path}/__init__.py") if (PROJECT / file).is_file()}
+    return frozenset(found - {name})
+
+
+@functools.cache
+def is_heavy(name: str) -> bool:
+    """Whether loading a file of ours loads one of HEAVY or OPTIONAL."""
+    waiting, seen = [name], {name}
+    while waiting:
+        file = waiting.pop()
+        if {module.split("/")[0] for module in modules_of(*imports_at_the_top(file))} & (HEAVY | OPTIONAL):
+            return True
+        waiting += files_loaded_by(file) - seen
+        seen |= files_loaded_by(file)
+    return False
+
+
+def late_imports(name: str) -> set[tuple[int, str]]:
+    """Imports inside functions: line and module path."""
+    functions = (node for node in ast.walk(parse(name)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    statements = {
+        node for function in functions for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+    return {(node.lineno, module) for node in statements for module in modules_of(node)}
 
 
 def test_every_file_belongs_to_a_layer():
     """A new folder must be entered in LAYERS; this fails until it is."""
-    missed = [name for name in application_files() if layer_of(name) is None and name != "utils/__init__.py"]
-    assert not missed
+    assert [name for name in layered_files() if layer_of(name) is None] == []
+    gone = [layer for layer in LAYERS if not tracked(f"{layer}/*.py", f"{layer}.py")]
+    assert gone == [], "LAYERS names what is not there"
 
 
-@pytest.mark.parametrize("name", application_files())
-def test_no_import_runs_upwards(name):
-    layer, tree = layer_of(name), ast.parse((PROJECT / name).read_text())
-    if layer is None:
-        return  # utils/__init__.py, which is only its docstring
-    for imported in modules_of(tree):
-        other = layer_of(imported)
-        assert other in (None, layer, *LAYERS[layer]), f"{name} imports {imported}"
-        assert imported.split("/")[0] not in ("train", "evaluate", "predict", "export", "app"), name
-    for table in tables_of(tree):
-        other = layer_of(table)
-        assert other in (None, layer, *LAYERS[layer], *CHOICES.get(layer, ())), f"{name} names {table}"
+def test_no_import_runs_upwards():
+    problems = []
+    for name in layered_files():
+        layer = layer_of(name)
+        if layer is None:
+            continue  # a failure of the test before
+        for imported in modules_of(parse(name)):
+            is_script = (PROJECT / f"{imported.split('/')[0]}.py").is_file()
+            if is_script or layer_of(imported) not in (None, layer, *LAYERS[layer]):
+                problems.append(f"{name} imports {imported}")
+        for table in tables_of(parse(name)):
+            if layer_of(table) not in (None, layer, *LAYERS[layer], *CHOICES.get(layer, ())):
+                problems.append(f"{name} names {table}")
+    assert problems == []
+
+
+def test_strings_that_name_a_module_lead_somewhere():
+    """Those of this project: "models:MODEL_TYPES". The part after the colon is checked where the string is loaded."""
+    folders = {name.split("/")[0] for name in application_files()}
+    for name in application_files():
+        for table in tables_of(parse(name)):
+            if table.split("/")[0] in folders:
+                assert (PROJECT / f"{table}.py").is_file() or (PROJECT / table / "__init__.py").is_file(), (name, table)
 
 
 def test_no_imports_in_a_circle():
     """Imports at the top of files, from file to file."""
-    graph = {}
-    for name in application_files():
-        tree = ast.parse((PROJECT / name).read_text())
-        top = ast.Module([node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
-        found = set()
-        for imported in modules_of(top):
-            for candidate in (imported, imported.rpartition("/")[0]):
-                found |= {f for f in (f"{candidate}.py", f"{candidate}/__init__.py") if (PROJECT / f).is_file()}
-        graph[name] = found - {name}
     done, path = set(), []
 
     def visit(name):
@@ -114,41 +173,72 @@ def test_no_imports_in_a_circle():
         if name in done:
             return
         path.append(name)
-        for other in sorted(graph.get(name, ())):
-            visit(other)
+        for imported in sorted(modules_of(*imports_at_the_top(name))):
+            for file in files_of(imported):
+                if file != name:
+                    visit(file)
         path.pop()
         done.add(name)
 
-    for name in graph:
+    for name in application_files():
         visit(name)
 
 
-@pytest.mark.parametrize("folder", ["models", "losses"])
-def test_models_and_losses_do_without_tensorflow(folder):
+def test_models_and_losses_do_without_tensorflow():
     # The exceptions choose TensorFlow's fused kernels when TensorFlow is Keras's backend.
     allowed = {"models/layers/batch_norm.py", "models/layers/convolution.py", "models/layers/winograd.py"}
-    for name in tracked(f"{folder}/*.py"):
-        frameworks = {module.split("/")[0] for module in modules_of(ast.parse((PROJECT / name).read_text()))}
-        assert name in allowed or not frameworks & {"tensorflow", "jax", "torch"}, name
+    for name in tracked("models/*.py", "losses/*.py"):
+        frameworks = {module.split("/")[0] for module in modules_of(parse(name))} & {"tensorflow", "jax", "torch"}
+        assert not frameworks or name in allowed, name
 
 
-@pytest.mark.parametrize("name", application_files())
-def test_files_are_short(name):
-    assert len((PROJECT / name).read_text().splitlines()) <= LONGEST_FILE
+def test_imports_are_at_the_top_unless_they_are_heavy():
+    problems = []
+    for name in application_files():
+        for line, module in late_imports(name):
+            if module.split("/")[0] not in HEAVY | OPTIONAL and not any(map(is_heavy, files_of(module))):
+                problems.append(f"{name}:{line} imports {module.replace('/', '.')} inside a function")
+    assert sorted(problems) == []
+
+
+def test_files_are_short():
+    lengths = {name: len((PROJECT / name).read_text().splitlines()) for name in application_files()}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_functions_are_short():
+    lengths = {}
+    for name in application_files():
+        for node in ast.walk(parse(name)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                lengths[f"{name}:{node.name}"] = node.end_lineno - node.lineno + 1
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
 
 
 def test_every_folder_says_what_is_in_it():
     for name in tracked("*__init__.py"):
-        docstring = ast.get_docstring(ast.parse((PROJECT / name).read_text()))
-        assert docstring, f"{name} has no docstring"
+        assert ast.get_docstring(parse(name)), f"{name} has no docstring"
+    for folder in {name.rpartition("/")[0] for name in application_files()} - {""}:
+        assert (PROJECT / folder / "__init__.py").is_file() or (PROJECT / folder / "README.md").is_file(), folder
+
+
+def test_folders_of_tests_mirror_the_packages():
+    """`tests/models` tests `models/`, `tests/inference` tests `utils/inference/`."""
+    more = {"commands", "faults"}  # whole commands, and damage and kills of them
+    folders = {name.split("/")[1] for name in tracked("tests/*/*.py")}
+    packages = {name.split("/")[0] for name in tracked("*/*.py")}
+    packages |= {name.split("/")[1] for name in tracked("utils/*/*.py")}
+    assert folders - packages - more == set()
 
 
 def test_tests_import_nothing_from_other_test_modules():
-    modules = {name.rpartition("/")[2].removesuffix(".py") for name in tracked("tests/*.py")} - {"helpers"}
-    modules = {module for module in modules if module.startswith("test_")} | {"conftest"}
+    """What several tests need is in a `*helpers.py` of tests/, or a fixture of a conftest.py."""
+    modules = {name.rpartition("/")[2].removesuffix(".py") for name in tracked("tests/*.py")}
+    modules = {module for module in modules if module == "conftest" or module.startswith("test_")}
     for name in tracked("tests/*.py"):
-        imported = {module.split("/")[0] for module in modules_of(ast.parse((PROJECT / name).read_text()))}
+        imported = {module.split("/")[0] for module in modules_of(parse(name))}
         assert not imported & modules, name
+    assert [name for name in tracked("tests/*helpers.py") if name.count("/") > 1] == []
 
 
 def test_every_setting_has_a_comment():

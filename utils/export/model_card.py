@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import DictConfig
 
 from utils.base.files import atomic_write
+from utils.base.version import VERSION
 from utils.checkpoints import companion_path
 from utils.export.comparison import Agreement
 
@@ -35,6 +36,7 @@ def write_model_card(
     text = environment.get_template("model_card.md.j2").render(
         cfg=cfg,
         date=date.today().isoformat(),
+        version=VERSION,
         weights=weights.name,
         exported=exported.name,
         settings=companion_path(weights, ".yaml").name,

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from losses import main_score
 from utils.base.files import atomic_write, warn_if_not_saved
+from utils.base.version import VERSION
 from utils.devices.strategy import PRECISIONS
 from utils.training.saving import BestWeights
 from utils.training.trainer import History, Trainer
@@ -45,7 +46,7 @@ def write_summary(
         "strategy": "single" if strategy is tf.distribute.get_strategy() else type(strategy).__name__,
         "devices": strategy.num_replicas_in_sync,
         "precision": PRECISIONS[cfg.OPTIMIZATION.AMP],
-        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "versions": {"application": VERSION, "tensorflow": tf.__version__, "keras": keras.__version__},
         "since_last_start": {"epochs": epochs, "seconds": round(seconds, 1)},  # the log has all epochs of the run
         "best": {"epoch": best.best_epoch, "score": f"val_{main_score(cfg)}", "value": best.best},
         "last": {name: values[-1] for name, values in history.items()} if epochs else {},
