@@ -38,7 +38,7 @@ CHOICES = {"utils/config": {"models", "losses", "data_generators", "utils/device
 HEAVY = {"tensorflow", "keras", "h5py", "matplotlib", "scipy", "sklearn", "albumentations", "nibabel", "pydicom"}
 OPTIONAL = {"gradio", "kubernetes", "mlflow", "nvidia", "onnxruntime", "tensorflow_datasets", "wandb"}
 LONGEST_FILE = 300
-LONGEST_FUNCTION = 60
+LONGEST_FUNCTION = 70  # lines without the docstring
 
 
 def application_files() -> list[str]:
@@ -211,7 +211,8 @@ def test_functions_are_short():
     for name in application_files():
         for node in ast.walk(parse(name)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                lengths[f"{name}:{node.name}"] = node.end_lineno - node.lineno + 1
+                body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+                lengths[f"{name}:{node.name}"] = node.end_lineno - body[0].lineno + 1  # without the docstring
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
 
 

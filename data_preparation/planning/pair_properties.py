@@ -61,6 +61,7 @@ def measure_pairs(pairs: Sequence[Pair], quiet: bool) -> list[PairProperties]:
 
 def measure_pair(pair: Pair) -> PairProperties | str:
     """The properties of a pair, or a problem."""
+    assert pair.mask is not None, "a plan is made from pairs"
     try:
         image = decode(pair.image, read_whole(pair.image))
         mask = read_values(pair.mask)

@@ -131,5 +131,6 @@ def fold_batches(folds: Sequence[DictConfig], split: str, model: keras.Model, re
     for fold in folds:
         load_weights(model, fold)
         # TF_DATA reads ahead; what is read once need not be cached.
-        options = {"loader": "TF_DATA", "shuffle": False, "cache": False, "whole_images": True}
-        yield from build_dataset(fold, split, replicas=replicas, **options)
+        yield from build_dataset(
+            fold, split, replicas=replicas, loader="TF_DATA", shuffle=False, cache=False, whole_images=True
+        )

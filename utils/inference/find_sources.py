@@ -57,13 +57,13 @@ def list_sources(cfg: DictConfig, value: str | Sequence[str] | None, key: str) -
     if isinstance(value, (list, ListConfig)):
         return [path for entry in value for path in expand(cfg, entry, key)]
     if value is not None and is_list_file(value):
-        return read_list(resolve_path(cfg, value))
+        return read_list(resolve_path(cfg, str(value)))
     return expand(cfg, value, key)
 
 
 def expand(cfg: DictConfig, value: object, key: str) -> list[Path]:
     """The files and DICOM folders that one entry names: a pattern, a folder or a file."""
-    path = resolve_path(cfg, value)
+    path = resolve_path(cfg, str(value))
     if any(wildcard in str(value) for wildcard in "*?[") and not path.exists():
         found = glob.glob(str(path), recursive=True) or glob.glob(str(value), recursive=True)
         if not found:

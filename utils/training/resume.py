@@ -37,7 +37,8 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
     metadata = state.metadata
     if metadata["finished"] and metadata["config"]["HYPER_PARAMETERS"]["EPOCHS"] >= cfg.HYPER_PARAMETERS.EPOCHS:
         return None  # even if early stopping ended it
-    different = list_differences(metadata["config"], OmegaConf.to_container(cfg, resolve=True))
+    now: Any = OmegaConf.to_container(cfg, resolve=True)
+    different = list_differences(metadata["config"], now)
     if different and metadata["finished"]:
         return None  # another run with the same name
     if different:

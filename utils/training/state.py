@@ -80,4 +80,4 @@ def write_state(path: Path, metadata: dict[str, Any], arrays: Sequence[np.ndarra
     members = {METADATA: np.frombuffer(text.encode(), np.uint8)}
     members |= {f"v{number}": array for number, array in enumerate(arrays)}
     with atomic_write(path, backups) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **members)
+        np.savez(file, allow_pickle=False, **members)

@@ -88,27 +88,27 @@ class Trainer(keras.Model):
         Raises:
             UserError: the loss is not a number; names the images of that batch.
         """
-        callbacks = keras.callbacks.CallbackList(
+        callback_list = keras.callbacks.CallbackList(
             callbacks, add_history=True, model=self, epochs=epochs, steps=data.steps, verbose=0
         )
         self.stop_training = False
-        callbacks.on_train_begin()
+        callback_list.on_train_begin()
         logs: dict[str, float] = {}
         first_epoch, first_step = start
         self.steps_taken = first_epoch * data.steps + first_step
         for epoch in range(first_epoch, epochs):
             if first_step == 0:
                 self.reset_metrics()
-            callbacks.on_epoch_begin(epoch)
-            self.train_epoch(data, epoch, first_step, callbacks)
+            callback_list.on_epoch_begin(epoch)
+            self.train_epoch(data, epoch, first_step, callback_list)
             first_step = 0
             logs = as_floats(self.get_metrics_result())
             logs |= {f"val_{name}": value for name, value in validate().items()}
-            callbacks.on_epoch_end(epoch, logs)
+            callback_list.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
         self.optimizer.finalize_variable_values(self.trainable_weights)
-        callbacks.on_train_end(logs)
+        callback_list.on_train_end(logs)
         return self.history.history
 
     def train_epoch(self, data: Dataset, epoch: int, first_step: int, callbacks: keras.callbacks.CallbackList) -> None:
