@@ -77,7 +77,7 @@ def write_state(path: Path, metadata: dict[str, Any], arrays: Sequence[np.ndarra
         OSError: it could not be written; the previous file is still there.
     """
     text = json.dumps(metadata, default=operator.methodcaller("item"))
-    members = {METADATA: np.frombuffer(text.encode(), np.uint8)}
+    members: dict[str, Any] = {METADATA: np.frombuffer(text.encode(), np.uint8)}
     members |= {f"v{number}": array for number, array in enumerate(arrays)}
     with atomic_write(path, backups) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **members)
+        np.savez(file, **members)
