@@ -25,7 +25,7 @@ from utils.export.model_card import write_model_card
 def export(cfg: DictConfig) -> Path:
     """Write the trained model in another format, run the file, and compare it with the model on real images.
 
-    The model is rebuilt in float32, however it was trained, with batch normalisation folded into the convolutions.
+    The model is rebuilt in float32, however it was trained, with batch normalisation fused into the convolutions.
     The images are those of PREDICT.INPUT or DATASET.VAL, or noise if there are none.
 
     Returns:

@@ -86,8 +86,8 @@ def stock(build, module="keras"):
     return make
 
 
-def ours(*overrides, without=None, fold=False):
-    """Our model; `without` is a function that switches a technique off, `fold` folds batch normalisation."""
+def ours(*overrides, without=None, fuse_batch_norm=False):
+    """Our model; `without` is a function that switches a technique off; see `models.inference_model` for the rest."""
 
     def make(options, train):
         import keras
@@ -99,13 +99,13 @@ def ours(*overrides, without=None, fold=False):
         if without:
             without()
         size = [f"INPUT.HEIGHT={options.size}", f"INPUT.WIDTH={options.size}", f"OUTPUT.CLASSES={options.classes}"]
-        model = inference_model(build_model(load_config([*overrides, *size])), fold=fold)
+        model = inference_model(build_model(load_config([*overrides, *size])), fuse_batch_norm=fuse_batch_norm)
         return keras_step(model, options, train), count(model)
 
     return make
 
 
-def fused_batch_norm():
+def stock_batch_norm():
     import keras
 
     from models.layers.batch_norm import BatchNorm
@@ -178,23 +178,23 @@ IMPLEMENTATIONS = {
         "plain layers, Keras 2": stock(plain_unet3plus, "tf_keras"),
         "ours": ours("MODEL.TYPE=unet3plus"),
         "ours, no EXACT_FAST_UPSAMPLE": ours("MODEL.TYPE=unet3plus", "MODEL.EXACT_FAST_UPSAMPLE=False"),
-        "ours, no fused normalisation": ours("MODEL.TYPE=unet3plus", without=fused_batch_norm),
+        "ours, no batch norm kernel": ours("MODEL.TYPE=unet3plus", without=stock_batch_norm),
         "ours, no WINOGRAD": ours("MODEL.TYPE=unet3plus", "MODEL.WINOGRAD=False"),
-        "ours, folded": ours("MODEL.TYPE=unet3plus", fold=True),
+        "ours, batch norm fused": ours("MODEL.TYPE=unet3plus", fuse_batch_norm=True),
     },
     "unet": {
         REFERENCE: stock(plain_unet),
         "plain layers, Keras 2": stock(plain_unet, "tf_keras"),
         "PyTorch, channels last": torch_unet,
         "ours": ours(*OURS_UNET),
-        "ours, no fused normalisation": ours(*OURS_UNET, without=fused_batch_norm),
-        "ours, folded": ours(*OURS_UNET, fold=True),
+        "ours, no batch norm kernel": ours(*OURS_UNET, without=stock_batch_norm),
+        "ours, batch norm fused": ours(*OURS_UNET, fuse_batch_norm=True),
     },
 }
 
 NEEDS = {"plain layers, Keras 2": "tf_keras", "PyTorch, channels last": "torch"}
-ONLY_TRAINING = ("ours, no fused normalisation",)
-ONLY_INFERENCE = ("ours, folded",)
+ONLY_TRAINING = ("ours, no batch norm kernel",)
+ONLY_INFERENCE = ("ours, batch norm fused",)
 
 
 def random_batch(options):

@@ -1,22 +1,47 @@
 """Models by name: an encoder (image -> maps by stride), a decoder (maps -> finer maps) and heads (maps -> outputs).
 
-The tables say where each part is; nothing heavy is imported until a model is built.
+The tables say where each part is; Keras is imported when a model is built, so that `--help` and errors of the config
+come at once.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from models.checks import check_model, valid_output_size
 from models.encoders.backbones import BACKBONES
+from models.model_types import MODEL_TYPES, ModelType, model_settings
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.registry import load_object, look_up
 
-# MODEL.BACKBONE.TYPE -> a function (image, model, style) -> ({stride: feature map}, {stride: map to upsample first})
+if TYPE_CHECKING:
+    import keras
+
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "MODEL_TYPES",
+    "ModelType",
+    "build_model",
+    "check_model",
+    "inference_model",
+    "mask_output",
+    "model_settings",
+    "valid_output_size",
+]
+
+# MODEL.BACKBONE.TYPE -> a function (image, settings, blocks, weights) -> features, down
+#     features: {stride: feature map}; down: {stride: map that a decoder upsamples first}
 ENCODERS = {
     "unet3plus": "models.encoders.plain:plain",
     **dict.fromkeys(BACKBONES, "models.encoders.pretrained:pretrained"),
 }
 
-# A function (features, down, model, style) -> list of DecoderMap, the mask's first
+# ModelType.decoder -> a function (features, down, settings, blocks) -> list of DecoderMap, the mask's first
 DECODERS = {
     "unet": "models.decoders.unet:unet",
     "unet++": "models.decoders.unetplusplus:unetplusplus",
@@ -25,62 +50,9 @@ DECODERS = {
 }
 
 
-@dataclass(frozen=True)
-class ModelType:
-    """What a name of MODEL.TYPE stands for: a decoder, and a value for each key of MODEL that is null."""
-
-    decoder: str | None  # None: no masks, a label for the whole image
-    FILTERS: tuple = (64, 128, 256, 512, 1024)
-    DEEP_SUPERVISION: bool = False
-    CGM: bool = False
-    CONV_BIAS: bool = False
-    HEAD_TRANSPOSE: bool = False
-    encoder: str | None = None  # a type that brings its own, whatever MODEL.BACKBONE.TYPE
-
-
-UNET3PLUS = {"decoder": "unet3plus", "CONV_BIAS": True}  # the parameter counts of the paper include the biases
-
-MODEL_TYPES = {
-    "unet": ModelType("unet"),
-    "unet++": ModelType("unet++"),
-    "unet3plus": ModelType(**UNET3PLUS),
-    "unet3plus_deepsup": ModelType(**UNET3PLUS, DEEP_SUPERVISION=True),
-    "unet3plus_deepsup_cgm": ModelType(**UNET3PLUS, DEEP_SUPERVISION=True, CGM=True),
-    "tiny_unet3plus": ModelType(**UNET3PLUS, FILTERS=(16, 32, 64, 128, 256)),
-    "classifier": ModelType(None),
-    "conv_deconv": ModelType(
-        "conv_deconv",
-        FILTERS=(16, 32, 64),
-        CONV_BIAS=True,
-        HEAD_TRANSPOSE=True,
-        encoder="models.decoders.conv_deconv:encoder",
-    ),
-}
-
-
-def model_settings(cfg):
-    """The keys of `cfg.MODEL` as a new config, nulls replaced by what MODEL.TYPE stands for; and the row itself.
-
-    Raises:
-        UserError: MODEL.FILTERS has a number of widths that the type cannot take.
-    """
-    row = look_up(MODEL_TYPES, cfg.MODEL.TYPE, "MODEL.TYPE")
-    model = cfg.MODEL.copy()
-    for key in ("FILTERS", "DEEP_SUPERVISION", "CGM", "CONV_BIAS"):
-        if model[key] is None:
-            model[key] = getattr(row, key)
-    if model.HEAD.TRANSPOSE is None:
-        model.HEAD.TRANSPOSE = row.HEAD_TRANSPOSE
-    if row.encoder and model.BACKBONE.TYPE != "unet3plus":
-        raise UserError(f"MODEL.TYPE={cfg.MODEL.TYPE} has an encoder of its own: leave MODEL.BACKBONE.TYPE out.")
-    levels = len(model.FILTERS)
-    if levels < 2 or (row.decoder == "conv_deconv" and levels != 3):
-        wanted = "3 widths" if row.decoder == "conv_deconv" else "at least 2 widths, usually 5"
-        raise UserError(f"MODEL.FILTERS={list(model.FILTERS)}: MODEL.TYPE={cfg.MODEL.TYPE} takes {wanted}.")
-    return model, row
-
-
-def build_model(cfg, pretrained=True, any_size=False, size=None):
+def build_model(
+    cfg: DictConfig, pretrained: bool = True, any_size: bool = False, size: tuple[int, int] | None = None
+) -> keras.Model:
     """Build the model that the config describes.
 
     Args:
@@ -96,36 +68,45 @@ def build_model(cfg, pretrained=True, any_size=False, size=None):
         (`mask_stride2` ...) or, for UNet++, its depth (`mask_depth3` ...);
         with CGM `presence` `(batch, foreground classes)`, the probability that a class occurs in the image.
         MODEL.TYPE=classifier has one output, `label` `(batch, classes)`.
-        With MODEL.PADDING valid the masks are smaller than the image: its centre.
+        With MODEL.PADDING=valid the masks are smaller than the image: its centre.
 
     Raises:
         UserError: a name that is not in its table, or a size or number of channels that the choice cannot take.
+
+    >>> from utils.config import load_config
+    >>> model = build_model(load_config(["MODEL.TYPE=unet", "MODEL.FILTERS=[4,8]", "OUTPUT.CLASSES=3"]), size=(64, 64))
+    >>> model.output["mask"].shape
+    (None, 64, 64, 3)
     """
     import keras
 
     from models.heads import make_outputs
-    from models.layers.blocks import Style
+    from models.layers.blocks import BlockSettings
 
     height, width = (None, None) if any_size else size or (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
     check_model(cfg, {"HEIGHT": height, "WIDTH": width})
-    model, row = model_settings(cfg)
-    weights = model.BACKBONE.WEIGHTS
-    if weights is not None and resolve_path(cfg, weights).is_file():
-        model.BACKBONE.WEIGHTS = str(resolve_path(cfg, weights))
-    model.BACKBONE.LOAD_WEIGHTS = pretrained
-    style = Style.from_config(model)
+    settings, model_type = model_settings(cfg)
+    blocks = BlockSettings.from_settings(settings)
+    encoder = load_object(model_type.encoder or look_up(ENCODERS, settings.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE"))
     image = keras.Input((height, width, cfg.INPUT.CHANNELS), name="image")
-    encoder = row.encoder or look_up(ENCODERS, model.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE")
-    features, down = load_object(encoder)(image, model, style)
-    if row.decoder is None:
-        outputs = load_object("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, model)
+    features, down = encoder(image, settings, blocks, backbone_weights(cfg) if pretrained else None)
+    if model_type.decoder is None:
+        outputs = load_object("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, settings)
         return keras.Model(image, outputs, name=cfg.MODEL.TYPE)
-    maps = load_object(DECODERS[row.decoder])(features, down, model, style)
-    outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, model, style)
+    maps = load_object(DECODERS[model_type.decoder])(features, down, settings, blocks)
+    outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, settings, blocks)
     return keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
 
 
-def inference_model(model, prune=None, fold=False):
+def backbone_weights(cfg: DictConfig) -> str | None:
+    """MODEL.BACKBONE.WEIGHTS: the path of a file, else the name as it is; None if the backbone starts untrained."""
+    weights = cfg.MODEL.BACKBONE.WEIGHTS
+    if weights is not None and resolve_path(cfg, weights).is_file():
+        return str(resolve_path(cfg, weights))
+    return weights
+
+
+def inference_model(model: keras.Model, prune: int | None = None, fuse_batch_norm: bool = False) -> keras.Model:
     """Return the model that users run: images in, one tensor out, `(batch, height, width, classes)` in float32.
 
     Of a classifier it is `(batch, classes)`.
@@ -133,21 +114,37 @@ def inference_model(model, prune=None, fold=False):
     Args:
         model: of `build_model`; what only training needs is left out.
         prune: 1 to 4 or None; MODEL.PRUNE of a UNet++ with deep supervision: the mask of that depth.
-        fold: true folds batch normalisation into the convolutions: faster, equal up to rounding, weights of its own.
-            Else the weights are the model's.
+        fuse_batch_norm: true merges each batch normalisation into the convolution before it: faster, equal up to
+            rounding, with weights of its own. False shares the weights of `model`.
 
     Raises:
         UserError: the model has no mask of that depth.
+
+    >>> from utils.config import load_config
+    >>> cfg = load_config(["MODEL.TYPE=unet3plus_deepsup", "MODEL.FILTERS=[4,8]", "OUTPUT.CLASSES=3"])
+    >>> inference_model(build_model(cfg, size=(64, 64))).output_shape
+    (None, 64, 64, 3)
     """
     import keras
 
     mask = model.output[mask_output(model.output, prune)]
     inference = keras.Model(model.input, mask, name=f"{model.name}_inference")
-    return load_object("models.folding:fold_batch_norm")(inference) if fold else inference
+    return load_object("models.fuse_batch_norm:fuse_batch_norm")(inference) if fuse_batch_norm else inference
 
 
-def mask_output(outputs, prune):
-    """The output that is the prediction: `label`, `mask`, or the mask of the depth which MODEL.PRUNE asks for."""
+def mask_output(outputs: Collection[str], prune: int | None) -> str:
+    """Return the name of the output that is the prediction.
+
+    Args:
+        outputs: the names of the outputs of `build_model`.
+        prune: MODEL.PRUNE, the depth whose mask is wanted, or None.
+
+    Raises:
+        UserError: there is no mask of that depth.
+
+    >>> mask_output(["mask", "mask_depth2", "mask_depth1", "presence"], prune=2)
+    'mask_depth2'
+    """
     if prune is None:
         return "label" if "label" in outputs else "mask"
     depths = [name for name in outputs if name.startswith("mask_depth")]
@@ -158,83 +155,3 @@ def mask_output(outputs, prune):
     if f"mask_depth{prune}" not in outputs:
         raise UserError(f"MODEL.PRUNE={prune}: this model has the depths 1 to {len(depths) + 1}.")
     return f"mask_depth{prune}"
-
-
-def check_model(cfg, size=None):
-    """Refuse settings that the chosen model would ignore or could not build.
-
-    Args:
-        cfg: the config.
-        size: {"HEIGHT", "WIDTH"} that the model is built for, in place of INPUT.
-
-    Raises:
-        UserError: names the key and what it needs.
-    """
-    model, row = model_settings(cfg)
-    backbone = model.BACKBONE
-    if backbone.TYPE == "unet3plus":
-        given = [key for key in ("WEIGHTS", "SKIP_LAYERS", "DOWN_LAYERS") if backbone[key] is not None]
-        given += [] if backbone.TRAINABLE else ["TRAINABLE"]
-        if given:
-            raise UserError(
-                f"MODEL.BACKBONE.{given[0]} needs an ImageNet backbone: set MODEL.BACKBONE.TYPE, one of "
-                f"{', '.join(BACKBONES)}."
-            )
-    if backbone.DOWN_LAYERS is not None and row.decoder != "unet++":
-        raise UserError("MODEL.BACKBONE.DOWN_LAYERS is for MODEL.TYPE=unet++: leave it out.")
-    for key in ("DEEP_SUPERVISION", "CGM"):
-        without_side_masks = row.decoder is None or (row.decoder == "conv_deconv" and key == "DEEP_SUPERVISION")
-        if model[key] and without_side_masks:
-            raise UserError(
-                f"MODEL.{key}=True does not go with MODEL.TYPE={cfg.MODEL.TYPE}, which has no stages: leave it out."
-            )
-    if model.PRUNE is not None and not (row.decoder == "unet++" and model.DEEP_SUPERVISION):
-        raise UserError(f"MODEL.PRUNE={model.PRUNE} needs MODEL.TYPE=unet++ with MODEL.DEEP_SUPERVISION=True.")
-    if row.decoder is None and cfg.OUTPUT.CLASSES == 1 and model.CLASSIFIER_ACTIVATION == "softmax":
-        raise UserError(
-            "MODEL.CLASSIFIER_ACTIVATION=softmax of one class is always 1: leave it out, or set OUTPUT.CLASSES=2."
-        )
-    check_padding(cfg, size or cfg.INPUT)
-
-
-def check_padding(cfg, sizes):
-    """MODEL.PADDING=valid works with the plain U-Net, and with sizes whose maps are even before each pooling.
-
-    Raises:
-        UserError: names the nearest sizes that fit.
-    """
-    if cfg.MODEL.PADDING != "valid":
-        return
-    if cfg.MODEL.TYPE != "unet" or cfg.MODEL.BACKBONE.TYPE != "unet3plus":
-        raise UserError(
-            "MODEL.PADDING=valid needs MODEL.TYPE=unet and MODEL.BACKBONE.TYPE=unet3plus, the network of 2015."
-        )
-    levels = len(cfg.MODEL.FILTERS or MODEL_TYPES["unet"].FILTERS)
-    decoder = cfg.MODEL.DECODER
-    if decoder.CONVS != 2 or (decoder.FILTERS is not None and len(decoder.FILTERS) != levels - 1):
-        raise UserError(
-            f"MODEL.PADDING=valid needs MODEL.DECODER.CONVS=2 and MODEL.DECODER.FILTERS null or {levels - 1} widths."
-        )
-    for key in ("HEIGHT", "WIDTH"):
-        size = sizes[key]
-        if size is None or valid_output_size(size, levels) is None:
-            near = [
-                near for near in range(max((size or 0) - 32, 0), (size or 572) + 33) if valid_output_size(near, levels)
-            ]
-            raise UserError(
-                f"INPUT.{key}={size} does not fit MODEL.PADDING=valid: every map must be even before pooling. "
-                f"Sizes that fit nearby: {', '.join(map(str, near)) or 'none; the smallest is 188 for five levels'}."
-            )
-
-
-def valid_output_size(size, levels):
-    """Side of the mask that an unpadded U-Net makes of an image side, or None where the sizes do not fit."""
-    for level in range(levels):
-        size -= 4  # two 3x3 convolutions
-        if level < levels - 1:
-            if size % 2 or size <= 0:
-                return None
-            size //= 2
-    for _ in range(levels - 1):
-        size = 2 * size - 4
-    return size if size > 0 else None

@@ -2,12 +2,13 @@
 
 import math
 
-from keras import Model, layers
+import keras
+from keras import KerasTensor, layers
 
 from models.layers.upsample_conv import UpsampleConv2D
 
 
-def count_flops(model):
+def count_flops(model: keras.Model) -> int:
     """Floating-point operations of the convolutions and dense layers of one forward pass of one image.
 
     A multiplication and an addition count two. Normalisation, activations and interpolation are left out, as usual.
@@ -16,12 +17,16 @@ def count_flops(model):
 
     Raises:
         ValueError: the model has no fixed height and width.
+
+    >>> image = keras.Input((8, 8, 3))
+    >>> count_flops(keras.Model(image, layers.Conv2D(4, 3, padding="same")(image)))  # 2 * 3 * 3 * 3 * 4 * 8 * 8
+    13824
     """
     return sum(_layer_flops(layer) for layer in model.layers)
 
 
-def _layer_flops(layer):
-    if isinstance(layer, Model):
+def _layer_flops(layer: layers.Layer) -> int:
+    if isinstance(layer, keras.Model):
         return count_flops(layer)
     if isinstance(layer, layers.Dense):
         return 2 * math.prod(layer.kernel.shape)
@@ -35,7 +40,7 @@ def _layer_flops(layer):
     return 0
 
 
-def _elements(tensor):
+def _elements(tensor: KerasTensor) -> int:
     if None in tensor.shape[1:]:
         raise ValueError("The cost needs a fixed INPUT.HEIGHT and INPUT.WIDTH.")
     return math.prod(tensor.shape[1:])

@@ -1,12 +1,22 @@
 """Heads: decoder maps -> named outputs. Deep supervision and the classification-guided module work on any decoder."""
 
+from typing import Any
+
 import keras
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
+from omegaconf import DictConfig
 
-from models.layers.blocks import match_size
+from models.layers.blocks import BlockSettings, DecoderMap, FeatureMaps, match_size
 
 
-def make_outputs(image, features, maps, classes, model, style):
+def make_outputs(
+    image: KerasTensor,
+    features: FeatureMaps,
+    maps: list[DecoderMap],
+    classes: int,
+    settings: DictConfig,
+    blocks: BlockSettings,
+) -> dict[str, KerasTensor]:
     """Name the outputs of a model.
 
     Args:
@@ -14,42 +24,51 @@ def make_outputs(image, features, maps, classes, model, style):
         features: {stride: encoder map}; the coarsest feeds the classification-guided module.
         maps: list of DecoderMap, the mask's first; the others are supervised with DEEP_SUPERVISION.
         classes: int, OUTPUT.CLASSES.
-        model: settings of `models.model_settings`.
+        settings: MODEL with its nulls replaced, of `models.model_settings`.
+        blocks: of the same settings.
 
     Returns:
         The dict of `models.build_model`.
     """
-    supervised = maps if model.DEEP_SUPERVISION else maps[:1]
-    masks = {name: mask_head(x, stride, image, classes, model, style, name) for name, stride, x in supervised}
+    supervised = maps if settings.DEEP_SUPERVISION else maps[:1]
+    masks = {name: mask_head(x, stride, image, classes, settings, blocks, name) for name, stride, x in supervised}
     outputs = {}
-    if model.CGM:
-        outputs["presence"] = presence_head(features[max(features)], classes, style)
+    if settings.CGM:
+        outputs["presence"] = presence_head(features[max(features)], classes, blocks)
         masks = {name: PresenceGate(name=f"{name}_gate")([mask, outputs["presence"]]) for name, mask in masks.items()}
     # An output is known by the name of the layer that makes it.
     return {name: layers.Identity(dtype="float32", name=name)(mask) for name, mask in masks.items()} | outputs
 
 
-def mask_head(x, stride, image, classes, model, style, name):
+def mask_head(
+    x: KerasTensor,
+    stride: int,
+    image: KerasTensor,
+    classes: int,
+    settings: DictConfig,
+    blocks: BlockSettings,
+    name: str,
+) -> KerasTensor:
     """Logits by a convolution, brought to the image's size, then probabilities in float32.
 
     A coarser map is upsampled bilinearly after its convolution; with MODEL.HEAD.TRANSPOSE the mask's own head is a
     transposed convolution that does both.
     """
-    options = style.conv_options(followed_by_norm=False)
+    options = blocks.conv_options(followed_by_norm=False)
     head = f"{name}_logits"
-    if model.HEAD.TRANSPOSE and name == "mask":
-        x = layers.Conv2DTranspose(classes, model.HEAD.KERNEL, stride, "same", name=head, **options)(x)
+    if settings.HEAD.TRANSPOSE and name == "mask":
+        x = layers.Conv2DTranspose(classes, settings.HEAD.KERNEL, stride, "same", name=head, **options)(x)
     else:
-        x = layers.Conv2D(classes, model.HEAD.KERNEL, padding="same", name=head, **options)(x)
+        x = layers.Conv2D(classes, settings.HEAD.KERNEL, padding="same", name=head, **options)(x)
         if stride > 1:
             x = layers.UpSampling2D(stride, interpolation="bilinear", name=f"{name}_upsample")(x)
-    if style.padding == "same":
+    if blocks.padding == "same":
         x = match_size(x, image, name)
     activation = "sigmoid" if classes == 1 else "softmax"
     return layers.Activation(activation, dtype="float32", name=f"{name}_{activation}")(x)
 
 
-def presence_head(bottleneck, classes, style):
+def presence_head(bottleneck: KerasTensor, classes: int, blocks: BlockSettings) -> KerasTensor:
     """The classifier of the classification-guided module (UNet 3+, section 3.3).
 
     Dropout, a 1x1 convolution to an (absent, present) pair for each foreground class, the maximum over the image, and
@@ -60,7 +79,7 @@ def presence_head(bottleneck, classes, style):
     """
     foreground = max(classes - 1, 1)
     x = layers.Dropout(0.5, name="presence_dropout")(bottleneck)
-    options = style.conv_options(followed_by_norm=False)
+    options = blocks.conv_options(followed_by_norm=False)
     x = layers.Conv2D(2 * foreground, 1, name="presence_logits", **options)(x)
     x = layers.GlobalMaxPooling2D(name="presence_pool")(x)
     return PairSoftmax(dtype="float32", name="presence")(x)
@@ -70,11 +89,12 @@ def presence_head(bottleneck, classes, style):
 class PairSoftmax(layers.Layer):
     """`(batch, 2 * n)` logits (absent, present), ... -> `(batch, n)` probability of present."""
 
-    def call(self, logits):
+    def call(self, logits: KerasTensor) -> KerasTensor:
         return ops.sigmoid(logits[:, 1::2] - logits[:, 0::2])
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], input_shape[1] // 2)
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, pairs = input_shape
+        return (batch, None if pairs is None else pairs // 2)
 
 
 @keras.saving.register_keras_serializable("unet_family")
@@ -85,10 +105,10 @@ class PresenceGate(layers.Layer):
     The decision itself passes no gradient: the classifier learns from its own loss.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
 
-    def call(self, inputs):
+    def call(self, inputs: list[KerasTensor]) -> KerasTensor:
         mask, presence = inputs
         gate = ops.cast(presence > 0.5, mask.dtype)[:, None, None, :]
         if mask.shape[-1] == 1:
@@ -97,5 +117,5 @@ class PresenceGate(layers.Layer):
         background = ops.maximum(1 - ops.sum(kept, axis=-1, keepdims=True), 0)
         return ops.concatenate([background, kept], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         return input_shape[0]

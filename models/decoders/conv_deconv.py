@@ -1,27 +1,30 @@
 """The plain baseline without skips: a few convolutions down, transposed convolutions up, no normalisation."""
 
-from keras import layers
+from keras import KerasTensor, layers
+from omegaconf import DictConfig
 
-from models.layers.blocks import DecoderMap
+from models.layers.blocks import BlockSettings, DecoderMap, FeatureMaps
 
 
-def encoder(image, model, style):
+def encoder(
+    image: KerasTensor, settings: DictConfig, blocks: BlockSettings, weights: str | None
+) -> tuple[FeatureMaps, FeatureMaps]:
     """Strided 3x3 convolution, 3x3 convolution, 2x2 max pooling, 3x3 convolution; widths MODEL.FILTERS (16, 32, 64)."""
     x = image
     features = {}
-    for stride, width, step in zip((2, 2, 4), model.FILTERS, (2, 1, 1), strict=True):
+    for stride, width, step in zip((2, 2, 4), settings.FILTERS, (2, 1, 1), strict=True):
         if stride == 4:
             x = layers.MaxPooling2D(2, padding="same", name="encoder4_pool")(x)
         name = f"encoder{stride}_{width}"
-        options = style.conv_options(followed_by_norm=False)
-        x = layers.Conv2D(width, 3, step, "same", activation=style.activation, name=name, **options)(x)
+        options = blocks.conv_options(followed_by_norm=False)
+        x = layers.Conv2D(width, 3, step, "same", activation=blocks.activation, name=name, **options)(x)
         features[stride] = x
     return features, features
 
 
-def decoder(features, down, model, style):
+def decoder(features: FeatureMaps, down: FeatureMaps, settings: DictConfig, blocks: BlockSettings) -> list[DecoderMap]:
     """One transposed 3x3 convolution from stride 4 to 2; the head's transposed convolution does the rest."""
-    width = model.FILTERS[-1]
-    options = style.conv_options(followed_by_norm=False)
-    up = layers.Conv2DTranspose(width, 3, 2, "same", activation=style.activation, name="decoder2_upsample", **options)
+    width = settings.FILTERS[-1]
+    options = blocks.conv_options(followed_by_norm=False)
+    up = layers.Conv2DTranspose(width, 3, 2, "same", activation=blocks.activation, name="decoder2_upsample", **options)
     return [DecoderMap("mask", 2, up(features[4]))]

@@ -25,15 +25,15 @@ VGG19 = {1: "block1_conv2", 2: "block2_conv2", 4: "block3_conv4", 8: "block4_con
 class Pixels:
     """What pretrained weights expect of RGB pixels in [0, 1]: `(pixel - mean) / deviation`, perhaps as BGR."""
 
-    mean: tuple
-    deviation: tuple
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
     bgr: bool = False
 
 
 # The means of the Caffe models are in BGR order and in 0..255, without a deviation.
-CAFFE = Pixels(mean=(103.939 / 255, 116.779 / 255, 123.68 / 255), deviation=(1 / 255,) * 3, bgr=True)
+CAFFE = Pixels(mean=(103.939 / 255, 116.779 / 255, 123.68 / 255), deviation=(1 / 255, 1 / 255, 1 / 255), bgr=True)
 TORCH = Pixels(mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
-SYMMETRIC = Pixels(mean=(0.5,) * 3, deviation=(0.5,) * 3)
+SYMMETRIC = Pixels(mean=(0.5, 0.5, 0.5), deviation=(0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Backbone:
     """One row of BACKBONES."""
 
     build: str  # "module:function"
-    skips: dict  # {stride: layer name}, the coarsest is the bottleneck
+    skips: dict[int, str]  # {stride: layer name}, the coarsest is the bottleneck
     pixels: Pixels
-    weights: tuple = ("imagenet",)
+    weights: tuple[str, ...] = ("imagenet",)
 
 
 BACKBONES = {

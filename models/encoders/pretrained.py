@@ -5,16 +5,20 @@ import warnings
 from pathlib import Path
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
+from omegaconf import DictConfig
 
-from models.encoders.backbones import BACKBONES
+from models.encoders.backbones import BACKBONES, Backbone, Pixels
+from models.layers.blocks import BlockSettings, FeatureMaps
 from utils.base.errors import UserError
 from utils.base.registry import load_object
 
-SMALLEST_SIDE = 32  # of a backbone that halves five times
+MIN_SIDE = 32  # of a backbone that halves five times
 
 
-def pretrained(image, model, style):
+def pretrained(
+    image: KerasTensor, settings: DictConfig, blocks: BlockSettings, weights: str | None
+) -> tuple[FeatureMaps, FeatureMaps]:
     """An ImageNet backbone of `models.encoders.backbones`, with its own weights or new ones.
 
     With weights the image is scaled to the pixels they expect, and a single channel is repeated to three. A frozen
@@ -23,53 +27,74 @@ def pretrained(image, model, style):
     Raises:
         UserError: weights that cannot be had or do not fit, an unknown layer, a size or channels it cannot take.
     """
-    settings = model.BACKBONE
-    row = BACKBONES[settings.TYPE]
+    backbone_settings = settings.BACKBONE
+    backbone = BACKBONES[backbone_settings.TYPE]
     height, width, channels = image.shape[1:]
     for key, side in (("HEIGHT", height), ("WIDTH", width)):
-        if side is not None and side < SMALLEST_SIDE:
+        if side is not None and side < MIN_SIDE:
             raise UserError(
-                f"INPUT.{key}={side} is too small for MODEL.BACKBONE.TYPE={settings.TYPE}: at least {SMALLEST_SIDE}."
+                f"INPUT.{key}={side} is too small for MODEL.BACKBONE.TYPE={backbone_settings.TYPE}: "
+                f"at least {MIN_SIDE}."
             )
     x = image
-    if settings.WEIGHTS is not None:
-        x = expected_pixels(image, row.pixels, settings)
+    if backbone_settings.WEIGHTS is not None:
+        x = expected_pixels(image, backbone.pixels, backbone_settings)
         channels = 3
-    base = build_base(row, settings, (height, width, channels))
+    network = build_backbone(backbone, backbone_settings, weights, (height, width, channels))
 
-    skips = dict(zip(row.skips, settings.SKIP_LAYERS or row.skips.values(), strict=True))
-    # The bottleneck is the same in both; the second taps are those of the strides between.
-    down = dict(zip(list(row.skips)[1:-1], settings.DOWN_LAYERS, strict=True)) if settings.DOWN_LAYERS else {}
-    names = list(skips.values()) + list(down.values())
-    for name in names:
-        if name not in (layer.name for layer in base.layers):
-            raise UserError(
-                f"MODEL.BACKBONE.SKIP_LAYERS or DOWN_LAYERS: {settings.TYPE} has no layer {name}. Its own are "
-                f"{', '.join(row.skips.values())}; `python -m models MODEL.BACKBONE.TYPE={settings.TYPE}` lists all."
-            )
-    taps = keras.Model(base.input, [base.get_layer(name).output for name in names], name="encoder")
-    if not settings.TRAINABLE:
-        freeze(base)
+    skips = dict(zip(backbone.skips, backbone_settings.SKIP_LAYERS or backbone.skips.values(), strict=True))
+    # The bottleneck is the same in both; DOWN_LAYERS are those of the strides between.
+    inner = list(backbone.skips)[1:-1]
+    down = dict(zip(inner, backbone_settings.DOWN_LAYERS, strict=True)) if backbone_settings.DOWN_LAYERS else {}
+    taps = tap_layers(network, [*skips.values(), *down.values()], backbone, backbone_settings)
+    if not backbone_settings.TRAINABLE:
+        freeze(network)
     maps = taps(x)
     features = dict(zip(skips, maps, strict=False))
+    check_strides(features, skips, height)
+    return features, {**features, **dict(zip(down, maps[len(skips) :], strict=True))}
+
+
+def tap_layers(network: keras.Model, names: list[str], backbone: Backbone, settings: DictConfig) -> keras.Model:
+    """Return the part of a backbone that gives the outputs of the layers named.
+
+    Raises:
+        UserError: the backbone has no layer of that name.
+    """
+    known = {layer.name for layer in network.layers}
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"MODEL.BACKBONE.SKIP_LAYERS or DOWN_LAYERS: {settings.TYPE} has no layer {name}. Its own are "
+                f"{', '.join(backbone.skips.values())}; "
+                f"`python -m models MODEL.BACKBONE.TYPE={settings.TYPE}` lists all."
+            )
+    return keras.Model(network.input, [network.get_layer(name).output for name in names], name="encoder")
+
+
+def check_strides(features: FeatureMaps, skips: dict[int, str], height: int | None) -> None:
+    """Refuse maps that do not have the stride of their place.
+
+    Raises:
+        UserError: names the layer, and the strides to choose layers for.
+    """
     for stride, feature in features.items():
         if height and feature.shape[1] not in (height // stride, math.ceil(height / stride)):
             raise UserError(
                 f"MODEL.BACKBONE.SKIP_LAYERS: {skips[stride]} has {feature.shape[1]} rows for an image of {height}; "
-                f"its place needs stride {stride}. Name one layer for each of the strides {list(row.skips)}."
+                f"its place needs stride {stride}. Name one layer for each of the strides {list(skips)}."
             )
-    return features, {**features, **dict(zip(down, maps[len(skips) :], strict=True))}
 
 
-def freeze(base):
-    """No weight changes, batch normalisation keeps its statistics, nothing is dropped."""
-    base.trainable = False
-    for layer in base.layers:
+def freeze(network: keras.Model) -> None:
+    """Fix the weights and the statistics of batch normalisation, and drop nothing."""
+    network.trainable = False
+    for layer in network.layers:
         if isinstance(layer, layers.Dropout):
             layer.rate = 0.0
 
 
-def expected_pixels(image, pixels, settings):
+def expected_pixels(image: KerasTensor, pixels: Pixels, settings: DictConfig) -> KerasTensor:
     """RGB in [0, 1] -> what the pretrained weights were trained on."""
     channels = image.shape[-1]
     if channels not in (1, 3):
@@ -85,16 +110,25 @@ def expected_pixels(image, pixels, settings):
     return layers.Rescaling(scale, offset, name="expected_pixels")(x)
 
 
-def build_base(row, settings, shape):
-    """Build the backbone without its classifier and load its weights."""
-    build, weights = load_object(row.build), settings.WEIGHTS if settings.LOAD_WEIGHTS else None
-    named = weights in row.weights
+def build_backbone(
+    backbone: Backbone, settings: DictConfig, weights: str | None, shape: tuple[int | None, int | None, int]
+) -> keras.Model:
+    """Build the backbone without its classifier and load its weights.
+
+    Args:
+        weights: a name of `Backbone.weights`, the path of a file, or None: untrained.
+
+    Raises:
+        UserError: weights that cannot be downloaded or do not fit.
+    """
+    build = load_object(backbone.build)
+    named = weights in backbone.weights
     if weights is not None and not named and not Path(weights).is_file():
         raise UserError(
-            f"MODEL.BACKBONE.WEIGHTS={weights} is neither a file nor one of: null, {', '.join(row.weights)}."
+            f"MODEL.BACKBONE.WEIGHTS={weights} is neither a file nor one of: null, {', '.join(backbone.weights)}."
         )
     try:
-        base = build(include_top=False, weights=weights if named else None, input_shape=shape)
+        network = build(include_top=False, weights=weights if named else None, input_shape=shape)
     except Exception as error:
         if not named:
             raise
@@ -103,20 +137,20 @@ def build_base(row, settings, shape):
             f"download them, copy the file here and set MODEL.BACKBONE.WEIGHTS=/path/to/the/file.h5."
         ) from None
     if weights is not None and not named:
-        load_backbone_weights(base, settings)
-    return base
+        load_backbone_weights(network, weights, settings)
+    return network
 
 
-def load_backbone_weights(base, settings):
+def load_backbone_weights(network: keras.Model, weights: str, settings: DictConfig) -> None:
     """Load a file of weights: .weights.h5 of Keras 3, or .h5 of earlier versions; names work with the latter."""
     options = {"by_name": True, "skip_mismatch": True} if settings.WEIGHTS_BY_NAME else {}
     try:
         with warnings.catch_warnings():
             if not options:
                 warnings.simplefilter("error")  # Keras only warns about layers that the file does not have
-            base.load_weights(settings.WEIGHTS, **options)
+            network.load_weights(weights, **options)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"MODEL.BACKBONE.WEIGHTS={settings.WEIGHTS} does not fit {settings.TYPE} without its classifier: {reason}"
+            f"MODEL.BACKBONE.WEIGHTS={weights} does not fit {settings.TYPE} without its classifier: {reason}"
         ) from None

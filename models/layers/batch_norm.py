@@ -1,7 +1,7 @@
 """Batch normalisation, fused where TensorFlow has a kernel for it."""
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 
 @keras.saving.register_keras_serializable("unet_family")
@@ -12,10 +12,10 @@ class BatchNorm(keras.layers.BatchNormalization):
     averages are those of `keras.layers.BatchNormalization`, which other backends use.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: KerasTensor, training: bool | None = None, mask: KerasTensor | None = None) -> KerasTensor:
         if keras.backend.backend() != "tensorflow" or self.synchronized:
             return super().call(inputs, training=training, mask=mask)
-        from tensorflow.compat.v1.nn import fused_batch_norm  # chosen by backend: the room runs without TensorFlow
+        from tensorflow.compat.v1.nn import fused_batch_norm  # other backends run without TensorFlow
 
         training = bool(training) and self.trainable  # frozen: inference mode, as in Keras
         statistics = {} if training else {"mean": self.moving_mean, "variance": self.moving_variance}

@@ -1,7 +1,7 @@
 """Crop or pad a map to the size of another."""
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 
 @keras.saving.register_keras_serializable("unet_family")
@@ -14,7 +14,7 @@ class MatchSize(keras.layers.Layer):
     Call with `[map, reference]`, both `(batch, height, width, channels)`; returns the map at the reference's size.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: list[KerasTensor]) -> KerasTensor:
         x, reference = inputs
         sizes = zip((1, 2), ops.shape(x)[1:3], ops.shape(reference)[1:3], strict=True)
         for axis, size, wanted in sizes:
@@ -25,10 +25,10 @@ class MatchSize(keras.layers.Layer):
                 x = _take(x, axis, ops.minimum(ops.arange(wanted), size - 1))
         return x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         x, reference = input_shape
         return (x[0], *reference[1:3], x[3])
 
 
-def _take(x, axis, indices):
+def _take(x: KerasTensor, axis: int, indices: KerasTensor) -> KerasTensor:
     return ops.take(x, indices, axis=axis)

@@ -1,8 +1,11 @@
 """Convolution of an upsampled map, computed before upsampling."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 
 @keras.saving.register_keras_serializable("unet_family")
@@ -18,7 +21,7 @@ class UpsampleConv2D(keras.layers.Layer):
         filters: int, output channels.
         scale: int, upsampling factor of height and width.
         kernel_size: int, odd.
-        fast: bool; false computes the two layers one after the other, with the same weights.
+        fast: bool; false computes the two layers one after the other. The weights are the same.
         use_bias, kernel_initializer, kernel_regularizer: as in `keras.layers.Conv2D`, whose other arguments (strides,
             padding, dilation_rate, ...) are refused.
 
@@ -31,15 +34,15 @@ class UpsampleConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        scale,
-        kernel_size=3,
-        fast=True,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        filters: int,
+        scale: int,
+        kernel_size: int = 3,
+        fast: bool = True,
+        use_bias: bool = True,
+        kernel_initializer: str | Mapping | keras.initializers.Initializer = "glorot_uniform",
+        kernel_regularizer: str | Mapping | keras.regularizers.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         for name, value in (("filters", filters), ("scale", scale), ("kernel_size", kernel_size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -55,7 +58,7 @@ class UpsampleConv2D(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
@@ -64,12 +67,12 @@ class UpsampleConv2D(keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros") if self.use_bias else None
 
-    def call(self, x):
+    def call(self, x: KerasTensor) -> KerasTensor:
         _, height, width, channels = ops.shape(x)
         y = self._mix_then_upsample(x) if self._pays(height, width, channels) else self._two_layers(x)
         return y if self.bias is None else ops.add(y, self.bias)
 
-    def _pays(self, height, width, channels):
+    def _pays(self, height: int | KerasTensor | None, width: int | KerasTensor | None, channels: int) -> bool:
         """Whether the matrices cost less than the convolution of the upsampled map that they replace.
 
         The matrices grow with the image, the convolution with its channels: for narrow maps of large images and a
@@ -79,7 +82,7 @@ class UpsampleConv2D(keras.layers.Layer):
             return self.fast
         return self.saved_multiplications((None, height, width, channels)) > 0
 
-    def saved_multiplications(self, input_shape):
+    def saved_multiplications(self, input_shape: tuple[int | None, int, int, int]) -> int:
         """Multiplications saved for an image of `(batch, height, width, channels)`, 0 if the fast form is not used."""
         _, height, width, channels = input_shape
         taps, scale = self.kernel_size, self.scale
@@ -87,7 +90,7 @@ class UpsampleConv2D(keras.layers.Layer):
         per_pixel_and_filter = taps * taps * scale**2 * channels - matrices
         return max(per_pixel_and_filter, 0) * height * width * self.filters if self.fast else 0
 
-    def _mix_then_upsample(self, x):
+    def _mix_then_upsample(self, x: KerasTensor) -> KerasTensor:
         _, height, width, channels = ops.shape(x)
         taps, scale, filters = self.kernel_size, self.scale, self.filters
         kernel = ops.reshape(ops.transpose(self.kernel, (2, 0, 1, 3)), (channels, taps * taps * filters))
@@ -105,7 +108,7 @@ class UpsampleConv2D(keras.layers.Layer):
         rows = ops.reshape(rows, (height * scale, taps * height))
         return ops.reshape(ops.matmul(rows, mixed), (-1, height * scale, width * scale, filters))
 
-    def _shifted_upsampling(self, size):
+    def _shifted_upsampling(self, size: int | KerasTensor) -> KerasTensor:
         """The matrices S_k U of one axis, `(taps, scale * size, size)`.
 
         Bilinear weights fall linearly with the distance between the (clamped) position of an output pixel and an
@@ -124,19 +127,19 @@ class UpsampleConv2D(keras.layers.Layer):
         weights = library.maximum(0.0, 1.0 - library.abs(position[..., None] - pixels))
         return ops.cast(library.where(inside[..., None], weights, 0.0), self.compute_dtype)
 
-    def _two_layers(self, x):
+    def _two_layers(self, x: KerasTensor) -> KerasTensor:
         height, width = ops.shape(x)[1:3]
         x = ops.image.resize(
             x, (height * self.scale, width * self.scale), interpolation="bilinear", data_format="channels_last"
         )
         return ops.conv(ops.cast(x, self.compute_dtype), self.kernel, padding="same", data_format="channels_last")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, _ = input_shape
         sides = [None if side is None else side * self.scale for side in (height, width)]
         return (batch, *sides, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -5,6 +5,7 @@ tile of 4x4 pixels, where 4x4x9 were needed. They are the values of polynomials 
 keep rounding errors small was studied by Barabasz et al., arXiv:1803.10986.
 """
 
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
@@ -16,7 +17,7 @@ BAND_BYTES = 2**22  # of the input of a band of tile rows: what is held at a tim
 POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))  # and infinity
 
 
-def transforms(points):
+def transforms(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The matrices of one axis.
 
     The product of polynomials p q with k coefficients is found from its values at k - 1 points and its highest
@@ -26,10 +27,12 @@ def transforms(points):
         of the input `(6, 6)`, of the kernel `(6, 3)`, of the output `(4, 6)`: output @ ((input @ x) * (kernel @ k)) is
         x filtered with k.
     """
-    inputs, kernels, outputs = [], [], []
+    inputs: list[np.ndarray] = []
+    kernels: list[np.ndarray] = []
+    outputs: list[np.ndarray] = []
     for point in points:
         others = [other for other in points if other != point]
-        inputs.append([*np.poly(others)[::-1], 0])
+        inputs.append(np.append(np.poly(others)[::-1], 0))
         kernels.append(np.power(float(point), range(TAPS)) / np.prod(np.subtract(point, others)))
         outputs.append(np.power(float(point), range(TILE)))
     inputs.append(np.poly(points)[::-1])
@@ -43,8 +46,8 @@ POSITIONS = len(INPUT)
 
 
 @tf.custom_gradient
-def _conv2d(x, kernel):
-    def gradient(upstream):
+def _conv2d(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         of_kernel = kernel_gradient(x, upstream)
         with tf.control_dependencies([of_kernel]):  # both at a time would take the memory of both
             upstream = tf.identity(upstream)
@@ -53,7 +56,7 @@ def _conv2d(x, kernel):
     return convolve(x, kernel), gradient
 
 
-def conv2d(x, kernel):
+def conv2d(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Convolution 3x3, stride 1, zero padding ("same").
 
     Args:
@@ -67,14 +70,14 @@ def conv2d(x, kernel):
     return _conv2d(x, tf.convert_to_tensor(kernel))  # a variable among the arguments would want a gradient of its own
 
 
-def convolve(x, kernel):
+def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """`conv2d` itself."""
     bands = Bands(x.shape[1:], kernel.shape[-1])
     kernel_points = tf.einsum("ia,jb,abcf->jicf", KERNEL.astype(x.dtype.name), KERNEL.astype(x.dtype.name), kernel)
     rows = tf.reshape(x, (-1, *x.shape[2:]))
     count = tf.shape(x)[0] * bands.number
 
-    def one_band(index, y):
+    def one_band(index: tf.Tensor, y: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         points = input_points(*bands.take(rows, index, margin=1))
         return index + 1, y.write(index, output_pixels(tf.matmul(points, kernel_points), bands.width))
 
@@ -84,13 +87,13 @@ def convolve(x, kernel):
     return y if y.shape[1] == bands.height else y[:, : bands.height]
 
 
-def kernel_gradient(x, upstream):
+def kernel_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """`(batch, height, width, channels)` and `(batch, height, width, filters)` -> `(3, 3, channels, filters)`."""
     bands = Bands(x.shape[1:], upstream.shape[-1])
     x_rows = tf.reshape(x, (-1, *x.shape[2:]))
     upstream_rows = tf.reshape(upstream, (-1, *upstream.shape[2:]))
 
-    def one_band(index, total):
+    def one_band(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         points = input_points(*bands.take(x_rows, index, margin=1))
         upstream_points = gradient_points(*bands.take(upstream_rows, index, margin=0))
         return index + 1, total + tf.matmul(points, upstream_points, transpose_a=True)
@@ -110,7 +113,7 @@ class Bands:
         number: of bands in an image.
     """
 
-    def __init__(self, shape, filters):
+    def __init__(self, shape: tuple[int, int, int], filters: int) -> None:
         self.height, self.width, channels = shape
         tile_rows = -(-self.height // TILE)
         band_bytes = tile_rows * TILE * self.width * max(channels, filters) * 4
@@ -119,7 +122,7 @@ class Bands:
             self.number += 1
         self.rows = tile_rows // self.number * TILE
 
-    def take(self, rows, index, margin):
+    def take(self, rows: tf.Tensor, index: tf.Tensor, margin: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The rows of a band, and which of them are inside its image.
 
         Args:
@@ -137,7 +140,7 @@ class Bands:
         return taken, inside[:, None, None]
 
 
-def compiled(function, *maps, **settings):
+def compiled(function: Callable[..., tf.Tensor], *maps: tf.Tensor, **settings: int) -> tf.Tensor:
     """Call a function compiled with XLA, which makes one pass of what would be one of every addition.
 
     Rows and columns are functions of their own: in one, the sums over rows would be computed again for every column.
@@ -147,23 +150,25 @@ def compiled(function, *maps, **settings):
 
 
 @cache
-def _compiled(function, specs, **settings):
+def _compiled(
+    function: Callable[..., tf.Tensor], specs: tuple[tf.TensorSpec, ...], **settings: int
+) -> Callable[..., tf.Tensor]:
     traced = tf.function(partial(function, **settings), jit_compile=True, autograph=False)
     return traced.get_concrete_function(*specs)  # once for each shape, however many layers have it
 
 
-def input_points(rows, inside):
+def input_points(rows: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
     """`(4 * tile rows + 2, width, channels)` -> `(6 columns, 6 rows, tiles, channels)`."""
     return compiled(input_columns, compiled(input_rows, rows, inside))
 
 
-def input_rows(rows, inside):
+def input_rows(rows: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
     tiles = rows.shape[0] // TILE
     rows = rows * inside
     return tf.stack(mix(INPUT, [rows[start : start + TILE * tiles : TILE] for start in range(POSITIONS)]))
 
 
-def input_columns(maps):
+def input_columns(maps: tf.Tensor) -> tf.Tensor:
     positions, tile_rows, width, channels = maps.shape
     tiles = -(-width // TILE)
     maps = tf.pad(maps, [[0, 0], [0, 0], [1, TILE * tiles + 1 - width], [0, 0]])
@@ -172,17 +177,17 @@ def input_columns(maps):
     return tf.reshape(points, (POSITIONS, positions, tile_rows * tiles, channels))
 
 
-def gradient_points(rows, inside):
+def gradient_points(rows: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
     """`(4 * tile rows, width, filters)` -> `(6 columns, 6 rows, tiles, filters)`: the transpose of `output_pixels`."""
     return compiled(gradient_columns, compiled(gradient_rows, rows, inside))
 
 
-def gradient_rows(rows, inside):
+def gradient_rows(rows: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
     rows = rows * inside
     return tf.stack(mix(OUTPUT.T, [rows[start::TILE] for start in range(TILE)]))
 
 
-def gradient_columns(maps):
+def gradient_columns(maps: tf.Tensor) -> tf.Tensor:
     positions, tile_rows, width, filters = maps.shape
     tiles = -(-width // TILE)
     maps = tf.pad(maps, [[0, 0], [0, 0], [0, TILE * tiles - width], [0, 0]])
@@ -190,22 +195,22 @@ def gradient_columns(maps):
     return tf.reshape(points, (POSITIONS, positions, tile_rows * tiles, filters))
 
 
-def output_pixels(points, width):
+def output_pixels(points: tf.Tensor, width: int) -> tf.Tensor:
     """`(6 columns, 6 rows, tiles, filters)` -> `(4 * tile rows, width, filters)`."""
     return compiled(output_rows, compiled(output_columns, points, tiles=-(-width // TILE)), width=width)
 
 
-def output_columns(points, tiles):
+def output_columns(points: tf.Tensor, tiles: int) -> tf.Tensor:
     positions, filters = points.shape[0], points.shape[-1]
     maps = tf.stack(mix(OUTPUT, tf.unstack(points)), axis=2)
     return tf.reshape(maps, (positions, -1, tiles * TILE, filters))
 
 
-def output_rows(maps, width):
+def output_rows(maps: tf.Tensor, width: int) -> tf.Tensor:
     pixels = tf.stack(mix(OUTPUT, tf.unstack(maps)), axis=1)
     return tf.reshape(pixels, (-1, *maps.shape[2:]))[:, :width]
 
 
-def mix(matrix, maps):
+def mix(matrix: np.ndarray, maps: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """The sums of the maps weighted with each row of the matrix."""
     return [sum(float(weight) * map_ for weight, map_ in zip(row, maps, strict=True) if weight) for row in matrix]

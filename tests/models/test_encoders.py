@@ -8,16 +8,16 @@ import pytest
 
 from models import ENCODERS, build_model, model_settings
 from models.encoders.backbones import BACKBONES
-from models.layers.blocks import Style
+from models.layers.blocks import BlockSettings
 from utils.base.errors import UserError
 from utils.base.registry import load_object
 from utils.config import load_config
 
 
 def encode(cfg, image):
-    model, _ = model_settings(cfg)
-    model.BACKBONE.LOAD_WEIGHTS = True
-    return load_object(ENCODERS[cfg.MODEL.BACKBONE.TYPE])(image, model, Style.from_config(model))
+    settings, _ = model_settings(cfg)
+    encoder = load_object(ENCODERS[settings.BACKBONE.TYPE])
+    return encoder(image, settings, BlockSettings.from_settings(settings), settings.BACKBONE.WEIGHTS)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (None, None)])

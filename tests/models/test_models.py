@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import MODEL_TYPES, build_model, inference_model
-from models.folding import fold_batch_norm
+from models.fuse_batch_norm import fuse_batch_norm
 from models.heads import PairSoftmax, PresenceGate
 from models.layers import winograd
 from models.layers.batch_norm import BatchNorm
@@ -348,7 +348,7 @@ def test_a_convolution_by_winograd_equals_the_library(shape, used, jit_compile):
         ["MODEL.TYPE=conv_deconv", "MODEL.FILTERS=[4,6,8]"],
     ],
 )
-def test_folding_leaves_no_normalisation_and_the_same_output(overrides):
+def test_fusing_leaves_no_normalisation_and_the_same_output(overrides):
     model = small_model(*overrides)
     rng = np.random.default_rng(0)
     for layer in normalisations(model):
@@ -357,27 +357,27 @@ def test_folding_leaves_no_normalisation_and_the_same_output(overrides):
             [gamma * rng.uniform(0.8, 1.2, gamma.shape), beta + 0.1, mean + rng.normal(0, 0.1, mean.shape), variance]
         )
     before = [weight.copy() for weight in model.get_weights()]
-    plain, folded = inference_model(model), inference_model(model, fold=True)
-    assert not normalisations(folded)
+    plain, fused = inference_model(model), inference_model(model, fuse_batch_norm=True)
+    assert not normalisations(fused)
     images = rng.random((2, *plain.input_shape[1:]), dtype=np.float32)
     expected = plain.predict_on_batch(images)
-    np.testing.assert_allclose(folded.predict_on_batch(images), expected, atol=1e-4)
+    np.testing.assert_allclose(fused.predict_on_batch(images), expected, atol=1e-4)
     assert expected.std() > 1e-3
     for weight, kept in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, kept)
 
 
-def test_folding_keeps_a_normalisation_that_no_convolution_can_do():
+def test_fusing_keeps_a_normalisation_that_no_convolution_can_do():
     image = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, activation="relu")(image)
     y = keras.layers.BatchNormalization()(x)  # after an activation
     shared = keras.layers.Conv2D(4, 1)(y)
     out = keras.layers.Add()([keras.layers.BatchNormalization()(shared), shared])  # the convolution is needed as it is
     model = keras.Model(image, out)
-    folded = fold_batch_norm(model)
-    assert len(normalisations(folded)) == 2
+    fused = fuse_batch_norm(model)
+    assert len(normalisations(fused)) == 2
     images = np.random.default_rng(0).random((1, 8, 8, 3), dtype=np.float32)
-    np.testing.assert_allclose(folded(images), model(images), atol=1e-6)
+    np.testing.assert_allclose(fused(images), model(images), atol=1e-6)
 
 
 def normalisations(model):

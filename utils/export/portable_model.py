@@ -8,7 +8,7 @@ from utils.checkpoints import load_weights
 
 
 def load_portable_model(cfg: DictConfig) -> keras.Model:
-    """The inference model of a restored config: float32, batch normalisation folded, no code for this machine alone.
+    """The inference model of a restored config: float32, batch normalisation fused, no code for this machine alone.
 
     With EXPORT.SIZE=dynamic it takes images of any size.
     """
@@ -20,4 +20,4 @@ def load_portable_model(cfg: DictConfig) -> keras.Model:
         portable.MODEL.EXACT_FAST_UPSAMPLE = False
     network = build_model(portable, pretrained=False, any_size=cfg.EXPORT.SIZE == "dynamic")
     load_weights(network, cfg)
-    return inference_model(network, cfg.MODEL.PRUNE, fold=True)
+    return inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)

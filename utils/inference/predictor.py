@@ -92,7 +92,7 @@ def load_network(cfg: DictConfig) -> keras.Model:
     size = network_size(cfg)
     network = build_model(cfg, pretrained=False, any_size=size is None, size=size)
     load_weights(network, cfg)
-    model = inference_model(network, cfg.MODEL.PRUNE, fold=True)
+    model = inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
     return model
 

@@ -1,14 +1,17 @@
-"""Batch normalisation folded into the convolution before it, for models that are only run."""
+"""Batch normalisation fused into the convolution before it, for models that only predict."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import KerasTensor, layers
 
 from models.layers.match_size import MatchSize
 from models.layers.upsample_conv import UpsampleConv2D
 
 # Convolution -> the shape that a factor per filter takes to multiply its kernel, given the kernel's shape
-FACTOR_SHAPES = {
+FACTOR_SHAPES: dict[type[layers.Layer], Callable[[tuple[int, ...]], tuple[int, ...]]] = {
     layers.Conv2D: lambda shape: (1, 1, 1, -1),
     layers.Conv2DTranspose: lambda shape: (1, 1, -1, 1),
     layers.DepthwiseConv2D: lambda shape: (1, 1, *shape[2:]),
@@ -16,15 +19,15 @@ FACTOR_SHAPES = {
 }
 
 
-def fold_batch_norm(model):
-    """Return a copy of a functional model in which no normalisation is computed that a convolution can do.
+def fuse_batch_norm(model: keras.Model) -> keras.Model:
+    """Return a copy of a functional model with each normalisation fused into the convolution before it.
 
-    In inference a normalisation multiplies and shifts each channel; so does the convolution before it, once its kernel
-    and bias are changed. Outputs agree up to rounding. A normalisation without such a convolution (one of its own, no
-    activation, used by nothing else) stays.
+    In inference a normalisation multiplies and shifts each channel; the convolution before it can do that with another
+    kernel and bias. Outputs agree up to rounding. A normalisation stays where the layer before it is no convolution,
+    has an activation, or feeds other layers too.
 
     Args:
-        model: functional `keras.Model`, nested ones included. It is left as it is; the copy has weights of its own.
+        model: functional `keras.Model`, nested ones included. It is not changed; the copy has weights of its own.
     """
     convolutions = {}  # normalisation -> convolution
     for layer in _all_layers(model):
@@ -35,7 +38,7 @@ def fold_batch_norm(model):
     norms = {convolution: norm for norm, convolution in convolutions.items()}
     copies = {}
 
-    def copy(layer):
+    def copy(layer: layers.Layer) -> layers.Layer:
         if layer in convolutions:
             copies[layer] = layers.Identity(name=layer.name, dtype=layer.dtype_policy)
         else:
@@ -43,24 +46,24 @@ def fold_batch_norm(model):
             copies[layer] = layer.__class__.from_config(config)
         return copies[layer]
 
-    def call(layer, *args, **kwargs):
+    def call(layer: layers.Layer, *args: Any, **kwargs: Any) -> KerasTensor:
         return args[0] if isinstance(layer, layers.Identity) else layer(*args, **kwargs)
 
-    folded = keras.models.clone_model(model, clone_function=copy, call_function=call, recursive=True)
+    fused = keras.models.clone_model(model, clone_function=copy, call_function=call, recursive=True)
     for layer, its_copy in copies.items():
         if layer in norms:
-            its_copy.set_weights(_folded_weights(layer, norms[layer]))
+            its_copy.set_weights(_fused_weights(layer, norms[layer]))
         elif layer not in convolutions:
             its_copy.set_weights(layer.get_weights())
-    return folded
+    return fused
 
 
-def _all_layers(model):
+def _all_layers(model: keras.Model) -> Iterator[layers.Layer]:
     for layer in model.layers:
         yield from _all_layers(layer) if isinstance(layer, keras.Model) else [layer]
 
 
-def _convolution_before(norm):
+def _convolution_before(norm: layers.BatchNormalization) -> layers.Layer | None:
     """The convolution whose output, cropped or extended perhaps, goes to this normalisation and nowhere else."""
     layer = norm
     while layer is norm or isinstance(layer, MatchSize):
@@ -68,11 +71,14 @@ def _convolution_before(norm):
         layer = inputs._keras_history.operation
         if len(layer._outbound_nodes) != 1:
             return None
-    is_linear = getattr(layer, "activation", keras.activations.linear) is keras.activations.linear
-    return layer if isinstance(layer, tuple(FACTOR_SHAPES)) and is_linear else None
+    if isinstance(layer, UpsampleConv2D):
+        return layer  # which has no activation
+    if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose | layers.DepthwiseConv2D):
+        return layer if layer.activation is keras.activations.linear else None
+    return None
 
 
-def _folded_weights(convolution, norm):
+def _fused_weights(convolution: layers.Layer, norm: layers.BatchNormalization) -> list[np.ndarray]:
     """[kernel, bias] of the convolution that does the normalisation too."""
     mean, variance = (np.asarray(value) for value in (norm.moving_mean, norm.moving_variance))
     factor = 1 / np.sqrt(variance + norm.epsilon)
