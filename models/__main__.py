@@ -39,9 +39,9 @@ def show_one(cfg: DictConfig) -> None:
     path = f"{model.name}_{cfg.MODEL.BACKBONE.TYPE}.png"
     try:
         keras.utils.plot_model(model, path, show_shapes=True, dpi=60)
-        print(f"Drawn to {path}")
+        print(f"drawn to {path}")
     except ImportError:
-        print("No picture: pip install pydot, and install Graphviz (apt install graphviz)")
+        print("no picture: pip install pydot, and install Graphviz (apt install graphviz)")
 
 
 def show_all(cfg: DictConfig) -> None:
