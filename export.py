@@ -4,13 +4,12 @@ Keras and what needs it are imported inside `export`, so that --help and config 
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
 
-from utils.base.files import writable_folder
+from utils.base.files import staging_folder, writable_folder
 from utils.base.registry import load_object
 from utils.base.startup import quiet_stderr
 from utils.checkpoints import ENDING, restore_config, weights_path
@@ -55,8 +54,8 @@ def export(cfg: DictConfig) -> Path:
     job = make_job(load_portable_model(trained), images[: settings.CALIBRATION], settings)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / row.file_name
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export") as temporary:
-        unfinished = Path(temporary) / row.file_name
+    with staging_folder(folder, "export") as temporary:
+        unfinished = temporary / row.file_name
         with quiet_stderr():
             load_object(row.write)(job, unfinished)
             exported = load_object(row.run)(unfinished)

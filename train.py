@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from data_generators import build_dataset
 from data_preparation.verify_data import verify_data
 from models import build_model
+from utils.base.startup import restore_signal_handlers
 from utils.config.command import command
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy, worker
@@ -96,7 +97,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
 
     # Fit
     began = time.monotonic()
-    with explain_failures(cfg):
+    with explain_failures(cfg), restore_signal_handlers():
         history = trainer.fit(data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     seconds = time.monotonic() - began
 

@@ -14,9 +14,7 @@ written beside them, fold0_val_images.txt with the first shard, fold0_train_imag
 """
 
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +33,7 @@ from data_preparation.common.groups import VOLUME, group_of
 from data_preparation.common.image_files import list_pairs
 from data_preparation.common.stratified_splits import assign_parts, foreground_shares
 from utils.base.errors import UserError
+from utils.base.files import staging_folder
 from utils.config.folds import list_name
 
 
@@ -84,8 +83,7 @@ def write_shards(
         shard_of = assign_parts(groups, shares, shards, seed)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".tfrecord.", dir=output))
-    try:
+    with staging_folder(output, "tfrecord") as temporary:
         with tqdm(total=len(pairs), desc="pairs", disable=quiet) as bar:
             names = []
             for shard in range(shards):
@@ -96,8 +94,6 @@ def write_shards(
                 path.unlink()
         for written in names:
             os.replace(temporary / written, output / written)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return [output / written for written in names]
 
 

@@ -1,13 +1,12 @@
 """List files: the images or masks of a split, one path per line, relative to the folder of the list."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from utils.base.files import staging_folder
 from utils.config.folds import list_name
 
 Lists = dict[str, list[Path]]  # name of the list -> files
@@ -33,8 +32,7 @@ def name_lists(pairs: Sequence[tuple[Path, Path]], chosen: Mapping[str, np.ndarr
 def write_lists(output: Path, lists: Lists) -> None:
     """Write all lists, then move them into place together; other lists of an earlier split are removed."""
     output.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".split.", dir=output))
-    try:
+    with staging_folder(output, "split") as temporary:
         for name, files in lists.items():
             lines = [os.path.relpath(os.path.abspath(path), os.path.abspath(output)) for path in files]
             (temporary / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -43,5 +41,3 @@ def write_lists(output: Path, lists: Lists) -> None:
                 path.unlink()
         for name in lists:
             os.replace(temporary / name, output / name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -17,7 +17,6 @@ from helpers import PROJECT, run_command
 from train import train
 from utils.base.errors import UserError
 from utils.base.files import list_backups
-from utils.base.startup import interrupt_later
 from utils.config import load_config
 
 RUN = [
@@ -272,13 +271,6 @@ def test_an_interrupt_during_garbage_collection_is_not_lost():
     result = run_command("-c", SWALLOWED, timeout=30, PYTHONPATH=str(PROJECT))
     assert result.returncode == 130 and "swallowed" in result.stdout
     assert "Interrupted." in result.stderr and "Traceback" not in result.stderr
-
-
-def test_an_interrupt_waits_for_imports():
-    with pytest.raises(KeyboardInterrupt), interrupt_later():
-        signal.raise_signal(signal.SIGINT)
-        reached = True
-    assert reached and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_middle_of_an_epoch_needs_as_many_devices():

@@ -1,6 +1,7 @@
 """Paths of the config, lists of files, atomic writes with backups, free space."""
 
 import contextlib
+import fcntl
 import glob
 import os
 import re
@@ -129,6 +130,38 @@ def remove_leftovers(path: Path) -> None:
     for leftover in path.parent.glob(f".{glob.escape(name)}.*"):
         if leftover.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", leftover.name.removeprefix(f".{name}.")):
             leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staging_folder(folder: Path, name: str) -> Iterator[Path]:
+    """A hidden folder for files that are moved into `folder` when all are complete; removed at the end of the block.
+
+    What killed runs left behind is removed, too. The folder of a running process is locked, and stays.
+
+    Args:
+        folder: existing folder.
+        name: the staging folder is called `.name.` and eight random characters.
+    """
+    for leftover in folder.glob(f".{glob.escape(name)}.????????"):
+        with contextlib.suppress(BlockingIOError), locked_folder(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder))
+    with locked_folder(staging):
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process; BlockingIOError if another holds it. A killed process loses its locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

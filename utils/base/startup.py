@@ -52,17 +52,25 @@ def interrupt_later() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def restore_signal_handlers() -> Iterator[None]:
+    """Restore the handlers of Ctrl-C and SIGTERM at the end of the block, however it ends."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def end_at_once() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the process during a block of native code, where Python's handlers never run.
 
     TensorFlow takes over SIGTERM there until all workers have joined. Both handlers are restored afterwards.
     """
-    if threading.current_thread() is not threading.main_thread():
+    with restore_signal_handlers():
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
         yield
-        return
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

@@ -29,6 +29,7 @@ class StopOnSignal(keras.callbacks.Callback):
     """On Ctrl-C or SIGTERM, let the step end before the process does; a second signal ends it at once.
 
     With several workers the epoch ends first: they would have to agree on a step. The first worker saves it.
+    `utils.base.startup.restore_signal_handlers` around the training restores the handlers that were there.
 
     Args:
         workers: number of processes that train together.
@@ -41,11 +42,8 @@ class StopOnSignal(keras.callbacks.Callback):
         self.outcome = "the first worker saves the state"
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.handlers = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.stop)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
