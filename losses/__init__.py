@@ -3,12 +3,24 @@
 Importing this module imports no Keras: the rows are loaded when a loss or the metrics are built.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 from utils.base.keys import Key
 from utils.base.registry import load_object
+
+if TYPE_CHECKING:
+    from keras import KerasTensor
+    from keras.metrics import Metric
+
+MaskLoss = Callable[..., "KerasTensor"]  # (y_true, y_pred, border=None) -> scalar
 
 
 class Term:
@@ -17,11 +29,16 @@ class Term:
     Args:
         function: "module:NAME" of `(y_true, y_pred, valid, **options) -> scalar`; `losses.targets` prepares the first
             three.
+        needs_border: whether it also takes `border`, the map of `data_generators.reading.boundary_weights` that comes
+            with each batch.
+        smallest_side: height and width in pixels below which it is not defined.
         options: what LOSS_OPTIONS.<name> may hold, a Key for each.
     """
 
-    def __init__(self, function: str, /, **options: Key) -> None:
+    def __init__(self, function: str, /, *, needs_border: bool = False, smallest_side: int = 1, **options: Key) -> None:
         self.function = function
+        self.needs_border = needs_border
+        self.smallest_side = smallest_side
         self.options = options
 
 
@@ -30,7 +47,12 @@ AVERAGE = Key(choices=("image", "batch"))
 FLAG = Key(bool)
 CLASS_WEIGHTS = Key(list[float] | None, low=0, high=1e6)
 SHARE = Key(float, low=0, high=1)
-AREAS = {"smooth": SMOOTH, "include_background": FLAG, "average": AVERAGE, "class_weights": CLASS_WEIGHTS}
+AREAS: dict[str, Any] = {
+    "smooth": SMOOTH,
+    "include_background": FLAG,
+    "average": AVERAGE,
+    "class_weights": CLASS_WEIGHTS,
+}
 NOT_NEGATIVE = Key(float, low=0)
 
 LOSSES = {
@@ -39,12 +61,14 @@ LOSSES = {
     "cce": Term("losses.cross_entropy:categorical_cross_entropy", class_weights=CLASS_WEIGHTS),
     "boundary_weighted_ce": Term(
         "losses.cross_entropy:boundary_weighted",
+        needs_border=True,
         w0=Key(float, low=0, high=1e6),
         sigma=Key(float, low=0.1, high=1000),
         class_weights=CLASS_WEIGHTS,
     ),
-    "ssim": Term("losses.structural_similarity:ssim"),
-    "ms_ssim": Term("losses.structural_similarity:ms_ssim"),
+    # An 11-pixel window has to fit, at the coarsest of five levels in MS-SSIM: 11 * 2**4.
+    "ssim": Term("losses.structural_similarity:ssim", smallest_side=11),
+    "ms_ssim": Term("losses.structural_similarity:ms_ssim", smallest_side=176),
     "iou": Term("losses.overlap:iou", smooth=SMOOTH, include_background=FLAG, class_weights=CLASS_WEIGHTS),
     "dice": Term("losses.overlap:dice", **AREAS),
     "tversky": Term("losses.overlap:tversky", alpha=SHARE, beta=SHARE, **AREAS),
@@ -56,9 +80,6 @@ LOSSES = {
     "bce_dice_half": Term("losses.combined:bce_dice_half", smooth=SMOOTH),
     "combo": Term("losses.combined:combo", smooth=SMOOTH),
 }
-
-# Terms that also take `border`, the map of `data_generators.reading.boundary_weights` that comes with each batch.
-NEED_BORDER = ("boundary_weighted_ce",)
 
 # What training watches. A row is a function cfg -> keras.metrics.Metric.
 METRICS = {
@@ -74,7 +95,7 @@ EVALUATION_METRICS = {
     "channels": "losses.metrics.each_channel:channel_scores",
 }
 
-# How each result averages. `..._class<n>` is the row of its name for one class; README.md says which published table
+# How each result averages; `..._class<n>` is that of one class. docs/reference/metrics.md says which published table
 # has which.
 AVERAGING = {
     "dice": "all pixels of the set as one image, mean over foreground classes",
@@ -85,35 +106,33 @@ AVERAGING = {
     "precision": "all pixels of the set, mean over foreground classes",
     "specificity": "true-negative rate, all pixels of the set, mean over foreground classes",
     "sensitivity_all_classes": "true-positive rate, all pixels of the set, mean over classes, background included",
-    "pixel_accuracy": "share of the pixels of the set whose class is right; void (IGNORE_LABEL) is not counted",
-    "binary_accuracy": "share of (pixel, channel) pairs of the set that are on the right side of p = 0.5",
+    "pixel_accuracy": "share of the pixels of the set whose class is right; ignored pixels are excluded",
+    "binary_accuracy": "share of (pixel, channel) pairs of the set that p > 0.5 decides correctly",
     "dice_coef": "mean over images of the mean over foreground classes; absent and not predicted counts 1",
     "dice_images": "mean over images, then over foreground classes; empty images as EVALUATION.EMPTY_IMAGES says",
     "iou_images": "mean over images, then over foreground classes; empty images as EVALUATION.EMPTY_IMAGES says",
-    "soft_dice_flat": "of probabilities: all pixels and channels of the set laid out flat, smooth 1",
+    "soft_dice_flat": "of probabilities: pixels and channels of the set flattened, smooth 1",
     "soft_dice_channels": "of probabilities: all pixels of the set, smooth 1, mean over channels, background included",
 }
 
-# An 11-pixel window has to fit, at the coarsest of five levels in MS-SSIM: 11 * 2**4.
-SMALLEST_SIDE = {"ssim": 11, "ms_ssim": 176}
 
-
-def main_score(cfg):
+def main_score(cfg: DictConfig) -> str:
     """The metric that picks the best weights: `dice_coef`, of a classifier `accuracy`. Higher is better."""
     return "accuracy" if cfg.MODEL.TYPE == "classifier" else "dice_coef"
 
 
-def build_loss(cfg):
+def build_loss(cfg: DictConfig) -> MaskLoss:
     """Return the loss of one mask output: the sum of the terms of `cfg.LOSS`, each times its weight.
 
     Args:
-        cfg: config with LOSS `{term: weight}` and LOSS_OPTIONS `{term: {option: value}}`; weight 0 leaves a term out.
+        cfg: config with LOSS `{term: weight}` and LOSS_OPTIONS `{term: {option: value}}`. A term of weight 0 is
+            left out.
 
     Returns:
         `loss(y_true, y_pred, border=None)` -> float32 scalar. `y_pred` are probabilities
         `(batch, height, width, classes)`; the forms of `y_true` are those of `losses.targets.to_one_hot`. `border`
-        `(batch, height, width, 1)` is what the loader adds to a batch for the terms of NEED_BORDER. Pixels of
-        DATASET.IGNORE_LABEL count in no term.
+        `(batch, height, width, 1)` is what the loader adds to a batch for terms that need it. Pixels of
+        DATASET.IGNORE_LABEL are excluded.
     """
     from keras import ops
 
@@ -126,22 +145,22 @@ def build_loss(cfg):
     ]
     ignore_label = cfg.DATASET.IGNORE_LABEL
 
-    def loss(y_true, y_pred, border=None):
+    def loss(y_true: KerasTensor, y_pred: KerasTensor, border: KerasTensor | None = None) -> KerasTensor:
         y_true, y_pred, valid = prepare(y_true, y_pred, ignore_label)
         if border is not None:
             border = center_crop(ops.cast(border, "float32"), *y_pred.shape[1:3])
         total = 0.0
         for name, weight, term in terms:
-            if name in NEED_BORDER and border is None:
+            if LOSSES[name].needs_border and border is None:
                 raise ValueError(f"The loss term {name} needs the border weights that build_dataset(cfg, ...) adds.")
-            extra = {"border": border} if name in NEED_BORDER else {}
+            extra = {"border": border} if LOSSES[name].needs_border else {}
             total = total + weight * term(y_true, y_pred, valid, **extra)
         return total
 
     return loss
 
 
-def build_metrics(cfg, full=False):
+def build_metrics(cfg: DictConfig, full: bool = False) -> list[Metric]:
     """Return new metrics for one mask output with `cfg.OUTPUT.CLASSES` classes.
 
     Args:
@@ -154,18 +173,18 @@ def build_metrics(cfg, full=False):
     if full:
         rows = [EVALUATION_METRICS[name] for name in cfg.EVALUATION.METRICS or EVALUATION_METRICS]
     else:
-        rows = METRICS.values()
+        rows = list(METRICS.values())
     return [load_object(location)(cfg) for location in rows]
 
 
-def averaging(name):
+def averaging(name: str) -> str | None:
     """The sentence of AVERAGING for a result, that of one class included; None for what is no metric of a mask."""
     return AVERAGING.get(re.sub(r"_class\d+$", "", name))
 
 
-def check_size(name, height, width):
+def check_size(name: str, height: int | None, width: int | None) -> None:
     """Raise a UserError if images of `height` x `width` pixels (None: not known yet) are too small for a loss term."""
-    smallest = SMALLEST_SIDE.get(name, 1)
+    smallest = LOSSES[name].smallest_side
     for key, side in (("INPUT.HEIGHT", height), ("INPUT.WIDTH", width)):
         if side is not None and side < smallest:
             raise UserError(

@@ -8,29 +8,40 @@ over the pixels of all images that are not ignored.
 that class. The mean divides by the number of pixels, not by the sum of their weights.
 """
 
-from keras import ops
+from collections.abc import Sequence
+
+from keras import KerasTensor, ops
 
 from losses.targets import mean_of_valid, with_background
 
 SMALLEST_PROBABILITY = 1e-7
 
 
-def focal(y_true, y_pred, valid, alpha, gamma, class_weights):
+def focal(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    alpha: float,
+    gamma: float,
+    class_weights: Sequence[float] | None,
+) -> KerasTensor:
     """Focal loss: `alpha * (1 - p)^gamma * -log(p)` with p the probability of the true class.
 
     Lin et al. 2017, "Focal Loss for Dense Object Detection", https://arxiv.org/abs/1708.02002. A single foreground
     class counts its background pixels too, with `1 - p`.
 
     Args:
-        alpha: float, factor of the whole term.
-        gamma: float of at least 0; the larger, the less pixels count that are right already. 0 is cross-entropy.
+        alpha: factor of the whole term.
+        gamma: at least 0. The larger it is, the less do pixels count that are right already; 0 is cross-entropy.
     """
     probability = keep_inside(with_background(y_pred))
     per_class = with_background(y_true) * ops.power(1 - probability, gamma) * -ops.log(probability)
     return alpha * mean_of_valid(ops.sum(weighted(per_class, class_weights), axis=-1, keepdims=True), valid)
 
 
-def binary_cross_entropy(y_true, y_pred, valid, class_weights=None):
+def binary_cross_entropy(
+    y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, class_weights: Sequence[float] | None = None
+) -> KerasTensor:
     """Cross-entropy of every class against the rest, mean over pixels and classes; for overlapping classes too.
 
     `class_weights` of several classes are the factors of their maps; of a single class those of its two values.
@@ -43,13 +54,23 @@ def binary_cross_entropy(y_true, y_pred, valid, class_weights=None):
     return mean_of_valid(weighted(absent + present, class_weights), valid)
 
 
-def categorical_cross_entropy(y_true, y_pred, valid, class_weights):
+def categorical_cross_entropy(
+    y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, class_weights: Sequence[float] | None
+) -> KerasTensor:
     """Cross-entropy `-log(p)` of the true class, mean over pixels. With a single class it equals the binary one."""
     per_class = with_background(y_true) * -ops.log(keep_inside(with_background(y_pred)))
     return mean_of_valid(ops.sum(weighted(per_class, class_weights), axis=-1, keepdims=True), valid)
 
 
-def boundary_weighted(y_true, y_pred, valid, border, w0, sigma, class_weights):
+def boundary_weighted(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    border: KerasTensor,
+    w0: float,
+    sigma: float,
+    class_weights: Sequence[float] | None,
+) -> KerasTensor:
     """Cross-entropy of the true class, each pixel times `w_c + w0 * exp(-(d1 + d2)^2 / (2 sigma^2))`.
 
     Ronneberger et al. 2015, "U-Net", https://arxiv.org/abs/1505.04597, equations 1 and 2: what separates two objects
@@ -63,12 +84,12 @@ def boundary_weighted(y_true, y_pred, valid, border, w0, sigma, class_weights):
     return mean_of_valid(ops.sum(weighted(per_class, class_weights) + border * per_class, -1, keepdims=True), valid)
 
 
-def weighted(per_class, class_weights):
+def weighted(per_class: KerasTensor, class_weights: Sequence[float] | None) -> KerasTensor:
     """Multiply each map of `(batch, height, width, classes)` by the weight of its class."""
     return per_class if class_weights is None else per_class * ops.convert_to_tensor(list(class_weights), "float32")
 
 
-def keep_inside(probability):
+def keep_inside(probability: KerasTensor) -> KerasTensor:
     """Keep probabilities off 0 and 1, where the logarithm and its gradient are infinite.
 
     The gradient passes as if nothing was clipped: a pixel that is wrong with full confidence still learns.

@@ -1,9 +1,9 @@
 """The Lovász extension of the Jaccard loss: convex in the errors, and 1 - IoU at hard masks."""
 
-from keras import ops
+from keras import KerasTensor, ops
 
 
-def lovasz(y_true, y_pred, valid, average):
+def lovasz(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, average: str) -> KerasTensor:
     """Lovász-Softmax; with a single class the same on the sigmoid's probability.
 
     Berman et al. 2018, https://arxiv.org/abs/1705.08790. Mean over the classes that the truth holds (a single class
@@ -34,7 +34,7 @@ def lovasz(y_true, y_pred, valid, average):
     return ops.mean(ops.divide_no_nan(ops.sum(loss * counts, axis=0), ops.sum(counts, axis=0)))
 
 
-def pixels_of_images(maps, average):
+def pixels_of_images(maps: KerasTensor, average: str) -> KerasTensor:
     """`(batch, height, width, classes)` -> `(classes, images, pixels)`, one image for all if averaged by batch."""
     images = 1 if average == "batch" else ops.shape(maps)[0]
     return ops.reshape(ops.transpose(maps, (3, 0, 1, 2)), (maps.shape[-1], images, -1))

@@ -4,22 +4,31 @@ Every term takes `y_true` (one map per class), `y_pred` (probabilities), both fl
 `(batch, height, width, classes)`, and `valid` (`losses.targets.prepare`), sums over the pixels that are not ignored,
 and returns a scalar in [0, 1]. Arguments that several of them share:
 
-    smooth: float above 0, pixels; added above and below the line, so that an empty truth with an empty prediction is
+    smooth: above 0, in pixels; added to numerator and denominator, so that an empty prediction of an empty truth has
         no loss.
-    include_background: bool, whether class 0 of several counts.
+    include_background: whether class 0 of several counts.
     average: "image": mean of the loss of each image; "batch": one loss of the areas of the whole batch, which is
         steadier where many images are empty.
     class_weights: None or one number per class, background first (two for a single class, whose background is unused).
 """
 
-from keras import ops
+from collections.abc import Sequence
+
+from keras import KerasTensor, ops
 
 from losses.targets import foreground
 
 PIXELS = (1, 2, 3)
 
 
-def iou(y_true, y_pred, valid, smooth, include_background, class_weights):
+def iou(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    smooth: float,
+    include_background: bool,
+    class_weights: Sequence[float] | None,
+) -> KerasTensor:
     """`1 - intersection / union` of the areas of all classes together, mean over images.
 
     The Jaccard term of BASNet (Qin et al., CVPR 2019) and of UNet 3+ (Huang et al. 2020). Class weights multiply
@@ -29,7 +38,15 @@ def iou(y_true, y_pred, valid, smooth, include_background, class_weights):
     return 1 - ops.mean((intersection + smooth) / (true + predicted - intersection + smooth))
 
 
-def dice(y_true, y_pred, valid, smooth, include_background=True, average="image", class_weights=None):
+def dice(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    smooth: float,
+    include_background: bool = True,
+    average: str = "image",
+    class_weights: Sequence[float] | None = None,
+) -> KerasTensor:
     """`1 - 2 * intersection / (true area + predicted area)` of all classes together, the soft Dice loss.
 
     Milletari et al. 2016, "V-Net", https://arxiv.org/abs/1606.04797, with areas in place of their squares. Class
@@ -40,27 +57,48 @@ def dice(y_true, y_pred, valid, smooth, include_background=True, average="image"
     return 1 - ops.mean((2 * intersection + smooth) / (true + predicted + smooth))
 
 
-def tversky(y_true, y_pred, valid, alpha, beta, smooth, include_background, average, class_weights):
-    """`1 - TP / (TP + alpha FP + beta FN)` of each class, mean over classes: misses may cost more than false finds.
+def tversky(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    alpha: float,
+    beta: float,
+    smooth: float,
+    include_background: bool,
+    average: str,
+    class_weights: Sequence[float] | None,
+) -> KerasTensor:
+    """`1 - TP / (TP + alpha FP + beta FN)` of each class, mean over classes: errors of two kinds, two costs.
 
     Salehi et al. 2017, https://arxiv.org/abs/1706.05721. With alpha = beta = 0.5 it is Dice (and `smooth` counts
     twice as much as there). The mean over classes is weighted with `class_weights`.
 
     Args:
-        alpha: float, cost of a pixel predicted in excess.
-        beta: float, cost of a pixel missed.
+        alpha: cost of a false positive pixel.
+        beta: cost of a missed pixel.
     """
     index = tversky_index(y_true, y_pred, valid, alpha, beta, smooth, include_background, average)
     return mean_over_classes(1 - index, class_weights)
 
 
-def focal_tversky(y_true, y_pred, valid, alpha, beta, gamma, smooth, include_background, average, class_weights):
+def focal_tversky(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    alpha: float,
+    beta: float,
+    gamma: float,
+    smooth: float,
+    include_background: bool,
+    average: str,
+    class_weights: Sequence[float] | None,
+) -> KerasTensor:
     """`(1 - Tversky index)^gamma` of each class, mean over classes.
 
     Abraham and Khan 2019, https://arxiv.org/abs/1810.07842, who write the exponent as 1 / gamma with gamma = 4/3.
 
     Args:
-        gamma: float above 0; below 1, classes that are nearly right weigh more.
+        gamma: above 0; below 1, classes that are nearly right weigh more.
     """
     loss = 1 - tversky_index(y_true, y_pred, valid, alpha, beta, smooth, include_background, average)
     # The power's gradient is infinite at 0, for an exponent below 1: a perfect class has none.
@@ -69,14 +107,23 @@ def focal_tversky(y_true, y_pred, valid, alpha, beta, gamma, smooth, include_bac
     return mean_over_classes(loss, class_weights)
 
 
-def tversky_index(y_true, y_pred, valid, alpha, beta, smooth, include_background, average):
+def tversky_index(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    alpha: float,
+    beta: float,
+    smooth: float,
+    include_background: bool,
+    average: str,
+) -> KerasTensor:
     """`(TP + smooth) / (TP + alpha FP + beta FN + smooth)`: `(batch, classes)`, averaged by batch `(classes,)`."""
     axes = (1, 2) if average == "image" else (0, 1, 2)
     common, true, predicted = areas(y_true, y_pred, valid, axes, include_background)
     return (common + smooth) / (common + alpha * (predicted - common) + beta * (true - common) + smooth)
 
 
-def mean_over_classes(loss, class_weights):
+def mean_over_classes(loss: KerasTensor, class_weights: Sequence[float] | None) -> KerasTensor:
     """Weighted mean of `(..., classes)` over the classes, then over what is left."""
     if class_weights is None:
         return ops.mean(loss)
@@ -84,12 +131,19 @@ def mean_over_classes(loss, class_weights):
     return ops.mean(ops.sum(loss * weights, axis=-1) / ops.sum(weights))
 
 
-def weights_of_maps(class_weights, maps):
+def weights_of_maps(class_weights: Sequence[float], maps: KerasTensor) -> KerasTensor:
     """The weights, background first, of maps `(..., classes)` that may be without the background: `(classes,)`."""
     return ops.convert_to_tensor(list(class_weights)[-maps.shape[-1] :], "float32")
 
 
-def areas(y_true, y_pred, valid, axes, include_background, class_weights=None):
+def areas(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    axes: Sequence[int],
+    include_background: bool,
+    class_weights: Sequence[float] | None = None,
+) -> tuple[KerasTensor, KerasTensor, KerasTensor]:
     """Return the common, the true and the predicted area, each summed over `axes`."""
     if valid is not None:
         y_pred = y_pred * valid

@@ -10,7 +10,7 @@ loss.
 """
 
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from losses import check_size
 from losses.targets import mean_of_valid
@@ -22,7 +22,7 @@ C1, C2 = 0.01**2, 0.03**2
 LEVEL_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
-def ssim(y_true, y_pred, valid):
+def ssim(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None) -> KerasTensor:
     """`1 - SSIM`, mean over positions, classes and images.
 
     Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
@@ -35,7 +35,7 @@ def ssim(y_true, y_pred, valid):
     return mean_of_valid(1 - luminance * structure, centres(valid))
 
 
-def ms_ssim(y_true, y_pred, valid):
+def ms_ssim(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None) -> KerasTensor:
     """`1 - MS-SSIM` over five levels, mean over classes and images.
 
     Wang et al. 2003, "Multiscale structural similarity for image quality assessment".
@@ -57,17 +57,18 @@ def ms_ssim(y_true, y_pred, valid):
     return 1 - ops.mean(product)
 
 
-def only_valid(maps, valid):
+def only_valid(maps: KerasTensor, valid: KerasTensor | None) -> KerasTensor:
+    """Set ignored pixels to 0."""
     return maps if valid is None else maps * valid
 
 
-def centres(valid):
+def centres(valid: KerasTensor | None) -> KerasTensor | None:
     """The part of `valid` on which the windows that lie inside the image are centred."""
     border = WINDOW // 2
     return None if valid is None else valid[:, border:-border, border:-border]
 
 
-def similarity(x, y):
+def similarity(x: KerasTensor, y: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
     """Return luminance and contrast-structure, each `(batch, height - 10, width - 10, classes)`."""
     # One pass filters all four maps; x*x and y*y are only needed as a sum.
     means = blur(ops.concatenate([x, y, x * x + y * y, x * y], axis=-1))
@@ -79,7 +80,7 @@ def similarity(x, y):
     return luminance, structure
 
 
-def blur(maps):
+def blur(maps: KerasTensor) -> KerasTensor:
     """Weighted mean of each 11x11 window, Gaussian weights, windows inside the image only."""
     # The Gaussian is separable: 22 taps a pixel in place of 121. Not as products with banded matrices, a little
     # faster on CPU: GPUs round these to TensorFloat-32, too coarse for a variance taken as a difference of means.
@@ -92,12 +93,12 @@ def blur(maps):
     return maps
 
 
-def halve(maps):
+def halve(maps: KerasTensor) -> KerasTensor:
     """Mean of each 2x2 block; the last row or column of an odd side is averaged alone."""
     return ops.average_pool(maps, 2, strides=2, padding="same", data_format="channels_last")
 
 
-def power_of_positive(score, exponent):
+def power_of_positive(score: KerasTensor, exponent: float) -> KerasTensor:
     """`max(score, 0) ** exponent` with gradient 0 at 0, where that of the power is infinite."""
     positive = score > 1e-6
     return ops.where(positive, ops.power(ops.where(positive, score, 1.0), exponent), 0.0)

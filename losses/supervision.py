@@ -1,20 +1,25 @@
 """The loss and the metrics of a whole model: every mask output, and the classifier of the CGM."""
 
+from collections.abc import Callable, Iterable, Mapping
+
 import keras
-from keras import ops
+from keras import KerasTensor, ops
+from omegaconf import DictConfig
 
 from losses import build_loss, build_metrics
 from losses.targets import to_one_hot
 from utils.base.errors import UserError
 
+TrainingLoss = Callable[..., KerasTensor]  # (y_true, outputs, border=None) -> scalar
 
-def presence_target(y_true, classes, ignore_label=None):
+
+def presence_target(y_true: KerasTensor, classes: int, ignore_label: int | None = None) -> KerasTensor:
     """Which foreground classes occur: masks `(batch, height, width, 1 or classes)` -> `(batch, foreground)` 0 or 1."""
     occurs = ops.max(to_one_hot(y_true, classes, ignore_label), axis=(1, 2))
     return occurs if classes == 1 else occurs[:, 1:]
 
 
-def build_training_loss(cfg):
+def build_training_loss(cfg: DictConfig) -> TrainingLoss:
     """The loss of a dict of outputs: the mask loss of each mask output, plus binary cross-entropy of `presence`.
 
     Returns:
@@ -29,7 +34,7 @@ def build_training_loss(cfg):
     classes, ignore_label = cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL
     weights = cfg.MODEL.DEEP_SUPERVISION_WEIGHTS
 
-    def loss(y_true, outputs, border=None):
+    def loss(y_true: KerasTensor, outputs: Mapping[str, KerasTensor], border: KerasTensor | None = None) -> KerasTensor:
         masks = [output for name, output in outputs.items() if name != "presence"]
         if weights is not None and len(weights) != len(masks):
             raise UserError(
@@ -49,7 +54,7 @@ def build_training_loss(cfg):
     return loss
 
 
-def one_of_many(cfg):
+def one_of_many(cfg: DictConfig) -> bool:
     """Whether a classifier decides for one of its classes (softmax), not for each of them (sigmoid)."""
     return cfg.OUTPUT.CLASSES > 1 and cfg.MODEL.CLASSIFIER_ACTIVATION != "sigmoid"
 
@@ -57,12 +62,12 @@ def one_of_many(cfg):
 class PresenceAccuracy(keras.metrics.BinaryAccuracy):
     """Share of (image, foreground class) pairs whose presence the classifier decides rightly (p > 0.5)."""
 
-    def __init__(self, classes, ignore_label=None, name="presence_accuracy"):
+    def __init__(self, classes: int, ignore_label: int | None = None, name: str = "presence_accuracy") -> None:
         super().__init__(name=name)
         self.classes = classes
         self.ignore_label = ignore_label
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None) -> None:
         super().update_state(presence_target(y_true, self.classes, self.ignore_label), y_pred, sample_weight)
 
 
@@ -72,10 +77,10 @@ class RocAuc(keras.metrics.AUC):
     NaN where there is no such class. (Keras's own mean counts a class that no image has as 0.)
     """
 
-    def __init__(self, classes, name="roc_auc"):
+    def __init__(self, classes: int, name: str = "roc_auc") -> None:
         super().__init__(multi_label=True, num_labels=classes, name=name)
 
-    def result(self):
+    def result(self) -> KerasTensor:
         positives = self.true_positives + self.false_negatives
         negatives = self.false_positives + self.true_negatives
         rate = ops.divide_no_nan(self.true_positives, positives)
@@ -85,7 +90,9 @@ class RocAuc(keras.metrics.AUC):
         return ops.sum(area * defined) / ops.sum(defined)
 
 
-def build_output_metrics(cfg, outputs, mask="mask", full=False):
+def build_output_metrics(
+    cfg: DictConfig, outputs: Iterable[str], mask: str = "mask", full: bool = False
+) -> dict[str, list[keras.metrics.Metric]]:
     """The metrics of each output that has some: `{output name: list of metrics}`.
 
     Of a classifier: `accuracy` (share of images, or with sigmoid of image-class pairs, decided rightly) and `roc_auc`

@@ -6,11 +6,15 @@ voxel of the other shape. These are the definitions of MedPy (https://loli.githu
 challenge was scored. Surfaces made of area-weighted elements (Nikolov et al. 2018) give slightly other values.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
 
-def surface_scores(truth, prediction, spacing, tolerance):
+def surface_scores(
+    truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], tolerance: float
+) -> dict[str, float]:
     """How far two surfaces lie apart.
 
     Args:
@@ -26,17 +30,19 @@ def surface_scores(truth, prediction, spacing, tolerance):
     Raises:
         ValueError: a shape is empty, so that no distance is defined.
     """
-    there, back = surface_distances(truth, prediction, spacing)
-    both = np.concatenate([there, back])
+    to_prediction, to_truth = surface_distances(truth, prediction, spacing)
+    both = np.concatenate([to_prediction, to_truth])
     return {
         "hd95_mm": float(np.percentile(both, 95)),
-        "assd_mm": float((there.mean() + back.mean()) / 2),
+        "assd_mm": float((to_prediction.mean() + to_truth.mean()) / 2),
         # A voxel at the tolerance itself is within it, whatever the last bit of a square root.
         "surface_dice": float((both <= tolerance + 1e-9).mean()),
     }
 
 
-def surface_distances(truth, prediction, spacing):
+def surface_distances(
+    truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Distance of each border voxel of `truth` to the surface of `prediction`, and back: two float64 `(voxels,)`."""
     if not truth.any() or not prediction.any():
         raise ValueError("Surface distances need two shapes that are not empty.")
@@ -46,12 +52,12 @@ def surface_distances(truth, prediction, spacing):
     return to_prediction[truth], to_truth[prediction]
 
 
-def border(shape):
+def border(shape: np.ndarray) -> np.ndarray:
     """The voxels of a bool array that have a face neighbour outside the shape or the array."""
     return shape & ~binary_erosion(shape)
 
 
-def bounding_box(shape):
+def bounding_box(shape: np.ndarray) -> tuple[slice, ...]:
     """Slices along each axis that hold all of a bool array's true elements."""
     axes = range(shape.ndim)
     where = [np.flatnonzero(shape.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]

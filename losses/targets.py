@@ -1,17 +1,21 @@
 """The forms in which truth and prediction arrive, brought to one."""
 
-from keras import ops
+from collections.abc import Sequence
+
+from keras import KerasTensor, ops
 
 from utils.base.errors import UserError
 
 
-def prepare(y_true, y_pred, ignore_label=None):
+def prepare(
+    y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | None = None
+) -> tuple[KerasTensor, KerasTensor, KerasTensor | None]:
     """Return truth and prediction as the loss terms and metrics take them.
 
     Args:
         y_true: mask of any form that `to_one_hot` accepts.
         y_pred: probabilities `(batch, height, width, classes)`, any float dtype.
-        ignore_label: int, DATASET.IGNORE_LABEL, or None.
+        ignore_label: DATASET.IGNORE_LABEL.
 
     Returns:
         y_true: float32 `(batch, height, width, classes)`, 0 in every class where the pixel is ignored.
@@ -25,7 +29,7 @@ def prepare(y_true, y_pred, ignore_label=None):
     return center_crop(to_one_hot(y_true, classes, ignore_label), height, width), y_pred, valid
 
 
-def center_crop(maps, height, width):
+def center_crop(maps: KerasTensor, height: int | None, width: int | None) -> KerasTensor:
     """The centre of `(batch, height, width, classes)`: a U-Net without padding predicts no more than that."""
     if None in (height, width, *maps.shape[1:3]) or maps.shape[1:3] == (height, width):
         return maps
@@ -33,14 +37,14 @@ def center_crop(maps, height, width):
     return maps[:, top : top + height, left : left + width]
 
 
-def to_one_hot(y_true, classes, ignore_label=None):
+def to_one_hot(y_true: KerasTensor, classes: int, ignore_label: int | None = None) -> KerasTensor:
     """Return a mask of any accepted form as one map per class.
 
     Args:
         y_true: class index per pixel, `(batch, height, width)` or `(batch, height, width, 1)`, any dtype; or one map
             per class, `(batch, height, width, classes)`, one-hot, multi-hot or soft. With one class the map is
             the foreground: 0 or 1.
-        classes: int, channels of the prediction.
+        classes: channels of the prediction.
         ignore_label: a pixel of that value (in every map, where there are several) belongs to no class.
 
     Returns:
@@ -62,29 +66,32 @@ def to_one_hot(y_true, classes, ignore_label=None):
     )
 
 
-def valid_pixels(y_true, ignore_label):
+def valid_pixels(y_true: KerasTensor, ignore_label: int | None) -> KerasTensor:
     """float32 `(batch, height, width, 1)`: 0 where a mask of any form holds `ignore_label` in every channel, else 1."""
     y_true = with_channels(y_true)
     differs = ops.cast(y_true != ops.cast(ignore_label, y_true.dtype), "float32")
     return differs if y_true.shape[-1] == 1 else ops.max(differs, axis=-1, keepdims=True)
 
 
-def with_channels(y_true):
+def with_channels(y_true: KerasTensor) -> KerasTensor:
+    """Add the axis of the channels to masks `(batch, height, width)`."""
     y_true = ops.convert_to_tensor(y_true)
     return ops.expand_dims(y_true, -1) if len(y_true.shape) == 3 else y_true
 
 
-def foreground(maps):
+def foreground(maps: KerasTensor) -> KerasTensor:
     """Drop the background, class 0 on the last axis. A single class is the foreground itself."""
     return maps if maps.shape[-1] == 1 else maps[..., 1:]
 
 
-def with_background(maps):
+def with_background(maps: KerasTensor) -> KerasTensor:
     """Add the background `1 - p` in front of a single foreground class; several classes have theirs already."""
     return ops.concatenate([1 - maps, maps], axis=-1) if maps.shape[-1] == 1 else maps
 
 
-def mean_of_valid(values, valid, axis=None):
+def mean_of_valid(
+    values: KerasTensor, valid: KerasTensor | None, axis: int | Sequence[int] | None = None
+) -> KerasTensor:
     """Mean of `values` `(batch, height, width, channels)` over `axis` (None: all) where `valid` is above 0.
 
     Args:

@@ -144,6 +144,8 @@ class Evaluator:
     def score_surfaces(self, slices: list[PredictedSlice]) -> dict[str, dict[str, float] | None]:
         """`{region: scores}` of a volume; distances need the region in truth and prediction, else surface Dice is 0."""
         volume = slices[0].case.volume
+        spacing = self.data.spacings[str(volume)]
+        assert spacing is not None  # checked before volumes are collected
         truth = stack_slices([entry.truth for entry in slices], volume)
         predicted = stack_slices([entry.predicted for entry in slices], volume)
         valid = True if self.ignore_label is None else truth != self.ignore_label
@@ -152,7 +154,7 @@ class Evaluator:
         for name, region in self.regions.items():
             true, found = (np.isin(labels, region) & valid for labels in (truth, predicted))
             if true.any() and found.any():
-                scores[name] = surface_scores(true, found, self.data.spacings[str(volume)], tolerance)
+                scores[name] = surface_scores(true, found, spacing, tolerance)
             else:
                 scores[name] = {"surface_dice": 0.0} if true.any() or found.any() else None
         return scores
