@@ -27,7 +27,6 @@ LOADERS = {
 ENGINES = {
     "albumentations": Engine(
         "data_generators.augmentation.albumentations_engine:AlbumentationsAugmentation",
-        loaders=("TF_GENERATOR", "TF_DATA", "TFRECORD", "DALI_GENERATOR"),  # DALI carries the knobs out itself
         class_labels=True,
         policy_files=True,
     ),

@@ -46,14 +46,14 @@ class Engine:
 
     Attributes:
         augmentation: "module:NAME" of a class that provides `Augmentation`.
-        loaders: values of DATA_GENERATOR_TYPE that it works with.
+        loaders: values of DATA_GENERATOR_TYPE that it works with; None: all (DALI carries its knobs out itself).
         class_labels: whether it works with MODEL.TYPE=classifier.
         policy_files: whether it reads AUGMENTATION.ALBUMENTATIONS.
         keep_foreground: whether it has AUGMENTATION.ZOOM.KEEP_FOREGROUND.
     """
 
     augmentation: str
-    loaders: tuple[str, ...]
+    loaders: tuple[str, ...] | None = None
     class_labels: bool = False
     policy_files: bool = False
     keep_foreground: bool = False

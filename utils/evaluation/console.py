@@ -1,5 +1,6 @@
 """Print the main scores of an evaluation."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -49,7 +50,7 @@ def count_rows(results: Sequence[SplitResult]) -> Iterator[Row]:
 def metric_rows(results: Sequence[SplitResult]) -> Iterator[Row]:
     """Loss and Keras metrics, without those of single classes."""
     for name, rule in results[0].rules.items():
-        if "_class" not in name:
+        if not re.search(r"_class\d+$", name):
             yield name, [f"{result.scores[name]:.4f}" for result in results], rule
 
 

@@ -117,8 +117,10 @@ def engine_has_what_is_asked(cfg: DictConfig) -> None:
             f"{key} has no AUGMENTATION.ALBUMENTATIONS={augmentation.ALBUMENTATIONS}: set knobs instead, or "
             f"AUGMENTATION.ENGINE={others('policy_files')}."
         )
-    if cfg.DATA_GENERATOR_TYPE not in engine.loaders:
-        fitting = [name for name, row in engines.items() if cfg.DATA_GENERATOR_TYPE in row.loaders]
+    if engine.loaders is not None and cfg.DATA_GENERATOR_TYPE not in engine.loaders:
+        fitting = [
+            name for name, row in engines.items() if row.loaders is None or cfg.DATA_GENERATOR_TYPE in row.loaders
+        ]
         raise UserError(
             f"{key} needs DATA_GENERATOR_TYPE={' or '.join(engine.loaders)}, not {cfg.DATA_GENERATOR_TYPE}; that takes "
             f"AUGMENTATION.ENGINE={' or '.join(fitting)}."
