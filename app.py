@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.listing import list_folder
 from utils.checkpoints import ENDING
 from utils.config.command import command
 from utils.inference.find_sources import NIFTI_SUFFIXES
@@ -49,7 +50,7 @@ def find_weights(cfg: DictConfig) -> list[str]:
         UserError: there are none.
     """
     folder = resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH)
-    paths = list(folder.glob(f"*{ENDING}"))
+    paths = list_folder(folder, [ENDING]).files if folder.is_dir() else []
     if not paths:
         raise UserError(f"No weights in {folder}: train a model first, or set CALLBACKS.MODEL_CHECKPOINT.PATH.")
     return [path.name.removesuffix(ENDING) for path in sorted(paths, key=lambda path: -path.stat().st_mtime)]

@@ -34,6 +34,7 @@ from data_preparation.common.image_files import list_pairs
 from data_preparation.common.stratified_splits import assign_parts, foreground_shares
 from utils.base.errors import UserError
 from utils.base.files import staging_folder
+from utils.base.listing import expand_pattern
 from utils.config.folds import list_name
 
 
@@ -125,7 +126,7 @@ def list_folds(paths: Sequence[Path]) -> None:
 
 def shards_of(folder: str | Path, name: str = "*") -> list[Path]:
     """The shards in a folder, sorted."""
-    return sorted(Path(folder).glob(f"{name}-*-*{SHARD_SUFFIX}"))
+    return expand_pattern(Path(folder) / f"{name}-*-*{SHARD_SUFFIX}")
 
 
 def inspect(folder: str | Path) -> None:

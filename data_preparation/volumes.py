@@ -23,12 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 from data_preparation.common.command_line import check_options, errors_in_one_line, make_parser
 from data_preparation.common.dataset_writer import RECORD, print_skipped
-from data_preparation.common.image_files import Skipped, raise_problems
+from data_preparation.common.image_files import HIDDEN, Skipped, raise_problems
 from data_preparation.common.splits import SPLITS, assign_splits, existing_path
 from data_preparation.scans.labelled_scans import LabelledScan
 from data_preparation.scans.slices import SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
+from utils.base.listing import expand_pattern, list_folder
 
 CT_WINDOW = (-200.0, 250.0)
 SOURCES = {"source": "folder with a dataset.json, or the folder that the patterns start from"}
@@ -140,10 +141,13 @@ def unlisted_files(source: Path, listed: Collection[Path]) -> list[Skipped]:
     """The files of a Decathlon task that are not used, with the reason."""
     skipped: list[Skipped] = []
     for folder in ("imagesTr", "labelsTr", "imagesTs"):
-        for file in sorted((source / folder).glob("*")):
-            if file.resolve() not in listed:
-                why = "no labels are published" if folder == "imagesTs" else "not in dataset.json"
-                skipped.append((file, "hidden file" if file.name.startswith(".") else why))
+        if not (source / folder).is_dir():
+            continue
+        found, why = list_folder(source / folder), "no labels are published"
+        if folder != "imagesTs":
+            why = "not in dataset.json"
+        skipped += [(file, HIDDEN) for file in found.hidden]
+        skipped += [(file, why) for file in found.files if file.resolve() not in listed]
     return skipped
 
 
@@ -165,9 +169,9 @@ def name_matches(source: Path, pattern: str) -> dict[str, Path]:
         raise UserError(f"The pattern {pattern} needs a * for the part that differs; ? and [ ] are not supported.")
     expression = re.compile("(.*)".join(re.escape(part) for part in re.split(r"\*+", pattern)))
     named: dict[str, Path] = {}
-    for path in sorted(source.glob(pattern)):
+    for path in expand_pattern(source / pattern):
         match = expression.fullmatch(path.relative_to(source).as_posix())
-        if path.name.startswith(".") or match is None:
+        if match is None:
             continue
         name = re.sub(r"[^\w.-]", "_", "_".join(filter(None, match.groups())))
         if name in named:

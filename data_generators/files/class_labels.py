@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from data_generators.files.pairing import IMAGE_SUFFIXES, is_image_file, list_problems
+from data_generators.files.pairing import IMAGE_SUFFIXES, list_problems, missing
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.listing import list_folder
 
 
 class LabelledImage(NamedTuple):
@@ -44,7 +45,10 @@ def match_labels(cfg: DictConfig, split: str) -> tuple[list[LabelledImage], list
     path = resolve_path(cfg, value)
     problems: list[str] = []
     if path.is_dir():
-        samples = read_folders(path)
+        try:
+            samples = read_folders(path)
+        except UserError as error:
+            return [], [f"{key}: {error}"]
     elif path.is_file():
         try:
             samples, problems = read_table(path)
@@ -59,12 +63,10 @@ def match_labels(cfg: DictConfig, split: str) -> tuple[list[LabelledImage], list
 
 def read_folders(path: Path) -> list[LabelledImage]:
     """The images in the folders of the classes, in the order of names."""
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     return [
         LabelledImage(image, (folder.name,))
-        for folder in folders
-        for image in sorted(folder.iterdir())
-        if is_image_file(image)
+        for folder in list_folder(path).folders
+        for image in list_folder(folder, IMAGE_SUFFIXES).files
     ]
 
 
@@ -79,7 +81,7 @@ def read_table(path: Path) -> tuple[list[LabelledImage], list[str]]:
             if image is None or (number == 0 and image.suffix.lower() not in IMAGE_SUFFIXES):
                 continue
             if not image.is_file():
-                problems.append(f"{path}, line {number + 1}: the image {image} does not exist.")
+                problems.append(f"{path}, line {number + 1}: {missing(image)}")
             elif len(cells) < 2:
                 problems.append(f"{path}, line {number + 1}: {cells[0]} has no label.")
             else:
@@ -91,7 +93,7 @@ def image_list(cfg: DictConfig, split: str) -> Any:
     """IMAGES_PATH of a split; the list of its images if it names class folders or a CSV file."""
     value = cfg.DATASET[split.upper()].IMAGES_PATH
     path = resolve_path(cfg, value) if isinstance(value, str) else None
-    if path is None or (path.is_dir() and any(is_image_file(file) for file in path.iterdir())):
+    if path is None or (path.is_dir() and list_folder(path, IMAGE_SUFFIXES).files):
         return value
     samples, _ = match_labels(cfg, split)
     return [str(sample.image) for sample in samples] or value

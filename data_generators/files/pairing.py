@@ -1,5 +1,6 @@
 """Which image goes with which mask, and which volume and slice a name stands for."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from data_generators.files.image_file import ImageFile
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, find_shards, read_shard
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
+from utils.base.listing import list_folder
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MAX_LISTED = 20  # problems in one message; the others are counted
@@ -170,25 +172,27 @@ def list_files(cfg: DictConfig, value: Any, key: str) -> tuple[list[Path], list[
             f"Set {key}, or WORK_DIR, below which paths are looked up."
         ]
     try:
-        names = sorted(path for path in folder.iterdir() if is_image_file(path))
-    except OSError as error:
-        return [], [f"{key}: cannot read the folder {folder}: {error.strerror}."]
-    if not names:
+        files = list_folder(folder, IMAGE_SUFFIXES).files
+    except UserError as error:
+        return [], [f"{key}: {error}"]
+    if not files:
         return [], [f"{key}: the folder {folder} holds no pictures ({' '.join(IMAGE_SUFFIXES)})."]
-    return names, []
+    return files, []
 
 
 def existing_files(files: list[Path], key: str) -> tuple[list[Path], list[str]]:
     """Return `(files that exist, problems)`."""
-    problems = [f"{key}: the file {path} does not exist." for path in files if not path.is_file()]
+    problems = [f"{key}: {missing(path)}" for path in files if not path.is_file()]
     if not files:
         problems = [f"{key} is an empty list."]
     return [path for path in files if path.is_file()], problems
 
 
-def is_image_file(path: Path) -> bool:
-    """Whether a path is a file of a supported image format, and not hidden."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+def missing(path: Path) -> str:
+    """Why there is no file at a path: none of that name, or a link to data that was not fetched."""
+    if path.is_symlink():
+        return f"the file {path} is a link to {os.readlink(path)}, which is not there. Fetch the data."
+    return f"the file {path} does not exist."
 
 
 def list_problems(problems: Sequence[str]) -> str:

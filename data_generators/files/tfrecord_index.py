@@ -4,7 +4,6 @@ TensorFlow is imported only for shards in cloud storage.
 """
 
 import functools
-import glob
 import re
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -14,6 +13,7 @@ from omegaconf import DictConfig, ListConfig
 from data_generators.files.tfrecord import decode_example, length, read_records, text
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
+from utils.base.listing import expand_pattern, list_folder
 
 SHARD_SUFFIX = ".tfrec"
 
@@ -97,13 +97,13 @@ def listed_shards(value: str, path: Path) -> list[str] | None:
 
 def is_folder_of_shards(cfg: DictConfig, value: str) -> bool:
     folder = resolve_path(cfg, value)
-    return folder.is_dir() and any(folder.glob(f"*{SHARD_SUFFIX}"))
+    return folder.is_dir() and bool(list_folder(folder, [SHARD_SUFFIX]).files)
 
 
 def find_files(pattern: str) -> list[str]:
     """The files that a pattern matches, on disk or in cloud storage."""
     if not is_remote(pattern):
-        return glob.glob(pattern)
+        return [str(path) for path in expand_pattern(Path(pattern)) if path.is_file()]
     import tensorflow as tf
 
     return tf.io.gfile.glob(pattern)

@@ -4,10 +4,12 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from data_generators.files.pairing import MAX_LISTED, find_mask, is_image_file, is_mask_name
+from data_generators.files.pairing import IMAGE_SUFFIXES, MAX_LISTED, find_mask, is_mask_name
 from utils.base.errors import UserError
+from utils.base.listing import list_folder
 
 Skipped = tuple[object, str]  # a file or a name, and why it was skipped
+HIDDEN = "hidden, or left behind by a system or a tool"
 
 
 class NamedImage(Protocol):
@@ -28,20 +30,11 @@ def list_images(folder: Path, recursive: bool = False) -> tuple[list[Path], list
     """Return `(images, skipped)` of a folder, sorted. Hidden files and other files are skipped, with the reason.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: see `utils.base.listing.list_folder`.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder.")
-    images: list[Path] = []
-    skipped: list[Skipped] = []
-    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
-        if path.is_dir():
-            continue
-        if is_image_file(path):
-            images.append(path)
-        else:
-            skipped.append((path, "hidden file" if path.name.startswith(".") else "not an image"))
-    return images, skipped
+    found = list_folder(folder, IMAGE_SUFFIXES, recursive)
+    skipped: list[Skipped] = [(path, HIDDEN) for path in found.hidden]
+    return found.files, sorted(skipped + [(path, "not an image") for path in found.others])
 
 
 def list_pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:

@@ -11,6 +11,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from utils.base.errors import UserError
+from utils.base.listing import list_folder
 
 MAX_GAP = 0.05  # share of the slice distance by which distances may differ
 MAX_VOXELS = 400_000_000  # of a file; one whose header declares more is not decoded
@@ -66,7 +67,7 @@ def read_series(folder: Path) -> StoredVoxels:
 def read_slices(folder: Path) -> list[Slice]:
     """The slices of the one series in a folder; see `read_series`."""
     slices: list[Slice] = []
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+    for path in list_folder(folder).files:
         with explain_damage(path), contextlib.suppress(InvalidDicomError):
             read = pydicom.dcmread(path)
             if "PixelData" in read:

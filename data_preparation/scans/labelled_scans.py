@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from data_preparation.scans.nifti import RADIOLOGICAL, Scan, orient, read_scan, to_radiological, voxel_affine
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.listing import list_folder
 
 
 class LabelledScan(NamedTuple):
@@ -50,7 +51,7 @@ def find_labelled_scans(cfg: DictConfig, key: str) -> list[LabelledScan]:
 def number_files(folder: Path, kind: str) -> dict[int, Path]:
     """`{number: path}` of the files `<kind>-N.nii` and `<kind>-N.nii.gz`."""
     files: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in list_folder(folder, (".nii", ".nii.gz")).files:
         match = re.fullmatch(rf"{kind}-(\d+)\.nii(\.gz)?", path.name)
         if not match:
             continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from data_preparation.scans.labelled_scans import LabelledScan
 from data_preparation.scans.slices import SliceSettings
 from utils.base.files import atomic_write
+from utils.base.listing import list_folder
 
 
 def write_manifest(path: Path, manifest: dict) -> None:
@@ -35,7 +36,7 @@ def describe_sources(scan: LabelledScan) -> dict[str, dict]:
     """Name, size and time of the scan and its segmentation (of a folder: of all its files), to notice changes."""
     described = {}
     for kind, path in (("volume", scan.volume), ("segmentation", scan.segmentation)):
-        states = [file.stat() for file in (path.iterdir() if path.is_dir() else [path])]
+        states = [file.stat() for file in (list_folder(path).files if path.is_dir() else [path])]
         described[kind] = {
             "name": path.name,
             "bytes": sum(state.st_size for state in states),

@@ -1,6 +1,5 @@
 """Find what prediction reads: the files and DICOM folders that PREDICT.INPUT names, or the images of DATASET.VAL."""
 
-import glob
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs
 from data_generators.reading.headers import tiff_pages
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
+from utils.base.listing import expand_pattern, has_wildcard, list_folder, refuse_dangling
 from utils.inference.sources import ImageSource, Source, StackSource, VolumeSource
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -64,11 +64,11 @@ def list_sources(cfg: DictConfig, value: str | Sequence[str] | None, key: str) -
 def expand(cfg: DictConfig, value: object, key: str) -> list[Path]:
     """The files and DICOM folders that one entry names: a pattern, a folder or a file."""
     path = resolve_path(cfg, str(value))
-    if any(wildcard in str(value) for wildcard in "*?[") and not path.exists():
-        found = glob.glob(str(path), recursive=True) or glob.glob(str(value), recursive=True)
+    if has_wildcard(value) and not path.exists():
+        found = expand_pattern(path) or expand_pattern(Path(str(value)))
         if not found:
             raise UserError(f"{key}={value}: nothing matches the pattern {path}.")
-        return without_labels([Path(name) for name in sorted(found)], key)
+        return without_labels(found, key)
     if path.is_dir():
         return expand_folder(path, key)
     if not path.exists():
@@ -78,17 +78,13 @@ def expand(cfg: DictConfig, value: object, key: str) -> list[Path]:
 
 def expand_folder(path: Path, key: str) -> list[Path]:
     """The images and scans in a folder, the folder itself if it is a DICOM series, or the DICOM folders in it."""
-    try:
-        entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
-    except OSError as error:
-        raise UserError(f"{key}: cannot read the folder {path}: {error.strerror}.") from None
-    suffixes = (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES)
-    files = [entry for entry in entries if entry.is_file() and entry.name.lower().endswith(suffixes)]
-    if files:
-        return without_labels(files, key)
-    if any(is_dicom(entry) for entry in entries):
+    found = list_folder(path, (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES))
+    if found.files:
+        return without_labels(found.files, key)
+    if any(is_dicom(file) for file in found.others):
         return [path]
-    series = [entry for entry in entries if entry.is_dir() and any(is_dicom(file) for file in entry.iterdir())]
+    refuse_dangling(path, [link for link in found.others if link.is_symlink()])  # they may have been folders
+    series = [folder for folder in found.folders if any(is_dicom(file) for file in list_folder(folder).files)]
     if not series:
         raise UserError(
             f"{key}: the folder {path} contains no images ({' '.join(IMAGE_SUFFIXES)}), NIfTI or DICOM files. "
