@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from data_generators.files.class_labels import match_labels
+from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair, list_problems, match_pairs
 from data_generators.reading.samples import ReadSettings
 from data_preparation.common.dataset_report import (
@@ -29,6 +30,7 @@ from data_preparation.common.dataset_report import (
     write_report,
 )
 from data_preparation.common.pair_check import IMAGE_PROPERTIES, PairCheck, check_pair
+from data_preparation.common.shared_images import warn_of_shared_images
 from utils.base.errors import UserError
 from utils.base.files import check_writable
 from utils.config.command import command
@@ -67,6 +69,7 @@ def verify_data(
     summary: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     hints: list[str] = []
+    contents: dict[str, dict[ImageFile, int]] = {}
     for split in splits:
         pairs, unmatched = find_samples(cfg, split, need_masks)
         checks = check_pairs(cfg, pairs, split, details, whole_images)
@@ -76,10 +79,14 @@ def verify_data(
         if details:
             summary[split] |= describe_split(checks, cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
         warn(cfg, pairs, checks, summary[split], split)
+        contents[split] = {
+            pair.image: check.contents for pair, check in zip(pairs, checks, strict=True) if check.contents is not None
+        }
     if problems:
         advice = "".join(f"\n{hint}" for hint in dict.fromkeys(hints))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"the data has {count}:\n{list_problems(problems)}{advice}")
+    warn_of_shared_images(contents, cfg.INPUT.CHANNELS)
     return summary
 
 

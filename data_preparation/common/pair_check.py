@@ -37,6 +37,7 @@ class PairCheck:
         size: (height, width, channels) of the image; None unless measured.
         intensity: see `data_preparation.common.dataset_report.intensity_of`; None unless measured.
         properties: names in IMAGE_PROPERTIES that hold for the image.
+        contents: hash of the bytes of the image file, for this process; None if it cannot be read.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -45,6 +46,7 @@ class PairCheck:
     size: tuple[int, ...] | None = None
     intensity: np.ndarray | None = None
     properties: tuple[str, ...] = ()
+    contents: int | None = None
 
 
 def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) -> PairCheck:
@@ -59,7 +61,7 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) 
     check = PairCheck()
     image = mask = None
     try:
-        image, check.properties = read_image_and_properties(pair.image, settings.channels)
+        image, check.properties, check.contents = read_image_and_properties(pair.image, settings.channels)
     except UserError as error:
         check.problems.append(str(error))
     if pair.mask is not None:
@@ -82,8 +84,8 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) 
     return check
 
 
-def read_image_and_properties(path: ImageFile, channels: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The image as `data_generators.reading.decoding.read_image` reads it, and its names in IMAGE_PROPERTIES."""
+def read_image_and_properties(path: ImageFile, channels: int) -> tuple[np.ndarray, tuple[str, ...], int]:
+    """The image as `read_image` of `data_generators.reading` reads it, its names in IMAGE_PROPERTIES, hash of bytes."""
     data, header = read_whole_and_header(path)
     pixels = decode(path, data)
     image = to_channels(path, pixels, channels)
@@ -93,7 +95,7 @@ def read_image_and_properties(path: ImageFile, channels: int) -> tuple[np.ndarra
         "alpha": channels != 4 and pixels.shape[2] == 4 and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
         "rotation": is_turned(data),
     }
-    return image, tuple(name for name in IMAGE_PROPERTIES if has[name])
+    return image, tuple(name for name in IMAGE_PROPERTIES if has[name]), hash(data)
 
 
 def check_labels(check: PairCheck, path: ImageFile | None, classes: int, ignore_label: int | None) -> None:

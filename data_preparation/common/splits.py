@@ -10,6 +10,7 @@ import numpy as np
 
 from data_preparation.common.image_files import unique_by
 from utils.base.errors import UserError
+from utils.base.listing import kind_at
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -32,7 +33,7 @@ def paths_by_split(*patterns: str | Path) -> dict[str | None, list[Path]]:
     found: dict[str | None, list[Path]] = {}
     for split in SPLITS:
         paths = [Path(str(pattern).replace("{split}", split)) for pattern in patterns]
-        if any(path.exists() for path in paths):
+        if any(kind_at(path) not in (None, "nothing") for path in paths):
             found[split] = [existing_path(path) for path in paths]
     if not found:
         raise UserError(f"{patterns[0]}: nothing exists for any of the splits {', '.join(SPLITS)}.")
@@ -43,9 +44,9 @@ def existing_path(path: Path) -> Path:
     """The path.
 
     Raises:
-        UserError: it does not exist.
+        UserError: it does not exist, or its folder may not be entered.
     """
-    if not path.exists():
+    if kind_at(path) in (None, "nothing"):
         raise UserError(f"{path}: there is no such file or folder.")
     return path
 

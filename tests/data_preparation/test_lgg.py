@@ -15,7 +15,7 @@ def test_lgg(tmp_path, capsys):
     source, output = make_lgg(tmp_path / "kaggle_3m"), tmp_path / "data"
     report = run(lgg, capsys, source, output, "--val", 0.25)
     assert "train: 9 pairs written, 0 unchanged" in report and "val: 3 pairs written" in report
-    assert f"skipped {source}/TCGA_CS_490_1999/._TCGA_CS_490_1999_1.tif: hidden file" in report
+    assert f"skipped {source}/TCGA_CS_490_1999/._TCGA_CS_490_1999_1.tif: hidden, or left behind" in report
     assert "data.csv: not an image" in report and "2 skipped" in report
     patients = {split: {name.split("_")[3] for name in files(output / split)} for split in ("train", "val")}
     assert not patients["train"] & patients["val"] and len(patients["train"]) == 3

@@ -12,7 +12,7 @@ def test_pets(tmp_path, capsys):
     source, output = make_pets(tmp_path / "pets"), tmp_path / "data"
     report = run(pets, capsys, source, output, "--val", 0.25)
     assert "train: 3 pairs" in report and "val: 1 pairs" in report and "test: 2 pairs" in report
-    assert "unlisted_1.jpg: in neither list" in report and report.count("hidden file") == 6
+    assert "unlisted_1.jpg: in neither list" in report and report.count("hidden, or left behind") == 6
     assert sorted(files(output / "test")) == [
         "images/pug_1.jpg",
         "images/pug_2.jpg",

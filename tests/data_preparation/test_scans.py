@@ -56,7 +56,7 @@ def test_decathlon(tmp_path, capsys):
     report = run(capsys, source, output, "--val", 0.25)
     splits = [check(output, name, *case) for name, case in cases.items()]
     assert sorted(splits) == ["train"] * 3 + ["val"]
-    assert "imagesTs/liver_9.nii.gz: no labels are published" in report and report.count("hidden file") == 4
+    assert "imagesTs/liver_9.nii.gz: no labels are published" in report and report.count("hidden, or left behind") == 4
     assert "train: 3 volumes written, 0 unchanged, 12 slices" in report
     assert "train: 0 volumes written, 3 unchanged" in run(capsys, source, output, "--val", 0.25)
     run(capsys, source, output, "--val", 0.25, "--foreground", "--size", 6, 7)

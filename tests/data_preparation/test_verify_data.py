@@ -255,3 +255,35 @@ def test_neither_tensorflow_nor_keras_is_imported():
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_images_that_two_splits_share_are_a_warning(data, capfd):
+    """By their contents: under another name, and not if they are of one colour, as outside a body."""
+    for split in ("train", "val"):
+        write(data / f"data/{split}/images/image_2_0.png", np.zeros((32, 48, 3), np.uint8))
+        write(data / f"data/{split}/mask/mask_2_0.png", mask())
+    verify_data(config(data))
+    assert "Warning" not in capfd.readouterr().err
+    for kind in ("image", "mask"):
+        folder = "images" if kind == "image" else kind
+        source = data / f"data/train/{folder}/{kind}_1_3.png"
+        (data / f"data/val/{folder}/{kind}_9_0.png").write_bytes(source.read_bytes())
+    verify_data(config(data))
+    printed = capfd.readouterr().err
+    assert "Warning: 1 images of val are in train too, such as " in printed and "image_9_0.png" in printed
+    assert "image_1_3.png" in printed
+    verify_data(config(data, "DATASET.VAL.IMAGES_PATH=data/train/images", "DATASET.VAL.MASK_PATH=data/train/mask"))
+    assert "Warning: train and val are the same 5 images." in capfd.readouterr().err
+
+
+def test_copies_in_hidden_and_generated_folders_and_unfetched_links(data, capfd):
+    images = data / "data/val/images"
+    for name in (".ipynb_checkpoints/copy.png", "@eaDir/thumb.png", "__MACOSX/a.png", "._image_1_0.png", "Thumbs.db"):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).write_bytes((data / "data/train/images/image_1_0.png").read_bytes())
+    assert verify_data(config(data))["val"]["pairs"] == 4
+    assert "Warning" not in capfd.readouterr().err
+    for index in (1, 2):
+        (images / f"image_1_{index}.png").unlink()
+        (images / f"image_1_{index}.png").symlink_to(f"../.git/annex/{index}")
+    assert "2 links lead nowhere" in message(config(data))

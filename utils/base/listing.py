@@ -225,4 +225,4 @@ def kind_at(path: Path) -> Literal["file", "folder", "nothing"] | None:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
             return "nothing" if path.is_symlink() else None
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
+        raise UserError(f"{path.parent}: cannot be read: {error.strerror}.") from None
