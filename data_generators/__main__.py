@@ -4,14 +4,18 @@ Writes `augmentation_train_<policy>_<engine>.png` to WORK_DIR: the first samples
 (above) and as the loader gives it to training (below), with the contours of its mask.
 """
 
+from collections.abc import Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 
 import cv2
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
 from data_generators import build_dataset
+from data_generators.dataset import Dataset
+from data_generators.loaders import Batch
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.pictures import MIN_PANEL, displayable, enlarge, overlay, titled
@@ -21,7 +25,7 @@ from utils.devices.strategy import make_strategy
 COLUMNS, GAP, TINT = 4, 6, 0.15
 
 
-def show(cfg):
+def show(cfg: DictConfig) -> None:
     """Write the contact sheet of `show` pairs."""
     if cfg.MODEL.TYPE == "classifier":
         raise UserError("python -m data_generators shows images with masks: leave MODEL.TYPE=classifier out.")
@@ -39,20 +43,20 @@ def show(cfg):
     print(f"saved {path}")
 
 
-def epochs(dataset):
+def epochs(dataset: Dataset) -> Iterator[Batch]:
     """The batches of one epoch after the other; as the order is fixed, only what is random differs."""
     while True:
         yield from dataset
 
 
-def names(dataset, count):
+def names(dataset: Dataset, count: int) -> list[str]:
     """Names of the images of the first `count` batches of one sample."""
     samples = dataset.samples
     epochs = [dataset.sampler.indices(epoch) for epoch in range(-(-count // len(samples)))]
     return [samples[number].image.name for number in np.concatenate(epochs)[:count]]
 
 
-def sheet_name(cfg):
+def sheet_name(cfg: DictConfig) -> str:
     """`augmentation_train_medical_tensorflow`; with knobs typed on the command line `..._medical_changed_...`."""
     policy = HydraConfig.get().runtime.choices["augmentation"]
     typed = [text.split(".")[1] for text in cfg.OVERRIDES if text.startswith("AUGMENTATION.")]
@@ -64,7 +68,7 @@ def sheet_name(cfg):
     return f"augmentation_train_{policy}_{engine}"
 
 
-def draw(cfg, image, mask=None):
+def draw(cfg: DictConfig, image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """RGB picture of a sample with the contours of its mask."""
     factor = max(1, -(-MIN_PANEL // image.shape[1]))
     picture = enlarge(displayable(image, cfg.SHOW_CENTER_CHANNEL_IMAGE), factor)
@@ -74,7 +78,7 @@ def draw(cfg, image, mask=None):
     return overlay(picture, enlarge(known, factor), TINT)
 
 
-def contact_sheet(above, below):
+def contact_sheet(above: Sequence[np.ndarray], below: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures `(height, width, 3)` of one size, in two lists, in rows of COLUMNS."""
     blank = np.full_like(above[0], 255)
     rows = []

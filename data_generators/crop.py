@@ -52,18 +52,18 @@ class Crop:
             epoch, position: of the sample, see `data_generators.sampler.EpochSampler`.
         """
         height, width = size
-        room = height - self.height, width - self.width  # the largest top and left
+        slack = height - self.height, width - self.width  # the largest top and left
         if self.mode == "center":
-            return room[0] // 2, room[1] // 2
+            return slack[0] // 2, slack[1] // 2
         generator = np.random.default_rng([self.seed, epoch, position])
         wants_foreground = self.mode == "foreground" or is_foreground_position(position, self.fraction)
         pixel = pick_foreground(mask, self.ignore_label, generator) if wants_foreground and mask is not None else None
         if pixel is None:
-            return int(generator.integers(room[0] + 1)), int(generator.integers(room[1] + 1))
+            return int(generator.integers(slack[0] + 1)), int(generator.integers(slack[1] + 1))
         # All crops that hold the pixel are equally likely.
         top, left = (
             int(generator.integers(max(at - side + 1, 0), min(at, largest) + 1))
-            for at, side, largest in zip(pixel, (self.height, self.width), room, strict=True)
+            for at, side, largest in zip(pixel, (self.height, self.width), slack, strict=True)
         )
         return top, left
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keras import KerasTensor
     from keras.metrics import Metric
 
-MaskLoss = Callable[..., "KerasTensor"]  # (y_true, y_pred, border=None) -> scalar
+MaskLoss = Callable[..., "KerasTensor"]  # (y_true, y_pred, boundary_weights=None) -> scalar
 
 
 class Term:
@@ -29,15 +29,17 @@ class Term:
     Args:
         function: "module:NAME" of `(y_true, y_pred, valid, **options) -> scalar`; `losses.targets` prepares the first
             three.
-        needs_border: whether it also takes `border`, the map of `data_generators.reading.boundary_weights` that comes
-            with each batch.
+        needs_boundary_weights: whether it also takes `boundary_weights`, the map of
+            `data_generators.reading.boundary_weights` that comes with each batch.
         smallest_side: height and width in pixels below which it is not defined.
         options: what LOSS_OPTIONS.<name> may hold, a Key for each.
     """
 
-    def __init__(self, function: str, /, *, needs_border: bool = False, smallest_side: int = 1, **options: Key) -> None:
+    def __init__(
+        self, function: str, /, *, needs_boundary_weights: bool = False, smallest_side: int = 1, **options: Key
+    ) -> None:
         self.function = function
-        self.needs_border = needs_border
+        self.needs_boundary_weights = needs_boundary_weights
         self.smallest_side = smallest_side
         self.options = options
 
@@ -61,7 +63,7 @@ LOSSES = {
     "cce": Term("losses.cross_entropy:categorical_cross_entropy", class_weights=CLASS_WEIGHTS),
     "boundary_weighted_ce": Term(
         "losses.cross_entropy:boundary_weighted",
-        needs_border=True,
+        needs_boundary_weights=True,
         w0=Key(float, low=0, high=1e6),
         sigma=Key(float, low=0.1, high=1000),
         class_weights=CLASS_WEIGHTS,
@@ -129,10 +131,10 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
             left out.
 
     Returns:
-        `loss(y_true, y_pred, border=None)` -> float32 scalar. `y_pred` are probabilities
-        `(batch, height, width, classes)`; the forms of `y_true` are those of `losses.targets.to_one_hot`. `border`
-        `(batch, height, width, 1)` is what the loader adds to a batch for terms that need it. Pixels of
-        DATASET.IGNORE_LABEL are excluded.
+        `loss(y_true, y_pred, boundary_weights=None)` -> float32 scalar. `y_pred` are probabilities
+        `(batch, height, width, classes)`; the forms of `y_true` are those of `losses.targets.to_one_hot`.
+        `boundary_weights` `(batch, height, width, 1)` is what the loader adds to a batch for terms that need it.
+        Pixels of DATASET.IGNORE_LABEL are excluded.
     """
     from keras import ops
 
@@ -145,15 +147,15 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
     ]
     ignore_label = cfg.DATASET.IGNORE_LABEL
 
-    def loss(y_true: KerasTensor, y_pred: KerasTensor, border: KerasTensor | None = None) -> KerasTensor:
+    def loss(y_true: KerasTensor, y_pred: KerasTensor, boundary_weights: KerasTensor | None = None) -> KerasTensor:
         y_true, y_pred, valid = prepare(y_true, y_pred, ignore_label)
-        if border is not None:
-            border = center_crop(ops.cast(border, "float32"), *y_pred.shape[1:3])
+        if boundary_weights is not None:
+            boundary_weights = center_crop(ops.cast(boundary_weights, "float32"), *y_pred.shape[1:3])
         total = 0.0
         for name, weight, term in terms:
-            if LOSSES[name].needs_border and border is None:
-                raise ValueError(f"The loss term {name} needs the border weights that build_dataset(cfg, ...) adds.")
-            extra = {"border": border} if LOSSES[name].needs_border else {}
+            if LOSSES[name].needs_boundary_weights and boundary_weights is None:
+                raise ValueError(f"The loss term {name} needs the boundary weights that build_dataset(cfg, ...) adds.")
+            extra = {"boundary_weights": boundary_weights} if LOSSES[name].needs_boundary_weights else {}
             total = total + weight * term(y_true, y_pred, valid, **extra)
         return total
 

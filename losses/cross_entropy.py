@@ -66,7 +66,7 @@ def boundary_weighted(
     y_true: KerasTensor,
     y_pred: KerasTensor,
     valid: KerasTensor | None,
-    border: KerasTensor,
+    boundary_weights: KerasTensor,
     w0: float,
     sigma: float,
     class_weights: Sequence[float] | None,
@@ -77,11 +77,12 @@ def boundary_weighted(
     that nearly touch counts most. `w_c` is the class weight of the pixel (None: 1).
 
     Args:
-        border: float32 `(batch, height, width, 1)`, the second summand of the weight; the loader computes it from the
-            mask with `w0` and `sigma` (`data_generators.reading.boundary_weights`), which are not used here.
+        boundary_weights: float32 `(batch, height, width, 1)`, the second summand of the weight; the loader computes it
+            from the mask with `w0` and `sigma` (`data_generators.reading.boundary_weights`), which are not used here.
     """
     per_class = with_background(y_true) * -ops.log(keep_inside(with_background(y_pred)))
-    return mean_of_valid(ops.sum(weighted(per_class, class_weights) + border * per_class, -1, keepdims=True), valid)
+    loss = weighted(per_class, class_weights) + boundary_weights * per_class
+    return mean_of_valid(ops.sum(loss, axis=-1, keepdims=True), valid)
 
 
 def weighted(per_class: KerasTensor, class_weights: Sequence[float] | None) -> KerasTensor:

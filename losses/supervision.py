@@ -10,7 +10,7 @@ from losses import build_loss, build_metrics
 from losses.targets import to_one_hot
 from utils.base.errors import UserError
 
-TrainingLoss = Callable[..., KerasTensor]  # (y_true, outputs, border=None) -> scalar
+TrainingLoss = Callable[..., KerasTensor]  # (y_true, outputs, boundary_weights=None) -> scalar
 
 
 def presence_target(y_true: KerasTensor, classes: int, ignore_label: int | None = None) -> KerasTensor:
@@ -23,18 +23,21 @@ def build_training_loss(cfg: DictConfig) -> TrainingLoss:
     """The loss of a dict of outputs: the mask loss of each mask output, plus binary cross-entropy of `presence`.
 
     Returns:
-        `loss(y_true, outputs, border=None) -> scalar`, y_true the mask `(batch, height, width, 1 or classes)`, outputs
-        the dict of `models.build_model`, border the third part of a batch where there is one. Side outputs count as
+        `loss(y_true, outputs, boundary_weights=None) -> scalar`, y_true the mask
+        `(batch, height, width, 1 or classes)`, outputs the dict of `models.build_model`, boundary_weights the third
+        part of a batch if LOSS has a term that needs it. Side outputs count as
         much as the mask itself (UNet 3+, section 3.2) unless MODEL.DEEP_SUPERVISION_WEIGHTS says otherwise.
     """
     if cfg.MODEL.TYPE == "classifier":
         crossentropy = keras.losses.categorical_crossentropy if one_of_many(cfg) else keras.losses.binary_crossentropy
-        return lambda y_true, outputs, border=None: ops.mean(crossentropy(y_true, outputs["label"]))
+        return lambda y_true, outputs, boundary_weights=None: ops.mean(crossentropy(y_true, outputs["label"]))
     mask_loss = build_loss(cfg)
     classes, ignore_label = cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL
     weights = cfg.MODEL.DEEP_SUPERVISION_WEIGHTS
 
-    def loss(y_true: KerasTensor, outputs: Mapping[str, KerasTensor], border: KerasTensor | None = None) -> KerasTensor:
+    def loss(
+        y_true: KerasTensor, outputs: Mapping[str, KerasTensor], boundary_weights: KerasTensor | None = None
+    ) -> KerasTensor:
         masks = [output for name, output in outputs.items() if name != "presence"]
         if weights is not None and len(weights) != len(masks):
             raise UserError(
@@ -42,7 +45,7 @@ def build_training_loss(cfg: DictConfig) -> TrainingLoss:
                 f"{', '.join(name for name in outputs if name != 'presence')}."
             )
         total = sum(
-            weight * mask_loss(y_true, mask, border)
+            weight * mask_loss(y_true, mask, boundary_weights)
             for weight, mask in zip(weights or [1] * len(masks), masks, strict=True)
         )
         if "presence" in outputs:

@@ -19,8 +19,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 def tracked(*patterns):
-    """Files of the project that git knows, by their path from its root."""
-    out = subprocess.run(["git", "ls-files", *patterns], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    """Files of the project, those included that are not yet in git, by their path from its root."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
+    out = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     return [name for name in out.splitlines() if (PROJECT / name).exists()]
 
 

@@ -4,6 +4,7 @@ import ast
 import functools
 import itertools
 import re
+from collections.abc import Iterator
 
 from helpers import PROJECT, tracked
 
@@ -113,12 +114,12 @@ def files_loaded_by(name: str) -> frozenset[str]:
 @functools.cache
 def is_heavy(name: str) -> bool:
     """Whether loading a file of ours loads one of HEAVY or OPTIONAL."""
-    waiting, seen = [name], {name}
-    while waiting:
-        file = waiting.pop()
+    to_visit, seen = [name], {name}
+    while to_visit:
+        file = to_visit.pop()
         if {module.split("/")[0] for module in modules_of(*imports_at_the_top(file))} & (HEAVY | OPTIONAL):
             return True
-        waiting += files_loaded_by(file) - seen
+        to_visit += files_loaded_by(file) - seen
         seen |= files_loaded_by(file)
     return False
 
@@ -261,3 +262,21 @@ def test_the_commands_of_data_preparation_are_listed():
     folder = PROJECT / "data_preparation"
     commands = [path.stem for path in sorted(folder.glob("*.py")) if "\nif __name__ ==" in path.read_text()]
     assert re.findall(r"\w+", listed) == commands
+
+
+def public_functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Functions of a module and methods of its classes; not those inside functions."""
+    for node in itertools.chain(tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def test_functions_are_annotated():
+    bare = []
+    for name in application_files():
+        for function in public_functions(parse(name)):
+            arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            named = [argument for argument in arguments if argument.arg not in ("self", "cls")]
+            if function.returns is None or any(argument.annotation is None for argument in named):
+                bare.append(f"{name}:{function.lineno} {function.name}")
+    assert not bare

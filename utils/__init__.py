@@ -1,1 +1,1 @@
-"""The ground floor: configuration, files, devices, training loop, pictures. Imports no other room."""
+"""What the commands are made of: settings, devices, training, inference, evaluation, export. `base` is below all."""

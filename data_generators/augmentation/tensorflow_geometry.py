@@ -121,13 +121,13 @@ def keep_in_frame(
     Returns:
         (zoom, shift), unchanged if the image is not enlarged or the box is empty.
     """
-    centre, room = (sides - 1) / 2, sides - 1
+    centre, slack = (sides - 1) / 2, sides - 1
     corners = tf.stack([tf.gather(box, pair) for pair in ([0, 1], [2, 1], [0, 3], [2, 3])]) - centre
     reached = tf.linalg.matmul(corners, linear, transpose_b=True)
     low, high = tf.reduce_min(reached, axis=0), tf.reduce_max(reached, axis=0)
-    limit = tf.reduce_min(room / tf.maximum(high - low, 1e-3))
+    limit = tf.reduce_min(slack / tf.maximum(high - low, 1e-3))
     lowered = tf.minimum(zoom, tf.maximum(limit, 1.0))
-    first, last = -centre - lowered * low, room - centre - lowered * high
+    first, last = -centre - lowered * low, slack - centre - lowered * high
     shifted = tf.where(first <= last, tf.clip_by_value(shift, first, tf.maximum(first, last)), (first + last) / 2)
     applies = (zoom > 1) & (box[0] >= 0)
     return tf.where(applies, lowered, zoom), tf.where(applies, shifted, shift)

@@ -221,10 +221,10 @@ from utils.training.trainer import Trainer
 seen = []
 
 class Recorder(Trainer):
-    def loss_and_gradients(self, weight, images, targets, border=None):
+    def loss_and_gradients(self, weight, images, targets, boundary_weights=None):
         numbers = tf.where(weight > 0, images[:, 0, 0, 0], -1.0)  # a replica for which nothing is left gets weight 0
         tf.numpy_function(lambda found, place: seen.append((place, found)), [numbers, self.place()], [])
-        return super().loss_and_gradients(weight, images, targets, border)
+        return super().loss_and_gradients(weight, images, targets, boundary_weights)
 
     def place(self):
         return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)

@@ -56,7 +56,7 @@ def test_a_set_by_hand():
     found = values(summary)
     # common 6, true 8 + 5, predicted 10 + 3
     assert found["dice_global"] == pytest.approx(12 / 26) and found["iou_global"] == pytest.approx(6 / 20)
-    assert found["recall"] == pytest.approx(6 / 13) and found["precision"] == pytest.approx(6 / 13)
+    assert found["sensitivity"] == pytest.approx(6 / 13) and found["precision"] == pytest.approx(6 / 13)
     assert found["dice_per_case"] == pytest.approx((2 / 3 + 0 + 0) / 3)  # absent in both: left out
     assert found["dice_per_case_lits"] == pytest.approx((2 / 3 + 0 + 0 + 1) / 4)
     assert found["iou_per_case"] == pytest.approx(0.5 / 3)

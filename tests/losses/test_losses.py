@@ -27,14 +27,14 @@ OF_THE_BATCH = ("bce_dice",)
 
 @functools.cache
 def one_term(name, *overrides):
-    """The loss of a single term with weight 1; where it needs border weights, with those of `make_border`."""
+    """The loss of a single term with weight 1; where it needs boundary weights, with those of `make_boundary_weights`."""
     cfg = load_config(["loss=dice", *overrides])
     cfg.LOSS = {name: 1}
     loss = build_loss(cfg)
-    return (lambda y, p: loss(y, p, make_border(p))) if LOSSES[name].needs_border else loss
+    return (lambda y, p: loss(y, p, make_boundary_weights(p))) if LOSSES[name].needs_boundary_weights else loss
 
 
-def make_border(p):
+def make_boundary_weights(p):
     """Border weights in [0, 1] that fit a prediction `(batch, height, width, classes)`, the same for all images."""
     rows, columns = np.mgrid[: p.shape[1], : p.shape[2]]
     return np.broadcast_to((rows * columns % 7 / 7)[:, :, None], (*p.shape[:3], 1)).astype("float32")
@@ -123,7 +123,7 @@ INDEPENDENT = {
     "focal": lambda y, p: np.mean(4 * (1 - of_true_class(y, p)) ** 2 * -np.log(of_true_class(y, p))),
     "bce": bce,
     "cce": lambda y, p: np.mean(-np.log(of_true_class(y, p))),
-    "boundary_weighted_ce": lambda y, p: np.mean((1 + make_border(p)[..., 0]) * -np.log(of_true_class(y, p))),
+    "boundary_weighted_ce": lambda y, p: np.mean((1 + make_boundary_weights(p)[..., 0]) * -np.log(of_true_class(y, p))),
     "ssim": tensorflow_ssim,
     "ms_ssim": tensorflow_ms_ssim,
     "iou": of_images(lambda y, p: 1 - iou_score(y, p)),
@@ -308,7 +308,7 @@ def test_a_preset_is_the_weighted_sum_of_its_terms_and_nothing_else(preset):
     assert list(cfg.LOSS) == [name for name in written if name in LOSSES]
     cfg.LOSS[next(iter(cfg.LOSS))] = 0.25
     total = sum(weight * float(one_term(name)(masks, p)) for name, weight in cfg.LOSS.items())
-    assert float(build_loss(cfg)(masks, p, make_border(p))) == pytest.approx(total, abs=1e-5)
+    assert float(build_loss(cfg)(masks, p, make_boundary_weights(p))) == pytest.approx(total, abs=1e-5)
 
 
 def test_terms_by_hand():
@@ -403,7 +403,7 @@ def test_class_weights(name, classes):
         "bce": lambda: np.mean(
             of_pixel * -np.log(q) if classes == 1 else ((-y * np.log(p) - (1 - y) * np.log(1 - p)) * w)
         ),
-        "boundary_weighted_ce": lambda: np.mean((of_pixel + make_border(p)[..., 0]) * -np.log(q)),
+        "boundary_weighted_ce": lambda: np.mean((of_pixel + make_boundary_weights(p)[..., 0]) * -np.log(q)),
         "iou": lambda: np.mean([1 - (common + 1) / (t + s - common + 1) for common, t, s in areas]),
         "dice": lambda: np.mean([1 - (2 * common + 1) / (t + s + 1) for common, t, s in areas]),
         "tversky": lambda: np.mean([(loss * fg).sum() / fg.sum() for loss in tverskys]),
@@ -449,7 +449,7 @@ def test_the_value_is_that_of_the_pixels_that_count(name, classes):
     settings = f"OUTPUT.CLASSES={classes}", f"DATASET.IGNORE_LABEL={IGNORED}"
     narrow = one_term(name)(masks[:, :, :150], p[:, :, :150])
     assert float(one_term(name, *settings)(masks, p)) == pytest.approx(float(narrow), abs=1e-6)
-    if not LOSSES[name].needs_border:
+    if not LOSSES[name].needs_boundary_weights:
         maps = np.where(masks == IGNORED, IGNORED, one_hot(np.where(masks == IGNORED, 0, masks), classes))
         assert float(one_term(name, *settings)(maps, p)) == pytest.approx(float(narrow), abs=1e-6)
 
@@ -481,16 +481,16 @@ def test_ssim_with_void_by_hand():
     assert float(loss(masks, p)) == pytest.approx(1 - (values * centre).sum() / centre.sum(), abs=1e-4)
 
 
-def test_an_unpadded_network_takes_the_centre_of_mask_and_border():
+def test_an_unpadded_network_takes_the_centre_of_mask_and_boundary_weights():
     masks, p = make_batch(2)
     cfg = load_config(["loss=boundary", f"DATASET.IGNORE_LABEL={IGNORED}"])
     masks, _ = with_void(masks)
-    border = make_border(p)
+    border = make_boundary_weights(p)
     loss = build_loss(cfg)
     cut = np.s_[:, 20:-20, 10:-11]
     whole = loss(masks[cut], p[cut], border[cut])
     assert float(loss(masks, p[cut], border)) == pytest.approx(float(whole), abs=1e-7)
-    with pytest.raises(ValueError, match="border weights"):
+    with pytest.raises(ValueError, match="boundary weights"):
         loss(masks, p)
 
 
@@ -515,7 +515,9 @@ for classes in (1, 3):
     losses = {}
     for name in LOSSES:
         cfg.LOSS = {name: 1}
-        losses[name] = partial(build_loss(cfg), border=data["border"]) if LOSSES[name].needs_border else build_loss(cfg)
+        losses[name] = build_loss(cfg)
+        if LOSSES[name].needs_boundary_weights:
+            losses[name] = partial(losses[name], boundary_weights=data["boundary_weights"])
     terms = jax.jit(lambda y_true, y_pred: {name: loss(y_true, y_pred) for name, loss in losses.items()})(masks, p)
     for metric in [*build_metrics(cfg), *build_metrics(cfg, full=True)]:
         metric.update_state(masks, p)
@@ -539,7 +541,7 @@ def test_another_backend_without_tensorflow_gives_the_same_values(tmp_path):
             result = metric.result()
             terms |= result if isinstance(result, dict) else {metric.name: result}
         here |= {f"{name} {classes}": float(value) for name, value in terms.items()}
-    np.savez(tmp_path / "data.npz", border=make_border(p), **arrays)
+    np.savez(tmp_path / "data.npz", boundary_weights=make_boundary_weights(p), **arrays)
     (tmp_path / "on_jax.py").write_text(ON_JAX)
     done = run_command(tmp_path / "on_jax.py", tmp_path / "data.npz", PYTHONPATH=".")
     assert done.returncode == 0, done.stderr

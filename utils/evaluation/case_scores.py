@@ -27,7 +27,7 @@ STATES = {
 SCORES = {
     "dice_global": ("Dice, global", "all pixels of the set as one image (LiTS: global Dice)"),
     "iou_global": ("IoU, global", "all pixels of the set as one image"),
-    "recall": ("true-positive rate", "all pixels of the set: found of what is true"),
+    "sensitivity": ("true-positive rate", "all pixels of the set: found of what is true"),
     "precision": ("precision", "all pixels of the set: true of what is predicted"),
     "dice_per_case": ("Dice per case", "mean over {cases}; absent in both: left out; false positive: 0"),
     "dice_per_case_lits": ("Dice per case, LiTS", "mean over {cases}; absent in both: 1; false positive: 0"),
@@ -176,7 +176,7 @@ def fractions(case: ScoredCase, name: str, row: Mapping[str, Any]) -> dict[str, 
     parts: dict[str, tuple[float, float]] = {
         "dice_global": (2 * common, true + predicted),
         "iou_global": (common, true + predicted - common),
-        "recall": (common, true),
+        "sensitivity": (common, true),
         "precision": (common, predicted),
         "dice_per_case_lits": (1 if row["dice"] is None else row["dice"], 1),
     }

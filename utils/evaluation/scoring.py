@@ -37,7 +37,7 @@ class MeanLoss:
 
     Args:
         model: what its layers add to the loss is counted once.
-        loss: `loss(targets, outputs, border=None) -> scalar`, mean over the images of a batch.
+        loss: `loss(targets, outputs, boundary_weights=None) -> scalar`, mean over the images of a batch.
     """
 
     def __init__(self, model: keras.Model, loss: Callable) -> None:
@@ -49,9 +49,9 @@ class MeanLoss:
         """Forget all batches."""
         self.total, self.images = 0.0, 0
 
-    def add(self, targets: np.ndarray | tf.Tensor, outputs: dict[str, tf.Tensor], *border: tf.Tensor) -> None:
+    def add(self, targets: np.ndarray | tf.Tensor, outputs: dict[str, tf.Tensor], *boundary_weights: tf.Tensor) -> None:
         """Add a batch."""
-        self.total += float(self.loss(targets, outputs, *border)) * len(targets)
+        self.total += float(self.loss(targets, outputs, *boundary_weights)) * len(targets)
         self.images += len(targets)
 
     def result(self) -> float:

@@ -111,9 +111,9 @@ def evaluate_split(
     evaluator = Evaluator(cfg, data, updates.pop(output_name), gallery) if data.pairs else None
     begin = time.perf_counter()
     with progress(cfg, data.images, f"Evaluate {data.split}", "image") as bar:
-        for images, targets, *border in fold_batches(folds, data.split, model, replicas):
+        for images, targets, *boundary_weights in fold_batches(folds, data.split, model, replicas):
             outputs = forward(images)
-            loss.add(targets, outputs, *border)
+            loss.add(targets, outputs, *boundary_weights)
             for name, update in updates.items():
                 update(targets, outputs[name])
             if evaluator:

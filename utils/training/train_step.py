@@ -36,8 +36,8 @@ def make_train_step(trainer: "Trainer") -> TrainStep:
         else:
             optimizer.apply_gradients(zip(gradients, trainer.trainable_weights, strict=True))
 
-    def replica_step(updates, weight, images, targets, *border):
-        loss, outputs, gradients = compute(weight, images, targets, *border)
+    def replica_step(updates, weight, images, targets, *boundary_weights):
+        loss, outputs, gradients = compute(weight, images, targets, *boundary_weights)
         if sum_replicas is not None:
             gradients = sum_replicas(gradients, weight)
         apply_gradients(gradients, updates)

@@ -31,7 +31,7 @@ class Trainer(keras.Model):
 
     Args:
         network: functional model, image -> dict of outputs.
-        loss: `loss(y_true, outputs, border) -> scalar`; border is the third part of a batch, or None.
+        loss: `loss(y_true, outputs, boundary_weights) -> scalar`; the last is the third part of a batch, or None.
         metrics: {output name: metrics}; each is given `(y_true, outputs[name])`.
 
     Attributes:
@@ -76,7 +76,7 @@ class Trainer(keras.Model):
         """Train.
 
         Args:
-            data: yields batches `(image, mask)` or `(image, mask, border)`.
+            data: yields batches `(image, mask)` or `(image, mask, boundary_weights)`.
             validate: returns {name: value} over the validation data; called after every epoch.
             epochs: the number of the last epoch.
             callbacks: of Keras.
@@ -131,7 +131,7 @@ class Trainer(keras.Model):
         return self.take_step(batch)
 
     def loss_and_gradients(
-        self, weight: tf.Tensor, images: tf.Tensor, targets: tf.Tensor, border: tf.Tensor | None = None
+        self, weight: tf.Tensor, images: tf.Tensor, targets: tf.Tensor, boundary_weights: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]:
         """Forward and backward pass of one replica: loss, outputs, gradients as the optimizer takes them.
 
@@ -142,7 +142,7 @@ class Trainer(keras.Model):
         workers = strategy.num_replicas_in_sync // local_replicas(strategy)
         with tf.GradientTape() as tape:
             outputs = self(images, training=True)
-            loss = self.output_loss(targets, outputs, border)
+            loss = self.output_loss(targets, outputs, boundary_weights)
             regularisation = sum(ops.cast(value, "float32") for value in self.losses)
             # Replicas add up their gradients, each of the mean over its own part of the batch.
             part = loss * (weight / workers) + regularisation / strategy.num_replicas_in_sync

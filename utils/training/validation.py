@@ -67,9 +67,9 @@ class Validation:
         for metric in metrics:
             metric.reset_state()
         self.examples.clear()
-        for images, targets, *border in self.dataset:
+        for images, targets, *boundary_weights in self.dataset:
             outputs = self.forward(images)
-            self.loss.add(targets, outputs, *border)
+            self.loss.add(targets, outputs, *boundary_weights)
             for name, update in self.updates.items():
                 update(targets, outputs[name])
             if "mask" in outputs and len(self.examples) < MAX_EXAMPLES:
