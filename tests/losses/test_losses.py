@@ -27,7 +27,7 @@ OF_THE_BATCH = ("bce_dice",)
 
 @functools.cache
 def one_term(name, *overrides):
-    """The loss of a single term with weight 1; where it needs boundary weights, with those of `make_boundary_weights`."""
+    """The loss of a single term with weight 1, with `make_boundary_weights` where it needs them."""
     cfg = load_config(["loss=dice", *overrides])
     cfg.LOSS = {name: 1}
     loss = build_loss(cfg)
