@@ -118,11 +118,6 @@ AVERAGING = {
 }
 
 
-def main_score(cfg: DictConfig) -> str:
-    """The metric that picks the best weights: `dice_coef`, of a classifier `accuracy`. Higher is better."""
-    return "accuracy" if cfg.MODEL.TYPE == "classifier" else "dice_coef"
-
-
 def build_loss(cfg: DictConfig) -> MaskLoss:
     """Return the loss of one mask output: the sum of the terms of `cfg.LOSS`, each times its weight.
 

@@ -29,7 +29,7 @@ def test_weights_give_the_same_outputs(name):
 
 def read_log(path):
     with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def test_an_interrupted_training_resumes_as_it_would_have_gone_on(tmp_path):
@@ -44,4 +44,5 @@ def test_an_interrupted_training_resumes_as_it_would_have_gone_on(tmp_path):
     resumed, expected = read_log(log), read_log(EARLIER / "run/log_of_three_epochs.csv")
     assert resumed[:2] == before and len(resumed) == len(expected) == 3
     for row, expected_row in zip(resumed, expected, strict=True):
-        assert row == pytest.approx(expected_row, abs=1e-5)
+        known = {key: row[key] for key in expected_row}  # newer versions log more
+        assert known == pytest.approx(expected_row, abs=1e-5)

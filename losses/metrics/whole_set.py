@@ -12,8 +12,9 @@ class OverlapScores(ExactSums):
     """Dice and IoU of each class from the pixels of the whole set, as if it was one image.
 
     `result()` is a dict of scalars in [0, 1]: `dice`, `iou` are the means over the foreground classes that occur in
-    truth or prediction, `dice_class1`, `iou_class1` ... are those of one class; `..._class0`, the background, is there
-    with several classes. A class that never occurs is NaN; so are the means if none occurs.
+    truth or prediction, `dice_class1`, `iou_class1` ... are those of one class. With several classes there are
+    `..._class0`, the background, and `iou_all_classes`, the mean with it. A class that never occurs is NaN; so are the
+    means if none occurs.
     """
 
     def __init__(
@@ -25,7 +26,11 @@ class OverlapScores(ExactSums):
         return ops.stack(count_pixels(y_true, y_pred, self.ignore_label), axis=1)
 
     def result(self) -> dict[str, KerasTensor]:
-        return overlap_results(*ops.unstack(self.sums(), 3))
+        common, true, predicted = ops.unstack(self.sums(), 3)
+        results = overlap_results(common, true, predicted)
+        if common.shape[0] > 1:
+            results["iou_all_classes"] = mean_of_defined(common, true + predicted - common)
+        return results
 
 
 class ConfusionScores(ExactSums):

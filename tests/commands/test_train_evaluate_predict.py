@@ -49,7 +49,7 @@ def test_training_leaves_everything(trained):
     assert {"val_dice_coef", "val_dice_class1", "val_iou_class1"} <= set(rows[0])
     assert cv2.imread(str(checkpoint / "training_curves.png")).shape[1] > 500
     assert list((checkpoint / "tb_logs").rglob("events*"))
-    assert "20 for training" in result.stdout and "Best validation dice_coef" in result.stdout
+    assert "20 for training" in result.stdout and "Best validation dice 0." in result.stdout
     assert "dice" in result.stderr and "Epoch 2/2" in result.stderr
     assert not list(checkpoint.glob(".*"))
 
@@ -59,7 +59,7 @@ def test_evaluate_agrees_with_the_log_of_training(trained):
     scores = evaluate(load_config([f"WORK_DIR={folder}", *TINY[:1], "VERBOSE=0", "HYPER_PARAMETERS.BATCH_SIZE=3"]))
     saved = json.loads((folder / "checkpoint/model_tiny_unet3plus.evaluation/evaluation.json").read_text())
     with open(folder / "checkpoint/training_logs_tiny_unet3plus.csv") as file:
-        best = max(csv.DictReader(file), key=lambda row: float(row["val_dice_coef"]))
+        best = max(csv.DictReader(file), key=lambda row: float(row["val_dice"]))
     for name in ("dice_coef", "dice", "iou", "dice_class1"):
         assert scores[name] == pytest.approx(float(best[f"val_{name}"]), abs=1e-5, nan_ok=True)
     found = saved["splits"]["val"]

@@ -73,7 +73,9 @@ def test_any_split_into_batches_gives_the_value_of_the_set(classes, batch):
     first = 1 if classes > 1 else 0
     assert scores["dice"] == pytest.approx(np.mean(dices[first:]), abs=1e-6)
     assert scores["iou"] == pytest.approx(np.mean(ious[first:]), abs=1e-6)
-    assert len(scores) == 2 + 2 * classes
+    if classes > 1:
+        assert scores["iou_all_classes"] == pytest.approx(np.mean(ious), abs=1e-6)
+    assert len(scores) == 2 + 2 * classes + (classes > 1)
 
 
 @pytest.mark.parametrize("classes", CLASSES)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from losses.monitor import build_monitor
 from utils.config import load_config
 from utils.training.callbacks import AveragedWeights, LearningRate
 from utils.training.optimizers import OPTIMIZERS, make_optimizer
@@ -75,9 +76,9 @@ def test_a_plateau_lowers_the_rate():
 
     class Scores(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            logs["val_dice_coef"] = next(scores)
+            logs["val_dice"] = next(scores)
 
-    history = fit(small_model("sgd"), [Scores(), LearningRate(cfg, "dice_coef")], epochs=6)
+    history = fit(small_model("sgd"), [Scores(), LearningRate(cfg, build_monitor(cfg))], epochs=6)
     np.testing.assert_allclose(history["learning_rate"], [1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])
 
 

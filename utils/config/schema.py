@@ -149,6 +149,7 @@ SCHEMA = Group(
             PATH=Key(str, roles=OUTPUT | SHARED),
             SAVE_WEIGHTS_ONLY=Key(bool),
             SAVE_BEST_ONLY=Key(bool),
+            MONITOR=Key(str | None),
             KEEP=Key(int, low=1, high=10),
         ),
         CHECKPOINT_EVERY_STEPS=Key(int | None, low=1),

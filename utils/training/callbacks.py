@@ -1,13 +1,12 @@
 """The callbacks of a training run, and those that steer it: learning rate, early stopping, averaged weights."""
 
-import math
 from typing import Any
 
 import keras
 from omegaconf import DictConfig
 
 from data_generators.dataset import Dataset
-from losses import main_score
+from losses.monitor import Monitor, Rank, build_monitor, default_monitor
 from utils.devices.strategy import worker
 from utils.training.checkpoint import Checkpoint, StopOnSignal
 from utils.training.outputs import Outputs
@@ -40,18 +39,16 @@ def build_callbacks(
         data: the training data.
         outputs: where the files go.
     """
-    score, replicas = main_score(cfg), trainer.distribute_strategy.num_replicas_in_sync
+    monitor, replicas = build_monitor(cfg), trainer.distribute_strategy.num_replicas_in_sync
     number, workers = worker(trainer.distribute_strategy)
-    rate = LearningRate(cfg, score, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
+    rate = LearningRate(cfg, monitor, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
     early_stopping = EarlyStopping(
-        f"val_{score}",
-        mode="max",
-        patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE,
-        verbose=0 if number else min(cfg.VERBOSE, 1),
+        monitor, cfg.CALLBACKS.EARLY_STOPPING.PATIENCE, verbose=cfg.VERBOSE > 0 and number == 0
     )
     averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
     if number:
         return [rate, early_stopping, *averages, StopOnSignal(workers)]
+    score = default_monitor(cfg).name if monitor.name == "loss" else monitor.name  # the loss is printed anyway
     printers = [printer(cfg.HYPER_PARAMETERS.EPOCHS, score) for printer in PRINTERS[cfg.VERBOSE]]
     if "bench_steps" in cfg:
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
@@ -59,7 +56,7 @@ def build_callbacks(
     tensorboard = new_log_folder(outputs.tensorboard, outputs.name)
     callbacks = [
         rate,
-        BestWeights(trainer.network, cfg, outputs.weights, score),
+        BestWeights(trainer.network, cfg, outputs.weights, monitor),
         EpochLog(outputs.log, outputs.curves, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
         early_stopping,
         keras.callbacks.TensorBoard(str(tensorboard), write_graph=False),
@@ -71,35 +68,70 @@ def build_callbacks(
     return [*callbacks, Checkpoint(cfg, trainer, outputs.weights, callbacks, data)]
 
 
+class SinceBest:
+    """The best epoch so far and how many there were since.
+
+    Args:
+        monitor: decides which epoch is better.
+
+    Attributes:
+        best: rank of the best epoch, or None.
+        waited: epochs since.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.best: Rank | None = None
+        self.waited = 0
+
+    def add(self, logs: Logs) -> bool:
+        """Count an epoch; return whether it is better than all before."""
+        rank = self.monitor.rank(logs)
+        if self.best is None or rank > self.best:
+            self.best, self.waited = rank, 0
+            return True
+        self.waited += 1
+        return False
+
+    def state(self) -> dict[str, Any]:
+        return {"monitor": self.monitor.name, "rank": self.best, "waited": self.waited}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`; start anew if another score was watched, as in states of earlier versions."""
+        if state.get("monitor") == self.monitor.name and state["rank"] is not None:
+            score, loss = state["rank"]
+            self.best, self.waited = (float(score), float(loss)), int(state["waited"])
+
+
 class LearningRate(StatefulCallback):
     """Set the learning rate at the start of each epoch, lower it on a plateau, and add it to the logs.
 
     Args:
         cfg: checked config; LR_SCHEDULE and HYPER_PARAMETERS are read.
-        score: name of the metric whose validation value decides what a plateau is; higher is better.
+        monitor: decides what a plateau is: epochs that are no better than the best.
         scale: factor of all learning rates.
 
     Attributes:
         factor: what plateaus have left of the schedule's rate, 0 to 1.
-        best, waited: best score of this plateau, and epochs since.
+        patience: epochs of a plateau, or None.
     """
 
     state_key = "LearningRate"
 
-    def __init__(self, cfg: DictConfig, score: str, scale: float = 1) -> None:
+    def __init__(self, cfg: DictConfig, monitor: Monitor, scale: float = 1) -> None:
         super().__init__()
         self.cfg = cfg
         self.scale = scale
-        self.monitor = f"val_{score}"
         patience = cfg.LR_SCHEDULE.PLATEAU_PATIENCE
         self.patience = 10 if patience is None and cfg.LR_SCHEDULE.NAME == "plateau" else patience
-        self.factor, self.best, self.waited = 1.0, -math.inf, 0
+        self.factor, self.since_best = 1.0, SinceBest(monitor)
 
     def state(self) -> dict[str, Any]:
-        return {"factor": self.factor, "best": self.best, "waited": self.waited}
+        return {"factor": self.factor, **self.since_best.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.factor, self.best, self.waited = state["factor"], state["best"], state["waited"]
+        self.factor = float(state["factor"])
+        self.since_best.restore(state)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         rate = learning_rate(self.cfg, epoch) * self.factor
@@ -107,30 +139,41 @@ class LearningRate(StatefulCallback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        if logs[self.monitor] > self.best:
-            self.best, self.waited = logs[self.monitor], 0
-            return
-        self.waited += 1
-        if self.patience is not None and self.waited >= self.patience:
-            self.factor, self.waited = self.factor * self.cfg.LR_SCHEDULE.PLATEAU_FACTOR, 0
+        self.since_best.add(logs)
+        if self.patience is not None and self.since_best.waited >= self.patience:
+            self.factor, self.since_best.waited = self.factor * self.cfg.LR_SCHEDULE.PLATEAU_FACTOR, 0
 
 
-class EarlyStopping(keras.callbacks.EarlyStopping, StatefulCallback):
-    """Keras's early stopping, which a resumed run continues: its patience counts the epochs before the interruption."""
+class EarlyStopping(StatefulCallback):
+    """Stop once no epoch was better for `patience` epochs, the ones before an interruption included.
+
+    Args:
+        monitor: decides which epoch is better.
+        patience: epochs to wait.
+        verbose: whether to say so.
+    """
 
     state_key = "EarlyStopping"
-    restored: dict[str, Any] | None = None
+
+    def __init__(self, monitor: Monitor, patience: int, verbose: bool) -> None:
+        super().__init__()
+        self.patience = patience
+        self.verbose = verbose
+        self.since_best = SinceBest(monitor)
 
     def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("best", "best_epoch", "wait", "stopped_epoch")}
+        return self.since_best.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.restored = state
+        self.since_best.restore(state)
 
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        super().on_train_begin(logs)  # forgets everything
-        for name, value in (self.restored or {}).items():
-            setattr(self, name, value)
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.since_best.add(logs) or self.since_best.waited < self.patience or epoch == 0:
+            return
+        self.model.stop_training = True
+        if self.verbose:
+            log = self.since_best.monitor.log
+            print(f"\nStopped after epoch {epoch + 1}: {log} did not improve for {self.since_best.waited} epochs")
 
 
 class AveragedWeights(keras.callbacks.SwapEMAWeights):

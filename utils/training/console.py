@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from losses import main_score
 from utils.training.data_wait import DataWait
 from utils.training.outputs import Outputs
 from utils.training.saving import BestWeights
@@ -67,7 +66,7 @@ def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
         return
     logs = best.best_logs
     print(
-        f"Best validation {main_score(cfg)} {best.best:.4f} in epoch {best.best_epoch}"
+        f"Best validation {best.monitor.name} {best.best:.4f} in epoch {best.best_epoch}"
         + ("; its scores in training and validation:" if logs else "")
     )
     for name, value in logs.items():

@@ -1,6 +1,7 @@
 """The callbacks that write what a run found: best weights, log and curves."""
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,29 +10,33 @@ import keras
 import numpy as np
 from omegaconf import DictConfig
 
+from losses.monitor import Monitor
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, warn_if_not_saved
 from utils.base.learning_curves import plot_curves
 from utils.checkpoints import companion_path, save_first_weights, save_weights
 from utils.training.state import StatefulCallback
 
+EARLIER_MONITOR = "dice_coef"  # in states of versions that did not name it
+
 Logs = dict[str, float]
 
 
 class BestWeights(StatefulCallback):
-    """Save weights and config whenever the validation score improves, or after every epoch.
+    """Save weights and config whenever no earlier epoch is better, or after every epoch.
 
-    An epoch with a loss that is not finite is never saved. The first save renames the files of an earlier run, so that
-    weights and config always belong together. An epoch that a full disk keeps from being saved is not the best.
+    The score decides, at equal scores the lower loss, at equal losses the later epoch. An epoch with a loss that is not
+    finite is never saved. The first save renames the files of an earlier run, so that weights and config always belong
+    together. An epoch that a full disk keeps from being saved is not the best.
 
     Args:
         network: the model.
         cfg: config; CALLBACKS.MODEL_CHECKPOINT says when to save, and whether to save the whole model too.
         path: of the weights.
-        score: name of the metric, higher is better.
+        monitor: decides which epoch is better.
 
     Attributes:
-        best: best score so far, or None.
+        best: score of the best epoch so far, or None.
         best_epoch: its epoch, counted from 1.
         best_logs: all losses and scores of that epoch; empty if a state of an earlier version did not hold them.
         failed: whether the last attempt to save failed.
@@ -39,35 +44,47 @@ class BestWeights(StatefulCallback):
 
     state_key = "BestWeights"
 
-    def __init__(self, network: keras.Model, cfg: DictConfig, path: Path, score: str) -> None:
+    def __init__(self, network: keras.Model, cfg: DictConfig, path: Path, monitor: Monitor) -> None:
         super().__init__()
         self.network = network
         self.cfg = cfg
         self.path = path
-        self.monitor = f"val_{score}"
+        self.monitor = monitor
         self.best: float | None = None
         self.best_epoch = 0
         self.best_logs: Logs = {}
         self.failed = False
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch, "best_logs": self.best_logs}
+        return {
+            "monitor": self.monitor.name,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_logs": self.best_logs,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
-        self.best_logs = state.get("best_logs", {})
+        if state["best"] is None:
+            return
+        self.best_epoch = int(state["best_epoch"])
+        self.best_logs = {str(name): float(value) for name, value in state.get("best_logs", {}).items()}
+        same = state.get("monitor", EARLIER_MONITOR) == self.monitor.name
+        # Another score was watched before: what the saved weights reached in this one.
+        self.best = float(state["best"]) if same else self.best_logs.get(self.monitor.log, math.nan)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
             return
-        better = self.best is None or logs[self.monitor] > self.best
+        better = self.best is None or self.monitor.rank(logs) >= self.monitor.rank(
+            {**self.best_logs, self.monitor.log: self.best}
+        )
         if not better and self.cfg.CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY:
             return
         with warn_if_not_saved("the best weights" if better else "the newest weights") as errors:
             self.save()
         self.failed = bool(errors)
         if better and not self.failed:
-            self.best, self.best_epoch = float(logs[self.monitor]), epoch + 1
+            self.best, self.best_epoch = float(logs[self.monitor.log]), epoch + 1
             self.best_logs = {name: float(value) for name, value in logs.items()}
 
     def save(self) -> None:
@@ -128,12 +145,20 @@ class EpochLog(StatefulCallback):
         self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
         with warn_if_not_saved("the log"):
             with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, self.rows[0].keys(), extrasaction="ignore", restval="")
+                writer = csv.DictWriter(file, ["epoch", *sorted(logs)], extrasaction="ignore", restval="")
                 writer.writeheader()
                 writer.writerows([*self.earlier, *self.rows])
-            plot_curves({name: [row[name] for row in self.rows] for name in logs}, self.curves)
+            plot_curves({name: [row.get(name, math.nan) for row in self.rows] for name in logs}, self.curves)
 
 
 def find_best_weights(callbacks: Sequence[keras.callbacks.Callback]) -> BestWeights | None:
-    """The callback that saved the best weights; None if another worker did, or the run only measured time."""
-    return next((callback for callback in callbacks if isinstance(callback, BestWeights)), None)
+    """The callback that saved the best weights; None if another worker did, or the run only measured time.
+
+    If a state of an earlier version did not hold the scores of the best epoch, they come from the log of the run.
+    """
+    best = next((callback for callback in callbacks if isinstance(callback, BestWeights)), None)
+    if best is not None and not best.best_logs:
+        rows = next((callback.rows for callback in callbacks if isinstance(callback, EpochLog)), [])
+        found = next((row for row in rows if row["epoch"] == best.best_epoch - 1), {})
+        best.best_logs = {name: value for name, value in found.items() if name != "epoch"}
+    return best

@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 from omegaconf import DictConfig
 
-from losses import main_score
 from utils.base.files import atomic_write, warn_if_not_saved
 from utils.base.version import VERSION
 from utils.devices.strategy import PRECISIONS
@@ -48,7 +47,7 @@ def write_summary(
         "precision": PRECISIONS[cfg.OPTIMIZATION.AMP],
         "versions": {"application": VERSION, "tensorflow": tf.__version__, "keras": keras.__version__},
         "since_last_start": {"epochs": epochs, "seconds": round(seconds, 1)},  # the log has all epochs of the run
-        "best": {"epoch": best.best_epoch, "score": f"val_{main_score(cfg)}", "value": best.best},
+        "best": {"epoch": best.best_epoch, "score": best.monitor.log, "value": best.best},
         "last": {name: values[-1] for name, values in history.items()} if epochs else {},
         "share_of_time_waiting_for_data": trainer.data_wait.share,
         "overrides": list(cfg.OVERRIDES),

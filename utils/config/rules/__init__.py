@@ -29,6 +29,7 @@ RULES = (
     training.schedule_stays_below_its_peak,
     *DEVICE_RULES,
     training.classifier_has_its_own_loss,
+    training.monitor_is_a_score,
 )
 
 # Rules for models that predict masks.

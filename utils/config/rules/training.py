@@ -17,6 +17,12 @@ def schedule_stays_below_its_peak(cfg: DictConfig) -> None:
             )
 
 
+def monitor_is_a_score(cfg: DictConfig) -> None:
+    monitor = load_object("losses.monitor:build_monitor")(cfg)
+    if monitor.name == "presence_accuracy" and not load_object("models:model_settings")(cfg)[0].CGM:
+        raise UserError("CALLBACKS.MODEL_CHECKPOINT.MONITOR=presence_accuracy needs MODEL.CGM=True.")
+
+
 def classifier_has_its_own_loss(cfg: DictConfig) -> None:
     if cfg.MODEL.TYPE == "classifier" and any(
         override_key(override).partition(".")[0] == "LOSS" for override in cfg.OVERRIDES

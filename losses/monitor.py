@@ -1,0 +1,116 @@
+"""What training watches: the score that picks the best weights and says when no epoch is better any more.
+
+Importing this module imports no Keras.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from utils.base.errors import UserError
+from utils.config.class_names import mask_class_names
+
+# Score of the log -> whether higher is better. `..._class<n>` is that of one class.
+HIGHER_IS_BETTER = {
+    "loss": False,
+    "dice": True,
+    "iou": True,
+    "iou_all_classes": True,
+    "dice_coef": True,
+    "presence_accuracy": True,
+    "accuracy": True,
+    "roc_auc": True,
+}
+OF_EACH_CLASS = ("dice", "iou")
+OF_CLASSIFIERS = ("loss", "accuracy", "roc_auc")
+
+Rank = tuple[float, float]
+
+
+class Monitor(NamedTuple):
+    """A score of the validation data.
+
+    Attributes:
+        name: of the score, without `val_`.
+        higher_is_better: false for the loss.
+    """
+
+    name: str
+    higher_is_better: bool
+
+    @property
+    def log(self) -> str:
+        """Its name in the logs of an epoch."""
+        return f"val_{self.name}"
+
+    def rank(self, logs: Mapping[str, float]) -> Rank:
+        """What decides which epoch is better, as a tuple to compare: the score, and at equal scores the lower loss.
+
+        An undefined score, as Dice is where neither truth nor prediction has foreground, is below all others.
+
+        Args:
+            logs: `{log name: value}` of an epoch; what is missing counts as undefined.
+        """
+        score, loss = logs.get(self.log, math.nan), logs.get("val_loss", math.nan)
+        score = score if self.higher_is_better else -score
+        return as_worst(float(score)), as_worst(-float(loss))
+
+
+def as_worst(value: float) -> float:
+    """The value, or -inf in place of NaN, which compares with nothing."""
+    return -math.inf if math.isnan(value) else value
+
+
+def build_monitor(cfg: DictConfig) -> Monitor:
+    """The monitor that CALLBACKS.MODEL_CHECKPOINT.MONITOR names, with or without `val_`; null: `default_monitor`.
+
+    Raises:
+        UserError: training has no such score; lists those it has.
+
+    >>> from utils.config import load_config
+    >>> build_monitor(load_config(["CALLBACKS.MODEL_CHECKPOINT.MONITOR=val_loss"]))
+    Monitor(name='loss', higher_is_better=False)
+    """
+    wanted = cfg.CALLBACKS.MODEL_CHECKPOINT.MONITOR
+    if wanted is None:
+        return default_monitor(cfg)
+    name, names = wanted.removeprefix("val_"), list_scores(cfg)
+    if name not in names:
+        raise UserError(
+            f"CALLBACKS.MODEL_CHECKPOINT.MONITOR={wanted}: this training has no such score, but {', '.join(names)}."
+        )
+    return Monitor(name, HIGHER_IS_BETTER[re.sub(r"_class\d+$", "", name)])
+
+
+def default_monitor(cfg: DictConfig) -> Monitor:
+    """A score that no constant answer wins.
+
+    Of masks the mean Dice of the foreground classes over the pixels of the whole set, where an empty prediction is 0;
+    the mean IoU of all classes if OUTPUT.CLASS_NAMES says that class 0 is no background. Of a classifier the area
+    under the ROC curve: its accuracy is high for the answer that is always the most frequent class.
+    """
+    if cfg.MODEL.TYPE == "classifier":
+        return Monitor("roc_auc", True)
+    return Monitor("dice" if has_background(cfg) else "iou_all_classes", True)
+
+
+def has_background(cfg: DictConfig) -> bool:
+    """Whether class 0 is the background, which it is unless OUTPUT.CLASS_NAMES calls it something else."""
+    first = re.sub(r"[^a-z]", "", mask_class_names(cfg)[0].lower())
+    return cfg.OUTPUT.CLASSES == 1 or first.startswith(("background", "bg")) or first in ("none", "nothing", "empty")
+
+
+def list_scores(cfg: DictConfig) -> list[str]:
+    """The scores that the log of a training has for its validation data, without `val_`."""
+    if cfg.MODEL.TYPE == "classifier":
+        return list(OF_CLASSIFIERS)
+    classes = cfg.OUTPUT.CLASSES
+    left_out = {"accuracy", "roc_auc"} | ({"iou_all_classes"} if classes == 1 else set())
+    names = [name for name in HIGHER_IS_BETTER if name not in left_out]
+    first = 1 if classes == 1 else 0
+    return names + [f"{name}_class{first + index}" for name in OF_EACH_CLASS for index in range(classes)]

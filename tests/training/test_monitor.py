@@ -1,0 +1,160 @@
+"""What picks the best weights and ends a run early: a score that no constant answer wins."""
+
+import math
+import re
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from losses.monitor import Monitor, build_monitor, list_scores
+from losses.supervision import build_output_metrics
+from train import train
+from utils.base.errors import UserError
+from utils.config import load_config
+from utils.training.callbacks import EarlyStopping, LearningRate
+from utils.training.saving import BestWeights, EpochLog, find_best_weights
+
+DICE = Monitor("dice", True)
+
+
+@pytest.mark.parametrize(
+    "overrides, name",
+    [
+        ([], "dice"),
+        (["OUTPUT.CLASSES=1"], "dice"),
+        (["OUTPUT.CLASSES=3", "OUTPUT.CLASS_NAMES=[_background_,a,b]"], "dice"),
+        (["OUTPUT.CLASSES=3", "OUTPUT.CLASS_NAMES=[sky,road,tree]"], "iou_all_classes"),
+        (["MODEL.TYPE=classifier"], "roc_auc"),
+        (["CALLBACKS.MODEL_CHECKPOINT.MONITOR=val_dice_coef"], "dice_coef"),
+        (["OUTPUT.CLASSES=4", "CALLBACKS.MODEL_CHECKPOINT.MONITOR=iou_class3"], "iou_class3"),
+    ],
+)
+def test_the_score_that_is_watched(overrides, name):
+    assert build_monitor(load_config(overrides)) == Monitor(name, True)
+
+
+def test_the_loss_is_better_if_it_is_lower():
+    monitor = build_monitor(load_config(["CALLBACKS.MODEL_CHECKPOINT.MONITOR=val_loss"]))
+    assert monitor.rank({"val_loss": 1.0}) > monitor.rank({"val_loss": 2.0})
+
+
+@pytest.mark.parametrize("wanted", ["dcie", "dice_class2", "iou_all", "learning_rate", "presence_accuracy"])
+def test_a_score_that_training_does_not_have(wanted):
+    with pytest.raises(UserError, match=rf"MONITOR={wanted}"):
+        load_config([f"CALLBACKS.MODEL_CHECKPOINT.MONITOR={wanted}"])
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4])
+def test_every_score_of_the_log_has_a_direction(classes):
+    cfg = load_config([f"OUTPUT.CLASSES={classes}", "MODEL.CGM=True", "MODEL.TYPE=unet3plus"])
+    truth = np.zeros((1, 4, 4, 1), "uint8")
+    outputs = {"mask": np.zeros((1, 4, 4, classes), "float32"), "presence": np.zeros((1, max(classes - 1, 1)))}
+    names = {"loss"}
+    for output, metrics in build_output_metrics(cfg, outputs).items():
+        for metric in metrics:
+            metric.update_state(truth, outputs[output])
+            value = metric.result()
+            names |= set(value) if isinstance(value, dict) else {metric.name}
+    assert names == set(list_scores(cfg))
+
+
+class Network:
+    """In place of a network: saves nothing."""
+
+
+def best_weights(tmp_path, monitor=DICE):
+    callback = BestWeights(Network(), load_config(), tmp_path / "m.weights.h5", monitor)
+    callback.save = lambda: None
+    return callback
+
+
+def logs(dice, loss, dice_coef=0.5):
+    return {"loss": 1.0, "val_loss": loss, "val_dice": dice, "val_dice_coef": dice_coef}
+
+
+@pytest.mark.parametrize(
+    "epochs, best",
+    [
+        ([(0.0, 1.0), (0.2, 3.0), (0.1, 0.5)], 2),
+        ([(0.0, 1.0), (0.0, 0.9), (0.0, 0.95)], 2),  # equal scores: the lower loss
+        ([(0.5, 1.0), (0.5, 1.0), (0.4, 0.1)], 2),  # equal in both: the later
+        ([(math.nan, 1.0), (0.0, 2.0), (math.nan, 0.1)], 2),  # undefined is below all others
+        ([(math.nan, 1.0), (math.nan, 0.5), (math.nan, 0.7)], 2),
+    ],
+)
+def test_the_best_epoch(epochs, best, tmp_path):
+    callback = best_weights(tmp_path)
+    for epoch, (dice, loss) in enumerate(epochs):
+        callback.on_epoch_end(epoch, logs(dice, loss))
+    assert callback.best_epoch == best
+    resumed = best_weights(tmp_path)
+    resumed.restore(callback.state())
+    resumed.on_epoch_end(3, logs(math.nan, 9.0))
+    assert resumed.best_epoch == best
+
+
+def test_early_stopping_counts_epochs_that_are_no_better_and_goes_on_counting():
+    def run(values, state=None):
+        callback = EarlyStopping(DICE, 2, verbose=False)
+        callback.set_model(keras.Sequential())
+        callback.model.stop_training = False
+        if state:
+            callback.restore(state)
+        for epoch, (dice, loss) in enumerate(values):
+            callback.on_epoch_end(epoch + (10 if state else 0), logs(dice, loss))
+            if callback.model.stop_training:
+                return epoch, callback.state()
+        return None, callback.state()
+
+    assert run([(0.5, 1), (0.4, 1), (0.5, 1), (0.6, 1)])[0] == 2
+    assert run([(0.0, 3), (0.0, 2), (0.0, 1), (0.0, 0.5)])[0] is None
+    assert run([(math.nan, 1), (math.nan, 1), (0.1, 1)])[0] is None
+    _, state = run([(0.5, 1), (0.4, 1)])
+    assert run([(0.5, 1)], state)[0] == 0
+
+
+def test_states_of_earlier_versions_watched_another_score(tmp_path):
+    earlier = {"best": 0.9, "best_epoch": 4, "best_logs": logs(0.3, 1.0, 0.9)}
+    callback = best_weights(tmp_path)
+    callback.restore(earlier)
+    callback.on_epoch_end(4, logs(0.2, 0.5, 0.95))
+    assert (callback.best_epoch, callback.best) == (4, 0.3)
+    callback.on_epoch_end(5, logs(0.4, 2.0, 0.1))
+    assert (callback.best_epoch, callback.best) == (6, 0.4)
+    keras_state = {"best": 0.9, "best_epoch": 3, "wait": 7, "stopped_epoch": 0}
+    stopping = EarlyStopping(DICE, 8, verbose=False)
+    stopping.restore(keras_state)
+    rate = LearningRate(load_config(["LR_SCHEDULE.NAME=plateau"]), DICE)
+    rate.restore({"factor": 0.1, "best": 0.9, "waited": 3})
+    assert stopping.since_best.best is None and rate.factor == 0.1 and rate.since_best.best is None
+
+
+def test_the_scores_of_the_best_epoch_come_from_the_log_if_the_state_has_none(tmp_path):
+    best, log = best_weights(tmp_path), EpochLog(tmp_path / "log.csv", tmp_path / "curves.png", False)
+    best.restore({"best": 0.9, "best_epoch": 2})
+    log.restore({"rows": [{"epoch": 0, **logs(0.1, 3.0)}, {"epoch": 1, **logs(0.2, 2.0)}]})
+    assert find_best_weights([log, best]).best_logs == logs(0.2, 2.0)
+
+
+def test_an_empty_network_is_not_the_best(tmp_path):
+    """Most validation images are empty: dice_coef is highest for the answer that is always empty."""
+    rng = np.random.default_rng(0)
+    for split, images in (("train", 8), ("val", 20)):
+        for kind in ("images", "mask"):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+        for number in range(images):
+            mask = np.zeros((32, 32), np.uint8)
+            if split == "train" or number == 0:
+                mask[8:24, 8:24] = 1
+            image = mask * 150 + rng.integers(0, 60, mask.shape).astype("uint8")
+            cv2.imwrite(str(tmp_path / "data" / split / "images" / f"image_0_{number}.png"), image)
+            cv2.imwrite(str(tmp_path / "data" / split / "mask" / f"mask_0_{number}.png"), mask)
+    settings = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8]", "VERBOSE=0"]
+    settings += ["INPUT.HEIGHT=32", "INPUT.WIDTH=32", "HYPER_PARAMETERS.EPOCHS=4", "HYPER_PARAMETERS.BATCH_SIZE=2"]
+    history = train(load_config([*settings, "HYPER_PARAMETERS.LEARNING_RATE=1e-2", "loss=cce_dice"]))
+    summary = (tmp_path / "checkpoint/model_tiny_unet3plus.run.json").read_text()
+    assert '"score": "val_dice"' in summary
+    epoch = int(re.search(r'"best": {\s*"epoch": (\d+)', summary)[1])
+    assert history["val_dice"][epoch - 1] == max(history["val_dice"]) > 0
