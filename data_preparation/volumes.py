@@ -46,6 +46,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--size": {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "help": "of the slices (default: unchanged)"},
     "--crop": {"action": "store_true", "help": "crop or pad to --size around the centre instead of resizing"},
     "--foreground": {"action": "store_true", "help": "all labels above 0 become class 1 (default: unchanged)"},
+    "--resample-labels": {
+        "action": "store_true",
+        "help": "resample a segmentation that covers the space of its scan with other voxels (nearest voxel)",
+    },
+    "--labels-in-scan-order": {
+        "action": "store_true",
+        "help": "the segmentations have wrong headers: their voxels lie on those of the scans in the order stored",
+    },
     "--modality": {"type": int, "default": 0, "help": "which image of a file with several (default 0)"},
 }
 
@@ -83,6 +91,8 @@ def check_volume_options(options: Namespace) -> None:
         raise UserError(f"--window {options.window[0]:g} {options.window[1]:g}: the first must be below the second.")
     if (options.size and min(options.size) < 1) or (options.crop and not options.size):
         raise UserError("--size must be at least 1 1, and --crop needs it.")
+    if options.resample_labels and options.labels_in_scan_order:
+        raise UserError("--resample-labels and --labels-in-scan-order exclude each other.")
     if bool(options.volumes) != bool(options.segmentations):
         raise UserError("--volumes and --segmentations go together.")
 
@@ -91,6 +101,7 @@ def slice_settings(options: Namespace, is_ct: bool) -> SliceSettings:
     """The settings of the slices."""
     low, high = options.window or (CT_WINDOW if is_ct else (None, None))
     height, width = options.size or (None, None)
+    label_grid = "resample" if options.resample_labels else "scan" if options.labels_in_scan_order else "own"
     return SliceSettings(
         height=height,
         width=width,
@@ -100,6 +111,7 @@ def slice_settings(options: Namespace, is_ct: bool) -> SliceSettings:
         scaling="window",
         labels="foreground" if options.foreground else "as_stored",
         modality=options.modality,
+        label_grid=label_grid,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
+from data_preparation.scans.geometry import check_affine
 from utils.base.errors import UserError
 from utils.base.listing import list_folder
 
@@ -37,13 +38,12 @@ def explain_damage(path: Path, what: str = "is incomplete or damaged") -> Iterat
 class StoredVoxels(NamedTuple):
     """Voxels in the order of axes of the file; the fields are the arguments of `data_preparation.scans.nifti.orient`.
 
-    voxels: `(columns, rows, slices)`; affine: `(4, 4)`, to mm to the right, the front and the head; spacing: mm along
-    the axes; intensity = voxel * slope + intercept.
+    voxels: `(columns, rows, slices)`; affine: `(4, 4)`, to mm to the right, the front and the head; intensity =
+    voxel * slope + intercept.
     """
 
     voxels: np.ndarray
     affine: np.ndarray
-    spacing: tuple[float, float, float]
     slope: float
     intercept: float
 
@@ -107,7 +107,8 @@ def stack_slices(folder: Path, slices: list[Slice]) -> StoredVoxels:
     steps = [along_row * column_distance, along_column * row_distance, normal * distance]
     affine[:3] = LPS_TO_RAS @ np.column_stack([*steps, position])
     voxels = np.stack(pixels, axis=2).transpose(1, 0, 2)
-    return StoredVoxels(voxels, affine, (column_distance, row_distance, distance), slope, intercept)
+    check_affine(folder, affine)
+    return StoredVoxels(voxels, affine, slope, intercept)
 
 
 def slice_distance(folder: Path, names: list[str], heights: np.ndarray) -> float | None:
@@ -211,8 +212,7 @@ def place_frames(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> Stor
         if not 0 <= level < shape[2] or not 1 <= number <= 255:
             raise UserError(f"{path}: a frame of segment {number} is outside the scan, or its number is above 255.")
         voxels[:, :, level][frame.T > 0] = number
-    column, row, slice_ = np.linalg.norm(affine[:3, :3], axis=0).tolist()
-    return StoredVoxels(voxels, affine, (column, row, slice_), 1.0, 0.0)
+    return StoredVoxels(voxels, affine, 1.0, 0.0)
 
 
 def frame_place(shared: pydicom.Dataset | None, group: pydicom.Dataset) -> tuple[int, np.ndarray, np.ndarray]:

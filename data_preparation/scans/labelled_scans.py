@@ -1,14 +1,21 @@
 """A scan with its segmentation: find the pairs of a LiTS folder, read both on one grid."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation
 from omegaconf import DictConfig
 
-from data_preparation.scans.nifti import RADIOLOGICAL, Scan, orient, read_scan, to_radiological, voxel_affine
+from data_preparation.scans.geometry import (
+    SAME_GRID,
+    corner_distance,
+    from_radiological,
+    resample_nearest,
+    to_radiological,
+)
+from data_preparation.scans.nifti import Scan, orient, read_scan, voxel_affine
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.listing import list_folder
@@ -62,28 +69,101 @@ def number_files(folder: Path, kind: str) -> dict[int, Path]:
     return files
 
 
-def read_labelled_scan(paths: LabelledScan, modality: int | None = None) -> tuple[Scan, Scan, str | None]:
-    """Return `(scan, segmentation, note)`: two scans of one shape, and a note for the user or None.
+def read_labelled_scan(
+    paths: LabelledScan, modality: int | None = None, label_grid: str = "own"
+) -> tuple[Scan, Scan, str | None]:
+    """Return `(scan, segmentation, note)`: two scans on one grid, and a note for the user or None.
+
+    Each of the two is brought to the radiological view by its own affine; then both must describe one grid.
 
     Args:
         paths: the two files.
         modality: see `read_scan`.
+        label_grid: what to do with a segmentation on a grid of its own, see `LABEL_GRIDS`.
 
     Raises:
-        UserError: as `read_scan`, or the two have different shapes.
+        UserError: as `read_scan`, or the two do not lie on one grid; the message has the distance.
     """
-    scan, note = read_scan(paths.volume, modality), None
+    scan = read_scan(paths.volume, modality)
     segmentation = read_segmentation(paths.segmentation, scan)
-    if not np.allclose(voxel_affine(scan), voxel_affine(segmentation), rtol=0, atol=1e-2):
-        # Some LiTS segmentations carry another orientation in the header; their voxels still lie on the volume's.
-        note = f"{paths.segmentation.name}: its affine differs from that of the volume, which is used for both."
-        segmentation = orient_like(segmentation, scan)
-    if scan.voxels.shape != segmentation.voxels.shape:
-        raise UserError(
-            f"{paths.segmentation}: is {segmentation.voxels.shape}, {paths.volume.name} is {scan.voxels.shape} "
-            "(rows, columns, slices). They must have the same shape."
-        )
+    segmentation, note = LABEL_GRIDS[label_grid](paths, scan, segmentation)
     return scan, segmentation, note
+
+
+def keep_grid(paths: LabelledScan, scan: Scan, segmentation: Scan) -> tuple[Scan, None]:
+    """`(segmentation, None)` if it lies on the grid of the scan.
+
+    Raises:
+        UserError: it has another shape, or lies elsewhere.
+    """
+    files = f"{paths.segmentation}: is not on the grid of {paths.volume.name}"
+    shape, other = scan.voxels.shape, segmentation.voxels.shape
+    if shape != other:
+        voxels, mm = corner_distance(voxel_affine(scan), voxel_affine(segmentation), shape, other)
+        raise UserError(
+            f"{files}: it is {other}, the scan is {shape} (rows, columns, slices); the corners are up to {mm:.2f} mm "
+            f"({voxels:.2f} voxels) apart. If both cover the same space, resample the labels with --resample-labels "
+            "(LiTS: DATA_PREPARATION.LABEL_GRID=resample)."
+        )
+    voxels, mm = corner_distance(voxel_affine(scan), voxel_affine(segmentation), shape)
+    if voxels > SAME_GRID:
+        raise UserError(
+            f"{files}: by the two headers, voxels are up to {mm:.2f} mm ({voxels:.2f} voxels) apart. If the header of "
+            "the segmentation is wrong, and its voxels lie on those of the scan in the order stored: "
+            "--labels-in-scan-order (LiTS: DATA_PREPARATION.LABEL_GRID=scan). If both cover the same space: "
+            "--resample-labels (LiTS: DATA_PREPARATION.LABEL_GRID=resample)."
+        )
+    return segmentation, None
+
+
+def resample_grid(paths: LabelledScan, scan: Scan, segmentation: Scan) -> tuple[Scan, str | None]:
+    """`(segmentation, note)`: its nearest voxels on the grid of the scan, if both cover the same space.
+
+    Raises:
+        UserError: the corners of the two are more than a voxel apart.
+    """
+    target, affine, shape = voxel_affine(scan), voxel_affine(segmentation), scan.voxels.shape
+    if shape == segmentation.voxels.shape and corner_distance(target, affine, shape)[0] <= SAME_GRID:
+        return segmentation, None
+    voxels, mm = corner_distance(target, affine, shape, segmentation.voxels.shape)
+    if voxels > 1:
+        raise UserError(
+            f"{paths.segmentation}: does not cover the space of {paths.volume.name}: the corners are up to {mm:.2f} mm "
+            f"({voxels:.2f} voxels) apart, so its labels cannot be resampled. Crop or pad it to the scan."
+        )
+    resampled = resample_nearest(segmentation.voxels, affine, target, shape)
+    note = f"{paths.segmentation.name}: {segmentation.voxels.shape}, resampled to {shape}, the grid of the scan."
+    return segmentation._replace(voxels=resampled, affine=scan.affine), note
+
+
+def use_scan_order(paths: LabelledScan, scan: Scan, segmentation: Scan) -> tuple[Scan, str | None]:
+    """`(segmentation, note)`: oriented as the scan was, whatever its own header says.
+
+    Some LiTS segmentations carry another orientation in the header; their voxels lie on those of the volume.
+
+    Raises:
+        UserError: the two have different shapes as stored.
+    """
+    if scan.stored_shape != segmentation.stored_shape:
+        raise UserError(
+            f"{paths.segmentation}: is stored as {segmentation.stored_shape}, {paths.volume.name} as "
+            f"{scan.stored_shape}, so its voxels do not lie on those of the scan."
+        )
+    stored = apply_orientation(segmentation.voxels, from_radiological(segmentation.affine))
+    same = corner_distance(voxel_affine(scan), voxel_affine(segmentation), scan.voxels.shape)[0] <= SAME_GRID
+    note = (
+        None if same else f"{paths.segmentation.name}: its affine is not used, its voxels follow those of the volume."
+    )
+    voxels = apply_orientation(stored, to_radiological(scan.affine))
+    return segmentation._replace(voxels=voxels, affine=scan.affine), note
+
+
+# DATA_PREPARATION.LABEL_GRID -> function (files, scan, segmentation) -> (segmentation on the grid of the scan, note).
+LABEL_GRIDS: dict[str, Callable[[LabelledScan, Scan, Scan], tuple[Scan, str | None]]] = {
+    "own": keep_grid,
+    "resample": resample_grid,
+    "scan": use_scan_order,
+}
 
 
 def read_segmentation(path: Path, scan: Scan) -> Scan:
@@ -93,10 +173,3 @@ def read_segmentation(path: Path, scan: Scan) -> Scan:
     from data_preparation.scans.dicom import read_seg
 
     return orient(path, *read_seg(path, scan.affine, scan.stored_shape))
-
-
-def orient_like(segmentation: Scan, scan: Scan) -> Scan:
-    """The segmentation oriented as the scan was, whatever its own header says."""
-    back = ornt_transform(axcodes2ornt(RADIOLOGICAL), io_orientation(segmentation.affine))
-    stored = apply_orientation(segmentation.voxels, back)
-    return segmentation._replace(voxels=apply_orientation(stored, to_radiological(scan.affine)))

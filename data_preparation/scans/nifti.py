@@ -4,22 +4,19 @@ pydicom is imported only where DICOM is read: NIfTI does without it.
 """
 
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation, inv_ornt_aff
 from nibabel.spatialimages import HeaderDataError
 
+from data_preparation.scans.geometry import nifti_geometry, to_radiological, voxel_spacing
 from utils.base.errors import UserError
 
 MAX_VOXELS = 4_000_000_000
-
-# Rows run to the back, columns to the patient's left, slices to the head: the radiological view, liver on the left.
-RADIOLOGICAL = ("P", "L", "S")
 
 MAX_COMPRESSION = 1100  # bytes that one byte of a .gz file can expand to at most
 
@@ -28,15 +25,19 @@ class Scan(NamedTuple):
     """Stored voxels in the radiological view, and how they become intensities.
 
     voxels: `(rows, columns, slices)`, usually mapped from the file; intensity = voxel * slope + intercept;
-    spacing: mm `(row, column, slice)`; affine: as in the file, for its order of axes.
+    affine: `(4, 4)`, to mm to the right, the front and the head, for the order of axes of the file.
     """
 
     path: Path
     voxels: np.ndarray
     slope: float
     intercept: float
-    spacing: tuple[float, float, float]
     affine: np.ndarray
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """mm between voxels `(row, column, slice)`."""
+        return voxel_spacing(voxel_affine(self))
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -63,10 +64,11 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
 
     Args:
         path: file or folder.
-        modality: which image of a 4-D file; None requires 3-D files.
+        modality: which image of a 4-D file; None requires files with one.
 
     Raises:
-        UserError: not NIfTI, truncated, another number of axes, more than 4e9 voxels, or voxels that are not numbers;
+        UserError: not NIfTI, truncated, another number of axes, more than 4e9 voxels, voxels that are not numbers, or
+            a geometry that is none, see `data_preparation.scans.geometry.nifti_geometry`;
             for DICOM see `data_preparation.scans.dicom.read_series`.
     """
     if path.is_dir():
@@ -76,36 +78,27 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
     try:
         image: Any = nib.load(path)  # nibabel declares its most general class here
         check_scan(path, image, modality)
+        affine = nifti_geometry(path, image)
         # Uncompressed files are mapped, compressed ones decoded once; both keep the stored type.
         stored = image.dataobj.get_unscaled()
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: is not a complete NIfTI file ({cause}). Copy it again.") from None
-    stored = stored if modality is None or stored.ndim == 3 else stored[..., modality]
-    spacing = image.header.get_zooms()[:3]
-    return orient(path, stored, image.affine, spacing, float(image.dataobj.slope), float(image.dataobj.inter))
+    if stored.ndim == 4:
+        stored = stored[..., modality or 0]
+    return orient(path, stored, affine, float(image.dataobj.slope), float(image.dataobj.inter))
 
 
-def orient(
-    path: Path, stored: np.ndarray, affine: np.ndarray, spacing: Sequence[float], slope: float, intercept: float
-) -> Scan:
+def orient(path: Path, stored: np.ndarray, affine: np.ndarray, slope: float, intercept: float) -> Scan:
     """The `Scan` of voxels as stored.
 
     Args:
         path: of the file or folder, for messages.
         stored: voxels `(i, j, k)`.
         affine: `(4, 4)`, from voxel indices to mm to the right, the front and the head.
-        spacing: mm along i, j and k.
         slope, intercept: intensity = voxel * slope + intercept.
     """
-    transform = to_radiological(affine)
-    row, column, along = np.array(spacing, float)[np.argsort(transform[:, 0])].tolist()
-    return Scan(path, apply_orientation(stored, transform), slope, intercept, (row, column, along), affine)
-
-
-def to_radiological(affine: np.ndarray) -> np.ndarray:
-    """The transform, as nibabel writes orientations, from voxels stored with this affine to the radiological view."""
-    return ornt_transform(io_orientation(affine), axcodes2ornt(RADIOLOGICAL))
+    return Scan(path, apply_orientation(stored, to_radiological(affine)), slope, intercept, affine)
 
 
 def voxel_affine(scan: Scan) -> np.ndarray:
@@ -117,7 +110,7 @@ def check_scan(path: Path, image: Any, modality: int | None) -> None:
     """Raise a UserError for a header that this program cannot read."""
     if not isinstance(image, nib.Nifti1Pair):
         raise UserError(f"{path}: is {type(image).__name__}, not NIfTI.")
-    if len(image.shape) != 3 and (len(image.shape) != 4 or modality is None):
+    if len(image.shape) != 3 and (len(image.shape) != 4 or (modality is None and image.shape[3] > 1)):
         raise UserError(f"{path}: has the shape {image.shape}; a scan has three axes.")
     if len(image.shape) == 4 and modality is not None and not 0 <= modality < image.shape[3]:
         raise UserError(f"{path}: has {image.shape[3]} modalities, 0 to {image.shape[3] - 1}, not {modality}.")
@@ -132,5 +125,3 @@ def check_scan(path: Path, image: Any, modality: int | None) -> None:
         )
     if image.get_data_dtype().kind not in "iuf":
         raise UserError(f"{path}: contains {image.get_data_dtype()} voxels; they must be integers or floats.")
-    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
-        raise UserError(f"{path}: the affine in the header is invalid, so the orientation is unknown.")

@@ -29,6 +29,8 @@ class SliceSettings:
         scaling: "window" or "slice_min_max", see `window_slice`.
         labels: see `label_slice`.
         modality: which image of a 4-D file; None requires 3-D files.
+        label_grid: what to do with a segmentation on another grid than its scan, see
+            `data_preparation.scans.labelled_scans.LABEL_GRIDS`.
     """
 
     height: int | None
@@ -39,6 +41,7 @@ class SliceSettings:
     scaling: str
     labels: str
     modality: int | None = None
+    label_grid: str = "own"
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> Self:
@@ -52,6 +55,7 @@ class SliceSettings:
             high=group.SCAN_MAX_VALUE,
             scaling=group.INTENSITY_SCALING,
             labels=group.LABELS,
+            label_grid=group.LABEL_GRID,
         )
 
 

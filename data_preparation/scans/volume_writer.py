@@ -160,7 +160,7 @@ def write_slices(job: VolumeJob, images: Path, masks: Path) -> tuple[dict, str |
     """Write the slices of a volume into two folders and return `(manifest, note)`."""
     settings, name = job.settings, job.scan.name
     sources = describe_sources(job.scan)
-    scan, segmentation, note = read_labelled_scan(job.scan, settings.modality)
+    scan, segmentation, note = read_labelled_scan(job.scan, settings.modality, settings.label_grid)
     slices = scan.voxels.shape[2]
     low, high = intensity_window(scan, settings)
 

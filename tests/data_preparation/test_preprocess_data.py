@@ -356,7 +356,7 @@ def broken(kind):
         ("complex", ["volume-28.nii: contains complex64 voxels"]),
         ("nan", ["volume-28.nii: slice 0 contains NaN"]),
         ("huge", ["volume-28.nii: declares (30000, 30000, 30000) voxels"]),
-        ("shape", ["segmentation-28.nii: is (10, 12, 5), volume-28.nii is (10, 12, 4)"]),
+        ("shape", ["segmentation-28.nii: is not on the grid of volume-28.nii: it is (10, 12, 5)"]),
         ("twice", ["volume-28.nii.gz: the same volume also exists as volume-28.nii"]),
         ("negative label", ["segmentation-28.nii: slice 0 contains the labels -1"]),
     ],
@@ -387,16 +387,20 @@ def test_unfit_settings_are_named(scans):
     assert "would both be written as volume-28" in message(config(scans, *same))
 
 
-def test_a_segmentation_with_another_affine_follows_the_volume(scans):
+def test_a_segmentation_with_a_wrong_affine_follows_the_volume_on_demand(scans):
     scan, labels = hounsfield(), (hounsfield() % 2).astype(np.uint8)
     save(scans / "train", 28, scan, labels)
     preprocess_data(config(scans))
     expected = mask(scans, 28, 1)
     save(scans / "train", 28, scan, labels, label_affine=np.diag([-2.0, -3.0, 5.0, 1.0]))
-    (job,) = plan_jobs(config(scans), "train")
+    before = outputs(scans)
+    text = message(config(scans))
+    assert "segmentation-28.nii: is not on the grid" in text and "DATA_PREPARATION.LABEL_GRID=scan" in text
+    assert outputs(scans) == before
+    (job,) = plan_jobs(config(scans, f"{KEYS}LABEL_GRID=scan"), "train")
     _, note = volume_writer.prepare_volume(job)
     np.testing.assert_array_equal(mask(scans, 28, 1), expected)
-    assert "segmentation-28.nii: its affine differs" in note
+    assert "segmentation-28.nii: its affine is not used" in note
 
 
 def test_the_command_stops_with_2_and_names_the_file_of_a_worker(scans):

@@ -49,6 +49,7 @@ SCHEMA = Group(
         SCAN_MAX_VALUE=Key(float),
         INTENSITY_SCALING=Key(choices=("window", "slice_min_max")),
         LABELS=Key(choices=("merge_tumour", "liver_and_tumour")),
+        LABEL_GRID=Key(choices=("own", "resample", "scan")),
         WORKERS=Key(int | None, low=1),
     ),
     DATASET=Group(

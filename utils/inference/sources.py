@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import cv2
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation
 from omegaconf import DictConfig
 
 from data_generators.files.image_file import ImageFile
@@ -23,7 +23,8 @@ from data_generators.reading.decoding import read_image, resize_image, to_channe
 from data_generators.reading.headers import tiff_pages
 from data_generators.reading.masks import read_mask_as
 from data_generators.reading.samples import ReadSettings, check_sizes
-from data_preparation.scans.nifti import RADIOLOGICAL, read_scan
+from data_preparation.scans.geometry import from_radiological, nifti_affine
+from data_preparation.scans.nifti import read_scan
 from data_preparation.scans.slices import SliceSettings, crop_or_pad, fit_slice, intensity_window, window_slice
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
@@ -209,7 +210,10 @@ class VolumeSource(Source):
         else:
             scan: Any = nib.load(self.path)
             kind = type(scan) if isinstance(scan, nib.Nifti1Image) else nib.Nifti1Image
-            image = kind(array, scan.affine, scan.header)
+            affine = nifti_affine(scan)  # in the units of the file, which its header states
+            image = kind(array, affine, scan.header)
+            if scan.header["qform_code"] == 0:  # some headers hold other voxel sizes beside a right sform
+                image.header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
             image.header["cal_min"] = image.header["cal_max"] = 0  # the display range of the scan, not of labels
         image.header.set_data_dtype(array.dtype)
         image.header.set_slope_inter(1, 0)
@@ -218,8 +222,7 @@ class VolumeSource(Source):
 
     def to_stored(self, array: np.ndarray) -> np.ndarray:
         """`(rows, columns, slices)` in the radiological view -> the order of axes of the file."""
-        back = ornt_transform(axcodes2ornt(RADIOLOGICAL), io_orientation(self.scan.affine))
-        return apply_orientation(array, back)
+        return apply_orientation(array, from_radiological(self.scan.affine))
 
 
 def resize_probability(probability: np.ndarray, size: Sequence[int]) -> np.ndarray:
