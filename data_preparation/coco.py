@@ -10,10 +10,9 @@ of their numbers). Where instances overlap, the smaller one is on top, of equal 
 below all others. The pixels are those of pycocotools.
 """
 
-import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +20,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import numpy as np
 
-from data_preparation.common.coco_segmentations import draw_segmentation
+from data_preparation.common.coco_files import (
+    choose_categories,
+    class_names,
+    find_placeholder,
+    image_file,
+    number_by_id,
+    read_annotations,
+    read_crowd,
+    read_id,
+)
+from data_preparation.common.coco_segmentations import NO_SEGMENTATION, draw_segmentation, enclosing_parts
 from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, NewPair
 from data_preparation.common.image_files import Skipped, raise_problems
 from data_preparation.common.splits import paths_by_split, with_splits
 from utils.base.errors import UserError
-from utils.base.registry import list_choices
 
 CROWD = ("include", "skip", "ignore")
 
@@ -57,113 +65,86 @@ def collect(options: Namespace) -> Conversion:
         raise UserError(f"--ignore {options.ignore} must be 1 to 255.")
     pairs: list[NewPair] = []
     skipped: list[Skipped] = []
+    names: dict[Path, list[str]] = {}
     for split, (annotations, images) in paths_by_split(options.annotations, options.images).items():
-        new_pairs, new_skipped = collect_split(split, annotations, images, options)
+        new_pairs, new_skipped, names[annotations] = collect_split(split, annotations, images, options)
         pairs += new_pairs
         skipped += new_skipped
+    check_same_classes(names)
     return Conversion(with_splits(pairs, [pair.name for pair in pairs], options), draw_mask, skipped)
+
+
+def check_same_classes(names: Mapping[Path, Sequence[str]]) -> None:
+    """Raise a UserError if a class is not the same category in the annotation files of all splits."""
+    first, *others = names
+    for path in others:
+        if names[path] != names[first]:
+            raise UserError(
+                f"{first} has the categories {', '.join(names[first])}, but {path} has {', '.join(names[path])}: "
+                "classes would differ between the splits. Name them in one order with --categories."
+            )
 
 
 def collect_split(
     split: str | None, path: Path, folder: Path, options: Namespace
-) -> tuple[list[NewPair], list[Skipped]]:
-    """Return `(pairs, skipped)` of one annotation file; images in the order of their names."""
+) -> tuple[list[NewPair], list[Skipped], list[str]]:
+    """Return `(pairs, skipped, names of the classes)` of one annotation file; images in the order of their names."""
     data = read_annotations(path)
     images = number_by_id(data["images"], f"{path}: image")
-    instances, skipped = collect_instances(path, data, images, options)
+    instances, skipped, names = collect_instances(path, data, images, options)
     pairs, problems = [], []
-    for number, image in sorted(images.items(), key=lambda entry: str(entry[1].get("file_name"))):
-        file = folder / str(image.get("file_name"))
+    files = {number: image_file(folder, image, f"{path}: image {number}") for number, image in images.items()}
+    for number, file in sorted(files.items(), key=lambda entry: str(entry[1])):
         if not file.is_file():
             problems.append(f"{path}: image {number} is {file}, which does not exist.")
         elif not instances[number] and options.empty == "skip":
             skipped.append((file, "no instances of the chosen categories"))
         else:
-            described = ImageInstances(path, number, image.get("height"), image.get("width"), instances[number])
+            size = images[number].get("height"), images[number].get("width")
+            described = ImageInstances(path, number, *size, instances[number])
             pairs.append(NewPair(split, file, file.stem, file.stem, described, (path,)))
     raise_problems(problems)
-    return pairs, skipped
+    return pairs, skipped, names
 
 
 def collect_instances(
     path: Path, data: dict, images: dict, options: Namespace
-) -> tuple[dict[int | str, list[Instance]], list[Skipped]]:
-    """Return `({image id: instances of the chosen categories}, skipped)`."""
+) -> tuple[dict[int | str, list[Instance]], list[Skipped], list[str]]:
+    """Return `({image id: instances of the chosen categories}, skipped, names of the classes)`."""
     categories = number_by_id(data["categories"], f"{path}: category")
-    classes = choose_categories(path, categories, options.categories)
-    number_by_id(data["annotations"], f"{path}: annotation")
+    placeholder = find_placeholder(categories, data["annotations"])
+    classes = choose_categories(path, categories, options.categories, placeholder)
     instances: dict[int | str, list[Instance]] = {number: [] for number in images}
     skipped: list[Skipped] = []
-    for annotation in data["annotations"]:
-        name = f"{path}: annotation {annotation['id']}"
-        if annotation.get("image_id") not in images:
-            raise UserError(f"{name} belongs to image {annotation.get('image_id')}, which is not listed.")
-        if annotation.get("category_id") not in categories:
-            raise UserError(f"{name} has category {annotation.get('category_id')}, which is not listed.")
-        label = classes.get(annotation["category_id"])
+    if placeholder is not None and placeholder not in classes and not options.categories:
+        name = f"{path}: category {placeholder} {categories[placeholder].get('name')}"
+        skipped.append((name, "heading of the others, no annotation has it; --categories can name it"))
+    for number, annotation in number_by_id(data["annotations"], f"{path}: annotation").items():
+        name = f"{path}: annotation {number}"
+        image, category = read_id(annotation, "image_id", name), read_id(annotation, "category_id", name)
+        if image not in images:
+            raise UserError(f"{name} belongs to image {image}, which is not listed.")
+        if category not in categories:
+            raise UserError(f"{name} has category {category}, which is not listed.")
+        label = classes.get(category)
         if label is None:
             continue
-        is_crowd = bool(annotation.get("iscrowd"))
+        is_crowd = read_crowd(annotation, name)
         if is_crowd and options.crowd == "skip":
             skipped.append((name, "crowd region"))
-        elif not annotation.get("segmentation"):
-            skipped.append((name, "no segmentation"))
-        else:
+            continue
+        segmentation, reason = enclosing_parts(annotation.get("segmentation"))
+        if reason:
+            skipped.append((name, reason))
+        if segmentation:
             label = options.ignore if is_crowd and options.crowd == "ignore" else label
-            instance = Instance(name, label, is_crowd, annotation["segmentation"])
-            instances[annotation["image_id"]].append(instance)
-    return instances, skipped
-
-
-def read_annotations(path: Path) -> dict[str, list[dict]]:
-    """The three lists of an annotation file.
-
-    Raises:
-        UserError: not JSON, truncated, or a list is missing.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not a complete JSON file ({error}). Copy it again.") from None
-    for key in ("images", "annotations", "categories"):
-        entries = data.get(key) if isinstance(data, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise UserError(f"{path}: has no list of {key}, which the format of COCO requires.")
-    return data
-
-
-def number_by_id(entries: list[dict], name: str) -> dict[int | str, dict]:
-    """`{entry["id"]: entry}`.
-
-    Raises:
-        UserError: an id is missing, or used twice.
-    """
-    numbered: dict[int | str, dict] = {}
-    for entry in entries:
-        number = entry.get("id")
-        if not isinstance(number, (int, str)):
-            raise UserError(f"{name} without id: {str(entry)[:80]}")
-        if number in numbered:
-            raise UserError(f"{name} {number} is listed twice.")
-        numbered[number] = entry
-    return numbered
-
-
-def choose_categories(
-    path: Path, categories: dict[int | str, dict], wanted: Sequence[str] | None
-) -> dict[int | str, int]:
-    """`{category id: class}`, classes from 1; `wanted` are names or ids, None means all."""
-    numbers = sorted(categories, key=lambda number: (isinstance(number, str), number))
-    by_name = {str(categories[number].get("name")): number for number in numbers}
-    by_name = {**{str(number): number for number in numbers}, **by_name}
-    for name in wanted or []:
-        if name not in by_name:
-            choices = [f"{number} {categories[number].get('name')}" for number in numbers]
-            raise UserError(f"{path}: has no category {name}. {list_choices(name, choices)}")
-    chosen = [by_name[name] for name in wanted] if wanted else numbers
-    if len(set(chosen)) < len(chosen) or len(chosen) > 255:
-        raise UserError(f"--categories: {len(chosen)} categories, some twice, or more than 255.")
-    return {number: index for index, number in enumerate(chosen, start=1)}
+            instances[image].append(Instance(name, label, is_crowd, segmentation))
+    without = [name for name, reason in skipped if reason == NO_SEGMENTATION]
+    if without and not any(instances.values()):
+        raise UserError(
+            f"{path}: no annotation has a segmentation ({len(without)} without one). Boxes alone give no masks."
+        )
+    return instances, skipped, class_names(categories, classes)
 
 
 def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray:

@@ -7,11 +7,11 @@
         --mask-suffix _L --colours label_colors.txt --ignore 255 --group '(.+)_f?\\d+'
 
 `{split}` stands for train, val and test: the published split is kept. Without it --val and --test draw one, by the
-groups that --group defines. Subfolders are searched too. A colour table has one line per class, in the order of the
-classes, with its red, green and blue value; names and a line of headings are ignored.
+groups that --group defines. Subfolders are searched too. A colour table has one line per class with its red, green and
+blue value. With headings such as id,name,r,g,b the columns are found by name, and id is the class; without, the classes
+are numbered in the order of the lines, and a line with any other number is refused.
 """
 
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,13 @@ import numpy as np
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import is_grey_png, read_whole
 from data_generators.reading.masks import read_mask
+from data_preparation.common.colour_tables import Colours, read_colours
 from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, EncodedMask, NewPair
 from data_preparation.common.groups import group_of
 from data_preparation.common.image_files import Skipped, list_images, raise_problems
 from data_preparation.common.splits import existing_path, paths_by_split, with_splits
 from utils.base.errors import UserError
-
-Colours = dict[tuple[int, ...], int]  # (red, green, blue) -> class
 
 
 class IndexMask(NamedTuple):
@@ -66,8 +65,25 @@ def collect(options: Namespace) -> Conversion:
             base = Path(name).name
             pairs.append(NewPair(split, image_files[name], base, base, mask, (mask.path, *further_sources)))
     raise_problems(problems)
+    if options.ignore is not None and (colours or options.values):
+        check_not_all_ignored(pairs)
     groups = [group_of(pair.name, options.group) for pair in pairs]
     return Conversion(with_splits(pairs, groups, options), make_mask, skipped)
+
+
+def check_not_all_ignored(pairs: Sequence[NewPair]) -> None:
+    """Raise a UserError if no mask contains a listed colour or value; reads masks up to the first that does."""
+    for pair in pairs:
+        path, colours, values, _ = pair.annotation
+        listed = ~find_colours(path, colours)[1] if colours else np.isin(read_mask(path), values)
+        if listed.any():
+            return
+    if pairs:
+        option = "--colours" if pairs[0].annotation.colours else "--values"
+        raise UserError(
+            f"{option}: no mask contains any of the {option[2:]} listed, all pixels would be ignored. The first is "
+            f"{pairs[0].annotation.path}. Is the order red, green, blue?"
+        )
 
 
 def check_values(options: Namespace) -> None:
@@ -118,18 +134,7 @@ def classes_of_values(path: Path, mask: np.ndarray, values: Sequence[int], ignor
 
 def classes_of_colours(path: Path, colours: Mapping[tuple[int, ...], int], ignore: int | None) -> np.ndarray:
     """Colours become classes by the table; others become `ignore`."""
-    pixels = decode(path, read_whole(path))
-    if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
-        raise UserError(f"{path}: is not an 8-bit colour image, which --colours needs.")
-    codes = (
-        pixels[:, :, 0].astype(np.int32)
-        | pixels[:, :, 1].astype(np.int32) << 8
-        | pixels[:, :, 2].astype(np.int32) << 16
-    )
-    known = np.array(sorted((blue | green << 8 | red << 16, index) for (red, green, blue), index in colours.items()))
-    positions = np.minimum(np.searchsorted(known[:, 0], codes), len(known) - 1)
-    mask = known[positions, 1].astype(np.uint8)
-    unknown = known[positions, 0] != codes
+    mask, unknown, codes = find_colours(path, colours)
     if unknown.any():
         if ignore is None:
             code = int(codes[unknown][0])
@@ -141,26 +146,20 @@ def classes_of_colours(path: Path, colours: Mapping[tuple[int, ...], int], ignor
     return mask
 
 
-def read_colours(path: Path) -> Colours:
-    """The colours of a table; classes are numbered in the order of its lines.
-
-    Raises:
-        UserError: no colours, or one that is listed twice or is out of range.
-    """
-    colours: Colours = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        numbers = re.findall(r"(?<![\w.])\d+(?![\w.])", line.split("#")[0])
-        if not numbers:
-            continue
-        colour = tuple(map(int, numbers[-3:] if not line[0].isdigit() else numbers[:3]))
-        if len(colour) != 3 or max(colour) > 255:
-            raise UserError(f"{path}, line {number}: needs red, green and blue from 0 to 255: {line.strip()}")
-        if colour in colours:
-            raise UserError(f"{path}, line {number}: the colour {' '.join(map(str, colour))} is listed twice.")
-        colours[colour] = len(colours)
-    if not colours or len(colours) > 256:
-        raise UserError(f"{path}: contains {len(colours)} colours; there can be 1 to 256.")
-    return colours
+def find_colours(path: Path, colours: Mapping[tuple[int, ...], int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The classes of a mask file, where its colour is not listed, and the codes of its colours; `(height, width)`."""
+    pixels = decode(path, read_whole(path))
+    if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
+        raise UserError(f"{path}: is not an 8-bit colour image, which --colours needs.")
+    codes = (
+        pixels[:, :, 0].astype(np.int32)
+        | pixels[:, :, 1].astype(np.int32) << 8
+        | pixels[:, :, 2].astype(np.int32) << 16
+    )
+    known = np.array(sorted((blue | green << 8 | red << 16, index) for (red, green, blue), index in colours.items()))
+    positions = np.minimum(np.searchsorted(known[:, 0], codes), len(known) - 1)
+    mask = known[positions, 1].astype(np.uint8)
+    return mask, known[positions, 0] != codes, codes
 
 
 def pixel_value(text: str) -> int:

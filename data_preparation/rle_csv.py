@@ -9,7 +9,7 @@ rows with --row-major. The numbers in --class-column are the classes, from 1; wh
 top.
 """
 
-import csv
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ from data_preparation.common.image_files import Skipped, list_images, raise_prob
 from data_preparation.common.splits import paths_by_split, with_splits
 from utils.base import rle
 from utils.base.errors import UserError
+from utils.base.text_files import Row, read_csv
 
 
 class RunRow(NamedTuple):
@@ -37,6 +38,9 @@ class RunRow(NamedTuple):
     label: int
     runs: str
 
+
+NO_CLASSES = "none"
+CLASS_HEADING = re.compile(r"(class|category|label)([ _-]?(id|name|index|number))?", re.IGNORECASE)
 
 Table = dict[str, list[RunRow]]  # name of the image -> its rows
 
@@ -77,47 +81,48 @@ def read_table(path: Path, options: Namespace) -> tuple[Table, list[Skipped]]:
     """Return `({image name: rows}, skipped)` of a table with a line of headings.
 
     Raises:
-        UserError: not UTF-8, no such column, a row with too few cells, a class that is not an integer from 1 to 255.
+        UserError: see `read_csv`; no such column, a row with too few or too many cells, a class that is not an integer
+            from 1 to 255.
     """
     table: Table = {}
     skipped: list[Skipped] = []
     seen = set()
-    csv.field_size_limit(sys.maxsize)  # the runs of a large image are long
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            columns = find_columns(path, next(reader, []), options)
-            for cells in reader:
-                where = f"{path}, line {reader.line_num}"
-                if not any(cell.strip() for cell in cells):
-                    continue
-                name, runs, label = read_row(where, cells, columns)
-                rows = table.setdefault(name, [])
-                if runs in rle.EMPTY:
-                    continue
-                if (name, label, runs) in seen:
-                    skipped.append((where, "repeats a row above"))
-                    continue
-                seen.add((name, label, runs))
-                if not label.isdigit() or not 1 <= int(label) <= 255:
-                    raise UserError(f"{where}: the class {label} must be an integer from 1 to 255.")
-                rows.append(RunRow(f"{where} ({name})", int(label), runs))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: is not a CSV file in UTF-8 ({error}).") from None
+    found = read_csv(path)
+    headings = found[0].cells if found else []
+    columns = find_columns(path, headings, options)
+    for row in found[1:]:
+        if any(row.cells[len(headings) :]):
+            raise UserError(f"{row.where}: has {len(row.cells)} cells, but there are {len(headings)} headings.")
+        name, runs, label = read_row(row, columns)
+        rows = table.setdefault(name, [])
+        if runs in rle.EMPTY:
+            continue
+        if (name, label, runs) in seen:
+            skipped.append((row.where, "repeats a row above"))
+            continue
+        seen.add((name, label, runs))
+        if not is_class(label):
+            raise UserError(f"{row.where}: the class {label} must be an integer from 1 to 255.")
+        rows.append(RunRow(f"{row.where} ({name})", int(label), runs))
     if not table:
         raise UserError(f"{path}: contains no rows below the headings.")
     return table, skipped
 
 
-def read_row(where: str, cells: Sequence[str], columns: Mapping[str, int]) -> tuple[str, str, str]:
+def is_class(text: str) -> bool:
+    """Whether a cell is an integer from 1 to 255."""
+    return re.fullmatch(r"[0-9]{1,3}", text) is not None and 1 <= int(text) <= 255
+
+
+def read_row(row: Row, columns: Mapping[str, int]) -> tuple[str, str, str]:
     """Return `(image name without ending, runs, class)` of a row, as texts."""
-    if len(cells) <= max(columns.values()):
-        raise UserError(f"{where}: has {len(cells)} columns, too few. Is the file truncated?")
-    name, runs, label = (cells[columns[key]].strip() if key in columns else "1" for key in ("id", "rle", "class"))
+    if len(row.cells) <= max(columns.values()):
+        raise UserError(f"{row.where}: has {len(row.cells)} columns, too few. Is the file truncated?")
+    name, runs, label = (row.cells[columns[key]] if key in columns else "1" for key in ("id", "rle", "class"))
     if Path(name).suffix.lower() in IMAGE_SUFFIXES:
         name = Path(name).stem
     if not name:
-        raise UserError(f"{where}: names no image.")
+        raise UserError(f"{row.where}: names no image.")
     return name, runs, label
 
 
@@ -127,7 +132,6 @@ def find_columns(path: Path, headings: Sequence[str], options: Namespace) -> dic
     Raises:
         UserError: no headings, or a column that is missing or there twice.
     """
-    headings = [heading.strip() for heading in headings]
     if len(headings) < 2:
         raise UserError(f"{path}: needs a line of headings with at least two columns.")
     if headings[-1] in rle.EMPTY or all(part.isdigit() for part in headings[-1].split()):
@@ -136,8 +140,14 @@ def find_columns(path: Path, headings: Sequence[str], options: Namespace) -> dic
             f"{','.join(headings)[:80]}"
         )
     wanted = {"id": options.id_column or headings[0], "rle": options.rle_column or headings[-1]}
-    if options.class_column:
+    if options.class_column not in (None, NO_CLASSES):
         wanted["class"] = options.class_column
+    classes = [heading for heading in headings if CLASS_HEADING.fullmatch(heading) and heading not in wanted.values()]
+    if options.class_column is None and classes:
+        raise UserError(
+            f"{path}: has a column {classes[0]}. If it holds the classes, set --class-column {classes[0]}; "
+            f"--class-column {NO_CLASSES} makes all objects class 1."
+        )
     for name in wanted.values():
         if headings.count(name) != 1:
             raise UserError(f"{path}: has no column {name}, or several of that name. Columns: {', '.join(headings)}")
@@ -158,7 +168,9 @@ main = dataset_command(
     {
         "--id-column": {"help": "column of the image names (default: the first)"},
         "--rle-column": {"help": "column of the runs (default: the last)"},
-        "--class-column": {"help": "column of the classes (default: none, all objects are class 1)"},
+        "--class-column": {
+            "help": "column of the classes; none: all objects are class 1 (default: none, if no column is called class)"
+        },
         "--row-major": {"action": "store_true", "help": "pixels are counted along the rows"},
         "--unlisted": {
             "choices": ("skip", "empty"),

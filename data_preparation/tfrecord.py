@@ -106,7 +106,7 @@ def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[Path
             sizes = [picture_size(part) for part in (image, mask)]
             if sizes[0] != sizes[1]:
                 raise UserError(f"{mask}: is {'x'.join(map(str, sizes[1]))}, its image {'x'.join(map(str, sizes[0]))}.")
-            features = {"name": image.name.encode(), "mask_name": mask.name.encode()}
+            features = {"name": os.fsencode(image.name), "mask_name": os.fsencode(mask.name)}
             features |= {"image": read_whole(image), "mask": read_whole(mask)}
             write_records(file, [encode_example(features)])
             bar.update()

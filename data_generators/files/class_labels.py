@@ -1,29 +1,22 @@
 """Images with class labels instead of masks: a folder per class, or a CSV table."""
 
-import csv
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig
 
-from data_generators.files.pairing import IMAGE_SUFFIXES, list_problems, missing
+from data_generators.files.label_tables import LabelledImage, read_label_table
+from data_generators.files.pairing import IMAGE_SUFFIXES, list_problems
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.listing import list_folder
 
 
-class LabelledImage(NamedTuple):
-    """An image file and the names of its classes."""
-
-    image: Path
-    labels: tuple[str, ...]
-
-
 def find_labelled_images(cfg: DictConfig, split: str) -> list[LabelledImage]:
     """Find the images of a split and their labels.
 
-    `DATASET.<SPLIT>.IMAGES_PATH` is a folder with a folder of images for each class, or a CSV file with the rows
-    `image,label[,label...]` (image paths relative to the file; a first row that names no picture is the header).
+    `DATASET.<SPLIT>.IMAGES_PATH` is a folder with a folder of images for each class, or a CSV file, see
+    `data_generators.files.label_tables.read_label_table`.
 
     Raises:
         UserError: there are no images, some do not exist, or classes do not fit OUTPUT; lists up to 20 problems.
@@ -51,9 +44,9 @@ def match_labels(cfg: DictConfig, split: str) -> tuple[list[LabelledImage], list
             return [], [f"{key}: {error}"]
     elif path.is_file():
         try:
-            samples, problems = read_table(path)
-        except (UnicodeDecodeError, csv.Error):
-            return [], [f"{key}: {path} is not a CSV file in UTF-8 with the rows image,label[,label...]."]
+            samples, problems = read_label_table(path)
+        except UserError as error:
+            return [], [f"{key}: {error}"]
     else:
         return [], [f"{key}={value}: there is neither a folder nor a CSV file {path}."]
     if not samples and not problems:
@@ -68,25 +61,6 @@ def read_folders(path: Path) -> list[LabelledImage]:
         for folder in list_folder(path).folders
         for image in list_folder(folder, IMAGE_SUFFIXES).files
     ]
-
-
-def read_table(path: Path) -> tuple[list[LabelledImage], list[str]]:
-    """Return `(samples, problems)` of a CSV file, in the order of its rows."""
-    samples: list[LabelledImage] = []
-    problems: list[str] = []
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.reader(file)):
-            cells = [cell.strip() for cell in row if cell.strip()]
-            image = path.parent / cells[0] if cells else None
-            if image is None or (number == 0 and image.suffix.lower() not in IMAGE_SUFFIXES):
-                continue
-            if not image.is_file():
-                problems.append(f"{path}, line {number + 1}: {missing(image)}")
-            elif len(cells) < 2:
-                problems.append(f"{path}, line {number + 1}: {cells[0]} has no label.")
-            else:
-                samples.append(LabelledImage(image, tuple(cells[1:])))
-    return samples, problems
 
 
 def image_list(cfg: DictConfig, split: str) -> Any:

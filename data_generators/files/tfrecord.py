@@ -1,5 +1,6 @@
 """The TFRecord format, without TensorFlow: records with checksums, and the Example messages inside."""
 
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -119,8 +120,8 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def text(data: bytes, bounds: Bounds | None) -> str:
-    """The text between bounds; empty without bounds."""
-    return "" if bounds is None else data[bounds[0] : bounds[1]].decode()
+    """The text between bounds, decoded as file names are: what is not UTF-8 stays as it is. Empty without bounds."""
+    return "" if bounds is None else os.fsdecode(data[bounds[0] : bounds[1]])
 
 
 def length(bounds: Bounds) -> int:

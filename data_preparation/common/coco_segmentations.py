@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -19,6 +19,25 @@ class Region(NamedTuple):
 
 
 EMPTY_REGION = Region(0, 0, np.zeros((0, 0), np.uint8))
+
+
+NO_SEGMENTATION = "no segmentation"
+
+
+def enclosing_parts(segmentation: Any) -> tuple[Any, str]:
+    """Return `(segmentation, why some or all of it is left out or "")`: polygons of one or two points enclose nothing.
+
+    Four numbers are two points to some programs and a box to others, so they are never drawn.
+    """
+    if not segmentation:
+        return None, NO_SEGMENTATION
+    if not isinstance(segmentation, list):
+        return segmentation, ""
+    parts = [part for part in segmentation if not isinstance(part, list) or len(part) % 2 or len(part) >= 6]
+    if len(parts) == len(segmentation):
+        return segmentation, ""
+    short = [part for part in segmentation if isinstance(part, list) and len(part) < 6]
+    return parts, f"polygons of fewer than three points enclose nothing: {', '.join(map(str, short))[:80]}"
 
 
 def draw_segmentation(segmentation: object, height: int, width: int, name: str) -> Region:

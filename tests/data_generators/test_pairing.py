@@ -155,5 +155,5 @@ def test_list_files(tmp_path):
     with pytest.raises(UserError, match=r"z\.png does not exist"):
         find_pairs(cfg, "val")
     (tmp_path / "images.txt").unlink()
-    with pytest.raises(UserError, match=r"IMAGES_PATH: the list .*images\.txt cannot be read"):
+    with pytest.raises(UserError, match=r"IMAGES_PATH: .*images\.txt cannot be read"):
         find_pairs(cfg, "val")

@@ -1,5 +1,7 @@
 """Annotations of COCO are drawn as pycocotools draws them; damaged ones end with one line."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -131,3 +133,99 @@ def test_bad_coco(tmp_path, capsys):
     assert not output.exists()
     other = [{**image, "height": 30, "width": 20} for image in data["images"]]
     assert "is 20x30 pixels" in error(images=other)
+
+
+def test_categories_of_one_name_are_chosen_by_number(tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    two = [{**category, "name": "cat"} if category["id"] == 1 else category for category in data["categories"]]
+    make_coco(tmp_path, categories=two)
+    error = refuse(coco, capsys, tmp_path / "data", *coco_arguments(tmp_path, "--categories", "cat"))
+    assert "could be any of: 1 cat, 7 cat. Choose by number" in error
+    run(coco, capsys, *coco_arguments(tmp_path, "--categories", 7, 1))
+    assert set(np.unique(number_mask(tmp_path, 1))) == {0, 1, 2}
+    number_as_name = [{**category, "name": "7"} if category["id"] == 1 else category for category in two]
+    make_coco(tmp_path, categories=number_as_name)
+    error = refuse(coco, capsys, tmp_path / "data", *coco_arguments(tmp_path, "--categories", 7))
+    assert "could be any of: 1 7, 7 cat. Rename" in error
+
+
+def test_the_placeholder_of_roboflow_is_no_class(tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    heading = [{"id": 0, "name": "things", "supercategory": "none"}]
+    others = [{**category, "supercategory": "things"} for category in data["categories"]]
+    make_coco(tmp_path, categories=heading + others)
+    report = run(coco, capsys, *coco_arguments(tmp_path))
+    assert "category 0 things: heading of the others" in report
+    assert number_mask(tmp_path, 1)[5, 5] == 1  # person, the lowest number
+    run(coco, capsys, *coco_arguments(tmp_path, "--categories", "things", "person"))
+    assert number_mask(tmp_path, 1)[5, 5] == 2
+    make_coco(tmp_path, categories=heading + data["categories"])  # an ordinary category 0 stays
+    run(coco, capsys, *coco_arguments(tmp_path))
+    assert number_mask(tmp_path, 1)[5, 5] == 2
+
+
+def test_classes_are_the_same_in_every_split(tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    other = [{"id": 1, "name": "cat"}, {"id": 7, "name": "person"}]
+    text = json.dumps({**data, "categories": other, "annotations": []})
+    (tmp_path / "val.json").write_text(text)
+    (tmp_path / "val").symlink_to("train")
+    error = refuse(coco, capsys, tmp_path / "data", *coco_arguments(tmp_path))
+    assert "has the categories person, cat, tooth brush, but" in error and "--categories" in error
+    run(coco, capsys, *coco_arguments(tmp_path, "--categories", "cat", "person"))
+
+
+def test_annotations_without_segmentation_do_not_vanish(tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    four = [{**data["annotations"][0], "segmentation": [[2, 2, 9, 9]]}]
+    make_coco(tmp_path, annotations=four)
+    report = run(coco, capsys, *coco_arguments(tmp_path))
+    assert "annotation 10: polygons of fewer than three points enclose nothing: [2, 2, 9, 9]" in report
+    make_coco(tmp_path, annotations=[{**annotation, "segmentation": []} for annotation in data["annotations"]])
+    error = refuse(coco, capsys, tmp_path / "data", *coco_arguments(tmp_path))
+    assert "no annotation has a segmentation" in error
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"id": [1]}, "without id"),
+        ({"id": True}, "without id"),
+        ({"image_id": [1]}, "without image_id"),
+        ({"category_id": {"a": 1}}, "without category_id"),
+        ({"iscrowd": "0"}, "iscrowd is 0, not 0 or 1"),
+        ({"iscrowd": [0]}, "iscrowd"),
+    ],
+)
+def test_annotations_of_other_types(change, words, tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    make_coco(tmp_path, annotations=[{**data["annotations"][0], **change}])
+    assert words in refuse(coco, capsys, tmp_path / "data", *coco_arguments(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "file_name, words",
+    [
+        ("../secret.jpg", "leads out of"),
+        ("/etc/secret.jpg", "leads out of"),
+        (["a"], "no file_name"),
+        (None, "no file_name"),
+        ("a" * 300, "longer than"),
+        ("a\0.jpg", "zero byte"),
+    ],
+)
+def test_names_of_images_stay_in_their_folder(file_name, words, tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    make_coco(tmp_path, images=[{**image, "file_name": file_name} for image in data["images"]])
+    assert words in refuse(coco, capsys, tmp_path / "data", *coco_arguments(tmp_path))
+
+
+def test_utf_16_and_numbers_with_a_point(tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    data["annotations"] = [
+        {**annotation, "image_id": float(annotation["image_id"]), "category_id": float(annotation["category_id"])}
+        for annotation in data["annotations"]
+    ]
+    (tmp_path / "train.json").write_bytes(json.dumps(data).encode("utf-16"))
+    run(coco, capsys, *coco_arguments(tmp_path))
+    assert number_mask(tmp_path, 1)[5, 5] == 1

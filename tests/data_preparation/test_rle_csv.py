@@ -78,7 +78,7 @@ def test_bad_tables(tmp_path, capsys):
     assert "have the same name" in refuse(rle_csv, capsys, output, *arguments)
     (tmp_path / "images/a.jpg").unlink()
     (tmp_path / "train.csv").write_bytes(b"id,rle\n\xff\xfe,1 2\n")
-    assert "not a CSV file in UTF-8" in refuse(rle_csv, capsys, output, *arguments)
+    assert "not text in UTF-8 or UTF-16" in refuse(rle_csv, capsys, output, *arguments)
     for first in ("a.png,1 3", "a.png,", "a.png,-1"):
         (tmp_path / "train.csv").write_text(f"{first}\nb.png,2 2\n")
         error = refuse(rle_csv, capsys, output, *arguments)
@@ -90,3 +90,26 @@ def test_bad_tables(tmp_path, capsys):
     image = next((tmp_path / "again/images").glob("b.*"))
     image.write_bytes(image.read_bytes()[:-9])
     assert f"{image}: the file is truncated" in refuse(rle_csv, capsys, tmp_path / "again/data", *arguments)
+
+
+def test_a_column_of_classes_is_not_ignored(tmp_path, capsys):
+    arguments = make_table(tmp_path, ["a,2,1 3", "b,1,"], "ImageId,ClassId,EncodedPixels", "ab")
+    assert "has a column ClassId" in refuse(rle_csv, capsys, tmp_path / "data", *arguments)
+    run(rle_csv, capsys, *arguments, "--class-column", "none")
+    assert table_mask(tmp_path, "a").max() == 1
+    run(rle_csv, capsys, *arguments, "--class-column", "ClassId")
+    assert table_mask(tmp_path, "a").max() == 2
+
+
+@pytest.mark.parametrize("separator, encoding", [(";", "utf-8"), ("\t", "utf-8"), (",", "utf-16")])
+def test_tables_of_other_programs(separator, encoding, tmp_path, capsys):
+    arguments = make_table(tmp_path, [])
+    rows = ["image_id,rle", "a,1 3", "b,", "c,7 1"]
+    arguments[0].write_bytes("\n".join(rows).replace(",", separator).encode(encoding))
+    run(rle_csv, capsys, *arguments)
+    assert table_mask(tmp_path, "a").sum() == 3 and table_mask(tmp_path, "c").sum() == 1
+
+
+def test_rows_wider_than_the_headings_are_refused(tmp_path, capsys):
+    error = refuse(rle_csv, capsys, tmp_path / "data", *make_table(tmp_path, ["a,1 3,2 2"]))
+    assert "line 2: has 3 cells, but there are 2 headings" in error

@@ -171,7 +171,7 @@ def test_list_files(tmp_path):
     (tmp_path / "i.txt").write_text("\n")
     with pytest.raises(UserError, match="is an empty list"):
         load("i.txt")
-    (tmp_path / "i.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "i.txt").write_bytes(b"\xff\xff")
     with pytest.raises(UserError, match="not text in UTF-8"):
         load("i.txt")
     with pytest.raises(UserError, match=r"none\.txt cannot be read"):

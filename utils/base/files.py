@@ -14,6 +14,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
+from utils.base.text_files import check_file_name, read_text
 
 
 def resolve_path(cfg: DictConfig, path: str | Path) -> Path:
@@ -42,15 +43,11 @@ def read_list(path: Path) -> list[Path]:
     """The paths in a text file, one per line; relative ones are relative to the folder of that file.
 
     Raises:
-        UserError: it cannot be read, or is not UTF-8.
+        UserError: it cannot be read, is not text in UTF-8 or UTF-16, or names something that cannot be a file.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"the list {path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"the list {path} is not text in UTF-8.") from None
-    return [Path(os.path.abspath(path.parent / line.strip())) for line in lines if line.strip()]
+    lines = enumerate(read_text(path).splitlines(), start=1)
+    names = [check_file_name(line.strip(), f"{path}, line {number}") for number, line in lines if line.strip()]
+    return [Path(os.path.abspath(path.parent / name)) for name in names]
 
 
 def check_writable(cfg: DictConfig, path: str | Path, key: str) -> None:
