@@ -118,7 +118,8 @@ def test_every_import_of_the_tests_is_in_the_list_for_development():
 
 def test_every_package_of_the_base_is_used():
     """A package that nothing imports is a mistake, but for those that others load by name."""
-    by_name = {"efficientnet", "pydot", "tensorboard"}  # the first by a row of a table, the others by Keras
+    # the first by a row of a table, the second by tifffile, the others by Keras
+    by_name = {"efficientnet", "imagecodecs", "pydot", "tensorboard"}
     used = set().union(*(imports(name) for name in tracked("*.py") if not name.startswith(("tests/", "benchmarks/"))))
     used = {canonicalize_name(PACKAGES.get(module, module)) for module in used}
     assert set(read("requirements-base.txt")) - used - by_name == set()

@@ -19,10 +19,12 @@ from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.loaders.batches import split_draws
 from data_generators.loaders.dali_augmentation import INTENSITY_CHANGES, draw_inputs, library, missing_features
+from data_generators.reading.decoding import decode
 from data_generators.reading.headers import read_header, read_whole
-from data_generators.reading.masks import map_values, read_values
+from data_generators.reading.masks import divide_values, map_values, read_values
 from data_generators.reading.readers import PairReader, SampleReader
 from data_generators.reading.samples import ReadSettings
+from data_generators.reading.tiff import TIFF_STARTS
 from data_generators.sampler import EpochSampler
 from utils.base.errors import UserError
 from utils.base.startup import quiet_stderr
@@ -181,10 +183,17 @@ def check_supported(reader: SampleReader) -> PairReader:
 
 
 def encoded(file: ImageFile, is_mask: bool = False) -> np.ndarray:
-    """The bytes of a file, uint8 `(bytes,)`; for a mask with a palette those of a grey PNG of its indices."""
+    """The bytes of a PNG or JPEG file, uint8 `(bytes,)`.
+
+    A mask with a palette, whose colours DALI would return, and TIFF files, of which it reads some forms otherwise than
+    the other loaders, become the PNG of the values that those have.
+    """
     data = read_whole(file)
-    if is_mask and read_header(file, data).has_palette:
-        return cv2.imencode(".png", read_values(file))[1].ravel()  # DALI would return the colours
+    is_tiff = data.startswith(TIFF_STARTS)
+    if is_mask and (is_tiff or read_header(file, data).has_palette):
+        return cv2.imencode(".png", read_values(file))[1].ravel()
+    if is_tiff:
+        return cv2.imencode(".png", decode(file, data))[1].ravel()
     return np.frombuffer(data, np.uint8)
 
 
@@ -194,5 +203,4 @@ def to_classes(mask: np.ndarray, settings: ReadSettings) -> np.ndarray:
         return map_values("a mask", mask, settings.label_values, settings.ignore_label)
     if settings.divide_mask_by == 1:
         return mask
-    divided = np.rint(mask.astype(np.float32) / settings.divide_mask_by).astype(np.uint8)
-    return divided if settings.ignore_label is None else np.where(mask == settings.ignore_label, mask, divided)
+    return divide_values("a mask", mask, settings.divide_mask_by, settings.ignore_label)

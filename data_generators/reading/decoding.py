@@ -1,47 +1,70 @@
 """Decode images and convert them to the channels and size that the config asks for."""
 
-import struct
-
 import cv2
 import numpy as np
 
 from data_generators.files.image_file import ImageFile
-from data_generators.reading.headers import read_whole, without_turn
+from data_generators.reading.headers import read_whole
+from data_generators.reading.jpeg import JPEG_START, decode_jpeg
+from data_generators.reading.tiff import TIFF_STARTS, decode_tiff
+from data_generators.reading.value_range import ValueRange, to_uint16
 from utils.base.errors import UserError
 
 # Errors here name the file; OpenCV's own lines on stderr would repeat them without it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def read_image(file: ImageFile | str, channels: int) -> np.ndarray:
+def read_image(file: ImageFile | str, channels: int, value_range: ValueRange | None = None) -> np.ndarray:
     """Read an image as stored: uint8 or uint16 `(height, width, channels)`, colours in RGB order.
 
     For 3 channels grey is repeated, for 1 channel colour becomes grey. A fourth channel, alpha, is dropped unless
     `channels` is 4 (grey with alpha is decoded as colour with alpha). Other counts must match.
 
+    Args:
+        file: the image.
+        channels: INPUT.CHANNELS.
+        value_range: PREPROCESS_DATA.VALUE_RANGE, the values that become 0 and 65535, or None.
+
     Raises:
-        UserError: the file is unreadable, truncated or huge, has neither 8 nor 16 bit, or its channels do not fit.
+        UserError: the file is unreadable, truncated, damaged or huge, has neither 8 nor 16 bit and no value range is
+            given, or its channels do not fit.
     """
-    return to_channels(file, decode(file, read_whole(file)), channels)
+    return to_channels(file, decode(file, read_whole(file), channels, value_range), channels)
 
 
-def decode(file: ImageFile | str, data: bytes) -> np.ndarray:
+def decode(
+    file: ImageFile | str, data: bytes, channels: int | None = None, value_range: ValueRange | None = None
+) -> np.ndarray:
     """Bytes of a file -> uint8 or uint16 `(height, width, channels)`, colours in OpenCV's BGR order.
 
+    Each format has a decoder that raises where data is missing or damaged, instead of filling the rest with grey or 0.
+
+    Args:
+        file: names the image in errors.
+        data: the bytes of its file.
+        channels: see `data_generators.reading.tiff.decode_tiff`.
+        value_range: see `read_image`.
+
     Raises:
-        UserError: `data` cannot be decoded, or has neither 8 nor 16 bit; `file` names it.
+        UserError: `data` cannot be decoded as a whole, or has neither 8 nor 16 bit.
     """
+    if data.startswith(TIFF_STARTS):
+        return decode_tiff(file, data, channels, value_range)
+    pixels = decode_jpeg(file, data) if data.startswith(JPEG_START) else decode_other(file, data)
+    if value_range is not None or pixels.dtype not in (np.uint8, np.uint16):
+        pixels = to_uint16(file, pixels, value_range)
+    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+
+
+def decode_other(file: ImageFile | str, data: bytes) -> np.ndarray:
+    """PNG, BMP, GIF, WebP and JPEG 2000: OpenCV refuses these where they are not whole."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(without_turn(data), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (cv2.error, struct.error):
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
         pixels = None
     if pixels is None:
-        raise UserError(
-            f"{file}: cannot be decoded; the file is damaged or of an unusual kind (5 channels, say). Save it as PNG."
-        )
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{file}: holds {pixels.dtype} values; pictures of 8 or 16 bit are read. Convert it.")
-    return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
+        raise UserError(f"{file}: cannot be decoded; the file is damaged or of an unusual kind. Save it as PNG.")
+    return pixels
 
 
 def to_channels(file: ImageFile | str, pixels: np.ndarray, channels: int) -> np.ndarray:

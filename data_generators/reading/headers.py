@@ -2,23 +2,18 @@
 
 import io
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 from PIL import Image
 
 from data_generators.files.image_file import ImageFile
+from data_generators.reading.jpeg import JPEG_START, is_whole_jpeg, jpeg_size
+from data_generators.reading.tiff import MAX_PIXELS, TIFF_STARTS, page_header
 from utils.base.errors import UserError
 
-MAX_PIXELS = 400_000_000
-
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
-TIFF_STARTS = (b"II*\0", b"MM\0*")
-# Tags of TIFF and EXIF
-WIDTH, HEIGHT, PHOTOMETRIC, ORIENTATION = 256, 257, 262, 274
+ORIENTATION = 274  # tag of TIFF and EXIF
 
 # Pillow warns above a smaller size. `read_header` checks the limit here.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -58,8 +53,7 @@ def read_whole_and_header(file: ImageFile | str) -> tuple[bytes, Header]:
     if data.startswith(PNG_START):
         whole = PNG_END in data[-64:] or PNG_END in data
     elif data.startswith(JPEG_START):
-        # An embedded thumbnail has an end of its own; only one after the last scan ends the image.
-        whole = data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
+        whole = is_whole_jpeg(data)
     else:
         whole = True
     if not whole:
@@ -100,32 +94,16 @@ def read_header(file: ImageFile | str, data: bytes) -> Header:
 
 
 def parse_header(data: bytes) -> Header:
-    """Parse PNG, JPEG and TIFF here (fast, and TIFF with any number of channels), and leave the others to Pillow."""
+    """PNG, JPEG and TIFF (of any number of bands) without Pillow, which takes as long as decoding a small image."""
     if data.startswith(PNG_START):
         width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
         return Header(height, width, has_palette=colour_type == 3)
     if data.startswith(JPEG_START):
         return Header(*jpeg_size(data), has_palette=False)
     if data.startswith(TIFF_STARTS):
-        tags = tiff_tags(data)
-        return Header(tags[HEIGHT], tags[WIDTH], has_palette=tags.get(PHOTOMETRIC) == 3)
+        return Header(*page_header(data))
     with Image.open(io.BytesIO(data)) as picture:
         return Header(picture.height, picture.width, has_palette=picture.mode == "P")
-
-
-def jpeg_size(data: bytes) -> tuple[int, int]:
-    """(height, width) of a JPEG file, from its frame segment."""
-    position = 2
-    while True:
-        start, kind, length = struct.unpack_from(">BBH", data, position)
-        if start != 0xFF:
-            raise ValueError("no segment")
-        if kind == 0xFF:  # a fill byte
-            position += 1
-        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # not the tables, which share the range
-            return struct.unpack_from(">HH", data, position + 5)
-        else:
-            position += 2 + length
 
 
 def is_grey_png(data: bytes) -> bool:
@@ -143,53 +121,3 @@ def is_turned(data: bytes) -> bool:
             return picture.getexif().get(ORIENTATION, 1) != 1
     except (OSError, SyntaxError, ValueError, KeyError, struct.error):
         return False  # damaged EXIF
-
-
-def tiff_tags(data: bytes) -> dict[int, int]:
-    """`{tag: value}` of the numbers in the first directory of a TIFF file."""
-    return {tag: struct.unpack_from(kind, data, place)[0] for tag, kind, place in tiff_numbers(data)}
-
-
-def tiff_numbers(data: bytes) -> Iterator[tuple[int, str, int]]:
-    """Yield (tag, `struct` format, offset of the value) of the numbers in the first directory of a TIFF file."""
-    order = "<" if data.startswith(b"II") else ">"
-    (start,) = struct.unpack_from(f"{order}I", data, 4)
-    (count,) = struct.unpack_from(f"{order}H", data, start)
-    for position in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(f"{order}HH", data, position)
-        if kind in (3, 4):  # 16- and 32-bit numbers
-            yield tag, f"{order}{'H' if kind == 3 else 'I'}", position + 8
-
-
-def without_turn(data: bytes) -> bytes:
-    """A TIFF file without its orientation, which OpenCV would apply; other files unchanged."""
-    if not data.startswith(TIFF_STARTS):
-        return data
-    changed = bytearray(data)
-    for tag, kind, place in tiff_numbers(data):
-        if tag == ORIENTATION:
-            struct.pack_into(kind, changed, place, 1)
-    return bytes(changed)
-
-
-def tiff_pages(path: Path) -> int:
-    """The number of pages of a TIFF file, from the chain of its directories.
-
-    Raises:
-        UserError: the chain is broken. (OpenCV would count the pages before that.)
-    """
-    data, starts = read_bytes(path), set()
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    try:
-        if order is None:  # BigTIFF, or another format
-            return cv2.imcount(str(path))
-        (start,) = struct.unpack_from(f"{order}I", data, 4)
-        while start:
-            if start in starts:
-                raise ValueError("the chain is a circle")
-            starts.add(start)
-            (count,) = struct.unpack_from(f"{order}H", data, start)
-            (start,) = struct.unpack_from(f"{order}I", data, start + 2 + 12 * count)
-    except (ValueError, struct.error, cv2.error):
-        raise UserError(f"{path}: is not a whole TIFF file. Copy or export it again.") from None
-    return len(starts)

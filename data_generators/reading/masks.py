@@ -12,7 +12,8 @@ from PIL import Image
 
 from data_generators.files.image_file import ImageFile
 from data_generators.reading.decoding import decode
-from data_generators.reading.headers import read_header, read_whole, without_turn
+from data_generators.reading.headers import read_header, read_whole
+from data_generators.reading.tiff import TIFF_STARTS, decode_tiff_values
 from utils.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def read_mask(
 
     Args:
         file: the mask.
-        divide_by: a class index is the stored value divided by this and rounded.
+        divide_by: a class index is the stored value divided by this; it must be a multiple.
         ignore_label: pixels stored with this value keep it, or None.
         label_values: a class index is the position of the stored value in this tuple, or None.
 
@@ -44,31 +45,77 @@ def read_mask(
         uint8 `(height, width)`.
 
     Raises:
-        UserError: as `read_image`; also colours, values above 255, and values that are not in `label_values`.
+        UserError: as `read_image`; also colours, values above 255, values that are not in `label_values`, and values
+            that are no multiple of `divide_by`.
     """
     values = read_values(file)
     if label_values is not None:
         return map_values(file, values, label_values, ignore_label)
     if divide_by != 1:
-        divided = np.rint(values.astype(np.float32) / divide_by)
-        values = divided if ignore_label is None else np.where(values == ignore_label, ignore_label, divided)
-    if values.dtype != np.uint8:
-        largest = int(values.max())
-        if largest > 255:
-            raise UserError(f"{file}: holds the value {largest}; class indices of a mask go up to 255.")
-        values = values.astype(np.uint8)
-    return values
+        return divide_values(file, values, divide_by, ignore_label)
+    return to_uint8(file, values)
 
 
 def read_values(file: ImageFile | str) -> np.ndarray:
     """The stored values of a mask, or its indices of a palette: uint8 or uint16 `(height, width)`."""
     data = read_whole(file)
+    if data.startswith(TIFF_STARTS):
+        values, _ = decode_tiff_values(file, data)
+        return drop_equal_channels(file, to_whole_numbers(file, values))
     if read_header(file, data).has_palette:
         try:
-            return np.asarray(Image.open(io.BytesIO(without_turn(data))))
+            return np.asarray(Image.open(io.BytesIO(data)))
         except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error):
             raise UserError(f"{file}: cannot be decoded; the file is damaged. Copy or export it again.") from None
     return drop_equal_channels(file, decode(file, data))
+
+
+def to_whole_numbers(file: ImageFile | str, values: np.ndarray) -> np.ndarray:
+    """Values of a mask of any type -> uint8 or uint16, if they are whole numbers; `file` names it in errors."""
+    if values.dtype in (np.uint8, np.uint16):
+        return values
+    whole = values.astype(np.uint16) if np.isfinite(values).all() and values.min() >= 0 else None
+    if whole is None or not np.array_equal(whole, values):
+        raise UserError(f"{file}: holds {values.dtype} values that are no whole numbers from 0 to 65535.")
+    return whole
+
+
+def to_uint8(file: ImageFile | str, classes: np.ndarray) -> np.ndarray:
+    """Class indices as uint8; `file` names the mask in the error about one above 255."""
+    if classes.dtype == np.uint8:
+        return classes
+    largest = int(classes.max())
+    if largest > 255:
+        raise UserError(f"{file}: holds the value {largest}; class indices of a mask go up to 255.")
+    return classes.astype(np.uint8)
+
+
+def divide_values(file: ImageFile | str, values: np.ndarray, divide_by: int, ignore_label: int | None) -> np.ndarray:
+    """Stored values -> uint8 class indices, PREPROCESS_DATA.NORMALIZE_MASK: the multiples of `divide_by`, counted.
+
+    Raises:
+        UserError: a value is no multiple; rounding would drop it. `file` names the mask.
+    """
+    classes = quotient_table(divide_by, ignore_label)[values]
+    if classes.min() < 0:
+        unknown = np.unique(values[classes < 0])
+        shown = ", ".join(map(str, unknown[:5].tolist())) + (", ..." if len(unknown) > 5 else "")
+        raise UserError(
+            f"{file}: holds the value {shown}, which PREPROCESS_DATA.NORMALIZE_MASK does not turn into a class: it "
+            f"divides by {divide_by}. Name the value of each class, such as DATASET.LABEL_VALUES=[0,{unknown[0]}], and "
+            "set PREPROCESS_DATA.NORMALIZE_MASK.VALUE=False, or save the masks with equal values, without loss (PNG)."
+        )
+    return to_uint8(file, classes)
+
+
+@functools.cache
+def quotient_table(divide_by: int, ignore_label: int | None) -> np.ndarray:
+    """int32 `(65536,)`: the class index of each stored value, -1 for values that are no multiples of `divide_by`."""
+    values = np.arange(65536, dtype=np.int32)
+    table = np.where(values % divide_by == 0, values // divide_by, -1).astype(np.int32)
+    if ignore_label is not None:
+        table[ignore_label] = ignore_label
+    return table
 
 
 def map_values(

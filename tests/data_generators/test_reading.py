@@ -133,15 +133,23 @@ def test_mask_values_above_255_are_refused(tmp_path):
         read_mask(save(tmp_path / "m.png", np.full((4, 4), 700, np.uint16)))
 
 
-def test_dividing_rounds_to_the_nearest_class(tmp_path):
-    path = save(tmp_path / "m.png", np.array([[0, 3, 127], [128, 254, 255]], np.uint8))
-    assert read_mask(path, 255).tolist() == [[0, 0, 0], [1, 1, 1]]
+@pytest.mark.parametrize("values", [[0, 1], [0, 100, 200], [0, 3, 255], [0, 254]])
+def test_values_that_dividing_would_drop_are_refused(tmp_path, values):
+    path = save(tmp_path / "m.png", np.array([values], np.uint8))
+    with pytest.raises(UserError, match=r"m\.png: holds the value .*divides by 255.*DATASET\.LABEL_VALUES=\[0,\d+\]"):
+        read_mask(path, 255)
+
+
+def test_dividing_counts_the_multiples(tmp_path):
+    path = save(tmp_path / "m.png", np.array([[0, 100, 200]], np.uint8))
+    assert read_mask(path, 100).tolist() == [[0, 1, 2]]
 
 
 def test_dividing_leaves_the_ignored_value(tmp_path):
     path = save(tmp_path / "m.png", np.array([[0, 128, 255]], np.uint8))
     assert read_mask(path, 255, 128).tolist() == [[0, 128, 1]]
-    assert read_mask(path, 255, 7).tolist() == [[0, 1, 1]]
+    with pytest.raises(UserError, match="holds the value 128"):
+        read_mask(path, 255, 7)
     assert read_mask(path, 1, 128).tolist() == [[0, 128, 255]]
 
 
@@ -152,7 +160,7 @@ def test_a_16_bit_mask_can_be_divided_into_range(tmp_path):
 
 def test_float_pictures_are_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "f.tif"), GREY.astype(np.float32))
-    with pytest.raises(UserError, match=r"f\.tif: holds float32 values; pictures of 8 or 16 bit"):
+    with pytest.raises(UserError, match=r"f\.tif: holds float32 values; pictures of 8 or 16 bit .*VALUE_RANGE"):
         read_image(tmp_path / "f.tif", 1)
 
 

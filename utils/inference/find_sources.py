@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig
 
 from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs
-from data_generators.reading.headers import tiff_pages
+from data_generators.reading.tiff_pages import pages_of
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
 from utils.base.listing import expand_pattern, has_wildcard, list_folder, refuse_dangling
@@ -122,7 +122,7 @@ def make_source(path: Path) -> Source:
 def is_stack(path: Path) -> bool:
     """Whether a TIFF file has several pages."""
     try:
-        return tiff_pages(path) > 1
+        return len(pages_of(path)) > 1
     except UserError:
         return True  # opening it reports the damage; the file may be truncated after the first page
 

@@ -20,9 +20,9 @@ from omegaconf import DictConfig
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.reading.decoding import read_image, resize_image, to_channels
-from data_generators.reading.headers import tiff_pages
 from data_generators.reading.masks import read_mask_as
 from data_generators.reading.samples import ReadSettings, check_sizes
+from data_generators.reading.tiff_pages import pages_of
 from data_preparation.scans.geometry import from_radiological, nifti_affine
 from data_preparation.scans.nifti import read_scan
 from data_preparation.scans.slices import SliceSettings, crop_or_pad, fit_slice, intensity_window, window_slice
@@ -123,14 +123,11 @@ class StackSource(Source):
 
     def open(self, settings: SourceSettings) -> None:
         self.settings = settings.images
-        self.frames = tiff_pages(self.path)
+        self.pages = pages_of(self.path)
+        self.frames = len(self.pages)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        done, pages = cv2.imreadmulti(str(self.path), index, 1, flags=cv2.IMREAD_UNCHANGED)
-        if not done or pages[0].dtype not in (np.uint8, np.uint16):
-            raise UserError(f"{self.path}: page {index} cannot be read as an image of 8 or 16 bits.")
-        page = pages[0] if pages[0].ndim == 3 else pages[0][:, :, np.newaxis]
-        return to_channels(self.path, page, self.settings.channels), None
+        return read_image(self.pages[index], self.settings.channels), None
 
     def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
         with atomic_write(path) as temporary:

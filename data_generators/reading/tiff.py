@@ -1,0 +1,246 @@
+"""Decode TIFF files of any number of bands, as stored, and find their pages."""
+
+import io
+import logging
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import simplejpeg
+from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
+
+from data_generators.files.image_file import ImageFile
+from data_generators.reading.value_range import ValueRange, to_uint16
+from utils.base.errors import UserError
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
+ALPHA = (1, 2)  # values of the tag ExtraSamples
+BAND_COLOURS = {
+    PHOTOMETRIC.MINISWHITE,
+    PHOTOMETRIC.MINISBLACK,
+    PHOTOMETRIC.RGB,
+    PHOTOMETRIC.PALETTE,
+    PHOTOMETRIC.YCBCR,
+}
+WIDTH, LENGTH, PHOTOMETRIC_TAG = 256, 257, 262
+BIG = 43  # the number of BigTIFF
+MAX_PIXELS = 400_000_000
+
+# Errors here name the file; the lines of the library would repeat them without it.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+Result = TypeVar("Result")
+
+
+def decode_tiff(
+    file: ImageFile | str, data: bytes, channels: int | None = None, value_range: ValueRange | None = None
+) -> np.ndarray:
+    """The first page of a TIFF file as a picture.
+
+    Colours of a palette are looked up, and where 0 stands for white the values are turned round, so that white is the
+    highest. All other values are as stored: no alpha is multiplied in, and no band is left out. 1, 2 and 4 bits are
+    spread over 8, as in PNG.
+
+    Args:
+        file: names the file in errors.
+        data: its bytes.
+        channels: INPUT.CHANNELS, to refuse four bands without colours where three are wanted; None accepts all.
+        value_range: PREPROCESS_DATA.VALUE_RANGE.
+
+    Returns:
+        uint8 or uint16 `(height, width, bands)`; three and four bands in the order of OpenCV: BGR, BGRA.
+
+    Raises:
+        UserError: the file is damaged, incomplete, or of a form that cannot be read with certainty.
+    """
+
+    def read(page: TiffPage) -> np.ndarray:
+        pixels = spread(page, stored_values(page))
+        if page.photometric == PHOTOMETRIC.PALETTE:
+            table = page.colormap
+            if pixels.shape[2] != 1 or table is None or int(pixels.max()) >= table.shape[1]:
+                raise ValueError("an index beyond the colours of its palette")
+            pixels = (table >> 8).astype(np.uint8).T[pixels[:, :, 0]]
+        if page.photometric == PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
+            pixels = np.iinfo(pixels.dtype).max - pixels
+        bands = pixels.shape[2]
+        if bands == 2 and alpha_of(page):
+            pixels = pixels[:, :, [0, 0, 0, 1]]
+        elif bands == 4 and channels not in (None, 4) and not has_colours(page) and not alpha_of(page):
+            raise UserError(f"{file}: has 4 bands that are no colours, INPUT.CHANNELS={channels}.")
+        return pixels
+
+    pixels = with_page(file, data, read)
+    if value_range is not None or pixels.dtype not in (np.uint8, np.uint16):
+        pixels = to_uint16(file, pixels, value_range)
+    return np.ascontiguousarray(opencv_order(pixels))
+
+
+def opencv_order(pixels: np.ndarray) -> np.ndarray:
+    """RGB or RGBA `(height, width, bands)` -> BGR or BGRA, and back; other numbers of bands are unchanged."""
+    if pixels.shape[2] == 3:
+        return pixels[:, :, ::-1]
+    return pixels[:, :, [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels
+
+
+def decode_tiff_values(file: ImageFile | str, data: bytes) -> tuple[np.ndarray, str | None]:
+    """The values of the first page of a TIFF file as stored, for masks.
+
+    Returns:
+        values: `(height, width, bands)`, of any type; 1, 2 and 4 bits are spread over 8 unless they are indices.
+        form: "palette", "white is 0", "alpha" or None.
+
+    Raises:
+        UserError: see `decode_tiff`.
+    """
+
+    def read(page: TiffPage) -> tuple[np.ndarray, str | None]:
+        forms = {int(PHOTOMETRIC.PALETTE): "palette", int(PHOTOMETRIC.MINISWHITE): "white is 0"}
+        form = forms.get(int(page.photometric))
+        values = spread(page, stored_values(page))
+        return np.ascontiguousarray(values), form or ("alpha" if alpha_of(page) else None)
+
+    return with_page(file, data, read)
+
+
+def with_page(file: ImageFile | str, data: bytes, use: Callable[[TiffPage], Result]) -> Result:
+    """Call a function with the first page of a TIFF file; every error of the library becomes a UserError."""
+    with errors_named(file), TiffFile(io.BytesIO(data)) as tiff:
+        return use(first_page(tiff))
+
+
+@contextmanager
+def errors_named(file: ImageFile | str) -> Iterator[None]:
+    """Turn what the library raises on a damaged file into a UserError that names the file.
+
+    tifffile does not say what it raises: a changed byte in a tag ends in any of a dozen exceptions.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except NotImplementedError as error:
+        raise UserError(
+            f"{file}: is a TIFF file of a kind that is not read ({first_line(error)}). Save it as PNG."
+        ) from None
+    except MemoryError:
+        raise UserError(f"{file}: promises more pixels than fit into memory, and is not read.") from None
+    except Exception as error:
+        raise UserError(
+            f"{file}: cannot be decoded; the TIFF file is damaged ({first_line(error)}). Copy or export it again."
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error, without control characters, or its kind."""
+    text = next(iter(str(error).splitlines()), "")[:120]
+    return "".join(letter for letter in text if letter.isprintable()) or type(error).__name__
+
+
+def page_header(data: bytes) -> tuple[int, int, bool]:
+    """(height, width, whether it has a palette) of the first page; without the library, which takes ten times as long.
+
+    Raises:
+        ValueError, KeyError, struct.error: it is no TIFF file.
+    """
+    if data[2] == BIG or data[3] == BIG:
+        try:
+            with TiffFile(io.BytesIO(data)) as tiff:
+                page = first_page(tiff)
+                return int(page.imagelength), int(page.imagewidth), page.photometric == PHOTOMETRIC.PALETTE
+        except Exception as error:  # see `errors_named`
+            raise ValueError(str(error)) from None
+    order = "<" if data.startswith(b"II") else ">"
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    numbers = {}
+    for position in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", data, position)
+        if kind in (3, 4):  # 16- and 32-bit numbers
+            (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, position + 8)
+    return numbers[LENGTH], numbers[WIDTH], numbers.get(PHOTOMETRIC_TAG) == PHOTOMETRIC.PALETTE
+
+
+def first_page(tiff: TiffFile) -> TiffPage:
+    page = tiff.pages.first
+    if not isinstance(page, TiffPage):
+        raise ValueError("no page")
+    return page
+
+
+def stored_values(page: TiffPage) -> np.ndarray:
+    """`(height, width, bands)` as stored, after a check that nothing is missing.
+
+    Raises:
+        NotImplementedError: a form that is not read.
+        ValueError: a strip or tile is missing or incomplete.
+    """
+    if page.photometric not in BAND_COLOURS:
+        raise NotImplementedError(f"its colours are {getattr(page.photometric, 'name', page.photometric)}")
+    if page.imagedepth != 1 or page.dtype is None:
+        raise NotImplementedError(f"{page.imagedepth} layers of {page.bitspersample} bits")
+    if page.dtype.kind not in "buif":
+        raise NotImplementedError(f"values of the type {page.dtype}")
+    if page.imagelength * page.imagewidth * page.samplesperpixel > MAX_PIXELS * 4:
+        raise MemoryError
+    check_segments(page)
+    pixels = page.asarray(maxworkers=1)
+    separate, _, height, width, contiguous = page.shaped
+    pixels = pixels.reshape(separate, height, width, contiguous)
+    return np.moveaxis(pixels[..., 0], 0, -1) if separate > 1 else pixels[0]
+
+
+def check_segments(page: TiffPage) -> None:
+    """Raise a ValueError if a strip or tile is missing, lies outside the file, or holds a damaged JPEG.
+
+    The library fills what is missing with 0, and so does its JPEG decoder.
+    """
+    size = page.parent.filehandle.size
+    offsets, counts = page.dataoffsets, page.databytecounts
+    rows = page.tilelength if page.is_tiled else page.rowsperstrip
+    columns = page.tilewidth if page.is_tiled else page.imagewidth
+    if not rows or not columns:
+        raise ValueError("no strips")
+    expected = -(-page.imagelength // rows) * -(-page.imagewidth // columns)
+    if page.planarconfig == 2:
+        expected *= page.samplesperpixel
+    if len(offsets) < expected or len(counts) < expected:
+        raise ValueError(f"{min(len(offsets), len(counts))} of {expected} strips or tiles")
+    for number in range(expected):
+        if not counts[number] or not offsets[number]:
+            raise ValueError(f"strip or tile {number} is not there")
+        if offsets[number] + counts[number] > size:
+            raise ValueError(f"strip or tile {number} ends after the file")
+    if page.compression == COMPRESSION.JPEG:
+        file = page.parent.filehandle
+        for offset, count in zip(offsets[:expected], counts[:expected], strict=True):
+            file.seek(offset)
+            check_jpeg_segment(page, file.read(count))
+
+
+def check_jpeg_segment(page: TiffPage, segment: bytes) -> None:
+    """Raise a ValueError if the JPEG of a strip or tile is not whole."""
+    if page.jpegtables:  # end of tables and start of the segment are left out
+        segment = page.jpegtables[:-2] + segment[2:]
+    simplejpeg.decode_jpeg(segment, "GRAY")
+
+
+def spread(page: TiffPage, values: np.ndarray) -> np.ndarray:
+    """Values of 1, 2 and 4 bits spread over 0 to 255; indices of a palette and all others unchanged."""
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if page.bitspersample in (1, 2, 4) and page.photometric != PHOTOMETRIC.PALETTE:
+        return values * np.uint8(255 // (2**page.bitspersample - 1))
+    return values
+
+
+def has_colours(page: TiffPage) -> bool:
+    """Whether the first three bands are red, green and blue."""
+    return page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+
+
+def alpha_of(page: TiffPage) -> bool:
+    """Whether the last band is an alpha channel."""
+    return bool(page.extrasamples) and int(page.extrasamples[-1]) in ALPHA
