@@ -33,8 +33,8 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
-        >>> overrides = ["WORK_DIR=demo", "MODEL.TYPE=tiny_unet3plus", "HYPER_PARAMETERS.EPOCHS=1", "VERBOSE=0"]
-        >>> history = train(load_config(overrides))  # doctest: +SKIP
+        >>> small = ["MODEL.TYPE=conv_deconv", "INPUT.HEIGHT=96", "INPUT.WIDTH=96", "HYPER_PARAMETERS.EPOCHS=1"]
+        >>> history = train(load_config(["WORK_DIR=demo", "VERBOSE=0", *small]))  # doctest: +SKIP
         >>> len(history["val_loss"])  # doctest: +SKIP
         1
     """

@@ -91,7 +91,8 @@ def build_dataset(
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
-        >>> dataset = build_dataset(load_config(["WORK_DIR=demo"]), "val", batch_size=2)  # doctest: +SKIP
+        >>> cfg = load_config(["WORK_DIR=demo", "INPUT.HEIGHT=96", "INPUT.WIDTH=96"])  # doctest: +SKIP
+        >>> dataset = build_dataset(cfg, "val", batch_size=2)  # doctest: +SKIP
         >>> image, mask = next(iter(dataset))  # doctest: +SKIP
         >>> len(image), mask.shape == (*image.shape[:3], 1)  # doctest: +SKIP
         (2, True)

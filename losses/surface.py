@@ -1,7 +1,7 @@
 """Distances between the surface of a true and of a predicted shape, in millimetres.
 
-The surface of a shape are its border voxels: those of it with at least one face neighbour that is not in it; what lies
-beyond the volume is not in it. A distance runs from the centre of a border voxel to the centre of the nearest border
+The surface of a shape is its border voxels: those with at least one face neighbour outside the shape or the volume. A
+distance runs from the centre of a border voxel to the centre of the nearest border
 voxel of the other shape. These are the definitions of MedPy (https://loli.github.io/medpy), with which the LiTS
 challenge was scored. Surfaces made of area-weighted elements (Nikolov et al. 2018) give slightly other values.
 """

@@ -29,7 +29,8 @@ def check_model(cfg: DictConfig, sizes: Sizes | None = None) -> None:
         )
         if settings[key] and without_stages:
             raise UserError(
-                f"MODEL.{key}=True does not go with MODEL.TYPE={cfg.MODEL.TYPE}, which has no stages: leave it out."
+                f"MODEL.{key}=True cannot be combined with MODEL.TYPE={cfg.MODEL.TYPE}, which has no stages: "
+                "leave it out."
             )
     if settings.PRUNE is not None and not (model_type.decoder == "unet++" and settings.DEEP_SUPERVISION):
         raise UserError(f"MODEL.PRUNE={settings.PRUNE} needs MODEL.TYPE=unet++ with MODEL.DEEP_SUPERVISION=True.")

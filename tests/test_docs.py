@@ -124,7 +124,8 @@ def test_paths_exist(page):
             is_path = ("/" in word and top in tracked) or re.fullmatch(r"[\w-]+\.(py|ipynb|toml)", word)
             if not is_path or re.search(r"[<>{}*$]|NAME", word) or INVENTED.search(word):
                 continue
-            near = [PROJECT / word, *(PROJECT / folder / word for folder in ("data_preparation", "benchmarks"))]
+            folders = ("data_preparation", "benchmarks", Path(page).parent)
+            near = [PROJECT / word, *(PROJECT / folder / word for folder in folders)]
             if not any(path.exists() for path in near):
                 missing.append(word)
     assert not missing, f"paths that do not exist: {sorted(set(missing))}"

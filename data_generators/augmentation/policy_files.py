@@ -87,7 +87,7 @@ def check_policy(policy: "albumentations.Compose", shape: tuple[int, int, int], 
             transform(force_apply=True, image=image, mask=mask)
         except Exception as error:  # the library raises errors of many types
             raise UserError(
-                f"AUGMENTATION.ALBUMENTATIONS={path}: {type(transform).__name__} does not go with images of "
+                f"AUGMENTATION.ALBUMENTATIONS={path}: {type(transform).__name__} cannot be combined with images of "
                 f"{'x'.join(map(str, shape))} (height x width x channels): {first_line(error)}"
             ) from None
     result = policy(image=image, mask=mask)

@@ -1,7 +1,7 @@
 """The engine `tensorflow`: the knobs as TensorFlow graph operations, inside the tf.data pipeline.
 
 All geometry of a sample, elastic deformation too, is one warp: bilinear for the image, the nearest pixel for the mask.
-The knobs mean what they mean elsewhere, but this engine draws other numbers than albumentations for the same seed.
+Knobs have the same meaning in every engine; the numbers drawn for a seed differ.
 """
 
 from collections.abc import Mapping

@@ -23,7 +23,7 @@ def find_labelled_images(cfg: DictConfig, split: str) -> list[LabelledImage]:
     """
     samples, problems = match_labels(cfg, split)
     if problems:
-        raise UserError(f"DATASET.{split.upper()} is not labelled well:\n{list_problems(problems)}")
+        raise UserError(f"DATASET.{split.upper()} has missing or invalid labels:\n{list_problems(problems)}")
     return samples
 
 

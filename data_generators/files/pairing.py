@@ -41,7 +41,7 @@ def find_pairs(cfg: DictConfig, split: str) -> list[Pair]:
     """
     pairs, problems = match_pairs(cfg, split)
     if problems:
-        raise UserError(f"DATASET.{split.upper()} does not pair up:\n{list_problems(problems)}")
+        raise UserError(f"DATASET.{split.upper()} has images or masks without a partner:\n{list_problems(problems)}")
     return pairs
 
 

@@ -1,8 +1,7 @@
 """Augmentation of DALI_GENERATOR: numbers drawn with NumPy for each sample, operations of NVIDIA DALI that apply them.
 
 One warp for all geometry, flips and quarter turns included, then the changes of intensity; there is no elastic
-deformation. The knobs mean what they mean elsewhere, but other numbers are drawn than by albumentations for the same
-seed.
+deformation. Knobs have the same meaning in every engine; the numbers drawn for a seed differ.
 """
 
 import math

@@ -153,9 +153,8 @@ class ServiceBatches:
                 stream = service.from_dataset_id(service.ShardingPolicy.OFF, f"grpc://{host}", name, self.spec)
             except tf.errors.NotFoundError:
                 raise UserError(
-                    f"DATASET.SERVICE: {host} serves something else: it needs the same list of hosts with "
-                    f"+serve={number}, the same files, the same settings and as many epochs. Start it again with what "
-                    "is given here."
+                    f"DATASET.SERVICE: {host} was started with different settings. Restart it with "
+                    f"+serve={number} and the hosts, files, settings and epochs of this command."
                 ) from None
             found.append(untuned(stream))
         return found

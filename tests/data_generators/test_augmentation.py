@@ -285,7 +285,7 @@ def test_unreadable_policies(tmp_path):
 
 
 def test_colour_transforms_need_colour():
-    with pytest.raises(UserError, match=r"CLAHE does not go with images of 96x96x2"):
+    with pytest.raises(UserError, match=r"CLAHE cannot be combined with images of 96x96x2"):
         augmentation("augmentation=mapping_challenge", "INPUT.CHANNELS=2")
 
 

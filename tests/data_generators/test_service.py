@@ -110,7 +110,7 @@ def test_hosts_that_serve_something_else(other, service):
         "the hosts in another order": f"DATASET.SERVICE=[{hosts[1]},{hosts[0]}]",
         "one host alone": f"DATASET.SERVICE=[{hosts[0]}]",
     }[other]
-    with pytest.raises(UserError, match="serves something else"):
+    with pytest.raises(UserError, match="was started with different settings"):
         build_dataset(load_config([*overrides, changed]), "train", augment=True)
 
 

@@ -230,7 +230,7 @@ def test_what_does_not_go_together_on_several_devices(overrides, asked):
 
     several = SimpleNamespace(num_replicas_in_sync=4)
     asked["patch"].setattr(tf.distribute, "MirroredStrategy", lambda *devices: several)
-    with pytest.raises(UserError, match=" on several devices does not go with ".join(overrides)):
+    with pytest.raises(UserError, match=" on several devices cannot be combined with ".join(overrides)):
         make_strategy(load_config([*SMALL, *overrides]))
 
 

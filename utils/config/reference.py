@@ -33,7 +33,7 @@ OPTIONAL = {
     "warmup_steps": "train.py: steps before the timed ones of +bench_steps",
     "bench_steps": "train.py: time this many steps, without validation, and end",
     "show": "python -m data_generators: number of samples to draw",
-    "serve": "python -m data_generators.serve: port",
+    "serve": "python -m data_generators.serve: number of this host in DATASET.SERVICE, from 0",
 }
 
 
@@ -45,8 +45,14 @@ def build_reference() -> str:
     lines += ["", "## Keys without a group", "", *table(Group(**single), "", descriptions, defaults)]
     for name, group in SCHEMA.keys.items():
         if isinstance(group, Group):
-            about = descriptions.get(name, GROUPS.get(name, ""))
-            lines += ["", f"## {name}", "", f"{escape(about)}\n", *table(group, f"{name}.", descriptions, defaults)]
+            description = descriptions.get(name, GROUPS.get(name, ""))
+            lines += [
+                "",
+                f"## {name}",
+                "",
+                f"{escape(description)}\n",
+                *table(group, f"{name}.", descriptions, defaults),
+            ]
     lines += ["", "## Keys without a default", "", "Give these with a plus: `+bench_steps=100`.", ""]
     return "\n".join([*lines, *table(OPTIONAL_KEYS, "", OPTIONAL, defaults)]) + "\n"
 

@@ -52,14 +52,14 @@ def make_strategy(cfg: DictConfig) -> tf.distribute.Strategy:
         tf.zeros(1)
     if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1 and cfg.OPTIMIZATION.AMP is True:
         raise UserError(
-            f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} on several devices does not go with "
-            "OPTIMIZATION.AMP=True, whose loss scale may change in between. Set OPTIMIZATION.AMP=bfloat16 or false, or "
-            "USE_MULTI_GPUS.VALUE=False."
+            f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} on several devices cannot be "
+            "combined with OPTIMIZATION.AMP=True, whose loss scale may change in between. Set "
+            "OPTIMIZATION.AMP=bfloat16 or false, or USE_MULTI_GPUS.VALUE=False."
         )
     if strategy.num_replicas_in_sync > 1 and cfg.MODEL.SYNC_BATCH_NORM and cfg.OPTIMIZATION.XLA:
         raise UserError(
-            "MODEL.SYNC_BATCH_NORM=True on several devices does not go with OPTIMIZATION.XLA=True, which compiles "
-            "each device's part of a step alone. Set one of them to False."
+            "MODEL.SYNC_BATCH_NORM=True on several devices cannot be combined with OPTIMIZATION.XLA=True, which "
+            "compiles each device's part of a step alone. Set one of them to False."
         )
     keras.utils.set_random_seed(cfg.SEED)
     keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])

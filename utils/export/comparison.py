@@ -39,7 +39,7 @@ def compare(
         settings: EXPORT of the config.
 
     Raises:
-        UserError: the file gives something else than the model.
+        UserError: the file's output differs from the model's.
     """
     rows, common, total = [], 0, 0
     for image in images:
@@ -63,7 +63,7 @@ def to_classes(probabilities: np.ndarray) -> np.ndarray:
 
 
 def check_agreement(rows: Sequence[Agreement], dice: float, settings: DictConfig) -> None:
-    """Refuse a file that differs from the model; of quantised files, those that find something else.
+    """Refuse a file that differs from the model; of quantised files, those whose masks differ.
 
     Args:
         rows: one per image.
@@ -82,8 +82,8 @@ def check_agreement(rows: Sequence[Agreement], dice: float, settings: DictConfig
     advice = "Use EXPORT.QUANTIZE=float16, or other images to calibrate with (PREDICT.INPUT, EXPORT.CALIBRATION)."
     if dice < MIN_DICE:
         raise UserError(
-            f"The {settings.QUANTIZE} file finds something else than the model (Dice of the two {dice:.3f}); it was "
-            f"not kept. {advice}"
+            f"The {settings.QUANTIZE} file's masks differ too much from the model's (Dice between them {dice:.3f}); "
+            f"it was deleted. {advice}"
         )
     if dice < GOOD_DICE:
         print(f"Warning: the {settings.QUANTIZE} file agrees with the model only up to a Dice of {dice:.3f}. {advice}")

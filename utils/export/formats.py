@@ -68,5 +68,5 @@ def check_export(cfg: DictConfig) -> ExportFormat:
     if settings.SIZE == "fixed" and cfg.INPUT.HEIGHT is None:
         raise UserError("EXPORT.SIZE=fixed needs a size: set INPUT.HEIGHT and INPUT.WIDTH, or EXPORT.SIZE=dynamic.")
     if settings.SIZE == "dynamic" and cfg.MODEL.PADDING == "valid":
-        raise UserError("EXPORT.SIZE=dynamic does not go with MODEL.PADDING=valid: use EXPORT.SIZE=fixed.")
+        raise UserError("EXPORT.SIZE=dynamic cannot be combined with MODEL.PADDING=valid: use EXPORT.SIZE=fixed.")
     return row

@@ -1,7 +1,7 @@
 """Sliding-window prediction: an image of any size, predicted in overlapping tiles of one size.
 
-Tiles overlap; beyond the border the image is mirrored (the overlap-tile strategy of Ronneberger et al. 2015). What
-counts of a tile is what the network returns for it: all of it or, from an unpadded network, its centre.
+Tiles overlap; beyond the border the image is mirrored (the overlap-tile strategy of Ronneberger et al. 2015). The
+network's whole output for a tile is used; for an unpadded network that is its centre.
 """
 
 import tempfile
