@@ -1,7 +1,7 @@
 """Policy files of albumentations, AUGMENTATION.ALBUMENTATIONS, which replace the knobs."""
 
-import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.text_files import read_json, read_text
 
 if TYPE_CHECKING:
     import albumentations
@@ -46,10 +47,13 @@ def read_policy(path: Path) -> "albumentations.Compose":
         UserError: the file cannot be read, or names anything but transforms of albumentations.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        described = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        policy = make_transform(described["transform"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        described = read_json(path) if path.suffix == ".json" else yaml.safe_load(read_text(path))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*not valid for transform")  # a mistyped argument is left out
+            policy = make_transform(described["transform"])
+    except UserError as error:
+        raise UserError(f"AUGMENTATION.ALBUMENTATIONS: {error}") from None
+    except Exception as error:  # of YAML and of the library, whose checks raise errors of many types
         raise UserError(
             f"AUGMENTATION.ALBUMENTATIONS={path}: is not a policy of albumentations 2: {first_line(error)}"
         ) from None
@@ -66,13 +70,20 @@ def make_transform(described: Mapping[str, Any]) -> "albumentations.BasicTransfo
     # A file must not be able to name anything but classes of albumentations.
     if not (isinstance(kind, type) and issubclass(kind, (A.BasicTransform, A.BaseCompose))):
         raise ValueError(f"{name} is not a transform of albumentations {A.__version__}.")
-    if arguments.get("p", 1) is None:
-        raise ValueError(f"{name} has an empty p.")
+    check_probability(name, arguments.get("p", 1))
     if "transforms" in arguments:
+        if not arguments["transforms"]:
+            raise ValueError(f"{name} has no transforms.")
         arguments["transforms"] = [make_transform(entry) for entry in arguments["transforms"]]
     if issubclass(kind, A.BasicTransform) and "p" not in arguments:
         raise ValueError(f"{name} has no probability p.")
     return kind(**arguments)
+
+
+def check_probability(name: str, value: object) -> None:
+    """Raise a ValueError for a p that is no number from 0 to 1; the library checks that of some transforms only."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"p of {name} is {value!r}, not a number from 0 to 1.")
 
 
 def check_policy(policy: "albumentations.Compose", shape: tuple[int, int, int], path: Path) -> None:
@@ -90,7 +101,16 @@ def check_policy(policy: "albumentations.Compose", shape: tuple[int, int, int], 
                 f"AUGMENTATION.ALBUMENTATIONS={path}: {type(transform).__name__} cannot be combined with images of "
                 f"{'x'.join(map(str, shape))} (height x width x channels): {first_line(error)}"
             ) from None
-    result = policy(image=image, mask=mask)
+    try:
+        result = policy(image=image, mask=mask)
+        chooses_none = any(
+            isinstance(group, library().OneOf) and not sum(choice.p for choice in group.transforms)
+            for group in groups(policy)
+        )
+    except Exception as error:
+        raise UserError(f"AUGMENTATION.ALBUMENTATIONS={path}: cannot be applied: {first_line(error)}") from None
+    if chooses_none:
+        raise UserError(f"AUGMENTATION.ALBUMENTATIONS={path}: all p in a OneOf are 0. Leave it out, or raise one.")
     if result["image"].shape[:2] != shape[:2] or result["mask"].shape != shape[:2]:
         raise UserError(
             f"AUGMENTATION.ALBUMENTATIONS={path}: makes {'x'.join(map(str, result['image'].shape[:2]))} of "
@@ -102,6 +122,14 @@ def leaves(policy: "albumentations.BaseCompose") -> Iterator["albumentations.Bas
     """The transforms of a policy, without those that only hold others."""
     for transform in policy.transforms:
         yield from leaves(transform) if isinstance(transform, library().BaseCompose) else [transform]
+
+
+def groups(policy: "albumentations.BaseCompose") -> Iterator["albumentations.BaseCompose"]:
+    """A policy, and the policies in it."""
+    yield policy
+    for transform in policy.transforms:
+        if isinstance(transform, library().BaseCompose):
+            yield from groups(transform)
 
 
 def first_line(error: Exception) -> str:

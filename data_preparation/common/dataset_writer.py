@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from argparse import Namespace
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,8 +27,11 @@ from data_preparation.common.png import COLOUR_TYPES, encode_png
 from data_preparation.common.splits import SPLITS
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, new_folders
+from utils.base.text_files import read_json
 
 RECORD = "prepared.json"
+
+TARGET = re.compile(rf"({'|'.join(SPLITS)})/(images|mask)/[^/\0]+\.(png|jpg)")  # see `image_target`, `mask_target`
 
 CHUNK = 32  # pairs that a process takes at a time
 
@@ -214,19 +218,39 @@ def read_record(output: Path, origin: Mapping[str, str]) -> Record:
     Raises:
         UserError: the earlier run had other sources.
     """
-    try:
-        record = json.loads((output / RECORD).read_text())
-        earlier, files = record["origin"], record["files"]
-    except FileNotFoundError:
+    path = output / RECORD
+    if not path.exists():
         return {}
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{output / RECORD} is damaged. Remove it and the folders beside it, then try again.") from None
+    try:
+        record = read_json(path)
+        earlier, files = record["origin"], record["files"]
+        texts = all(isinstance(name, str) for name in earlier.values())
+        damaged = not texts or not all(is_entry(target, entry) for target, entry in files.items())
+    except (UserError, KeyError, TypeError, AttributeError):
+        damaged = True
+    if damaged:
+        raise UserError(f"{path} is damaged. Remove it and the folders beside it, then try again.")
     if earlier != origin:
         raise UserError(
             f"{output} already contains a dataset prepared from {', '.join(earlier.values())}. Choose another OUTPUT, "
             "or remove that folder."
         )
     return files
+
+
+def is_entry(target: str, entry: Any) -> bool:
+    """Whether an entry of a record names an image and its mask as this module writes them, and nothing elsewhere.
+
+    Pairs that are no longer wanted are removed, so a record must not be able to name files of others.
+    """
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2
+        and isinstance(entry[0], str)
+        and isinstance(entry[1], str | None)
+        and TARGET.fullmatch(target) is not None
+        and TARGET.fullmatch(entry[0]) is not None
+    )
 
 
 def write_record(
