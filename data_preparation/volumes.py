@@ -11,7 +11,6 @@ training or validation. The red, green and blue channel of an image are the slic
 above.
 """
 
-import json
 import re
 import sys
 from argparse import Namespace
@@ -30,6 +29,7 @@ from data_preparation.scans.slices import SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 from utils.base.listing import expand_pattern, list_folder
+from utils.base.text_files import check_file_name, read_json
 
 CT_WINDOW = (-200.0, 250.0)
 SOURCES = {"source": "folder with a dataset.json, or the folder that the patterns start from"}
@@ -132,13 +132,14 @@ def find_decathlon(source: Path) -> Found:
     if not path.is_file():
         raise UserError(f"{source}: has no dataset.json. Give --volumes and --segmentations for other layouts.")
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-        pairs = [(entry["image"], entry["label"]) for entry in data["training"]]
+        data = read_json(path)
+        entries = [(entry["image"], entry["label"]) for entry in data["training"]]
         modalities = list(data["modality"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: is not the dataset.json of a Decathlon task ({type(error).__name__}: {error})."
         ) from None
+    pairs = [(check_file_name(image, str(path)), check_file_name(label, str(path))) for image, label in entries]
     scans = [LabelledScan(name_of(Path(image)), source / image, source / label) for image, label in pairs]
     files = [file for scan in scans for file in (scan.volume, scan.segmentation)]
     raise_problems([f"{path} lists {file}, which does not exist." for file in files if not file.is_file()])

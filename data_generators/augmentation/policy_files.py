@@ -75,6 +75,8 @@ def make_transform(described: Mapping[str, Any]) -> "albumentations.BasicTransfo
         if not arguments["transforms"]:
             raise ValueError(f"{name} has no transforms.")
         arguments["transforms"] = [make_transform(entry) for entry in arguments["transforms"]]
+        if kind is A.OneOf and not sum(transform.p for transform in arguments["transforms"]):
+            raise ValueError(f"all p in a {name} are 0, it could choose none.")
     if issubclass(kind, A.BasicTransform) and "p" not in arguments:
         raise ValueError(f"{name} has no probability p.")
     return kind(**arguments)
@@ -103,14 +105,8 @@ def check_policy(policy: "albumentations.Compose", shape: tuple[int, int, int], 
             ) from None
     try:
         result = policy(image=image, mask=mask)
-        chooses_none = any(
-            isinstance(group, library().OneOf) and not sum(choice.p for choice in group.transforms)
-            for group in groups(policy)
-        )
     except Exception as error:
         raise UserError(f"AUGMENTATION.ALBUMENTATIONS={path}: cannot be applied: {first_line(error)}") from None
-    if chooses_none:
-        raise UserError(f"AUGMENTATION.ALBUMENTATIONS={path}: all p in a OneOf are 0. Leave it out, or raise one.")
     if result["image"].shape[:2] != shape[:2] or result["mask"].shape != shape[:2]:
         raise UserError(
             f"AUGMENTATION.ALBUMENTATIONS={path}: makes {'x'.join(map(str, result['image'].shape[:2]))} of "
@@ -122,14 +118,6 @@ def leaves(policy: "albumentations.BaseCompose") -> Iterator["albumentations.Bas
     """The transforms of a policy, without those that only hold others."""
     for transform in policy.transforms:
         yield from leaves(transform) if isinstance(transform, library().BaseCompose) else [transform]
-
-
-def groups(policy: "albumentations.BaseCompose") -> Iterator["albumentations.BaseCompose"]:
-    """A policy, and the policies in it."""
-    yield policy
-    for transform in policy.transforms:
-        if isinstance(transform, library().BaseCompose):
-            yield from groups(transform)
 
 
 def first_line(error: Exception) -> str:

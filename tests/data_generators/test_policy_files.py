@@ -12,7 +12,7 @@ REFUSED = {
     f"{{__class_fullname__: Compose, p: .nan, transforms: [{FLIP}]}}": "p of Compose is nan",
     f"{{__class_fullname__: OneOf, p: true, transforms: [{FLIP}]}}": "p of OneOf is True",
     "{__class_fullname__: HorizontalFlip, p: '0.5'}": "p of HorizontalFlip is '0.5'",
-    "{__class_fullname__: HorizontalFlip, p: 0.5, bogus: 3}": "'bogus' is not valid",
+    "{__class_fullname__: HorizontalFlip, p: 0.5, bogus: 3}": "'bogus' are not valid",
     "{__class_fullname__: OneOf, transforms: [{__class_fullname__: HorizontalFlip, p: 0}]}": "all p in a OneOf are 0",
     "{__class_fullname__: Compose, transforms: []}": "has no transforms",
     "&a {__class_fullname__: Compose, transforms: [*a]}": "recursion",

@@ -115,7 +115,7 @@ def test_bad_decathlon(tmp_path, capsys):
     make_decathlon(source)
     text = (source / "dataset.json").read_text()
     (source / "dataset.json").write_text(text[:50])
-    assert "is not the dataset.json of a Decathlon task" in refuse(capsys, output, source, output)
+    assert "is not a complete JSON file" in refuse(capsys, output, source, output)
     (source / "dataset.json").write_text(text.replace("liver_1", "liver_0"))
     assert "lists liver_0 twice" in refuse(capsys, output, source, output)
     (source / "dataset.json").write_text(text)

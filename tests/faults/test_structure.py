@@ -1,6 +1,12 @@
 """Whole files with unexpected content: one clear message each, never another exception."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 from structure import STRUCTURES, outcomes_of
 
 SEED = 0

@@ -125,12 +125,14 @@ def divides_evenly(lines: Sequence[str], separator: str) -> bool:
     return len(counts) == 1 and counts.pop() > 1
 
 
-def check_file_name(name: str, where: str) -> str:
+def check_file_name(name: object, where: str) -> str:
     """The name of a file that a text gives, as it stands.
 
     Raises:
-        UserError: it is longer than a file system allows, or no printable text.
+        UserError: it is no text, longer than a file system allows, or contains a zero byte.
     """
+    if not isinstance(name, str):
+        raise UserError(f"{where}: {str(name)[:40]} stands where the name of a file belongs.")
     if any(len(part.encode(errors="surrogateescape")) > MAX_NAME_BYTES for part in name.split("/")):
         raise UserError(f"{where}: the file name {name[:40]}... is longer than {MAX_NAME_BYTES} bytes. Is it a list?")
     if "\0" in name:

@@ -18,6 +18,7 @@ from utils.config.overrides import override_key
 from utils.config.schema import keys_with_role
 
 SIGNATURE = "# sha256 of the lines below: "  # first line of the file
+WRONG_TYPES = (AssertionError, AttributeError, TypeError, ValueError, KeyError, IndexError)
 
 
 def save_config(cfg: DictConfig, weights: Path) -> None:
@@ -96,7 +97,7 @@ def read_config(path: Path) -> DictConfig:
         assert isinstance(restored, DictConfig)
         restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
         check_config(restored)
-    except (YAMLError, OmegaConfBaseException, AttributeError, TypeError, ValueError, OSError, UserError) as error:
+    except (YAMLError, OmegaConfBaseException, OSError, UserError, RecursionError, *WRONG_TYPES) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"The config of the weights, {path}, is damaged ({reason}). Restore the file, or remove it and type the "
