@@ -1,9 +1,10 @@
 """The callbacks of a training run, and those that steer it: learning rate, early stopping, averaged weights."""
 
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import keras
 from omegaconf import DictConfig
+from pydantic import Field, NonNegativeInt
 
 from data_generators.dataset import Dataset
 from losses.monitor import Monitor, Rank, build_monitor, default_monitor
@@ -13,7 +14,7 @@ from utils.training.outputs import Outputs
 from utils.training.progress import EpochLines, Progress, StepTimer
 from utils.training.saving import BestWeights, EpochLog
 from utils.training.schedules import learning_rate
-from utils.training.state import StatefulCallback
+from utils.training.state import LogName, StatefulCallback
 from utils.training.tracking import TensorBoardPanel, build_trackers, new_log_folder
 from utils.training.trainer import Trainer
 from utils.training.validation import Validation
@@ -79,6 +80,12 @@ class SinceBest:
         waited: epochs since.
     """
 
+    remembered: ClassVar = {
+        "monitor": LogName,
+        "rank": Annotated[list[float], Field(min_length=2, max_length=2)] | None,
+        "waited": NonNegativeInt,
+    }
+
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self.best: Rank | None = None
@@ -117,6 +124,7 @@ class LearningRate(StatefulCallback):
     """
 
     state_key = "LearningRate"
+    remembered: ClassVar = {"factor": float, **SinceBest.remembered}
 
     def __init__(self, cfg: DictConfig, monitor: Monitor, scale: float = 1) -> None:
         super().__init__()
@@ -154,6 +162,7 @@ class EarlyStopping(StatefulCallback):
     """
 
     state_key = "EarlyStopping"
+    remembered: ClassVar = SinceBest.remembered
 
     def __init__(self, monitor: Monitor, patience: int, verbose: bool) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from data_generators.dataset import Dataset
@@ -14,7 +15,7 @@ from utils.base.files import resolve_path
 from utils.base.keys import Role
 from utils.checkpoints import companion_path
 from utils.config.schema import has_role
-from utils.training.state import STATE, StatefulCallback, TrainingState, read_state
+from utils.training.state import STATE, Metadata, StatefulCallback, TrainingState, read_state
 from utils.training.trainer import Trainer
 
 
@@ -32,13 +33,15 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
     if cfg.RESUME != "auto" and not path.is_file():
         raise UserError(f"RESUME={cfg.RESUME}: there is no state {path}. Use auto or never, or name a .state.npz file.")
     state = read_state(path)
+    if state is None and cfg.RESUME != "auto":
+        raise UserError(f"RESUME={cfg.RESUME}: {path} is not a state that training saved, or it is damaged.")
     if state is None:
         return None
     metadata = state.metadata
     if metadata["finished"] and metadata["config"]["HYPER_PARAMETERS"]["EPOCHS"] >= cfg.HYPER_PARAMETERS.EPOCHS:
         return None  # even if early stopping ended it
     now: Any = OmegaConf.to_container(cfg, resolve=True)
-    different = list_differences(metadata["config"], now)
+    different = list_differences(dict(metadata["config"]), now)
     if different and metadata["finished"]:
         return None  # another run with the same name
     if different:
@@ -76,17 +79,18 @@ def restore_state(
     check_data(metadata, data)
     check_devices(metadata, trainer.distribute_strategy.num_replicas_in_sync)
     variables = state_variables(trainer, step)
-    if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
+    wanted = [(tuple(variable.shape), np.dtype(variable.dtype).kind) for variable in variables]
+    if wanted != [(array.shape, array.dtype.kind) for array in arrays]:
         raise UserError("The state belongs to another model or optimizer. Start over with RESUME=never.")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     for callback in callbacks:
         if isinstance(callback, StatefulCallback) and callback.state_key in metadata["callbacks"]:
-            callback.restore(metadata["callbacks"][callback.state_key])
+            callback.resume(metadata["callbacks"][callback.state_key])
     return epoch, step
 
 
-def check_data(metadata: dict[str, Any], data: Dataset) -> None:
+def check_data(metadata: Metadata, data: Dataset) -> None:
     """Raise a UserError if the training images are not those of the state."""
     saved, now = metadata.get("data"), describe_data(data.samples)
     if not saved or saved == now:  # states of early versions do not describe their data
@@ -102,7 +106,7 @@ def check_data(metadata: dict[str, Any], data: Dataset) -> None:
     )
 
 
-def check_devices(metadata: dict[str, Any], devices: int) -> None:
+def check_devices(metadata: Metadata, devices: int) -> None:
     """Raise a UserError if the state is from within an epoch, where each device changes what a step is."""
     saved = metadata.get("devices", devices)
     if metadata["step"] and saved != devices:

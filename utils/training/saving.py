@@ -4,18 +4,19 @@ import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from omegaconf import DictConfig
+from pydantic import NonNegativeInt
 
 from losses.monitor import Monitor
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, warn_if_not_saved
 from utils.base.learning_curves import plot_curves
 from utils.checkpoints import companion_path, save_first_weights, save_weights
-from utils.training.state import StatefulCallback
+from utils.training.state import LogName, LogValues, StatefulCallback
 
 EARLIER_MONITOR = "dice_coef"  # in states of versions that did not name it
 
@@ -43,6 +44,12 @@ class BestWeights(StatefulCallback):
     """
 
     state_key = "BestWeights"
+    remembered: ClassVar = {
+        "monitor": LogName,
+        "best": float | None,
+        "best_epoch": NonNegativeInt,
+        "best_logs": LogValues,
+    }
 
     def __init__(self, network: keras.Model, cfg: DictConfig, path: Path, monitor: Monitor) -> None:
         super().__init__()
@@ -121,6 +128,7 @@ class EpochLog(StatefulCallback):
     """
 
     state_key = "EpochLog"
+    remembered: ClassVar = {"rows": list[LogValues]}
 
     def __init__(self, path: Path, curves: Path, append: bool) -> None:
         super().__init__()

@@ -2,36 +2,80 @@
 
 It holds the variables of network, optimizer and metrics (loss scale, accumulated gradients, moving averages, random
 seeds), epoch and step, and the state of every callback that has one. Sampling and crops follow from seed and epoch.
+
+The file may come from elsewhere. What it may set is declared here and by each callback, with types; a path is never
+among it. Everything else in the file is ignored.
 """
 
 import json
 import operator
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, NotRequired
 
 import keras
 import numpy as np
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt, StringConstraints, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
+from utils.base.errors import UserError
 from utils.base.files import atomic_write, list_backups
 
 STATE = ".state.npz"
 METADATA = "about"  # the member of the archive that holds the metadata
-REQUIRED = {"epoch", "step", "finished", "config", "callbacks"}
+LogName = Annotated[str, StringConstraints(pattern=r"^\w[\w ./-]*$", max_length=200)]  # a column of the log
+LogValues = dict[LogName, int | float]  # losses and scores of an epoch
+
+
+class SavedHyperParameters(TypedDict):
+    """HYPER_PARAMETERS of the interrupted run; the other keys are only compared with those of this run."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    EPOCHS: PositiveInt
+
+
+class SavedConfig(TypedDict):
+    """The config of the interrupted run. Only RUN is taken from it, everything else is compared with this run."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    RUN: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{1,64}$")] | None
+    HYPER_PARAMETERS: SavedHyperParameters
+
+
+class SavedData(TypedDict):
+    """A digest of the training data, see `utils.training.resume.describe_data`."""
+
+    samples: NonNegativeInt
+    names: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{1,64}$")]
+
+
+class Metadata(TypedDict):
+    """What a state file holds beside arrays."""
+
+    epoch: NonNegativeInt
+    step: NonNegativeInt
+    finished: bool
+    config: SavedConfig
+    callbacks: dict[str, dict[str, Any]]  # {state_key: {attribute: value}}; each callback checks its own
+    devices: NotRequired[PositiveInt]  # states of early versions have neither this
+    data: NotRequired[SavedData]  # nor this
+
+
+METADATA_TYPE = TypeAdapter(Metadata)
 
 
 class TrainingState(NamedTuple):
     """What a state file holds.
 
     Attributes:
-        metadata: epoch and step to resume with, `finished`, the config, the states of the callbacks
-            `{state_key: {name: value}}`, a digest of the data.
+        metadata: epoch and step to resume with, `finished`, the config, the states of the callbacks, a digest of the
+            data.
         arrays: the values of all variables.
     """
 
-    metadata: dict[str, Any]
+    metadata: Metadata
     arrays: list[np.ndarray]
 
 
@@ -40,17 +84,62 @@ class StatefulCallback(keras.callbacks.Callback):
 
     Attributes:
         state_key: the name of its entry in the state file. Do not change it: files of earlier versions use it.
+        remembered: {name in the state: its type, as pydantic takes it}; everything else in a file is ignored. Never a
+            path: a state file from elsewhere could choose what is written, and where.
     """
 
-    state_key: str
+    state_key: ClassVar[str]
+    remembered: ClassVar[Mapping[str, Any]]
 
     def state(self) -> dict[str, Any]:
-        """What to save: names and values that JSON can hold, NumPy scalars included."""
+        """What to save: the names of `remembered`, with values that JSON can hold, NumPy scalars included."""
         raise NotImplementedError
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state()` returned. Files of earlier versions may lack a name."""
         raise NotImplementedError
+
+    def resume(self, saved: Mapping[str, Any]) -> None:
+        """Restore what is declared, and nothing else, from an entry of a state file.
+
+        Raises:
+            UserError: a value is missing or has another type than declared.
+        """
+        state = {}
+        for name in self.remembered.keys() & saved.keys():
+            try:
+                state[name] = TypeAdapter(self.remembered[name]).validate_python(saved[name], strict=True)
+            except (ValidationError, RecursionError) as error:
+                reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "too deep"
+                raise self.refused(name, reason) from None
+        try:
+            self.restore(state)
+        except KeyError as error:
+            raise self.refused(error.args[0], "missing") from None
+
+    def refused(self, name: str, reason: str) -> UserError:
+        """The error for an entry that training did not write."""
+        return UserError(
+            f"The state is refused: {name} of {self.state_key} is not what training saves ({reason}). Start over with "
+            "RESUME=never."
+        )
+
+
+# What a corrupt file raises: not an archive, a wrong checksum, a member missing or of another form, arrays or nesting
+# that do not fit in memory. A ValidationError is a ValueError.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+)
 
 
 def read_state(path: Path) -> TrainingState | None:
@@ -59,18 +148,25 @@ def read_state(path: Path) -> TrainingState | None:
         if not candidate.exists():
             continue
         try:
-            with np.load(candidate, allow_pickle=False) as file:
-                metadata = json.loads(bytes(file[METADATA]).decode())
-                arrays = [file[f"v{number}"] for number in range(len(file.files) - 1)]
-            if metadata.keys() >= REQUIRED:
-                return TrainingState(metadata, arrays)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, AttributeError):
-            """Not an archive, a wrong checksum, or a member missing."""
-        print(f"Warning: the state {candidate} is corrupt and was skipped.", file=sys.stderr)
+            return read_state_file(candidate)
+        except UNREADABLE:
+            print(f"Warning: the state {candidate} is corrupt and was skipped.", file=sys.stderr)
     return None
 
 
-def write_state(path: Path, metadata: dict[str, Any], arrays: Sequence[np.ndarray], backups: int) -> None:
+def read_state_file(path: Path) -> TrainingState:
+    """Read one state file; what it raises is in UNREADABLE."""
+    with zipfile.ZipFile(path) as archive:
+        # A state is not compressed. A few bytes of a compressed member could become any number in memory.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("compressed")
+    with np.load(path, allow_pickle=False) as file:
+        metadata = METADATA_TYPE.validate_python(json.loads(bytes(file[METADATA]).decode()), strict=True)
+        arrays = [file[f"v{number}"] for number in range(len(file.files) - 1)]
+    return TrainingState(metadata, arrays)
+
+
+def write_state(path: Path, metadata: Mapping[str, Any], arrays: Sequence[np.ndarray], backups: int) -> None:
     """Write a state file in one step, and keep so many previous versions of it.
 
     Raises:
