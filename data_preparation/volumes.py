@@ -29,7 +29,7 @@ from data_preparation.scans.slices import SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 from utils.base.listing import expand_pattern, list_folder
-from utils.base.text_files import check_file_name, read_json
+from utils.base.text_files import path_inside, read_json
 
 CT_WINDOW = (-200.0, 250.0)
 SOURCES = {"source": "folder with a dataset.json, or the folder that the patterns start from"}
@@ -139,8 +139,8 @@ def find_decathlon(source: Path) -> Found:
         raise UserError(
             f"{path}: is not the dataset.json of a Decathlon task ({type(error).__name__}: {error})."
         ) from None
-    pairs = [(check_file_name(image, str(path)), check_file_name(label, str(path))) for image, label in entries]
-    scans = [LabelledScan(name_of(Path(image)), source / image, source / label) for image, label in pairs]
+    pairs = [[path_inside(source, name, str(path)) for name in names] for names in entries]
+    scans = [LabelledScan(name_of(volume), volume, segmentation) for volume, segmentation in pairs]
     files = [file for scan in scans for file in (scan.volume, scan.segmentation)]
     raise_problems([f"{path} lists {file}, which does not exist." for file in files if not file.is_file()])
     names = [scan.name for scan in scans]

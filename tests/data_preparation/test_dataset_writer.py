@@ -1,5 +1,6 @@
 """What all conversions share: later runs, splits, groups, atomic files, processes."""
 
+import json
 import os
 
 import cv2
@@ -18,6 +19,7 @@ from public_format_helpers import (
 
 from data_generators.reading.masks import read_mask
 from data_preparation import rle_csv
+from data_preparation.common.dataset_writer import read_record
 from data_preparation.common.groups import group_of
 from data_preparation.common.png import encode_png
 from data_preparation.common.splits import SPLITS, assign_splits
@@ -141,3 +143,15 @@ def test_help(script):
     result = run_command("-X", "importtime", f"data_preparation/{script}.py", "--help")
     assert result.returncode == 0 and "output" in result.stdout and "--workers" in result.stdout
     assert "tensorflow" not in result.stderr and "keras" not in result.stderr
+
+
+@pytest.mark.parametrize("entry", ["../kept.png", "/kept.png", "train/../../kept.png"])
+def test_a_record_from_elsewhere_removes_nothing_outside_of_its_folder(entry, tmp_path):
+    output, kept = tmp_path / "out", tmp_path / "kept.png"
+    output.mkdir()
+    kept.write_text("mine")
+    for listed in ({entry: ["train/mask/a.png", None]}, {"train/images/a.png": [entry, None]}, {"a": 1}, [entry]):
+        (output / "prepared.json").write_text(json.dumps({"origin": {}, "files": listed}))
+        with pytest.raises(UserError, match=r"leads out|damaged"):
+            read_record(output, {})
+    assert kept.read_text() == "mine"

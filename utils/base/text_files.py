@@ -138,3 +138,21 @@ def check_file_name(name: object, where: str) -> str:
     if "\0" in name:
         raise UserError(f"{where}: the file name {name[:40]!r} contains a zero byte.")
     return name
+
+
+def path_inside(folder: Path, name: object, where: str) -> Path:
+    """The path that a file names, relative to a folder.
+
+    Raises:
+        UserError: no text, see `check_file_name`, or it leads out of the folder.
+
+    >>> path_inside(Path("data"), "../b.png", "list.json")
+    Traceback (most recent call last):
+    ...
+    utils.base.errors.UserError: list.json: the path ../b.png leads out of the folder data. Make it relative to it.
+    """
+    name = check_file_name(name, where)
+    path = folder / name
+    if ".." in Path(name).parts or not path.is_relative_to(folder):
+        raise UserError(f"{where}: the path {name} leads out of the folder {folder}. Make it relative to it.")
+    return path

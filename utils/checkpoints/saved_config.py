@@ -10,6 +10,7 @@ from yaml import YAMLError
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.keys import Role
+from utils.base.plain_yaml import MAX_CHARACTERS, read_plain_yaml
 from utils.base.registry import load_object
 from utils.checkpoints.paths import companion_path, weights_path
 from utils.config.checks import check_config
@@ -31,7 +32,8 @@ def save_config(cfg: DictConfig, weights: Path) -> None:
 def restore_config(cfg: DictConfig) -> DictConfig:
     """Return the config that the weights of `cfg` were trained with, changed only by the overrides in `cfg`.
 
-    Keys of role PER_COMMAND keep their values of `cfg`.
+    Keys of role PER_COMMAND or OUTPUT keep their values of `cfg`: the file may come from elsewhere, and must not choose
+    where this command writes, which weights it reads or which hosts it asks.
 
     Raises:
         UserError: there are no weights yet, their config is damaged, or an override contradicts them (another model,
@@ -49,7 +51,8 @@ def restore_config(cfg: DictConfig) -> DictConfig:
     restored = read_config(path)
     overridden = overridden_keys(cfg)
     check_architecture(restored, cfg, overridden, weights)
-    for key in (*keys_with_role(Role.PER_COMMAND), *overridden):
+    own = (*keys_with_role(Role.PER_COMMAND), *keys_with_role(Role.OUTPUT))
+    for key in (*own, *overridden):
         OmegaConf.update(restored, key, OmegaConf.select(cfg, key), merge=False)
     check_config(restored)
     return restored
@@ -91,8 +94,9 @@ def read_config(path: Path) -> DictConfig:
         UserError: the file is damaged.
     """
     try:
-        check_signature(path.read_text(encoding="utf-8"))
-        saved = OmegaConf.load(path)
+        text = read_text(path)
+        check_signature(text)
+        saved = read_plain_yaml(text)
         restored = OmegaConf.merge(default_config(), saved)
         assert isinstance(restored, DictConfig)
         restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
@@ -104,6 +108,12 @@ def read_config(path: Path) -> DictConfig:
             "settings."
         ) from None
     return restored
+
+
+def read_text(path: Path) -> str:
+    """The text of a config; never more of it than what `read_plain_yaml` takes."""
+    with open(path, encoding="utf-8") as file:
+        return file.read(MAX_CHARACTERS + 1)
 
 
 def check_signature(text: str) -> None:

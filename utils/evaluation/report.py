@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from utils.base.files import atomic_write, resolve_path
 from utils.base.learning_curves import draw_curves
 from utils.base.pictures import class_color
-from utils.checkpoints import companion_path, weights_path
+from utils.checkpoints import companion_path, read_config, weights_path
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.gallery import Gallery, prediction_color
 from utils.evaluation.split import SplitResult
@@ -142,7 +142,7 @@ def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, list[str
     typed = {"evaluate.py": list(cfg.OVERRIDES)}
     path = companion_path(weights_path(folds[0]), ".yaml")
     if len(folds) == 1 and path.exists():
-        typed = {"train.py": list(OmegaConf.select(OmegaConf.load(path), "OVERRIDES", default=[])), **typed}
+        typed = {"train.py": list(read_config(path).OVERRIDES), **typed}
     return typed
 
 

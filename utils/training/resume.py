@@ -14,6 +14,7 @@ from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.keys import Role
 from utils.checkpoints import companion_path
+from utils.config.defaults import default_config
 from utils.config.schema import has_role
 from utils.training.state import STATE, Metadata, StatefulCallback, TrainingState, read_state
 from utils.training.trainer import Trainer
@@ -41,7 +42,7 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
     if metadata["finished"] and metadata["config"]["HYPER_PARAMETERS"]["EPOCHS"] >= cfg.HYPER_PARAMETERS.EPOCHS:
         return None  # even if early stopping ended it
     now: Any = OmegaConf.to_container(cfg, resolve=True)
-    different = list_differences(dict(metadata["config"]), now)
+    different = list_differences(with_newer_keys(dict(metadata["config"])), now)
     if different and metadata["finished"]:
         return None  # another run with the same name
     if different:
@@ -50,6 +51,26 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
             "settings to continue, or start over with RESUME=never."
         )
     return state
+
+
+def with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
+    """A config of an earlier version with the keys that are newer than it, as they are by default."""
+    defaults: Any = OmegaConf.to_container(default_config())
+    chosen_as_a_whole = {"LOSS", "LOSS_OPTIONS"}  # a term that is not named is not there
+    return fill_in(saved, {name: value for name, value in defaults.items() if name not in chosen_as_a_whole})
+
+
+def fill_in(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Add what is missing in nested groups.
+
+    >>> fill_in({"A": {"B": 1}}, {"A": {"B": 2, "C": 3}, "D": 4})
+    {'A': {'B': 1, 'C': 3}, 'D': 4}
+    """
+    filled = {**defaults, **values}
+    for name, default in defaults.items():
+        if isinstance(default, dict) and isinstance(filled[name], dict):
+            filled[name] = fill_in(filled[name], default)
+    return filled
 
 
 def list_differences(saved: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
