@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import numpy as np
 
+from data_generators.files.image_file import ImageFile
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import is_grey_png, read_whole
 from data_generators.reading.masks import read_mask
@@ -29,7 +30,7 @@ from data_preparation.common.colour_tables import Colours, read_colours
 from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, EncodedMask, NewPair
 from data_preparation.common.groups import group_of
-from data_preparation.common.image_files import Skipped, list_images, raise_problems
+from data_preparation.common.image_files import Skipped, list_images, page_pairs_of, raise_problems
 from data_preparation.common.splits import existing_path, paths_by_split, with_splits
 from utils.base.errors import UserError
 
@@ -40,7 +41,7 @@ class IndexMask(NamedTuple):
     ignore: class of colours and gray values that are not listed; None makes them an error.
     """
 
-    path: Path
+    path: ImageFile
     colours: Colours | None
     values: list[int] | None
     ignore: int | None
@@ -61,9 +62,11 @@ def collect(options: Namespace) -> Conversion:
         problems += [f"{path} has no mask." for name, path in image_files.items() if name not in mask_files]
         problems += [f"{path} has no image." for name, path in mask_files.items() if name not in image_files]
         for name in sorted(image_files.keys() & mask_files):
-            mask = IndexMask(mask_files[name], colours, options.values, options.ignore)
             base = Path(name).name
-            pairs.append(NewPair(split, image_files[name], base, base, mask, (mask.path, *further_sources)))
+            for number, (image, path) in enumerate(pages := page_pairs_of([(image_files[name], mask_files[name])])):
+                mask = IndexMask(path, colours, options.values, options.ignore)
+                target = base if len(pages) == 1 else f"{base}_{number}"
+                pairs.append(NewPair(split, image, target, target, mask, (path, *further_sources)))
     raise_problems(problems)
     if options.ignore is not None and (colours or options.values):
         check_not_all_ignored(pairs)
@@ -121,7 +124,7 @@ def make_mask(pair: NewPair, height: int, width: int) -> np.ndarray | EncodedMas
     return EncodedMask(decode(path, data)[:, :, 0], data)
 
 
-def classes_of_values(path: Path, mask: np.ndarray, values: Sequence[int], ignore: int | None) -> np.ndarray:
+def classes_of_values(path: ImageFile, mask: np.ndarray, values: Sequence[int], ignore: int | None) -> np.ndarray:
     """Gray values become classes by their position in `values`; others become `ignore`."""
     classes = np.full(256, -1)
     classes[values] = np.arange(len(values))
@@ -132,7 +135,7 @@ def classes_of_values(path: Path, mask: np.ndarray, values: Sequence[int], ignor
     return classes.astype(np.uint8)[mask]
 
 
-def classes_of_colours(path: Path, colours: Mapping[tuple[int, ...], int], ignore: int | None) -> np.ndarray:
+def classes_of_colours(path: ImageFile, colours: Mapping[tuple[int, ...], int], ignore: int | None) -> np.ndarray:
     """Colours become classes by the table; others become `ignore`."""
     mask, unknown, codes = find_colours(path, colours)
     if unknown.any():
@@ -146,7 +149,7 @@ def classes_of_colours(path: Path, colours: Mapping[tuple[int, ...], int], ignor
     return mask
 
 
-def find_colours(path: Path, colours: Mapping[tuple[int, ...], int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def find_colours(path: ImageFile, colours: Mapping[tuple[int, ...], int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The classes of a mask file, where its colour is not listed, and the codes of its colours; `(height, width)`."""
     pixels = decode(path, read_whole(path))
     if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):

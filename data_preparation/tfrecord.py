@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 import numpy as np
 from tqdm import tqdm
 
+from data_generators.files.image_file import ImageFile
 from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, read_shard
 from data_generators.reading.headers import picture_size, read_whole
@@ -30,7 +31,7 @@ from data_generators.reading.masks import read_mask
 from data_preparation.common.command_line import Parser, errors_in_one_line, make_split_parser
 from data_preparation.common.file_lists import Lists, write_lists
 from data_preparation.common.groups import VOLUME, group_of
-from data_preparation.common.image_files import list_pairs
+from data_preparation.common.image_files import list_pairs, page_pairs_of
 from data_preparation.common.stratified_splits import assign_parts, foreground_shares
 from utils.base.errors import UserError
 from utils.base.files import staging_folder
@@ -71,7 +72,7 @@ def write_shards(
         raise UserError(
             f"--name {name!r} must be the first part of a file name, without any of / \\ * ? [, such as train."
         )
-    pairs = list_pairs(Path(images), Path(masks))
+    pairs = page_pairs_of(list_pairs(Path(images), Path(masks)))
     groups = [group_of(image.stem, group) for image, _ in pairs]
     if not 1 <= shards <= len(set(groups)):
         raise UserError(
@@ -98,7 +99,7 @@ def write_shards(
     return [output / written for written in names]
 
 
-def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[Path, Path]], bar: tqdm) -> str:
+def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[ImageFile, ImageFile]], bar: tqdm) -> str:
     """Write one shard and return its name."""
     path = folder / f"{name}-{number:02d}-{len(pairs)}{SHARD_SUFFIX}"
     with open(path, "wb") as file:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, ListConfig
 
 from data_generators.files.image_file import ImageFile
+from data_generators.files.pages import page_pairs
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, find_shards, read_shard
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
@@ -62,7 +63,7 @@ def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
         ]
     images, problems = list_files(cfg, paths.IMAGES_PATH, f"{key}.IMAGES_PATH")
     if paths.MASK_PATH is None:
-        return [Pair(image, None) for image in images], problems
+        return expand_pages([(image, None) for image in images], problems)
 
     masks, mask_problems = list_files(cfg, paths.MASK_PATH, f"{key}.MASK_PATH")
     problems = problems + mask_problems
@@ -77,7 +78,7 @@ def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
 
     in_given_order = isinstance(paths.MASK_PATH, ListConfig) or is_list_file(paths.MASK_PATH)
     found = match_masks(images, masks, in_given_order)
-    pairs: list[Pair] = []
+    pairs: list[tuple[Path, Path | None]] = []
     image_of: dict[Path, Path] = {}
     for image, mask in zip(images, found, strict=True):
         if mask is None:
@@ -87,7 +88,18 @@ def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
             problems.append(f"{mask}: is the mask of two images, {image_of[mask]} and {image}. Rename or remove one.")
         else:
             image_of[mask] = image
-            pairs.append(Pair(image, mask))
+            pairs.append((image, mask))
+    return expand_pages(pairs, problems)
+
+
+def expand_pages(files: Sequence[tuple[Path, Path | None]], problems: list[str]) -> tuple[list[Pair], list[str]]:
+    """`(pairs, problems)`, a pair for each page of files with several pages."""
+    pairs: list[Pair] = []
+    for image, mask in files:
+        try:
+            pairs += [Pair(*pair) for pair in page_pairs(image, mask)]
+        except UserError as error:
+            problems = [*problems, str(error)]
     return pairs, problems
 
 
@@ -211,5 +223,6 @@ def volume_and_slice(path: ImageFile | str) -> tuple[str, int] | None:
     >>> volume_and_slice("image_28_5.png")
     ('28', 5)
     """
-    match = re.fullmatch(r"(?:image_)?(.+)_(\d+)", Path(str(path)).stem)
+    stem = Path(path).stem if isinstance(path, str) else path.stem
+    match = re.fullmatch(r"(?:image_)?(.+)_(\d+)", stem)
     return (match.group(1), int(match.group(2))) if match else None

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from data_generators.files.image_file import ImageFile
 from data_generators.files.tfrecord import Bounds, decode_example, encode_example, read_records, write_records
 from data_generators.files.tfrecord_index import ShardEntry, is_remote
+from data_generators.reading.tiff_pages import TiffPageFile
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, writable_folder
 
@@ -150,6 +151,8 @@ def stamp_of_file(file: ImageFile) -> list[int]:
     path, stamp = str(file), []
     if isinstance(file, ShardEntry):
         path, stamp = file.shard, [file.offset, file.length]
+    elif isinstance(file, TiffPageFile):
+        path, stamp = str(file.path), [file.page]
     if is_remote(path):
         return stamp
     try:

@@ -1,10 +1,8 @@
 """Decode TIFF files of any number of bands, as stored, and find their pages."""
 
 import io
-import logging
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +10,7 @@ import simplejpeg
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
 from data_generators.files.image_file import ImageFile
+from data_generators.reading.tiff_file import errors_named, full_page, image_pages
 from data_generators.reading.value_range import ValueRange, to_uint16
 from utils.base.errors import UserError
 
@@ -28,16 +27,13 @@ WIDTH, LENGTH, PHOTOMETRIC_TAG = 256, 257, 262
 BIG = 43  # the number of BigTIFF
 MAX_PIXELS = 400_000_000
 
-# Errors here name the file; the lines of the library would repeat them without it.
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-
 Result = TypeVar("Result")
 
 
 def decode_tiff(
     file: ImageFile | str, data: bytes, channels: int | None = None, value_range: ValueRange | None = None
 ) -> np.ndarray:
-    """The first page of a TIFF file as a picture.
+    """The image of a TIFF file of one page as a picture.
 
     Colours of a palette are looked up, and where 0 stands for white the values are turned round, so that white is the
     highest. All other values are as stored: no alpha is multiplied in, and no band is left out. 1, 2 and 4 bits are
@@ -86,7 +82,7 @@ def opencv_order(pixels: np.ndarray) -> np.ndarray:
 
 
 def decode_tiff_values(file: ImageFile | str, data: bytes) -> tuple[np.ndarray, str | None]:
-    """The values of the first page of a TIFF file as stored, for masks.
+    """The values of a TIFF file of one page as stored, for masks.
 
     Returns:
         values: `(height, width, bands)`, of any type; 1, 2 and 4 bits are spread over 8 unless they are indices.
@@ -106,37 +102,12 @@ def decode_tiff_values(file: ImageFile | str, data: bytes) -> tuple[np.ndarray, 
 
 
 def with_page(file: ImageFile | str, data: bytes, use: Callable[[TiffPage], Result]) -> Result:
-    """Call a function with the first page of a TIFF file; every error of the library becomes a UserError."""
+    """Call a function with the only page that is an image; every error of the library becomes a UserError."""
     with errors_named(file), TiffFile(io.BytesIO(data)) as tiff:
-        return use(first_page(tiff))
-
-
-@contextmanager
-def errors_named(file: ImageFile | str) -> Iterator[None]:
-    """Turn what the library raises on a damaged file into a UserError that names the file.
-
-    tifffile does not say what it raises: a changed byte in a tag ends in any of a dozen exceptions.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except NotImplementedError as error:
-        raise UserError(
-            f"{file}: is a TIFF file of a kind that is not read ({first_line(error)}). Save it as PNG."
-        ) from None
-    except MemoryError:
-        raise UserError(f"{file}: promises more pixels than fit into memory, and is not read.") from None
-    except Exception as error:
-        raise UserError(
-            f"{file}: cannot be decoded; the TIFF file is damaged ({first_line(error)}). Copy or export it again."
-        ) from None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error, without control characters, or its kind."""
-    text = next(iter(str(error).splitlines()), "")[:120]
-    return "".join(letter for letter in text if letter.isprintable()) or type(error).__name__
+        pages = image_pages(file, tiff)
+        if len(pages) > 1:
+            raise UserError(f"{file}: has {len(pages)} pages, one picture is wanted. Save each in a file of its own.")
+        return use(full_page(tiff, pages[0]))
 
 
 def page_header(data: bytes) -> tuple[int, int, bool]:
@@ -148,7 +119,7 @@ def page_header(data: bytes) -> tuple[int, int, bool]:
     if data[2] == BIG or data[3] == BIG:
         try:
             with TiffFile(io.BytesIO(data)) as tiff:
-                page = first_page(tiff)
+                page = full_page(tiff, 0)
                 return int(page.imagelength), int(page.imagewidth), page.photometric == PHOTOMETRIC.PALETTE
         except Exception as error:  # see `errors_named`
             raise ValueError(str(error)) from None
@@ -161,13 +132,6 @@ def page_header(data: bytes) -> tuple[int, int, bool]:
         if kind in (3, 4):  # 16- and 32-bit numbers
             (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, position + 8)
     return numbers[LENGTH], numbers[WIDTH], numbers.get(PHOTOMETRIC_TAG) == PHOTOMETRIC.PALETTE
-
-
-def first_page(tiff: TiffFile) -> TiffPage:
-    page = tiff.pages.first
-    if not isinstance(page, TiffPage):
-        raise ValueError("no page")
-    return page
 
 
 def stored_values(page: TiffPage) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The pages of a TIFF file: each is an image of its own, `name_0`, `name_1`, ..."""
 
 import io
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,14 @@ import numpy as np
 import tifffile
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage
 
-from data_generators.reading.tiff import errors_named, spread, stored_values
+from data_generators.files.image_file import ImageFile
+from data_generators.reading.tiff import spread, stored_values
+from data_generators.reading.tiff_file import errors_named, full_page, image_pages
 from utils.base.errors import UserError
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-REDUCED, TRANSPARENCY_MASK = 1, 4  # bits of the tag NewSubfileType
 ORIENTATION = 274
+MADE_BY = re.compile(rb"ImageJ=|\"truncated\": true")
 
 
 @dataclass(frozen=True, order=True)
@@ -55,28 +58,23 @@ class TiffPageFile:
             return encode_page(full_page(tiff, self.page))
 
 
-def pages_of(path: Path) -> list[TiffPageFile]:
-    """The pages of a TIFF file that are images.
+def path_of(file: ImageFile) -> Path:
+    """The file on disk that an image is read from."""
+    return file.path if isinstance(file, TiffPageFile) else Path(str(file))
 
-    Thumbnails, pyramid levels and transparency masks that are marked as such (the tag NewSubfileType) are none.
+
+def pages_of(path: Path) -> list[TiffPageFile]:
+    """The pages of a TIFF file that are images, see `data_generators.reading.tiff_file.image_pages`.
 
     Raises:
-        UserError: the file is damaged, its pages differ in size, or they are channels of one image (ImageJ, OME).
+        UserError: the file is damaged, or which pages are images is not certain.
     """
     try:
         path.stat()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
     with errors_named(path), TiffFile(path) as tiff:
-        check_chain(tiff)
-        pages = [full_page(tiff, number) for number in range(len(tiff.pages))]
-        numbers = [number for number, page in enumerate(pages) if not page.subfiletype & (REDUCED | TRANSPARENCY_MASK)]
-        if not numbers:
-            raise ValueError("every page is marked as a thumbnail")
-        if len(numbers) > 1:
-            check_same_size(path, [pages[number] for number in numbers])
-        check_channels(path, tiff, len(numbers))
-    return [TiffPageFile(path, number) for number in numbers]
+        return [TiffPageFile(path, number) for number in image_pages(path, tiff)]
 
 
 def split_pages(path: Path) -> list[Path | TiffPageFile]:
@@ -94,7 +92,7 @@ def split_pages(path: Path) -> list[Path | TiffPageFile]:
 def has_one_page(path: Path) -> bool:
     """Whether a file is a TIFF file with one directory, seen without the library; True for what is no TIFF file.
 
-    ImageJ writes large stacks with one directory: its description counts the images.
+    ImageJ and tifffile write some stacks with one directory, whose description counts the images.
     """
     try:
         with open(path, "rb") as file:
@@ -105,75 +103,9 @@ def has_one_page(path: Path) -> bool:
             (count,) = struct.unpack(f"{order}H", file.read(2))
             directory = file.read(12 * count + 4)
             file.seek(0)
-            return directory[12 * count :] == bytes(4) and b"ImageJ=" not in file.read(4096)
+            return directory[12 * count :] == bytes(4) and not MADE_BY.search(file.read(4096))
     except (OSError, struct.error):
         return True  # reading it says what is wrong
-
-
-def full_page(tiff: TiffFile, number: int) -> TiffPage:
-    """A page with all its tags."""
-    page = tiff.pages[number]
-    return page if isinstance(page, TiffPage) else page.aspage()
-
-
-def check_chain(tiff: TiffFile) -> None:
-    """Raise a ValueError if the chain of directories does not end.
-
-    The library ends it quietly where it leaves the file or turns back.
-    """
-    file, kind = tiff.filehandle, tiff.tiff
-    position, seen = kind.offsetsize, set()
-    file.seek(position)
-    (offset,) = struct.unpack(kind.offsetformat, file.read(kind.offsetsize))
-    while offset:
-        if offset in seen:
-            raise ValueError("the chain of pages is a circle")
-        seen.add(offset)
-        file.seek(offset)
-        (count,) = struct.unpack(kind.tagnoformat, file.read(kind.tagnosize))
-        file.seek(offset + kind.tagnosize + count * kind.tagsize)
-        (offset,) = struct.unpack(kind.offsetformat, file.read(kind.offsetsize))
-    if len(seen) != len(tiff.pages):
-        raise ValueError(f"{len(tiff.pages)} of {len(seen)} pages")
-
-
-def check_same_size(path: Path, pages: list[TiffPage]) -> None:
-    """Raise a UserError if pages differ in height, width or bands: which of them is the image?"""
-    shapes = [(page.imagelength, page.imagewidth, page.samplesperpixel) for page in pages]
-    for shape in shapes[1:]:
-        if shape != shapes[0]:
-            sizes = ["x".join(map(str, found)) for found in (shapes[0], shape)]
-            raise UserError(
-                f"{path}: has pages of different sizes ({sizes[0]} and {sizes[1]}, height x width x bands). Save the "
-                "pages that are images in a file of their own."
-            )
-
-
-def check_channels(path: Path, tiff: TiffFile, pages: int) -> None:
-    """Raise a UserError if the pages are the channels of an image, or if ImageJ counts more images than pages.
-
-    Slices and times of a hyperstack are images; its channels belong to one image, and its file has them apart.
-    """
-    channels = 1
-    if tiff.is_imagej and tiff.imagej_metadata:
-        channels = int(tiff.imagej_metadata.get("channels", 1))
-        images = int(tiff.imagej_metadata.get("images", pages))
-        bands = full_page(tiff, 0).samplesperpixel
-        if images > pages * (1 if bands == 1 else bands):
-            raise UserError(
-                f"{path}: is a stack of ImageJ with {images} images and {pages} directories. Save it again as an image "
-                "sequence, or as TIFF with a directory for each page."
-            )
-        channels = channels if channels > 1 and pages > 1 and images >= pages else 1
-    elif tiff.is_ome and pages > 1:
-        for series in tiff.series:
-            axes = dict(zip(series.axes, series.shape, strict=True))
-            channels = max(channels, axes.get("C", 1))
-    if channels > 1 and pages > 1:
-        raise UserError(
-            f"{path}: its {pages} pages are {channels} channels of a hyperstack, not images. Save each image as one "
-            "page with the channels as bands, or each channel as a file of its own."
-        )
 
 
 def encode_page(page: TiffPage) -> bytes:

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from data_generators.files.image_file import ImageFile
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import JPEG_START, PNG_START, read_whole_and_header
+from data_generators.reading.tiff_pages import path_of
 from data_preparation.common.image_files import Skipped, unique_by
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import COLOUR_TYPES, encode_png
@@ -48,11 +50,11 @@ class NewPair(NamedTuple):
     """
 
     split: str | None
-    image: Path
+    image: ImageFile
     name: str
     mask_name: str
     annotation: Any = None
-    sources: tuple[Path, ...] = ()
+    sources: tuple[ImageFile, ...] = ()
 
 
 class EncodedMask(NamedTuple):
@@ -167,7 +169,10 @@ def write_pair(
     if not data.startswith(tuple(COPIED)):
         pixels = decode(pair.image, data)
         if pixels.shape[2] not in COLOUR_TYPES:
-            raise UserError(f"{pair.image}: has {pixels.shape[2]} channels; a PNG file has 4 at most.")
+            raise UserError(
+                f"{pair.image}: has {pixels.shape[2]} channels; a PNG file has 1, 3 or 4. Train on the files as "
+                "they are: DATASET.TRAIN.IMAGES_PATH takes TIFF."
+            )
         data = encode_png(pixels)
     mask_data = made.data if isinstance(made, EncodedMask) else encode_png(made)
     write_together({output / target: data, output / mask_target(pair): mask_data})
@@ -186,9 +191,9 @@ def write_together(files: Mapping[Path, bytes]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def suffix_of(path: Path) -> str:
+def suffix_of(path: ImageFile) -> str:
     """The suffix of the written image, by the contents of the file rather than its name."""
-    with open(path, "rb") as file:
+    with open(path_of(path), "rb") as file:
         start = file.read(8)
     return next((suffix for first, suffix in COPIED.items() if start.startswith(first)), ".png")
 
@@ -207,7 +212,7 @@ def signature_of(pair: NewPair, settings: str) -> str:
     """A short text that changes with the sources and the options of a pair."""
     parts = [settings]
     for path in (pair.image, *pair.sources):
-        status = os.stat(path)
+        status = os.stat(path_of(path))
         parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from data_generators.files.image_file import ImageFile
+from data_generators.files.pages import page_pairs
 from data_generators.files.pairing import IMAGE_SUFFIXES, MAX_LISTED, find_mask, is_mask_name
 from utils.base.errors import UserError
 from utils.base.listing import list_folder
@@ -19,7 +21,7 @@ class NamedImage(Protocol):
     def name(self) -> str: ...
 
     @property
-    def image(self) -> Path: ...
+    def image(self) -> ImageFile: ...
 
 
 AnyImage = TypeVar("AnyImage", bound=NamedImage)
@@ -57,6 +59,23 @@ def list_pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     found = [(image, find_mask(image, by_stem)) for image in image_files]
     raise_problems([f"{image} has no mask in {masks}." for image, mask in found if mask is None])
     return [(image, mask) for image, mask in found if mask is not None]
+
+
+def page_pairs_of(pairs: Iterable[tuple[Path, Path]]) -> list[tuple[ImageFile, ImageFile]]:
+    """The pairs of the pages of all files, see `data_generators.files.pages`.
+
+    Raises:
+        UserError: names the files whose pages do not pair up.
+    """
+    found: list[tuple[ImageFile, ImageFile]] = []
+    problems: list[str] = []
+    for image, mask in pairs:
+        try:
+            found += [(page, part) for page, part in page_pairs(image, mask) if part is not None]
+        except UserError as error:
+            problems.append(str(error))
+    raise_problems(problems)
+    return found
 
 
 def raise_problems(problems: list[str]) -> None:

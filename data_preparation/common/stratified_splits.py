@@ -6,11 +6,11 @@ scikit-learn is imported only where it draws: it takes a second, which --help an
 import functools
 import warnings
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from data_generators.files.image_file import ImageFile
 from data_generators.reading.masks import read_mask
 from data_preparation.common.parallel import run_parallel
 
@@ -19,7 +19,7 @@ PART_COUNTS = (2, 3, 4, 5, 10, 20, 50, 100)  # fractions are made of equal parts
 CHUNK = 32  # masks that a process reads at a time
 
 
-def foreground_shares(masks: Sequence[Path], background: int, workers: int | None, quiet: bool) -> np.ndarray:
+def foreground_shares(masks: Sequence[ImageFile], background: int, workers: int | None, quiet: bool) -> np.ndarray:
     """The share of foreground pixels in each mask: float `(masks,)`.
 
     Args:
@@ -34,7 +34,7 @@ def foreground_shares(masks: Sequence[Path], background: int, workers: int | Non
     return np.array([shares[mask] for mask in masks])
 
 
-def foreground_share(path: Path, background: int) -> float:
+def foreground_share(path: ImageFile, background: int) -> float:
     """The share of foreground pixels in a mask."""
     return float(np.mean(read_mask(path) != background))
 

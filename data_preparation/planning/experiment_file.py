@@ -7,7 +7,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from data_generators.files.pairing import Pair
+from data_generators.reading.tiff_pages import TiffPageFile
 from data_preparation.planning.choices import Choice
+from utils.base.errors import UserError
 from utils.config import load_config
 from utils.config.checks import check_config
 
@@ -18,6 +20,13 @@ LONGEST_REASON = 78  # longer ones get a line of their own
 def list_files(splits: Mapping[str, Sequence[Pair]], folder: Path) -> dict[str, tuple[Path, str]]:
     """`{key of the config: (list file, its text)}`, absolute paths."""
     lists = {}
+    for page in (
+        file for pairs in splits.values() for pair in pairs for file in pair if isinstance(file, TiffPageFile)
+    ):
+        raise UserError(
+            f"{page.path}: has several pages, which a list of files cannot name one by one. Write them as files first: "
+            "python data_preparation/index_masks.py --help."
+        )
     for split, pairs in splits.items():
         images, masks = [pair.image for pair in pairs], [pair.mask for pair in pairs]
         for key, name, files in (("IMAGES_PATH", "images", images), ("MASK_PATH", "mask", masks)):

@@ -36,7 +36,7 @@ def decoded(monkeypatch):
     """The files that are decoded, as they are."""
     names, decode = [], decoding.decode
     for module in (decoding, masks):
-        monkeypatch.setattr(module, "decode", lambda path, data: names.append(str(path)) or decode(path, data))
+        monkeypatch.setattr(module, "decode", lambda path, *rest: names.append(str(path)) or decode(path, *rest))
     return names
 
 

@@ -1,0 +1,26 @@
+"""Pairs of image and mask whose files have several pages: each page is a sample, `name_0`, `name_1`, ..."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_generators.files.image_file import ImageFile
+from data_generators.reading.tiff_pages import split_pages
+from utils.base.errors import UserError
+
+
+def page_pairs(image: Path, mask: Path | None) -> list[tuple[ImageFile, ImageFile | None]]:
+    """The pages of an image with those of its mask; files of one page stay as they are.
+
+    Raises:
+        UserError: they have different numbers of pages, or which pages are images is not certain.
+    """
+    images: Sequence[ImageFile] = split_pages(image)
+    if mask is None:
+        return [(page, None) for page in images]
+    masks: Sequence[ImageFile] = split_pages(mask)
+    if len(images) != len(masks):
+        raise UserError(
+            f"{mask}: the number of its pages is {len(masks)}, that of its image {image} {len(images)}. Each page of "
+            "an image needs one of its mask."
+        )
+    return list(zip(images, masks, strict=True))
