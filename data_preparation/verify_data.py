@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from data_generators.files.class_labels import match_labels
+from data_generators.files.class_labels import classifier_class_names, match_labels
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair, list_problems, match_pairs
 from data_generators.reading.samples import ReadSettings
@@ -29,6 +29,7 @@ from data_preparation.common.dataset_report import (
     sum_counts,
     write_report,
 )
+from data_preparation.common.label_counts import label_problems, warn_about_classifier_labels, warn_about_labels
 from data_preparation.common.pair_check import IMAGE_PROPERTIES, PairCheck, check_pair
 from data_preparation.common.shared_images import warn_of_shared_images
 from utils.base.errors import UserError
@@ -78,7 +79,10 @@ def verify_data(
         summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL)
         if details:
             summary[split] |= describe_split(checks, cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
-        warn(cfg, pairs, checks, summary[split], split)
+        warn(pairs, checks, summary[split], split)
+        if not problems:  # else the counts may be those of misread labels
+            problems += label_problems(cfg, checks, split) if need_masks else []
+            warn_about_labels(cfg, pairs, checks, split, complete=need_masks)
         contents[split] = {
             pair.image: check.contents for pair, check in zip(pairs, checks, strict=True) if check.contents is not None
         }
@@ -94,6 +98,8 @@ def find_samples(cfg: DictConfig, split: str, need_masks: bool) -> tuple[list[Pa
     """Return `(pairs, problems)` of a split; the labelled images of a classifier are pairs without a mask."""
     if cfg.MODEL.TYPE == "classifier" and need_masks:
         samples, problems = match_labels(cfg, split)
+        if not problems:
+            warn_about_classifier_labels(classifier_class_names(cfg), [sample.labels for sample in samples], split)
         return [Pair(sample.image, None) for sample in samples], problems
     pairs, problems = match_pairs(cfg, split)
     if need_masks and cfg.DATASET[split.upper()].MASK_PATH is None:
@@ -126,9 +132,7 @@ def summarize(checks: Sequence[PairCheck], ignore_label: int | None) -> dict[str
     return {"pairs": len(checks), "foreground_share": share, "image_properties": properties}
 
 
-def warn(
-    cfg: DictConfig, pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, Any], split: str
-) -> None:
+def warn(pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, Any], split: str) -> None:
     """Print what is allowed but seldom intended."""
     for name, count in summary["image_properties"].items():
         if count:
@@ -143,10 +147,6 @@ def warn(
             "at edges. Save masks as PNG.",
             file=sys.stderr,
         )
-    if summary["foreground_share"] == 0:
-        group = cfg.PREPROCESS_DATA.NORMALIZE_MASK
-        cause = f" after dividing by {group.NORMALIZE_VALUE} (PREPROCESS_DATA.NORMALIZE_MASK)" if group.VALUE else ""
-        print(f"Warning: the masks of {split} have no foreground, only 0{cause}.", file=sys.stderr)
 
 
 @command

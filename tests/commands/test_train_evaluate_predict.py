@@ -17,6 +17,7 @@ from models import MODEL_TYPES
 from predict import predict
 from train import train
 from utils.base.errors import UserError
+from utils.base.files import list_backups
 from utils.config import load_config
 
 QUICK = [
@@ -237,6 +238,7 @@ def test_damaged_weights(trained, tmp_path):
     folder, _ = trained
     shutil.copytree(folder, tmp_path / "copy")
     weights = tmp_path / "copy/checkpoint/model_tiny_unet3plus.weights.h5"
-    weights.write_bytes(weights.read_bytes()[:5000])
+    for version in (weights, *list_backups(weights)):
+        version.write_bytes(version.read_bytes()[:5000])
     with pytest.raises(UserError, match="damaged"):
         evaluate(load_config([f"WORK_DIR={tmp_path / 'copy'}", *TINY[:1], "VERBOSE=0"]))

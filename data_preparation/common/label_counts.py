@@ -1,0 +1,120 @@
+"""What the counts of labels say before the first step: nothing labelled, classes that never occur, one image."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from omegaconf import DictConfig
+
+from data_generators.files.pairing import Pair
+from data_preparation.common.dataset_report import sum_counts
+from data_preparation.common.pair_check import PairCheck
+from utils.config.class_names import mask_class_names
+
+SHOWN = 10  # names in a line
+
+
+def label_problems(cfg: DictConfig, checks: Sequence[PairCheck], split: str) -> list[str]:
+    """A problem if the masks of a split have no pixel that counts.
+
+    Args:
+        cfg: the config.
+        checks: of the pairs of the split.
+        split: "train", "val" or "test".
+    """
+    masks = [check.labels for check in checks if len(check.labels)]
+    if not masks or labelled_pixels(masks, cfg.DATASET.IGNORE_LABEL).any():
+        return []
+    ignored = cfg.DATASET.IGNORE_LABEL
+    return [
+        f"{split}: every pixel of its {len(masks)} masks is {ignored}, which DATASET.IGNORE_LABEL={ignored} excludes: "
+        "nothing is left to learn or to measure. Set IGNORE_LABEL to the value of pixels without a label, or null."
+    ]
+
+
+def warn_about_labels(
+    cfg: DictConfig, pairs: Sequence[Pair], checks: Sequence[PairCheck], split: str, complete: bool = True
+) -> None:
+    """Print a line for each thing in the masks of a split that training or scores rarely survive.
+
+    Args:
+        complete: whether the masks are to hold all classes; false for a command that needs no masks.
+    """
+    ignored = cfg.DATASET.IGNORE_LABEL
+    with_masks = [(pair, check.labels) for pair, check in zip(pairs, checks, strict=True) if len(check.labels)]
+    if not with_masks:
+        return
+    counts = [labels for _, labels in with_masks]
+    pixels = labelled_pixels(counts, ignored)
+    if not pixels.any():
+        return  # a problem, not a warning
+    empty = [pair for pair, labels in with_masks if not labelled_pixels([labels], ignored).any()]
+    if empty:
+        print_warning(
+            f"{len(empty)} of {len(counts)} masks of {split} are ignored as a whole, such as {empty[0].mask}."
+        )
+    if split == "train" and len(pairs) == 1:
+        print_warning("train has one image: a network learns it by heart. More images, or crops of it, are needed.")
+    if not pixels[1:].any():
+        group = cfg.PREPROCESS_DATA.NORMALIZE_MASK
+        cause = f" after dividing by {group.NORMALIZE_VALUE} (PREPROCESS_DATA.NORMALIZE_MASK)" if group.VALUE else ""
+        what = "a network learns to find nothing" if split == "train" else "Dice is undefined or 0"
+        print_warning(f"the masks of {split} have no foreground, only 0{cause}: {what}.")
+        return
+    if complete:
+        warn_about_classes(mask_class_names(cfg), pixels, split)
+
+
+def warn_about_classes(names: Sequence[str], pixels: np.ndarray, split: str) -> None:
+    """Print a line about classes that do not occur.
+
+    Args:
+        names: of all classes.
+        pixels: int `(at least classes,)`.
+    """
+    if not pixels[0]:
+        print_warning(
+            f"the masks of {split} have no pixel of class 0 ({names[0]}), nothing but foreground. Are all of them "
+            "meant, or do masks and LABEL_VALUES not fit?"
+        )
+    absent = [f"{index} ({names[index]})" for index in range(1, len(names)) if not pixels[index]]
+    if absent:
+        print_warning(absent_classes(absent, split))
+
+
+def warn_about_classifier_labels(names: Iterable[str], labels: Iterable[Sequence[str]], split: str) -> None:
+    """Print a line if a class has no image, or all images have one class.
+
+    Args:
+        names: of all classes.
+        labels: of each image.
+    """
+    names = list(names)
+    counts = Counter(name for found in labels for name in found)
+    absent = [name for name in names if not counts[name]]
+    if absent and counts:
+        print_warning(absent_classes(absent, split))
+
+
+def absent_classes(names: Sequence[str], split: str) -> str:
+    """A sentence about the classes that a split does not have."""
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    classes, verb = ("class", "occurs") if len(names) == 1 else ("classes", "occur")
+    what = (
+        "cannot be learned" if split == "train" else "has no score there" if len(names) == 1 else "have no score there"
+    )
+    return f"{classes} {shown} never {verb} in {split} and {what}."
+
+
+def labelled_pixels(counts: Sequence[np.ndarray], ignored: int | None) -> np.ndarray:
+    """Pixels of each value but the ignored one: int64 `(256,)`."""
+    labels = sum_counts(counts)
+    if ignored is not None:
+        labels[ignored] = 0
+    return labels
+
+
+def print_warning(text: str) -> None:
+    """Print a warning."""
+    print(f"Warning: {text}", file=sys.stderr)
