@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from data_generators.files.class_labels import image_list
+from data_generators.files.preparation_check import check_preparation
 from utils.base.errors import PartlyDone, UserError
 from utils.base.files import writable_folder
 from utils.checkpoints import ENDING, weights_path
@@ -22,7 +23,7 @@ from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
 from utils.inference.find_sources import find_sources
 from utils.inference.members import restore_members
-from utils.inference.sources import Source, SourceSettings
+from utils.inference.sources import ImageSource, Source, SourceSettings
 
 if TYPE_CHECKING:
     from utils.inference.output import Output
@@ -54,6 +55,7 @@ def predict(cfg: DictConfig) -> Path:
     members = restore_members(cfg)
     trained = members[0]
     sources = find_sources(trained, images=image_list(trained, "val") if is_classifier(trained) else None)
+    check_preparation(trained, [source.path for source in sources if isinstance(source, ImageSource)])
     folder = writable_folder(trained, cfg.PREDICT.OUTPUT_PATH, "PREDICT.OUTPUT_PATH")
     output = make_output(trained, folder / weights_path(cfg).name.removesuffix(ENDING))
     make_strategy(trained)

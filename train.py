@@ -8,7 +8,7 @@ import time
 from omegaconf import DictConfig
 
 from data_generators import build_dataset
-from data_preparation.verify_data import verify_data
+from data_preparation.verify_data import verify_data, with_preparation_of_data
 from models import build_model
 from utils.base.startup import restore_signal_handlers
 from utils.config.command import command
@@ -39,7 +39,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
         1
     """
     # Input
-    cfg = training_settings(cfg)
+    cfg = with_preparation_of_data(training_settings(cfg))
 
     # Checks
     check_outputs(cfg)

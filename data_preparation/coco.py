@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import numpy as np
 
+from data_generators.files.preparation import is_name
 from data_preparation.common.coco_files import (
     choose_categories,
     class_names,
@@ -71,7 +72,10 @@ def collect(options: Namespace) -> Conversion:
         pairs += new_pairs
         skipped += new_skipped
     check_same_classes(names)
-    return Conversion(with_splits(pairs, [pair.name for pair in pairs], options), draw_mask, skipped)
+    found = ["background", *next(iter(names.values()))]
+    usable = len(set(found)) == len(found) and all(map(is_name, found))
+    pairs = with_splits(pairs, [pair.name for pair in pairs], options)
+    return Conversion(pairs, draw_mask, skipped, found if usable else None)
 
 
 def check_same_classes(names: Mapping[Path, Sequence[str]]) -> None:

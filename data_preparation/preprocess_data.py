@@ -61,7 +61,7 @@ def plan_jobs(cfg: DictConfig, split: str) -> list[VolumeJob]:
     scans = find_labelled_scans(cfg, f"SCANS_{split.upper()}_DATA_PATH")
     images, masks = resolve_path(cfg, paths.IMAGES_PATH), resolve_path(cfg, paths.MASK_PATH)
     settings = SliceSettings.from_config(cfg)
-    return [VolumeJob(split, scan, images, masks, settings) for scan in scans]
+    return [VolumeJob(split, scan, images, masks, settings, "preprocess_data") for scan in scans]
 
 
 @command

@@ -24,6 +24,12 @@ import numpy as np
 from tqdm import tqdm
 
 from data_generators.files.image_file import ImageFile
+from data_generators.files.preparation import (
+    Preparation,
+    read_preparation,
+    single_preparation,
+    write_preparation,
+)
 from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, read_shard
 from data_generators.reading.headers import picture_size, read_whole
@@ -73,6 +79,7 @@ def write_shards(
             f"--name {name!r} must be the first part of a file name, without any of / \\ * ? [, such as train."
         )
     pairs = page_pairs_of(list_pairs(Path(images), Path(masks)))
+    preparation = preparation_of_shards([image for image, _ in pairs], Path(output))
     groups = [group_of(image.stem, group) for image, _ in pairs]
     if not 1 <= shards <= len(set(groups)):
         raise UserError(
@@ -96,7 +103,25 @@ def write_shards(
                 path.unlink()
         for written in names:
             os.replace(temporary / written, output / written)
+    if preparation is not None:
+        write_preparation(output, preparation.settings)
     return [output / written for written in names]
+
+
+def preparation_of_shards(images: Sequence[ImageFile], output: Path) -> Preparation | None:
+    """How the images were prepared, if it is known.
+
+    Raises:
+        UserError: the folder of the shards has others, of images that were prepared otherwise.
+    """
+    preparation = single_preparation(images)
+    earlier = read_preparation(output) if shards_of(output) else None
+    if earlier is not None and (preparation is None or preparation.settings != earlier.settings):
+        raise UserError(
+            f"{output}: has shards of images that were prepared otherwise, see {earlier.file.name} there and beside "
+            "the images. Choose another folder."
+        )
+    return preparation
 
 
 def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[ImageFile, ImageFile]], bar: tqdm) -> str:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from data_generators.files.class_labels import classifier_class_names, match_labels
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair, list_problems, match_pairs
+from data_generators.files.preparation_check import preparation_problems, with_preparation
 from data_generators.reading.samples import ReadSettings
 from data_preparation.common.dataset_report import (
     describe_split,
@@ -74,6 +75,7 @@ def verify_data(
     for split in splits:
         pairs, unmatched = find_samples(cfg, split, need_masks)
         checks = check_pairs(cfg, pairs, split, details, whole_images)
+        problems += preparation_problems(cfg, [pair.image for pair in pairs])
         problems += unmatched + [problem for check in checks for problem in check.problems]
         hints += [hint for check in checks for hint in check.hints]
         summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL)
@@ -94,7 +96,7 @@ def verify_data(
     return summary
 
 
-def find_samples(cfg: DictConfig, split: str, need_masks: bool) -> tuple[list[Pair], list[str]]:
+def find_samples(cfg: DictConfig, split: str, need_masks: bool = True) -> tuple[list[Pair], list[str]]:
     """Return `(pairs, problems)` of a split; the labelled images of a classifier are pairs without a mask."""
     if cfg.MODEL.TYPE == "classifier" and need_masks:
         samples, problems = match_labels(cfg, split)
@@ -105,6 +107,12 @@ def find_samples(cfg: DictConfig, split: str, need_masks: bool) -> tuple[list[Pa
     if need_masks and cfg.DATASET[split.upper()].MASK_PATH is None:
         problems = [f"{split} needs masks: set DATASET.{split.upper()}.MASK_PATH.", *problems]
     return pairs, problems
+
+
+def with_preparation_of_data(cfg: DictConfig) -> DictConfig:
+    """The config with the values with which the training data was prepared, see `with_preparation`."""
+    pairs, _ = find_samples(cfg, "train")  # problems with them are reported with those of the files
+    return with_preparation(cfg, [pair.image for pair in pairs])
 
 
 def check_pairs(
@@ -153,6 +161,7 @@ def warn(pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, 
 def main(cfg: DictConfig) -> None:
     """Check the data, print what it contains and write the report."""
     check_writable(cfg, Path(cfg.DATASET.REPORT_PATH).parent, "DATASET.REPORT_PATH")
+    cfg = with_preparation_of_data(cfg)
     report: dict[str, Any] = verify_data(cfg, details=True)
     for split, found in report.items():
         share = found["foreground_share"]

@@ -20,8 +20,10 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
+from data_generators.files.preparation import is_name
 from data_preparation.common.command_line import check_options, errors_in_one_line, make_parser
-from data_preparation.common.dataset_writer import RECORD, print_skipped
+from data_preparation.common.dataset_record import RECORD
+from data_preparation.common.dataset_writer import print_skipped
 from data_preparation.common.image_files import HIDDEN, Skipped, raise_problems
 from data_preparation.common.splits import SPLITS, assign_splits, existing_path
 from data_preparation.scans.labelled_scans import LabelledScan
@@ -59,11 +61,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class Found(NamedTuple):
-    """The scans of a source. skipped: (file, reason); is_ct: whether intensities are Hounsfield units."""
+    """The scans of a source. skipped: (file, reason); is_ct: whether intensities are Hounsfield units; class_names: of
+    the labels, background first, if they are known."""
 
     scans: list[LabelledScan]
     skipped: list[Skipped]
     is_ct: bool = False
+    class_names: tuple[str, ...] | None = None
 
 
 def prepare(options: Namespace) -> tuple[dict[str, dict], list[Skipped]]:
@@ -79,9 +83,10 @@ def prepare(options: Namespace) -> tuple[dict[str, dict], list[Skipped]]:
     splits = assign_splits([scan.name for scan in found.scans], options.val, options.test, options.seed)
     check_output(options.output, set(splits.values()))
     settings, jobs = slice_settings(options, found.is_ct), []
+    names = None if options.foreground else found.class_names
     for scan in found.scans:
         images, masks = (options.output / splits[scan.name] / name for name in ("images", "mask"))
-        jobs.append(VolumeJob(splits[scan.name], scan, images, masks, settings))
+        jobs.append(VolumeJob(splits[scan.name], scan, images, masks, settings, "volumes", names))
     return prepare_volumes(jobs, options.workers, options.quiet), found.skipped
 
 
@@ -147,7 +152,23 @@ def find_decathlon(source: Path) -> Found:
     raise_problems([f"{path} lists {name} twice." for name in sorted(set(names)) if names.count(name) > 1])
     if not scans:
         raise UserError(f"{path}: lists no training volumes.")
-    return Found(scans, unlisted_files(source, {file.resolve() for file in files}), modalities == ["CT"])
+    return Found(
+        scans, unlisted_files(source, {file.resolve() for file in files}), modalities == ["CT"], class_names(data)
+    )
+
+
+def class_names(data: dict) -> tuple[str, ...] | None:
+    """The names in a dataset.json, if they are those of the labels 0, 1, 2, ...; None otherwise.
+
+    >>> class_names({"labels": {"0": "background", "1": "liver"}})
+    ('background', 'liver')
+    """
+    labels = data.get("labels")
+    if not isinstance(labels, dict) or not 2 <= len(labels) <= 256:
+        return None
+    names = [labels.get(str(index)) for index in range(len(labels))]
+    usable = [name for name in names if isinstance(name, str) and is_name(name)]
+    return tuple(usable) if len(usable) == len(set(usable)) == len(labels) else None
 
 
 def unlisted_files(source: Path, listed: Collection[Path]) -> list[Skipped]:

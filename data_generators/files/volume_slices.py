@@ -1,6 +1,7 @@
 """Images that are slices of volumes: volume and number of each, missing slices, voxel spacing."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,9 @@ from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair, list_problems, volume_and_slice
 from data_generators.reading.headers import picture_size
 from utils.base.errors import UserError
+
+MAX_MANIFEST = 100_000_000  # bytes; a longer one is cut, and then no JSON
+MAX_SLICES = 1_000_000
 
 
 class VolumeSlice(NamedTuple):
@@ -102,7 +106,7 @@ def check_slices(pairs: Sequence[Pair], slices: Sequence[VolumeSlice]) -> None:
     for volume, numbers in numbers_of.items():
         expected = range(min(numbers), max(numbers) + 1)
         count = read_manifest(manifest_of(first[volume])).get("slices")
-        if isinstance(count, int):
+        if count is not None:
             expected = range(max(count, max(numbers) + 1))
         missing = sorted(set(expected) - set(numbers))
         if missing:
@@ -154,9 +158,34 @@ def manifest_of(image: ImageFile) -> Path:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a volume; empty if it does not exist or cannot be read."""
+    """The manifest of a volume; empty if it does not exist or cannot be read.
+
+    Entries that are not what the preparation writes are left out, and such a manifest is not complete: the volume is
+    prepared again. The names of its files, which the preparation removes, are never paths to elsewhere.
+    """
     try:
-        manifest = json.loads(path.read_text())
-    except (OSError, ValueError):
+        with open(path, "rb") as file:
+            manifest = json.loads(file.read(MAX_MANIFEST))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    if not isinstance(manifest, dict):
+        return {}
+    valid = {
+        "complete": isinstance(manifest.get("complete"), bool),
+        **{key: is_count(manifest.get(key)) for key in ("slices", "slices_with_liver")},
+        **{key: is_table_of_files(manifest.get(key)) for key in ("images", "masks")},
+    }
+    kept = {key: value for key, value in manifest.items() if valid.get(key, True)}
+    return kept if all(valid.values()) else {**kept, "complete": False}
+
+
+def is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SLICES
+
+
+def is_table_of_files(value: object) -> bool:
+    """Whether a value is `{name of a PNG file: bytes}`, without folders in the names."""
+    if not isinstance(value, dict):
+        return False
+    names = all(name.endswith(".png") and not re.search(r"[/\\\0]|^\.", name) for name in value)
+    return names and all(isinstance(size, int) for size in value.values())

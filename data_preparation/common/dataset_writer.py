@@ -8,11 +8,9 @@ options of each pair: a second run skips what has not changed, and removes pairs
 
 import functools
 import hashlib
-import json
 import os
-import re
 from argparse import Namespace
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,20 +18,17 @@ import numpy as np
 from tqdm import tqdm
 
 from data_generators.files.image_file import ImageFile
+from data_generators.files.preparation import CLASS_NAMES, write_preparation
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import JPEG_START, PNG_START, read_whole_and_header
 from data_generators.reading.tiff_pages import path_of
+from data_preparation.common.dataset_record import Record, read_record, write_record
 from data_preparation.common.image_files import Skipped, unique_by
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import COLOUR_TYPES, encode_png
 from data_preparation.common.splits import SPLITS
 from utils.base.errors import UserError
-from utils.base.files import atomic_write, new_folders
-from utils.base.text_files import read_json
-
-RECORD = "prepared.json"
-
-TARGET = re.compile(rf"({'|'.join(SPLITS)})/(images|mask)/[^/\0]+\.(png|jpg)")  # see `image_target`, `mask_target`
+from utils.base.files import new_folders
 
 CHUNK = 32  # pairs that a process takes at a time
 
@@ -68,15 +63,13 @@ class Conversion(NamedTuple):
     """What a command found, and how to convert it.
 
     pairs: to write; make_mask: `(pair, height, width) -> uint8 (height, width)` or `EncodedMask`, can be pickled;
-    skipped: (file or name, reason).
+    skipped: (file or name, reason); class_names: background first, None if they are not known.
     """
 
     pairs: Sequence[NewPair]
     make_mask: Callable[[NewPair, int, int], np.ndarray | EncodedMask]
     skipped: Sequence[Skipped]
-
-
-Record = dict[str, list]  # image file -> [mask file, signature], paths relative to OUTPUT
+    class_names: Sequence[str] | None = None
 
 
 def write_dataset(conversion: Conversion, options: Namespace, sources: Iterable[str]) -> dict[str, dict[str, int]]:
@@ -106,9 +99,10 @@ def write_dataset(conversion: Conversion, options: Namespace, sources: Iterable[
     todo = {target: pair for target, pair in targets.items() if target not in done}
 
     files = {target: record[target] for target in done}
+    named = {CLASS_NAMES: list(conversion.class_names)} if conversion.class_names else {}
     try:
         remove_stale_pairs(output, record, targets)
-        work = functools.partial(write_pair, make_mask=conversion.make_mask, output=output)
+        work = functools.partial(write_pair, make_mask=conversion.make_mask, output=output, named=named)
         workers = options.workers or min(os.cpu_count() or 1, 1 + len(todo) // PAIRS_PER_PROCESS)
         results = run_parallel(work, list(todo.items()), workers, CHUNK)
         progress = tqdm(results, "pairs", len(todo), unit="pair", disable=options.quiet or not todo)
@@ -116,6 +110,8 @@ def write_dataset(conversion: Conversion, options: Namespace, sources: Iterable[
         with new_folders(folders), progress as bar:
             for (target, pair), _ in bar:
                 files[target] = [mask_target(pair), signatures[target]]
+        for split in {pair.split for pair in conversion.pairs} if named else ():
+            write_preparation(output / str(split), named)
     finally:
         # Also after an error or Ctrl-C, unless it came before the first file: finished pairs are not made again.
         if record or any(output.glob("*/*/*")):
@@ -155,8 +151,16 @@ def write_pair(
     target_and_pair: tuple[str, NewPair],
     make_mask: Callable[[NewPair, int, int], np.ndarray | EncodedMask],
     output: Path,
+    named: Mapping[str, Any],
 ) -> None:
-    """Make one pair and move both files into place together."""
+    """Make one pair and move both files into place together.
+
+    Args:
+        target_and_pair: the image file to write, relative to `output`, and the pair.
+        make_mask: see `Conversion`.
+        output: folder of the dataset.
+        named: the names of the classes for `prepared.json`, which is unfinished until all pairs are written; or none.
+    """
     target, pair = target_and_pair
     data, header = read_whole_and_header(pair.image)
     made = make_mask(pair, header.height, header.width)
@@ -175,6 +179,8 @@ def write_pair(
             )
         data = encode_png(pixels)
     mask_data = made.data if isinstance(made, EncodedMask) else encode_png(made)
+    if named:
+        write_preparation(output / str(pair.split), named, finished=False)
     write_together({output / target: data, output / mask_target(pair): mask_data})
 
 
@@ -215,58 +221,6 @@ def signature_of(pair: NewPair, settings: str) -> str:
         status = os.stat(path_of(path))
         parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def read_record(output: Path, origin: Mapping[str, str]) -> Record:
-    """The record of an earlier run into the same folder; empty if there was none.
-
-    Raises:
-        UserError: the earlier run had other sources.
-    """
-    path = output / RECORD
-    if not path.exists():
-        return {}
-    try:
-        record = read_json(path)
-        earlier, files = record["origin"], record["files"]
-        texts = all(isinstance(name, str) for name in earlier.values())
-        damaged = not texts or not all(is_entry(target, entry) for target, entry in files.items())
-    except (UserError, KeyError, TypeError, AttributeError):
-        damaged = True
-    if damaged:
-        raise UserError(f"{path} is damaged. Remove it and the folders beside it, then try again.")
-    if earlier != origin:
-        raise UserError(
-            f"{output} already contains a dataset prepared from {', '.join(earlier.values())}. Choose another OUTPUT, "
-            "or remove that folder."
-        )
-    return files
-
-
-def is_entry(target: str, entry: Any) -> bool:
-    """Whether an entry of a record names an image and its mask as this module writes them, and nothing elsewhere.
-
-    Pairs that are no longer wanted are removed, so a record must not be able to name files of others.
-    """
-    return (
-        isinstance(entry, list)
-        and len(entry) == 2
-        and isinstance(entry[0], str)
-        and isinstance(entry[1], str | None)
-        and TARGET.fullmatch(target) is not None
-        and TARGET.fullmatch(entry[0]) is not None
-    )
-
-
-def write_record(
-    output: Path, origin: Mapping[str, str], record: Record, files: Record, targets: Container[str]
-) -> None:
-    """Record the finished pairs, and as unfinished the pairs of the earlier run that may be half replaced."""
-    unfinished = {
-        target: [mask, None] for target, (mask, _) in record.items() if target in targets and target not in files
-    }
-    with atomic_write(output / RECORD) as temporary:
-        temporary.write_text(json.dumps({"origin": origin, "files": {**unfinished, **files}}, indent=0))
 
 
 def is_done(output: Path, record: Record, target: str, pair: NewPair, signature: str) -> bool:

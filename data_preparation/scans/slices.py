@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
 from omegaconf import DictConfig
 
+from data_generators.files.preparation import CLASS_NAMES
 from utils.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +57,29 @@ class SliceSettings:
             scaling=group.INTENSITY_SCALING,
             labels=group.LABELS,
             label_grid=group.LABEL_GRID,
+            modality=group.MODALITY,
         )
+
+    def record(self, prepared_by: str, class_names: Sequence[str] | None) -> dict[str, Any]:
+        """These settings as keys of the config, for `data_generators.files.preparation.write_preparation`.
+
+        Args:
+            prepared_by: the command.
+            class_names: background first; None if they are not known.
+        """
+        group = {
+            "RESIZED_HEIGHT": self.height,
+            "RESIZED_WIDTH": self.width,
+            "RESIZE_METHOD": self.resize_method,
+            "SCAN_MIN_VALUE": self.low,
+            "SCAN_MAX_VALUE": self.high,
+            "INTENSITY_SCALING": self.scaling,
+            "LABELS": self.labels,
+            "MODALITY": self.modality,
+            "PREPARED_BY": prepared_by,
+        }
+        names = None if class_names is None else list(class_names)
+        return {**{f"DATA_PREPARATION.{key}": value for key, value in group.items()}, CLASS_NAMES: names}
 
 
 def window_slice(pixels: np.ndarray, low: float, high: float, scaling: str) -> np.ndarray:

@@ -6,15 +6,16 @@ last slice is repeated. The pixel value of a mask is the class. Slices count fro
 
 import os
 import shutil
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from data_generators.files.preparation import write_preparation
 from data_generators.files.volume_slices import read_manifest
 from data_generators.reading.decoding import resize_image
 from data_generators.reading.masks import resize_mask
@@ -36,11 +37,18 @@ class VolumeJob(NamedTuple):
     images: Path
     masks: Path
     settings: SliceSettings
+    prepared_by: str
+    class_names: tuple[str, ...] | None = None
 
     @property
     def manifest(self) -> Path:
         """Path of the manifest."""
         return self.images.parent / "manifest" / f"volume-{self.scan.name}.json"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is left beside the images, see `data_generators.files.preparation.write_preparation`."""
+        return self.settings.record(self.prepared_by, self.class_names)
 
 
 def prepare_volumes(jobs: list[VolumeJob], workers: int | None, quiet: bool) -> dict[str, dict]:
@@ -59,6 +67,7 @@ def prepare_volumes(jobs: list[VolumeJob], workers: int | None, quiet: bool) -> 
         UserError: names the file that cannot be used. Volumes that are finished by then stay.
     """
     check_destinations(jobs)
+    check_other_volumes(jobs)
     notes = remove_moved_volumes(jobs)
     done = {job: read_manifest(job.manifest) for job in jobs if is_done(job)}
     todo = [job for job in jobs if job not in done]
@@ -73,10 +82,26 @@ def prepare_volumes(jobs: list[VolumeJob], workers: int | None, quiet: bool) -> 
             done[job] = manifest
             if volume_note:
                 bar.write(f"Note: {volume_note}")
+    for folder, record in {job.images.parent: job.record for job in jobs}.items():
+        write_preparation(folder, record)
     for job, manifest in done.items():
         summary[job.split]["slices"] += manifest["slices"]
         summary[job.split]["slices_with_liver"] += manifest["slices_with_liver"]
     return summary
+
+
+def check_other_volumes(jobs: Sequence[VolumeJob]) -> None:
+    """Raise a UserError if a folder has slices of a volume that is not among the jobs, made with other settings."""
+    names, settings = {job.scan.name for job in jobs}, {job.manifest.parent: job.settings for job in jobs}
+    for folder, wanted in settings.items():
+        for path in sorted(folder.glob("volume-*.json")):
+            stored, now = read_manifest(path).get("settings"), asdict(wanted)
+            differ = isinstance(stored, dict) and any(stored[key] != now[key] for key in stored.keys() & now.keys())
+            if differ and path.stem.removeprefix("volume-") not in names:
+                raise UserError(
+                    f"{folder.parent} has slices of {path.stem}, which is not among the scans, prepared with other "
+                    "settings. Remove that folder, or choose another."
+                )
 
 
 def is_done(job: VolumeJob) -> bool:
@@ -124,7 +149,7 @@ def remove_moved_volumes(jobs: list[VolumeJob]) -> list[str]:
             manifest = read_manifest(path)
             if moved and manifest.get("sources") == describe_sources(moved.scan):
                 for key, target in (("images", neighbour.images), ("masks", neighbour.masks)):
-                    for name in manifest[key]:
+                    for name in manifest.get(key, {}):
                         (target / name).unlink(missing_ok=True)
                 path.unlink()
                 notes.append(
@@ -201,6 +226,7 @@ def spacing_of_slices(scan: Scan, settings: SliceSettings) -> list[float]:
 
 def move_into_place(job: VolumeJob, manifest: dict, images: Path, masks: Path) -> None:
     """Move finished files into place, remove those of an earlier version, and write the manifest last."""
+    write_preparation(job.images.parent, job.record, finished=False)  # until all volumes are
     earlier = read_manifest(job.manifest)
     stale = {key: sorted(earlier.get(key, {}).keys() - manifest[key]) for key in ("images", "masks")}
     # Until the end the manifest says "not complete" and names old and new files: a run that is killed here is

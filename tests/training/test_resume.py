@@ -13,11 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 from helpers import PROJECT, run_command
+from omegaconf import OmegaConf
 
 from train import train
 from utils.base.errors import UserError
 from utils.base.files import list_backups
 from utils.config import load_config
+from utils.training.resume import list_differences
 
 RUN = [
     "MODEL.TYPE=unet",
@@ -237,6 +239,27 @@ def test_other_settings_are_refused_by_name_and_never_starts_anew(tmp_path, phan
     assert "EPOCHS" not in str(error.value)
     train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=1", "OPTIMIZER.CLIP_NORM=1.0", "RESUME=never")
     assert "Epoch 1/1" in capsys.readouterr().out
+
+
+def test_what_training_does_not_read_may_change():
+    now = OmegaConf.to_container(load_config(), resolve=True)
+    other = load_config(
+        [
+            "DATASET.REPORT_PATH=/other/report.json",
+            "DATASET.TEST.IMAGES_PATH=/other/images",
+            "DATASET.TEST.MASK_PATH=null",
+            "DATA_PREPARATION.SCANS_TRAIN_DATA_PATH=/scans",
+            "DATA_PREPARATION.SCAN_MIN_VALUE=-100",
+            "DATA_PREPARATION.WORKERS=3",
+        ]
+    )
+    other = OmegaConf.to_container(other, resolve=True)
+    assert list_differences(now, other) == []
+    del now["DATA_PREPARATION"]["PREPARED_BY"]  # a state of an earlier version
+    other["DATA_PREPARATION"]["PREPARED_BY"] = "volumes"
+    assert list_differences(now, other) == []
+    known = {**other, "DATA_PREPARATION": {**other["DATA_PREPARATION"], "SCAN_MIN_VALUE": -200}}
+    assert list_differences(other, known) == ["DATA_PREPARATION.SCAN_MIN_VALUE=-100 (now -200)"]
 
 
 def test_a_damaged_state_falls_back_to_the_one_before(tmp_path, phantom, undisturbed, capfd):

@@ -16,6 +16,7 @@ class Role(Flag):
     RESUMABLE = auto()  # may change when an interrupted run is continued
     PER_COMMAND = auto()  # each command uses its own value, not the one saved beside the weights
     SHARED = auto()  # does not tell the jobs of a sweep apart: it is not in the names of their folders
+    PREPARATION = auto()  # how the training data was prepared: read from the data, fixed by weights trained on it
     OUTPUT = auto()  # a path that the run writes to: jobs of a sweep and folds get folders of their own below it
 
 

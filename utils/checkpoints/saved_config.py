@@ -15,7 +15,7 @@ from utils.base.registry import load_object
 from utils.checkpoints.paths import companion_path, weights_path
 from utils.config.checks import check_config
 from utils.config.defaults import default_config
-from utils.config.overrides import override_key
+from utils.config.overrides import assignment, override_key
 from utils.config.schema import keys_with_role
 
 SIGNATURE = "# sha256 of the lines below: "  # first line of the file
@@ -37,7 +37,7 @@ def restore_config(cfg: DictConfig) -> DictConfig:
 
     Raises:
         UserError: there are no weights yet, their config is damaged, or an override contradicts them (another model,
-            channels, classes).
+            channels, classes, another window of the scans).
     """
     weights = weights_path(cfg)
     if not weights.exists():
@@ -51,6 +51,7 @@ def restore_config(cfg: DictConfig) -> DictConfig:
     restored = read_config(path)
     overridden = overridden_keys(cfg)
     check_architecture(restored, cfg, overridden, weights)
+    check_preparation(restored, cfg, overridden, weights)
     own = (*keys_with_role(Role.PER_COMMAND), *keys_with_role(Role.OUTPUT))
     for key in (*own, *overridden):
         OmegaConf.update(restored, key, OmegaConf.select(cfg, key), merge=False)
@@ -77,6 +78,23 @@ def check_architecture(trained: DictConfig, cfg: DictConfig, overridden: list[st
             raise UserError(
                 f"{key}={OmegaConf.select(cfg, key)} contradicts the weights {weights}, trained with {key}="
                 f"{OmegaConf.select(expanded, key)}. Leave it out, or name other weights with MODEL.WEIGHTS_FILE_NAME."
+            )
+
+
+def check_preparation(trained: DictConfig, cfg: DictConfig, overridden: list[str], weights: Path) -> None:
+    """Refuse a typed value that contradicts how the training data was prepared, where that is known.
+
+    Raises:
+        UserError: names key and values.
+    """
+    if trained.DATA_PREPARATION.PREPARED_BY is None:
+        return
+    for key in keys_with_role(Role.PREPARATION):
+        value, known = OmegaConf.select(cfg, key), OmegaConf.select(trained, key)
+        if value != known and any(key == name or key.startswith(f"{name}.") for name in overridden):
+            raise UserError(
+                f"{assignment(key, value)} contradicts the weights {weights}: their training data was prepared with "
+                f"{assignment(key, known)}. Leave it out."
             )
 
 

@@ -11,3 +11,15 @@ def override_key(override: str) -> str:
     """
     key = override.split("=", 1)[0].lstrip("+~")
     return key.upper() if (CONFIGS / key).is_dir() else key
+
+
+def assignment(key: str, value: object) -> str:
+    """What to type to set a key.
+
+    >>> assignment("DATA_PREPARATION.SCAN_MIN_VALUE", None), assignment("OUTPUT.CLASS_NAMES", ["a", "b"])
+    ('DATA_PREPARATION.SCAN_MIN_VALUE=null', 'OUTPUT.CLASS_NAMES=[a,b]')
+    """
+    if value is None:
+        return f"{key}=null"
+    text = f"[{','.join(map(str, value))}]" if isinstance(value, (list, tuple)) else str(value)
+    return f"{key}={text}"

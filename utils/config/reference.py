@@ -23,6 +23,7 @@ The last column says what else a key means to a run:
 
 ROLES = {
     Role.ARCHITECTURE: ("weights", "fixed by the weights: evaluate.py and predict.py refuse another value"),
+    Role.PREPARATION: ("data", "read from the data where its preparation left it there; another value is refused"),
     Role.RESUMABLE: ("resume", "you may change it when you continue an interrupted run"),
     Role.PER_COMMAND: ("command", "each command uses its own value, not the one saved beside the weights"),
     Role.SHARED: ("sweep", "not part of the names of folders that the jobs of a sweep write to"),

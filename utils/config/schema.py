@@ -7,8 +7,9 @@ this. The names and order are those of `configs/config.yaml`; a test compares th
 from utils.base.keys import Group, Key, OptionalKeys, Role
 from utils.base.registry import load_object
 
-ARCHITECTURE, RESUMABLE, PER_COMMAND, SHARED, OUTPUT = (
+ARCHITECTURE, PREPARATION, RESUMABLE, PER_COMMAND, SHARED, OUTPUT = (
     Role.ARCHITECTURE,
+    Role.PREPARATION,
     Role.RESUMABLE,
     Role.PER_COMMAND,
     Role.SHARED,
@@ -40,24 +41,26 @@ SCHEMA = Group(
     RUN=Key(str | None, roles=RESUMABLE),
     RESUME=Key(str, roles=RESUMABLE | PER_COMMAND),
     DATA_PREPARATION=Group(
-        SCANS_TRAIN_DATA_PATH=Key(str),
-        SCANS_VAL_DATA_PATH=Key(str),
-        RESIZED_HEIGHT=SIZE,
-        RESIZED_WIDTH=SIZE,
-        RESIZE_METHOD=Key(choices=("resize", "crop_or_pad")),
-        SCAN_MIN_VALUE=Key(float),
-        SCAN_MAX_VALUE=Key(float),
-        INTENSITY_SCALING=Key(choices=("window", "slice_min_max")),
-        LABELS=Key(choices=("merge_tumour", "liver_and_tumour")),
-        LABEL_GRID=Key(choices=("own", "resample", "scan")),
-        WORKERS=Key(int | None, low=1),
+        SCANS_TRAIN_DATA_PATH=Key(str, roles=RESUMABLE),
+        SCANS_VAL_DATA_PATH=Key(str, roles=RESUMABLE),
+        RESIZED_HEIGHT=SIZE.with_roles(PREPARATION),
+        RESIZED_WIDTH=SIZE.with_roles(PREPARATION),
+        RESIZE_METHOD=Key(choices=("resize", "crop_or_pad"), roles=PREPARATION),
+        SCAN_MIN_VALUE=Key(float | None, roles=PREPARATION),
+        SCAN_MAX_VALUE=Key(float | None, roles=PREPARATION),
+        INTENSITY_SCALING=Key(choices=("window", "slice_min_max"), roles=PREPARATION),
+        LABELS=Key(choices=("merge_tumour", "liver_and_tumour", "foreground", "as_stored"), roles=PREPARATION),
+        LABEL_GRID=Key(choices=("own", "resample", "scan"), roles=RESUMABLE),
+        MODALITY=Key(int | None, low=0, roles=PREPARATION),
+        PREPARED_BY=Key(str | None, roles=PREPARATION),
+        WORKERS=Key(int | None, low=1, roles=RESUMABLE),
     ),
     DATASET=Group(
         FOLDS=Key(str | None),
         FOLD=Key(int | str | None, low=0, roles=SHARED),
         TRAIN=SPLIT_PATHS,
         VAL=SPLIT_PATHS,
-        TEST=SPLIT_PATHS,
+        TEST=SPLIT_PATHS.with_roles(RESUMABLE),
         IGNORE_LABEL=Key(int | None, low=0, high=255),
         LABEL_VALUES=Key(list[int] | None, low=0, high=65535),
         CROP=Group(MODE=Key(choices=(None, "random", "center", "foreground")), HEIGHT=SIZE, WIDTH=SIZE),
@@ -65,7 +68,7 @@ SCHEMA = Group(
         CACHE=Key(str | None, roles=RESUMABLE | PER_COMMAND),
         DROP_REMAINDER=Key(bool),
         SERVICE=Key(list[str] | None, roles=RESUMABLE | PER_COMMAND),
-        REPORT_PATH=Key(str, roles=PER_COMMAND),
+        REPORT_PATH=Key(str, roles=RESUMABLE | PER_COMMAND),
     ),
     MODEL=Group(
         TYPE=Key(choices="models:MODEL_TYPES", roles=ARCHITECTURE),

@@ -50,7 +50,7 @@ def write_model_card(
 
 
 def describe_interface(cfg: DictConfig) -> dict[str, str]:
-    """Input, output, classes and loss of the model in words."""
+    """Input, output, classes, slices and loss of the model in words."""
     names, preprocess = cfg.OUTPUT.CLASS_NAMES, cfg.EXPORT.PREPROCESS
     size = (None, None) if cfg.EXPORT.SIZE == "dynamic" else (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
     terms = " + ".join(f"{weight:g} {name}" for name, weight in cfg.LOSS.items() if weight)
@@ -59,8 +59,24 @@ def describe_interface(cfg: DictConfig) -> dict[str, str]:
         "takes": "uint8 as stored (scaled inside)" if preprocess else "float32 in [0, 1] (grey values / 255)",
         "returns": "class index of each pixel, int32" if preprocess else "probability of each class, float32",
         "classes": ", ".join(names) if names else f"{cfg.OUTPUT.CLASSES}, without names",
+        "slices": describe_slices(cfg),
         "loss": "cross-entropy" if cfg.MODEL.TYPE == "classifier" else terms,
     }
+
+
+def describe_slices(cfg: DictConfig) -> str:
+    """How the slices of scans become images, in words; empty if the training data was not made of scans."""
+    group = cfg.DATA_PREPARATION
+    if group.PREPARED_BY is None:
+        return ""
+    window = "0.5th to 99.5th percentile of the volume"
+    if group.SCAN_MIN_VALUE is not None:
+        window = f"{group.SCAN_MIN_VALUE:g} to {group.SCAN_MAX_VALUE:g}"
+    by_slice = ", then the range of the slice within it" if group.INTENSITY_SCALING == "slice_min_max" else ""
+    size = "as in the scan"
+    if group.RESIZED_HEIGHT is not None:
+        size = f"{group.RESIZED_HEIGHT} x {group.RESIZED_WIDTH} ({group.RESIZE_METHOD})"
+    return f"window {window}{by_slice}; size {size}; channels: slice below, slice, slice above; radiological view"
 
 
 def describe_agreement(rows: Sequence[Agreement]) -> str:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
+from utils.base.keys import Role
 from utils.checkpoints import restore_config, weights_path
 from utils.config.folds import fold_configs
+from utils.config.schema import keys_with_role
 
 
 def restore_members(cfg: DictConfig) -> list[DictConfig]:
@@ -61,10 +63,12 @@ def check_members(configs: Sequence[DictConfig]) -> None:
     first = configs[0]
     size = network_size(first)
     for other in configs[1:]:
-        pairs = {
+        pairs: dict[str, tuple[dict, dict]] = {
             "INPUT": (input_of(other), input_of(first)),
             "OUTPUT": (dict(other.OUTPUT), dict(first.OUTPUT)),
         }
+        if None not in (first.DATA_PREPARATION.PREPARED_BY, other.DATA_PREPARATION.PREPARED_BY):
+            pairs["DATA_PREPARATION"] = (preparation_of(other), preparation_of(first))
         for group, (one, two) in pairs.items():
             if one != two:
                 raise UserError(
@@ -73,6 +77,12 @@ def check_members(configs: Sequence[DictConfig]) -> None:
                 )
     if first.PREDICT.TTA == "dihedral" and size is not None and size[0] != size[1]:
         raise UserError("PREDICT.TTA=dihedral turns images by 90 degrees, but INPUT is not square: use flips.")
+
+
+def preparation_of(cfg: DictConfig) -> dict[str, object]:
+    """How the training data was prepared, by keys of DATA_PREPARATION."""
+    keys = [key.split(".")[1] for key in keys_with_role(Role.PREPARATION)]
+    return {key: cfg.DATA_PREPARATION[key] for key in keys if key != "PREPARED_BY"}
 
 
 def input_of(cfg: DictConfig) -> dict[str, int | None]:

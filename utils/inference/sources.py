@@ -152,7 +152,7 @@ class VolumeSource(Source):
             raise UserError(
                 f"{self.path}: a slice becomes 1 or 3 channels, not INPUT.CHANNELS={self.settings.channels}."
             )
-        self.scan = read_scan(self.path)
+        self.scan = read_scan(self.path, self.slices.modality)
         rows, columns, self.frames = self.scan.voxels.shape
         self.size = (rows, columns)
         self.low, self.high = intensity_window(self.scan, self.slices)

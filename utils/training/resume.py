@@ -80,6 +80,8 @@ def list_differences(saved: dict[str, Any], now: dict[str, Any], prefix: str = "
         key, old, new = f"{prefix}{name}", saved.get(name), now.get(name)
         if has_role(key, Role.RESUMABLE) or old == new:
             continue
+        if has_role(key, Role.PREPARATION) and saved.get("PREPARED_BY") is None:
+            continue  # not known how the data was prepared, and training does not depend on it
         if isinstance(old, dict) and isinstance(new, dict):
             different += list_differences(old, new, f"{key}.")
         else:

@@ -13,6 +13,13 @@ TF_DATA_LOADERS = ("TF_DATA", "TFRECORD")
 
 def scan_window_is_an_interval(cfg: DictConfig) -> None:
     settings = cfg.DATA_PREPARATION
+    if settings.SCAN_MIN_VALUE is None and settings.SCAN_MAX_VALUE is None:
+        return
+    if None in (settings.SCAN_MIN_VALUE, settings.SCAN_MAX_VALUE):
+        raise UserError(
+            f"DATA_PREPARATION.SCAN_MIN_VALUE={settings.SCAN_MIN_VALUE} and SCAN_MAX_VALUE={settings.SCAN_MAX_VALUE} "
+            "must both be numbers, or both null (percentiles of each volume)."
+        )
     if settings.SCAN_MIN_VALUE >= settings.SCAN_MAX_VALUE:
         raise UserError(
             f"DATA_PREPARATION.SCAN_MIN_VALUE={settings.SCAN_MIN_VALUE} must be below "
