@@ -2,8 +2,10 @@
 
 import cv2
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 REACH = 6  # sigmas; beyond, w0 exp(-18) is 1.5e-8 of w0 and taken as 0
+LONGEST = 500  # pixels up to which the square of a distance is right by less than a quarter
 
 
 def boundary_weights(mask: np.ndarray, w0: float, sigma: float, ignore_label: int | None = None) -> np.ndarray:
@@ -31,6 +33,7 @@ def boundary_weights(mask: np.ndarray, w0: float, sigma: float, ignore_label: in
     objects = (labels > 0) & (labels != (0 if ignore_label is None else ignore_label))
     count, components, boxes, _ = cv2.connectedComponentsWithStats(objects.astype(np.uint8), connectivity=4)
     reach = int(np.ceil(REACH * sigma))
+    # Squares of the distances: whole numbers, which do not depend on how OpenCV rounds.
     nearest, second = (np.full(labels.shape, np.inf, np.float32) for _ in range(2))
     for index, (left, top, width, height, _) in enumerate(boxes[1:count], start=1):
         # Only the reach of an object matters. Distances are exact there, because the window holds all of the object.
@@ -38,9 +41,27 @@ def boundary_weights(mask: np.ndarray, w0: float, sigma: float, ignore_label: in
             slice(max(top - reach, 0), top + height + reach),
             slice(max(left - reach, 0), left + width + reach),
         )
-        outside = (components[window] != index).astype(np.uint8)
-        distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        second[window] = np.minimum(second[window], np.maximum(nearest[window], distance))
-        nearest[window] = np.minimum(nearest[window], distance)
-    weights = w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2))
+        square = squared_distance((components[window] != index).view(np.uint8))
+        first_there, second_there = nearest[window], second[window]
+        np.minimum(second_there, np.maximum(first_there, square), out=second_there)
+        np.minimum(first_there, square, out=first_there)
+    weights = w0 * np.exp(-((np.sqrt(nearest) + np.sqrt(second)) ** 2) / (2 * sigma**2))
     return np.where(labels == 0, weights, 0).astype(np.float32)[:, :, np.newaxis]
+
+
+def squared_distance(outside: np.ndarray) -> np.ndarray:
+    """The square of the distance of each pixel to the nearest 0: whole numbers, float32 `(height, width)`.
+
+    The last bit of OpenCV's distances depends on where an array lies in memory, so that two equal runs would differ.
+    Their squares are whole numbers, to which its error is small up to LONGEST pixels; beyond, SciPy counts exactly.
+
+    Args:
+        outside: uint8 `(height, width)`, 0 on an object.
+    """
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    if outside.shape[0] + outside.shape[1] > LONGEST and distance.max() > LONGEST:
+        rows, columns = distance_transform_edt(outside, return_distances=False, return_indices=True)
+        height, width = np.indices(outside.shape, sparse=True)
+        return ((rows - height) ** 2 + (columns - width) ** 2).astype(np.float32)
+    np.multiply(distance, distance, out=distance)
+    return np.rint(distance, out=distance)

@@ -1,6 +1,7 @@
 """The border weights against SciPy, by hand, and on their way to the loss."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -38,6 +39,22 @@ def test_weights_equal_scipy(seed, sigma):
     weights = boundary_weights(mask, 10.0, sigma, 7 if seed % 2 else None)
     assert weights.dtype == np.float32 and weights.shape == mask.shape and weights.max() > 1e-3
     np.testing.assert_allclose(weights, by_scipy(mask, 10.0, sigma, 7 if seed % 2 else None), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape, sigma", [((97, 130), 5.0), ((64, 1100), 400.0)])
+def test_weights_do_not_depend_on_where_arrays_lie_in_memory(shape, sigma):
+    """The last bit of OpenCV's distances does."""
+    rng = np.random.default_rng(1)
+    mask = (ndimage.gaussian_filter(rng.normal(size=shape), 3) > 0.12).astype("uint8")[..., None]
+    mask[:, shape[1] // 2 :] *= shape[1] < 1000  # leaves distances of 500 pixels and more
+    first = boundary_weights(mask, 10.0, sigma)
+    np.testing.assert_allclose(first, by_scipy(mask, 10.0, sigma), atol=1e-5)
+    kept = []
+    with ThreadPoolExecutor(4) as threads:
+        for size in range(1, 60, 3 if shape[1] < 1000 else 30):
+            kept.append(np.empty(size * 16 + 5, np.uint8))  # moves what is allocated next
+            for weights in threads.map(lambda _: boundary_weights(mask, 10.0, sigma), range(4)):
+                np.testing.assert_array_equal(weights, first)
 
 
 def test_weights_by_hand():
