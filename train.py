@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from data_generators import build_dataset
 from data_preparation.verify_data import verify_data, with_preparation_of_data
 from models import build_model
+from utils.base.locks import releases_locks
 from utils.base.startup import restore_signal_handlers
 from utils.config.command import command
 from utils.devices.failures import explain_failures
@@ -18,6 +19,7 @@ from utils.training.outputs import check_outputs, make_outputs
 from utils.training.settings import training_settings
 
 
+@releases_locks
 def train(cfg: DictConfig) -> dict[str, list[float]]:
     """Train the model of the config and leave weights, config, log and curves in the checkpoint folder.
 
@@ -29,7 +31,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
 
     Raises:
         UserError: data that cannot be trained on, with all problems found; a folder without write access; a state with
-            other settings or data; a loss that is not a number.
+            other settings or data; a loss that is not a number; another training that writes the same files.
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
@@ -60,7 +62,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     from utils.training.validation import build_validation
 
     check_trackers(cfg)
-    outputs = make_outputs(cfg)
+    outputs = make_outputs(cfg, locks=number == 0)
     state = find_state(cfg, outputs.weights)
     if state is not None:
         cfg.RUN = state.metadata["config"]["RUN"]

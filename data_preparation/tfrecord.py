@@ -42,6 +42,7 @@ from data_preparation.common.stratified_splits import assign_parts, foreground_s
 from utils.base.errors import UserError
 from utils.base.files import staging_folder
 from utils.base.listing import expand_pattern
+from utils.base.locks import locked
 from utils.config.folds import list_name
 
 
@@ -92,7 +93,7 @@ def write_shards(
         shard_of = assign_parts(groups, shares, shards, seed)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    with staging_folder(output, "tfrecord") as temporary:
+    with locked(output / ".tfrecord.lock", f"the shards in {output}"), staging_folder(output, "tfrecord") as temporary:
         with tqdm(total=len(pairs), desc="pairs", disable=quiet) as bar:
             names = []
             for shard in range(shards):

@@ -29,6 +29,7 @@ from data_preparation.common.png import COLOUR_TYPES, encode_png
 from data_preparation.common.splits import SPLITS
 from utils.base.errors import UserError
 from utils.base.files import new_folders
+from utils.base.locks import locked_output
 
 CHUNK = 32  # pairs that a process takes at a time
 
@@ -85,11 +86,18 @@ def write_dataset(conversion: Conversion, options: Namespace, sources: Iterable[
 
     Raises:
         UserError: nothing to write, two pairs of one name, an image or mask that cannot be used, or a folder that
-            contains another dataset.
+            contains another dataset, or that another process is writing to.
     """
-    output, skipped = options.output, conversion.skipped
     if not conversion.pairs:
-        raise UserError("There is nothing to prepare." + "".join(f" {name}: {why}." for name, why in skipped[:3]))
+        reasons = "".join(f" {name}: {why}." for name, why in conversion.skipped[:3])
+        raise UserError(f"There is nothing to prepare.{reasons}")
+    with locked_output([options.output]):
+        return write_locked(conversion, options, sources)
+
+
+def write_locked(conversion: Conversion, options: Namespace, sources: Iterable[str]) -> dict[str, dict[str, int]]:
+    """`write_dataset` while no other process writes into the same folder."""
+    output, skipped = options.output, conversion.skipped
     origin = {name: os.path.abspath(getattr(options, name)) for name in sources}
     record = read_record(output, origin)
     settings = settings_of_masks(options, sources)

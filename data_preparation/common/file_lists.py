@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.files import staging_folder
+from utils.base.locks import locked
 from utils.config.folds import list_name
 
 Lists = dict[str, list[Path]]  # name of the list -> files
@@ -32,7 +33,7 @@ def name_lists(pairs: Sequence[tuple[Path, Path]], chosen: Mapping[str, np.ndarr
 def write_lists(output: Path, lists: Lists) -> None:
     """Write all lists, then move them into place together; other lists of an earlier split are removed."""
     output.mkdir(parents=True, exist_ok=True)
-    with staging_folder(output, "split") as temporary:
+    with locked(output / ".split.lock", f"the lists in {output}"), staging_folder(output, "split") as temporary:
         for name, files in lists.items():
             lines = [os.path.relpath(os.path.abspath(path), os.path.abspath(output)) for path in files]
             (temporary / name).write_text("\n".join(lines) + "\n", encoding="utf-8")

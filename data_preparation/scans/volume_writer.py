@@ -27,6 +27,7 @@ from data_preparation.scans.nifti import Scan
 from data_preparation.scans.slices import SliceSettings, fit_slice, intensity_window, label_slice, window_slice
 from utils.base.errors import UserError
 from utils.base.files import new_folders
+from utils.base.locks import locked_output
 
 
 class VolumeJob(NamedTuple):
@@ -64,9 +65,16 @@ def prepare_volumes(jobs: list[VolumeJob], workers: int | None, quiet: bool) -> 
         foreground; both of all volumes, also the skipped ones), `images` and `masks` (folders).
 
     Raises:
-        UserError: names the file that cannot be used. Volumes that are finished by then stay.
+        UserError: names the file that cannot be used. Volumes that are finished by then stay. Or another process writes
+            into the same folder.
     """
     check_destinations(jobs)
+    with locked_output(job.images.parent for job in jobs):
+        return prepare_locked(jobs, workers, quiet)
+
+
+def prepare_locked(jobs: list[VolumeJob], workers: int | None, quiet: bool) -> dict[str, dict]:
+    """`prepare_volumes` while no other process writes into the same folders."""
     check_other_volumes(jobs)
     notes = remove_moved_volumes(jobs)
     done = {job: read_manifest(job.manifest) for job in jobs if is_done(job)}

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from omegaconf import DictConfig
 
+from utils.base.locks import lock_path, locked
 from utils.base.registry import load_object
 from utils.inference.class_indices import classes_and_mean_confidence
 from utils.inference.postprocessing import Postprocess, build_postprocessing
@@ -30,7 +31,8 @@ from utils.inference.writers import (
 class Output(ABC):
     """The folder that predictions are written to: a context manager, entered before the first image.
 
-    Nothing is written before the first prediction, and tables appear only if the block ends without an error.
+    No other process may write there meanwhile. Nothing is written before the first prediction, and tables appear only
+    if the block ends without an error.
 
     Args:
         folder: an earlier one is kept under another name, or replaced with `overwrite`.
@@ -48,6 +50,8 @@ class Output(ABC):
 
     def __enter__(self) -> Self:
         self.stack.__enter__()
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.stack.enter_context(locked(lock_path(self.folder), f"the predictions {self.folder}"))
         return self
 
     def __exit__(

@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from utils.base.files import check_writable, remove_leftovers, writable_folder
+from utils.base.locks import lock, lock_path
 from utils.checkpoints import companion_path, weights_path
 
 WRITERS = ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")  # keys of CALLBACKS with a PATH
@@ -42,6 +43,15 @@ class Outputs:
         """What ran, on what, and how it ended, as JSON."""
         return companion_path(self.weights, ".run.json")
 
+    def lock(self) -> None:
+        """Keep other trainings from writing the same weights or log until `utils.base.locks.release`.
+
+        Raises:
+            UserError: another one does; names host and process.
+        """
+        lock(lock_path(self.weights.with_name(self.name)), f"the weights {self.weights}")
+        lock(lock_path(self.log), f"the log {self.log}")
+
     def remove_leftovers(self) -> None:
         """Remove temporary files that killed runs left behind."""
         for path in (self.weights, self.log, self.curves):
@@ -54,17 +64,20 @@ def check_outputs(cfg: DictConfig) -> None:
         check_writable(cfg, cfg.CALLBACKS[name].PATH, f"CALLBACKS.{name}.PATH")
 
 
-def make_outputs(cfg: DictConfig) -> Outputs:
-    """Create the folders of the run.
+def make_outputs(cfg: DictConfig, locks: bool) -> Outputs:
+    """Create the folders of the run, and lock its files with `locks`, unless it only measures time.
 
     Raises:
-        UserError: one cannot be created or written to.
+        UserError: one cannot be created or written to, or another training writes there.
     """
     _, log, tensorboard = (writable_folder(cfg, cfg.CALLBACKS[name].PATH, f"CALLBACKS.{name}.PATH") for name in WRITERS)
     weights = weights_path(cfg)
-    return Outputs(
+    outputs = Outputs(
         weights=weights,
         log=log / f"training_logs_{cfg.MODEL.TYPE}.csv",
         curves=weights.parent / "training_curves.png",
         tensorboard=tensorboard,
     )
+    if locks and "bench_steps" not in cfg:
+        outputs.lock()
+    return outputs
