@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import gradio
 
 ADDRESS = "127.0.0.1"  # this machine alone
+HOSTS = [ADDRESS, "localhost", "[::1]"]  # a page elsewhere whose name leads here is refused
+MAX_FILE_SIZE = "4gb"
 ENDINGS = [*NIFTI_SUFFIXES, ".gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]
 
 
@@ -36,9 +38,10 @@ def app(cfg: DictConfig) -> None:
     """
     weights = find_weights(cfg)
     with tempfile.TemporaryDirectory(prefix="segmentation-") as results:
+        os.environ["GRADIO_TEMP_DIR"] = results  # what was uploaded is removed with the results
         page = make_page(cfg, weights, results)
         try:
-            page.launch(server_name=ADDRESS, server_port=cfg.APP.PORT, share=False, theme=theme(), footer_links=[])
+            page.launch(server_name=ADDRESS, server_port=cfg.APP.PORT, share=False, **launch_options())
         except OSError as error:
             raise UserError(f"APP.PORT={cfg.APP.PORT}: {error}") from None
 
@@ -70,14 +73,20 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
 
     segment = Segmenter(cfg, results)
 
+    def failed(error):
+        """The values that show an error."""
+        return [[], gradio.Slider(visible=False), None, None, f"**Error:** {error}"]
+
     def run(name, path):
         """What the button does: values of pictures, slider, picture, mask and message."""
         if path is None:
             return [gradio.skip()] * 4 + ["Drop a file first."]
+        if not path.lower().endswith(tuple(ENDINGS)):
+            return failed(f"{Path(path).name} is no image or scan; these are read: {', '.join(ENDINGS)}.")
         try:
             pictures, mask, table = segment(name, Path(path))
-        except UserError as error:
-            return [[], gradio.Slider(visible=False), None, None, f"**Error:** {error}"]
+        except (UserError, OSError) as error:
+            return failed(error)
         last = len(pictures) - 1
         slider = gradio.Slider(maximum=max(last, 1), value=last // 2, visible=last > 0)
         return [pictures, slider, pictures[last // 2], mask, area_table(table)]
@@ -87,7 +96,7 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
         with gradio.Row():
             with gradio.Column(scale=1):
                 name = gradio.Dropdown(weights, value=weights[0], label="Weights", elem_id="weights")
-                file = gradio.File(label="Image, TIFF stack or NIfTI volume", file_types=ENDINGS, elem_id="file")
+                file = gradio.File(label="Image, TIFF stack or NIfTI volume", elem_id="file")
                 button = gradio.Button("Segment", variant="primary", elem_id="segment")
                 message = gradio.Markdown(elem_id="message")
                 mask = gradio.File(label="Mask (value = class)", interactive=False, elem_id="mask")
@@ -110,9 +119,23 @@ def area_table(path: Path) -> str:
         key.removeprefix("area_"): sum(int(row[key]) for row in rows) for key in rows[0] if key.startswith("area_")
     }
     total = sum(areas.values())
-    lines = [f"| {name} | {area:,} | {area / total:.2%} |" for name, area in areas.items()]
+    lines = [f"| {name.replace('|', '&#124;')} | {area:,} | {area / total:.2%} |" for name, area in areas.items()]
     unit = "voxels" if len(rows) > 1 else "pixels"
     return "\n".join([f"| class | {unit} | share |", "| --- | ---: | ---: |", *lines])
+
+
+def launch_options() -> dict[str, Any]:
+    """Options of `launch`: the page loads nothing from elsewhere, answers this machine alone, and limits uploads."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    return {
+        "theme": theme(),
+        "footer_links": [],
+        "max_file_size": MAX_FILE_SIZE,
+        "enable_monitoring": False,
+        "app_kwargs": {"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)]},
+    }
 
 
 def theme() -> gradio.themes.Base:

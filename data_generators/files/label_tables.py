@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from data_generators.files.pairing import missing
 from utils.base.errors import UserError
-from utils.base.text_files import Row, check_file_name, read_csv
+from utils.base.text_files import CONTROL_CHARACTER, Row, check_file_name, read_csv
 
 LABEL_HEADING = re.compile(r"(labels?|class(es)?|categor(y|ies)|tags?|targets?)([ _-]?\w*)?", re.IGNORECASE)
 NO, YES = {"0", "0.0", "false"}, {"1", "1.0", "true"}
@@ -51,6 +51,8 @@ def read_label_table(path: Path) -> tuple[list[LabelledImage], list[str]]:
         sample = LabelledImage(image, labels)
         if not row.cells[0] or not image.is_file():
             problems.append(f"{row.where}: {missing(image)}")
+        elif any(CONTROL_CHARACTER.search(label) for label in labels):
+            problems.append(f"{row.where}: the label {str(labels)[:80]} contains control characters.")
         elif not labels:
             problems.append(f"{row.where}: {row.cells[0]} has no label.")
         elif set(listed.setdefault(image, sample).labels) != set(labels):

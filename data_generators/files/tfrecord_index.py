@@ -14,6 +14,7 @@ from data_generators.files.tfrecord import decode_example, length, read_records,
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
 from utils.base.listing import expand_pattern, list_folder
+from utils.base.text_files import check_file_name
 
 SHARD_SUFFIX = ".tfrec"
 
@@ -153,6 +154,7 @@ def index_shard(path: str, stamp: tuple[int, int] | None) -> list[ShardPair]:
             if "mask" in features:
                 mask_name = text(data, features.get("mask_name")) or name
                 mask = ShardEntry(path, mask_name, start + features["mask"][0], length(features["mask"]))
+            check_file_name(name, f"{path}: record {number}")
             pairs.append((image, mask))
     named = re.search(r"-(\d+)\.tfrec$", path)
     if named and int(named.group(1)) != len(pairs):

@@ -27,7 +27,7 @@ from data_preparation.common.image_files import Skipped, unique_by
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import COLOUR_TYPES, encode_png
 from data_preparation.common.splits import SPLITS
-from utils.base.errors import UserError
+from utils.base.errors import UserError, printable
 from utils.base.files import new_folders
 from utils.base.locks import locked_output
 
@@ -150,7 +150,7 @@ def print_report(summary: Mapping[str, Mapping[str, int]], skipped: Sequence[Ski
 def print_skipped(skipped: Sequence[Skipped]) -> None:
     """Print each skipped file with the reason."""
     for name, why in skipped:
-        print(f"skipped {name}: {why}")
+        print(printable(f"skipped {name}: {why}"))
     if skipped:
         print(f"{len(skipped)} skipped")
 

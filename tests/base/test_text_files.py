@@ -4,7 +4,8 @@ import pytest
 
 from utils.base.errors import UserError
 from utils.base.files import read_list
-from utils.base.text_files import read_csv, read_json, read_text
+from utils.base.listing import list_folder
+from utils.base.text_files import read_csv, read_json, read_text, spreadsheet_cell
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
@@ -61,8 +62,27 @@ def test_what_is_no_table_is_refused(text, words, tmp_path):
         read_csv(tmp_path / "a.csv")
 
 
-@pytest.mark.parametrize("text, words", [("a" * 300, "longer than 255"), ("a.png\0b\n", "zero bytes")])
+@pytest.mark.parametrize(
+    "text, words",
+    [("a" * 300, "longer than 255"), ("a.png\0b\n", "zero bytes"), ("a\x1b[2J.png", "control characters")],
+)
 def test_lists_that_name_no_files(text, words, tmp_path):
     (tmp_path / "a.txt").write_text(f"good.png\n{text}")
     with pytest.raises(UserError, match=words):
         read_list(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("name", ["a\nError: all is well.png", "a\x1b[31m.png", "a\x9b2J.png"])
+def test_names_that_a_terminal_would_obey_are_refused(name, tmp_path):
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match="control characters") as error:
+        list_folder(tmp_path, (".png",))
+    assert str(error.value).isprintable()
+    assert str(UserError(f"{name}: bad")).replace("\n", "").isprintable()
+
+
+def test_formulas_in_spreadsheets():
+    for text in ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1"):
+        assert spreadsheet_cell(text) == f"'{text}"
+    for value in ("a.png", "/data/=a.png", "-0.5", "+1e-3", -1, 0.5, "", None):
+        assert spreadsheet_cell(value) == value

@@ -1,5 +1,10 @@
 """app.py: the page, in a browser and without one."""
 
+import socket
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -37,6 +42,53 @@ def test_a_volume_gives_a_picture_per_slice_and_labels(trained, tmp_path):
     assert again != pictures  # results of an earlier file are still there to be downloaded
 
 
+@pytest.fixture(scope="module")
+def page(trained, tmp_path_factory):
+    """The address of a page that is served."""
+    pytest.importorskip("gradio")
+    from app import ADDRESS, launch_options, make_page
+
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port = probe.getsockname()[1]
+    page = make_page(load_config([f"WORK_DIR={trained}"]), ["model_tiny_unet3plus"], tmp_path_factory.mktemp("results"))
+    page.launch(server_name=ADDRESS, server_port=port, prevent_thread_lock=True, quiet=True, **launch_options())
+    yield f"http://{ADDRESS}:{port}"
+    page.close()
+
+
+def status_of(url, **headers):
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_pages_elsewhere_and_files_of_this_machine_are_refused(page, trained):
+    assert status_of(page) == 200 and status_of(page, Host="localhost:80") == 200
+    assert status_of(page, Host="evil.example") == 400  # DNS rebinding
+    for file in ("/etc/passwd", trained / "scan.nii.gz", trained / "checkpoint/model_tiny_unet3plus.yaml"):
+        assert status_of(f"{page}/gradio_api/file={file}") == 403
+
+
+def test_wrong_files_and_several_requests_at_once(page, trained, capfd):
+    from gradio_client import Client, handle_file
+
+    client = Client(page, verbose=False)
+
+    def segment(path):
+        return client.predict("model_tiny_unet3plus", handle_file(str(path)), api_name="/run")[-1]
+
+    (trained / "a.txt").write_text("no picture")
+    (trained / "broken.png").write_bytes(b"no picture")
+    assert "a.txt is no image or scan" in segment(trained / "a.txt")
+    assert "broken.png" in segment(trained / "broken.png")
+    with ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(segment, [trained / "scan.nii.gz"] * 4))
+    assert len(set(tables)) == 1 and "| class1 |" in tables[0]
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_without_weights_there_is_one_clear_line(tmp_path):
     result = run_command("app.py", f"WORK_DIR={tmp_path}")
     assert result.returncode == 2 and "train a model first" in result.stderr and "Traceback" not in result.stderr
@@ -47,10 +99,10 @@ def test_the_page_in_a_browser(trained, browser, free_port, tmp_path):
     pytest.importorskip("gradio")
     from selenium.webdriver.support.ui import WebDriverWait
 
-    from app import ADDRESS, make_page, theme
+    from app import ADDRESS, launch_options, make_page
 
     page = make_page(load_config([f"WORK_DIR={trained}"]), ["model_tiny_unet3plus"], tmp_path)
-    page.launch(server_name=ADDRESS, server_port=free_port, prevent_thread_lock=True, quiet=True, theme=theme())
+    page.launch(server_name=ADDRESS, server_port=free_port, prevent_thread_lock=True, quiet=True, **launch_options())
     try:
         browser.set_window_size(1200, 900)
         browser.get(f"http://{ADDRESS}:{free_port}/")

@@ -211,7 +211,7 @@ def test_annotations_of_other_types(change, words, tmp_path, capsys):
         (["a"], "no file_name"),
         (None, "no file_name"),
         ("a" * 300, "longer than"),
-        ("a\0.jpg", "zero byte"),
+        ("a\0.jpg", "control characters"),
     ],
 )
 def test_names_of_images_stay_in_their_folder(file_name, words, tmp_path, capsys):

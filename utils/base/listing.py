@@ -9,11 +9,12 @@ import errno
 import fnmatch
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from utils.base.errors import UserError
+from utils.base.text_files import check_file_name
 
 # Names, in lower case, of what is not hidden by a dot and yet never data: who leaves it behind.
 GENERATED = {
@@ -88,6 +89,8 @@ def list_folder(folder: Path, endings: Sequence[str] = (), recursive: bool = Fal
         else:
             listing.others.append(path)
     refuse_dangling(folder, dangling)
+    if endings:
+        refuse_control_characters(listing.files)
     for paths in listing:
         paths.sort()
     return listing
@@ -158,6 +161,12 @@ def refuse_dangling(folder: Path | str, links: Collection[Path]) -> None:
         )
 
 
+def refuse_control_characters(paths: Iterable[Path]) -> None:
+    """Raise a UserError for a name with line breaks or escape sequences, which lists and terminals would obey."""
+    for path in paths:
+        check_file_name(path.name, str(path.parent))
+
+
 def has_wildcard(text: object) -> bool:
     return any(wildcard in str(text) for wildcard in "*?[")
 
@@ -179,6 +188,7 @@ def expand_pattern(path: Path) -> list[Path]:
         return [path]
     found = sorted(set(match_parts(folder, rest, os.path.realpath(folder))))
     refuse_dangling(folder, [path for path in found if not path.exists()])
+    refuse_control_characters(found)
     return found
 
 

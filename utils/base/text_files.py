@@ -5,6 +5,7 @@ Readers check what the values mean; encodings, separators, truncation and damage
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from utils.base.errors import UserError
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 LINES_COMPARED = 20  # to tell the separator where the first line leaves it open
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MAX_NAME_BYTES = 255  # of a file name, on every common file system
 
 
@@ -129,15 +131,25 @@ def check_file_name(name: object, where: str) -> str:
     """The name of a file that a text gives, as it stands.
 
     Raises:
-        UserError: it is no text, longer than a file system allows, or contains a zero byte.
+        UserError: it is no text, longer than a file system allows, or contains control characters.
     """
     if not isinstance(name, str):
         raise UserError(f"{where}: {str(name)[:40]} stands where the name of a file belongs.")
     if any(len(part.encode(errors="surrogateescape")) > MAX_NAME_BYTES for part in name.split("/")):
         raise UserError(f"{where}: the file name {name[:40]}... is longer than {MAX_NAME_BYTES} bytes. Is it a list?")
-    if "\0" in name:
-        raise UserError(f"{where}: the file name {name[:40]!r} contains a zero byte.")
+    if CONTROL_CHARACTER.search(name):
+        raise UserError(f"{where}: the file name {name[:80]!r} contains control characters. Rename the file.")
     return name
+
+
+def spreadsheet_cell(text: object) -> object:
+    """A cell as a spreadsheet shows it: before a text that it would run as a formula stands an apostrophe.
+
+    >>> spreadsheet_cell("=1+1"), spreadsheet_cell("a.png"), spreadsheet_cell("-0.5"), spreadsheet_cell(-0.5)
+    ("'=1+1", 'a.png', '-0.5', -0.5)
+    """
+    is_formula = str(text).startswith(("=", "+", "-", "@", "\t", "\r")) and isinstance(text, str | Path)
+    return f"'{text}" if is_formula and not re.fullmatch(r"[+-][0-9.]+(e[+-]?[0-9]+)?", str(text)) else text
 
 
 def path_inside(folder: Path, name: object, where: str) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from utils.base.files import atomic_write
+from utils.base.text_files import spreadsheet_cell
 from utils.checkpoints import companion_path, weights_path
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
 from utils.evaluation.gallery import Gallery
@@ -90,7 +91,7 @@ def write_table(path: Path, cases: dict[str, list[ScoredCase]], regions: Regions
     with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)
 
 
 def without_nan(value: Any) -> Any:

@@ -1,10 +1,14 @@
-"""Tables in CSV: areas of each class, run-length encoded masks, labels of a classifier."""
+"""Tables in CSV: areas of each class, run-length encoded masks, labels of a classifier.
+
+Names that a spreadsheet would run as formulas get an apostrophe, but for `rle.csv`, which programs read.
+"""
 
 import csv
 
 import numpy as np
 
 from utils.base import rle
+from utils.base.text_files import spreadsheet_cell
 from utils.inference.writers import LabelPrediction, MaskPrediction
 from utils.inference.writers.text_file import TextFileWriter
 
@@ -24,7 +28,7 @@ class AreaWriter(TextFileWriter[MaskPrediction]):
         for index, (labels, confidence) in enumerate(zip(prediction.labels, prediction.confidences, strict=True)):
             areas = np.bincount(labels.ravel(), minlength=classes).tolist()
             position = index if source.is_series else ""
-            self.rows.writerow([source.path, position, *labels.shape, *areas, f"{confidence:.4f}"])
+            self.rows.writerow([spreadsheet_cell(source.path), position, *labels.shape, *areas, f"{confidence:.4f}"])
 
 
 class RleWriter(TextFileWriter[MaskPrediction]):
@@ -54,11 +58,12 @@ class LabelWriter(TextFileWriter[LabelPrediction]):
 
     def begin(self) -> None:
         self.rows = csv.writer(self.file)
-        self.rows.writerow(["image", "label", *self.settings.class_names])
+        self.rows.writerow(["image", "label", *map(spreadsheet_cell, self.settings.class_names)])
 
     def write(self, prediction: LabelPrediction) -> None:
         probability = prediction.probability
         if len(probability) == 1:  # of the second of two names
             probability = np.array([1 - probability[0], probability[0]])
         label = self.settings.class_names[int(probability.argmax())]
-        self.rows.writerow([prediction.source.path, label, *(f"{value:.6f}" for value in probability)])
+        names = map(spreadsheet_cell, (prediction.source.path, label))
+        self.rows.writerow([*names, *(f"{value:.6f}" for value in probability)])
