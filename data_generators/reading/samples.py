@@ -131,6 +131,7 @@ def check_sizes(pair: Pair, image: np.ndarray, mask: np.ndarray | None, settings
     any_size = settings.height is None
     if not settings.resize and not any_size and (height, width) != (settings.height, settings.width):
         raise UserError(
-            f"{pair.image}: is {height}x{width} (height x width), INPUT is {settings.height}x{settings.width}; "
-            "PREPROCESS_DATA.RESIZE.VALUE=True resizes it, DATASET.CROP.MODE=random cuts parts out of larger ones."
+            f"{pair.image}: is {height}x{width} (height x width), INPUT is {settings.height}x{settings.width}. Set "
+            f"INPUT.HEIGHT={height} INPUT.WIDTH={width}; or PREPROCESS_DATA.RESIZE.VALUE=True resizes it, "
+            "DATASET.CROP.MODE=random cuts parts out of larger ones."
         )

@@ -280,7 +280,7 @@ def test_training_all_folds_at_once_and_evaluating_one(folds):
         assert {
             f"{name}.weights.h5",
             f"{name}.yaml",
-            "training_curves.png",
+            "training_curves_unet.png",
             "training_logs_unet.csv",
         } <= written
         assert not any("previous" in name for name in written)

@@ -209,3 +209,16 @@ def test_more_rows_and_a_larger_picture(page):
     assert picture.size["width"] > button.size["width"]
     dialog.find_element("css selector", "button").click()
     assert not dialog.is_displayed()
+
+
+def test_a_report_shows_the_curves_of_its_own_run_only(tmp_path):
+    from utils.evaluation.report import draw_training_log
+
+    for name in ("one", "two"):
+        log = tmp_path / "checkpoint" / f"training_logs_{name}.csv"
+        log.parent.mkdir(exist_ok=True)
+        log.write_text("epoch,loss,val_loss\n1,0.5,0.6\n")
+    settings = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet"]
+    assert draw_training_log(load_config([*settings, "MODEL.WEIGHTS_FILE_NAME=one"]))
+    assert draw_training_log(load_config([*settings, "MODEL.WEIGHTS_FILE_NAME=three"])) is None
+    assert draw_training_log(load_config(settings)) is None

@@ -34,6 +34,27 @@ def companion_path(weights: Path, ending: str) -> Path:
     return Path(str(weights).removesuffix(ENDING) + ending)
 
 
+def log_path(cfg: DictConfig) -> Path:
+    """The log of this run; named after its weights, as everything of a run, or after MODEL.TYPE if these are.
+
+    >>> from utils.config import load_config
+    >>> log_path(load_config(["MODEL.TYPE=unet"])).name, log_path(load_config(["MODEL.WEIGHTS_FILE_NAME=liver"])).name
+    ('training_logs_unet.csv', 'training_logs_liver.csv')
+    """
+    return resolve_path(cfg, cfg.CALLBACKS.CSV_LOGGER.PATH) / f"training_logs_{run_label(cfg)}.csv"
+
+
+def curves_path(cfg: DictConfig) -> Path:
+    """The picture of the learning curves of this run, beside its weights."""
+    return weights_path(cfg).parent / f"training_curves_{run_label(cfg)}.png"
+
+
+def run_label(cfg: DictConfig) -> str:
+    """MODEL.TYPE, or the name of the weights if it was chosen."""
+    name = companion_path(weights_path(cfg), "").name
+    return cfg.MODEL.TYPE if name == f"model_{cfg.MODEL.TYPE}" else name
+
+
 def archive_previous_run(weights: Path, run: str | None) -> None:
     """Rename weights, config and scores of an earlier run to `<name>.previous<ending>`, together.
 

@@ -27,6 +27,8 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
     for result in results:
         print(f"{result.split}: {result.speed:.1f} images/s, reading included")
     print(f"saved {folder}")
+    if (folder / "report.html").exists():
+        print(f"open {folder / 'report.html'}")
 
 
 def print_rows(rows: Sequence[Row]) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from omegaconf import DictConfig, OmegaConf
 
-from utils.base.files import atomic_write, resolve_path
+from utils.base.files import atomic_write
 from utils.base.learning_curves import draw_curves
 from utils.base.pictures import class_color
-from utils.checkpoints import companion_path, read_config, weights_path
+from utils.checkpoints import companion_path, log_path, read_config, weights_path
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.gallery import Gallery, prediction_color
 from utils.evaluation.split import SplitResult
@@ -148,9 +148,8 @@ def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, list[str
 
 def draw_training_log(cfg: DictConfig) -> str | None:
     """Learning curves of the training as the URL of a picture; None if there is no log that can be read."""
-    path = resolve_path(cfg, cfg.CALLBACKS.CSV_LOGGER.PATH) / f"training_logs_{cfg.MODEL.TYPE}.csv"
     try:
-        with open(path, newline="") as file:
+        with open(log_path(cfg), newline="") as file:
             rows = list(csv.DictReader(file))
         history = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
     except (OSError, ValueError, TypeError):

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from utils.base.files import check_writable, remove_leftovers, writable_folder
 from utils.base.locks import lock, lock_path
-from utils.checkpoints import companion_path, weights_path
+from utils.checkpoints import companion_path, curves_path, log_path, weights_path
 
 WRITERS = ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")  # keys of CALLBACKS with a PATH
 
@@ -70,14 +70,8 @@ def make_outputs(cfg: DictConfig, locks: bool) -> Outputs:
     Raises:
         UserError: one cannot be created or written to, or another training writes there.
     """
-    _, log, tensorboard = (writable_folder(cfg, cfg.CALLBACKS[name].PATH, f"CALLBACKS.{name}.PATH") for name in WRITERS)
-    weights = weights_path(cfg)
-    outputs = Outputs(
-        weights=weights,
-        log=log / f"training_logs_{cfg.MODEL.TYPE}.csv",
-        curves=weights.parent / "training_curves.png",
-        tensorboard=tensorboard,
-    )
+    *_, tensorboard = (writable_folder(cfg, cfg.CALLBACKS[name].PATH, f"CALLBACKS.{name}.PATH") for name in WRITERS)
+    outputs = Outputs(weights_path(cfg), log_path(cfg), curves_path(cfg), tensorboard)
     if locks and "bench_steps" not in cfg:
         outputs.lock()
     return outputs
