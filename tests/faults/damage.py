@@ -28,12 +28,14 @@ from scan_helpers import scan as scan_voxels
 
 from data_generators.files.class_labels import find_labelled_images
 from data_generators.files.pairing import find_pairs, read_list
+from data_generators.files.preparation import read_preparation, write_preparation
 from data_generators.files.tfrecord_index import read_shard
 from data_generators.files.volume_slices import find_spacing
 from data_generators.reading.decoding import read_image
 from data_generators.reading.masks import read_mask
 from data_preparation import coco, rle_csv
 from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
+from data_preparation.scans.slices import SliceSettings
 from data_preparation.tfrecord import write_shards
 from data_preparation.volumes import find_decathlon
 from utils.base.errors import UserError
@@ -243,6 +245,12 @@ def manifest(folder):
     return path, lambda path: find_spacing(cfg, folder / "train/images/image_0_0.png")
 
 
+def preparation(folder):
+    settings = SliceSettings(None, None, "resize", -100.0, 300.0, "window", "as_stored", 0)
+    write_preparation(folder, settings.record("volumes", ["background", "liver"]))
+    return folder / "prepared.json", lambda path: read_preparation(path.parent)
+
+
 def config_of_weights(folder):
     save_config(load_config(), folder / "m.weights.h5")
     return folder / "m.yaml", read_config
@@ -321,6 +329,7 @@ FILES = {
     "COCO, JSON": coco_annotations,
     "Decathlon, JSON": decathlon,
     "manifest, JSON": manifest,
+    "settings of a preparation, JSON": preparation,
     "config of weights, YAML": config_of_weights,
     "augmentation policy, YAML": policy,
     "weights": weights,
