@@ -31,7 +31,7 @@ from data_preparation.common.dataset_report import (
     write_report,
 )
 from data_preparation.common.label_counts import label_problems, warn_about_classifier_labels, warn_about_labels
-from data_preparation.common.pair_check import IMAGE_PROPERTIES, PairCheck, check_pair
+from data_preparation.common.pair_check import IMAGE_PROPERTIES, MASK_FORMS, PairCheck, check_pair
 from data_preparation.common.shared_images import warn_of_shared_images
 from utils.base.errors import UserError
 from utils.base.files import check_writable
@@ -92,7 +92,7 @@ def verify_data(
         advice = "".join(f"\n{hint}" for hint in dict.fromkeys(hints))
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"the data has {count}:\n{list_problems(problems)}{advice}")
-    warn_of_shared_images(contents, cfg.INPUT.CHANNELS)
+    warn_of_shared_images(contents, ReadSettings.from_config(cfg, whole_images=True))
     return summary
 
 
@@ -136,14 +136,17 @@ def summarize(checks: Sequence[PairCheck], ignore_label: int | None) -> dict[str
         labels[ignore_label] = 0
     pixels = int(labels.sum())
     share = int(labels[1:].sum()) / pixels if pixels else None
-    properties = {name: sum(name in check.properties for check in checks) for name in IMAGE_PROPERTIES}
+    properties = {name: sum(name in check.properties for check in checks) for name in (*IMAGE_PROPERTIES, *MASK_FORMS)}
     return {"pairs": len(checks), "foreground_share": share, "image_properties": properties}
 
 
 def warn(pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, Any], split: str) -> None:
     """Print what is allowed but seldom intended."""
     for name, count in summary["image_properties"].items():
-        if count:
+        if count and name in MASK_FORMS:
+            mask = next(pair.mask for pair, check in zip(pairs, checks, strict=True) if name in check.properties)
+            print(f"Note: {count} of the masks of {split}, such as {mask}, {MASK_FORMS[name]}.", file=sys.stderr)
+        elif count:
             first = next(pair.image for pair, check in zip(pairs, checks, strict=True) if name in check.properties)
             print(
                 f"Note: {count} of the images of {split}, such as {first}, {IMAGE_PROPERTIES[name]}.", file=sys.stderr

@@ -21,9 +21,9 @@ from data_generators.loaders.batches import split_draws
 from data_generators.loaders.dali_augmentation import INTENSITY_CHANGES, draw_inputs, library, missing_features
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import read_header, read_whole
-from data_generators.reading.masks import divide_values, map_values, read_values
+from data_generators.reading.mask_values import STORED, read_values
+from data_generators.reading.masks import to_classes
 from data_generators.reading.readers import PairReader, SampleReader
-from data_generators.reading.samples import ReadSettings
 from data_generators.reading.tiff import TIFF_STARTS
 from data_generators.sampler import EpochSampler
 from utils.base.errors import UserError
@@ -136,7 +136,7 @@ class DaliBatches:
             image = np.clip(np.divide(image, np.float32(255), dtype=np.float32), 0, 1)
         if not masks:
             return (image,)
-        labels = to_classes(masks[0], self.settings)
+        labels = to_classes("a mask", masks[0], self.settings)
         if self.reader.boundary is None:
             return image, labels
         return image, labels, np.stack([self.reader.boundary_weights(mask) for mask in labels])
@@ -168,6 +168,13 @@ def check_supported(reader: SampleReader) -> PairReader:
         raise UserError(f"{LACKS} {key}: it takes images as they are; {OTHERS}")
     if settings.channels not in (1, 3):
         raise UserError(f"{LACKS} INPUT.CHANNELS={settings.channels}, only 1 and 3; {OTHERS}")
+    for name, is_set in (
+        ("VALUE_RANGE", settings.value_range is not None),
+        ("MASK_FORM", settings.mask_form != STORED),
+        ("EXIF=apply", settings.turned),
+    ):
+        if is_set:
+            raise UserError(f"{LACKS} PREPROCESS_DATA.{name}; {OTHERS}")
     if settings.cache is not None:
         raise UserError(f"{LACKS} DATASET.CACHE: it decodes by itself; {OTHERS}")
     if reader.augmentation is None:
@@ -195,12 +202,3 @@ def encoded(file: ImageFile, is_mask: bool = False) -> np.ndarray:
     if is_tiff:
         return cv2.imencode(".png", decode(file, data))[1].ravel()
     return np.frombuffer(data, np.uint8)
-
-
-def to_classes(mask: np.ndarray, settings: ReadSettings) -> np.ndarray:
-    """Stored values, uint8 -> class indices, as `data_generators.reading.masks.read_mask` converts them."""
-    if settings.label_values is not None:
-        return map_values("a mask", mask, settings.label_values, settings.ignore_label)
-    if settings.divide_mask_by == 1:
-        return mask
-    return divide_values("a mask", mask, settings.divide_mask_by, settings.ignore_label)

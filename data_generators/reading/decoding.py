@@ -6,6 +6,7 @@ import numpy as np
 from data_generators.files.image_file import ImageFile
 from data_generators.reading.headers import read_whole
 from data_generators.reading.jpeg import JPEG_START, decode_jpeg
+from data_generators.reading.orientation import turn_as_shown
 from data_generators.reading.tiff import TIFF_STARTS, decode_tiff
 from data_generators.reading.value_range import ValueRange, to_uint16
 from utils.base.errors import UserError
@@ -14,7 +15,9 @@ from utils.base.errors import UserError
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def read_image(file: ImageFile | str, channels: int, value_range: ValueRange | None = None) -> np.ndarray:
+def read_image(
+    file: ImageFile | str, channels: int, value_range: ValueRange | None = None, turned: bool = False
+) -> np.ndarray:
     """Read an image as stored: uint8 or uint16 `(height, width, channels)`, colours in RGB order.
 
     For 3 channels grey is repeated, for 1 channel colour becomes grey. A fourth channel, alpha, is dropped unless
@@ -24,12 +27,21 @@ def read_image(file: ImageFile | str, channels: int, value_range: ValueRange | N
         file: the image.
         channels: INPUT.CHANNELS.
         value_range: PREPROCESS_DATA.VALUE_RANGE, the values that become 0 and 65535, or None.
+        turned: whether to turn it by its EXIF orientation, as viewers do.
 
     Raises:
         UserError: the file is unreadable, truncated, damaged or huge, has neither 8 nor 16 bit and no value range is
             given, or its channels do not fit.
     """
-    return to_channels(file, decode(file, read_whole(file), channels, value_range), channels)
+    return decode_image(file, read_whole(file), channels, value_range, turned)
+
+
+def decode_image(
+    file: ImageFile | str, data: bytes, channels: int, value_range: ValueRange | None, turned: bool
+) -> np.ndarray:
+    """`read_image` from the bytes of the file."""
+    pixels = to_channels(file, decode(file, data, channels, value_range), channels)
+    return turn_as_shown(pixels, data) if turned else pixels
 
 
 def decode(

@@ -13,7 +13,6 @@ from data_generators.reading.tiff import MAX_PIXELS, TIFF_STARTS, page_header
 from utils.base.errors import UserError
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-ORIENTATION = 274  # tag of TIFF and EXIF
 
 # Pillow warns above a smaller size. `read_header` checks the limit here.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -109,15 +108,3 @@ def parse_header(data: bytes) -> Header:
 def is_grey_png(data: bytes) -> bool:
     """Whether a file is a PNG with one channel of 8 bit and no palette."""
     return data.startswith(PNG_START) and data[24:26] == b"\x08\x00"
-
-
-def is_turned(data: bytes) -> bool:
-    """Whether viewers turn or mirror an image because of its EXIF orientation."""
-    # Most images have no EXIF, and Pillow takes as long to open one as to decode a small one.
-    if not (data.startswith(TIFF_STARTS) or b"Exif" in data[:65536] or b"eXIf" in data):
-        return False
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return picture.getexif().get(ORIENTATION, 1) != 1
-    except (OSError, SyntaxError, ValueError, KeyError, struct.error):
-        return False  # damaged EXIF

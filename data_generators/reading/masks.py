@@ -1,19 +1,13 @@
 """Read masks: from stored values to class indices."""
 
 import functools
-import io
-import struct
-import zlib
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from data_generators.files.image_file import ImageFile
-from data_generators.reading.decoding import decode
-from data_generators.reading.headers import read_header, read_whole
-from data_generators.reading.tiff import TIFF_STARTS, decode_tiff_values
+from data_generators.reading.mask_values import STORED, read_values
 from utils.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +16,8 @@ if TYPE_CHECKING:
 
 def read_mask_as(file: ImageFile | str, settings: "ReadSettings") -> np.ndarray:
     """`read_mask` with the settings of the config."""
-    return read_mask(file, settings.divide_mask_by, settings.ignore_label, settings.label_values)
+    values = (settings.divide_mask_by, settings.ignore_label, settings.label_values)
+    return read_mask(file, *values, settings.mask_form, settings.turned)
 
 
 def read_mask(
@@ -30,6 +25,8 @@ def read_mask(
     divide_by: int = 1,
     ignore_label: int | None = None,
     label_values: tuple[int, ...] | None = None,
+    form: str = STORED,
+    turned: bool = False,
 ) -> np.ndarray:
     """Read a mask as class indices.
 
@@ -40,6 +37,8 @@ def read_mask(
         divide_by: a class index is the stored value divided by this; it must be a multiple.
         ignore_label: pixels stored with this value keep it, or None.
         label_values: a class index is the position of the stored value in this tuple, or None.
+        form: see `data_generators.reading.mask_values.read_values`.
+        turned: whether to turn it by its EXIF orientation, as viewers do.
 
     Returns:
         uint8 `(height, width)`.
@@ -48,36 +47,27 @@ def read_mask(
         UserError: as `read_image`; also colours, values above 255, values that are not in `label_values`, and values
             that are no multiple of `divide_by`.
     """
-    values = read_values(file)
+    return classes_of(file, read_values(file, form, turned), divide_by, ignore_label, label_values)
+
+
+def to_classes(file: ImageFile | str, values: np.ndarray, settings: "ReadSettings") -> np.ndarray:
+    """What `read_values` returns -> class indices, with the settings of the config; `file` names the mask in errors."""
+    return classes_of(file, values, settings.divide_mask_by, settings.ignore_label, settings.label_values)
+
+
+def classes_of(
+    file: ImageFile | str,
+    values: np.ndarray,
+    divide_by: int,
+    ignore_label: int | None,
+    label_values: tuple[int, ...] | None,
+) -> np.ndarray:
+    """`to_classes` with the values of the settings."""
     if label_values is not None:
         return map_values(file, values, label_values, ignore_label)
     if divide_by != 1:
         return divide_values(file, values, divide_by, ignore_label)
     return to_uint8(file, values)
-
-
-def read_values(file: ImageFile | str) -> np.ndarray:
-    """The stored values of a mask, or its indices of a palette: uint8 or uint16 `(height, width)`."""
-    data = read_whole(file)
-    if data.startswith(TIFF_STARTS):
-        values, _ = decode_tiff_values(file, data)
-        return drop_equal_channels(file, to_whole_numbers(file, values))
-    if read_header(file, data).has_palette:
-        try:
-            return np.asarray(Image.open(io.BytesIO(data)))
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error):
-            raise UserError(f"{file}: cannot be decoded; the file is damaged. Copy or export it again.") from None
-    return drop_equal_channels(file, decode(file, data))
-
-
-def to_whole_numbers(file: ImageFile | str, values: np.ndarray) -> np.ndarray:
-    """Values of a mask of any type -> uint8 or uint16, if they are whole numbers; `file` names it in errors."""
-    if values.dtype in (np.uint8, np.uint16):
-        return values
-    whole = values.astype(np.uint16) if np.isfinite(values).all() and values.min() >= 0 else None
-    if whole is None or not np.array_equal(whole, values):
-        raise UserError(f"{file}: holds {values.dtype} values that are no whole numbers from 0 to 65535.")
-    return whole
 
 
 def to_uint8(file: ImageFile | str, classes: np.ndarray) -> np.ndarray:
@@ -142,21 +132,6 @@ def class_table(label_values: tuple[int, ...], ignore_label: int | None) -> np.n
     if ignore_label is not None:
         table[ignore_label] = ignore_label
     return table
-
-
-def drop_equal_channels(file: ImageFile | str, pixels: np.ndarray) -> np.ndarray:
-    """`(height, width, channels)` -> `(height, width)`, if all colour channels are equal.
-
-    Raises:
-        UserError: they are not; `file` names the mask.
-    """
-    first = pixels[:, :, 0]
-    if any(not np.array_equal(first, pixels[:, :, channel]) for channel in range(1, min(pixels.shape[2], 3))):
-        raise UserError(
-            f"{file}: is a colour picture; a mask needs one channel whose pixel value is the class index "
-            "(0, 1, ...). Save it as grey or with a palette."
-        )
-    return first
 
 
 def is_foreground(mask: np.ndarray, ignore_label: int | None) -> np.ndarray:

@@ -6,10 +6,13 @@ import numpy as np
 from omegaconf import DictConfig
 
 from data_generators.crop import Crop
+from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.reading.cache import SampleCache, make_cache
 from data_generators.reading.decoding import read_image, resize_image
+from data_generators.reading.mask_values import STORED
 from data_generators.reading.masks import read_mask_as, resize_mask
+from data_generators.reading.value_range import ValueRange, value_range_of
 from utils.base.errors import UserError
 
 
@@ -22,6 +25,9 @@ class ReadSettings:
         channels: INPUT.CHANNELS.
         resize: whether to resize to height and width.
         divide_mask_by, ignore_label, label_values: see `data_generators.reading.masks.read_mask`.
+        value_range: PREPROCESS_DATA.VALUE_RANGE.
+        mask_form: PREPROCESS_DATA.MASK_FORM.
+        turned: whether PREPROCESS_DATA.EXIF turns images and masks as viewers do.
         crop: the part of an image that a sample shows, or None for all of it.
         cache: keeps decoded samples, or None.
     """
@@ -33,6 +39,9 @@ class ReadSettings:
     divide_mask_by: int
     ignore_label: int | None = None
     label_values: tuple[int, ...] | None = None
+    value_range: ValueRange | None = None
+    mask_form: str = STORED
+    turned: bool = False
     crop: Crop | None = None
     cache: SampleCache | None = None
 
@@ -58,6 +67,9 @@ class ReadSettings:
             divide_mask_by=divide.NORMALIZE_VALUE if divide.VALUE else 1,
             ignore_label=cfg.DATASET.IGNORE_LABEL,
             label_values=None if values is None else tuple(values),
+            value_range=value_range_of(cfg),
+            mask_form=cfg.PREPROCESS_DATA.MASK_FORM,
+            turned=cfg.PREPROCESS_DATA.EXIF == "apply",
             crop=None if split is None or whole_images else Crop.from_config(cfg, split),
             cache=make_cache(cfg) if cache else None,
         )
@@ -65,7 +77,9 @@ class ReadSettings:
     @property
     def decoding_key(self) -> str:
         """Text that changes with all settings that `decode_pair` depends on."""
-        parts = (self.channels, self.divide_mask_by, self.ignore_label, self.label_values)
+        parts: tuple = (self.channels, self.divide_mask_by, self.ignore_label, self.label_values)
+        if (self.value_range, self.mask_form, self.turned) != (None, STORED, False):
+            parts += (self.value_range, self.mask_form, self.turned)
         return str((*parts, (self.height, self.width) if self.resize else None))
 
 
@@ -106,13 +120,18 @@ def decode_cached(pair: Pair, settings: ReadSettings) -> tuple[np.ndarray, np.nd
 
 def decode_pair(pair: Pair, settings: ReadSettings) -> tuple[np.ndarray, np.ndarray | None]:
     """Image `(height, width, channels)` and mask `(height, width)` or None, resized but not cropped."""
-    image = read_image(pair.image, settings.channels)
+    image = read_image_as(pair.image, settings)
     mask = None if pair.mask is None else read_mask_as(pair.mask, settings)
     if settings.resize and settings.height is not None and settings.width is not None:
         check_sizes(pair, image, mask, settings)
         image = resize_image(image, settings.height, settings.width)
         mask = None if mask is None else resize_mask(mask, settings.height, settings.width)
     return image, mask
+
+
+def read_image_as(file: ImageFile, settings: ReadSettings) -> np.ndarray:
+    """`data_generators.reading.decoding.read_image` with the settings of the config."""
+    return read_image(file, settings.channels, settings.value_range, settings.turned)
 
 
 def check_sizes(pair: Pair, image: np.ndarray, mask: np.ndarray | None, settings: ReadSettings) -> None:

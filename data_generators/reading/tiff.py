@@ -23,7 +23,7 @@ BAND_COLOURS = {
     PHOTOMETRIC.PALETTE,
     PHOTOMETRIC.YCBCR,
 }
-WIDTH, LENGTH, PHOTOMETRIC_TAG = 256, 257, 262
+WIDTH, LENGTH, PHOTOMETRIC_TAG, ORIENTATION = 256, 257, 262, 274
 BIG = 43  # the number of BigTIFF
 MAX_PIXELS = 400_000_000
 
@@ -86,17 +86,15 @@ def decode_tiff_values(file: ImageFile | str, data: bytes) -> tuple[np.ndarray, 
 
     Returns:
         values: `(height, width, bands)`, of any type; 1, 2 and 4 bits are spread over 8 unless they are indices.
-        form: "palette", "white is 0", "alpha" or None.
+        form: the name in `data_generators.reading.mask_values.FORMS` if they could be meant otherwise, or None.
 
     Raises:
         UserError: see `decode_tiff`.
     """
 
     def read(page: TiffPage) -> tuple[np.ndarray, str | None]:
-        forms = {int(PHOTOMETRIC.PALETTE): "palette", int(PHOTOMETRIC.MINISWHITE): "white is 0"}
-        form = forms.get(int(page.photometric))
         values = spread(page, stored_values(page))
-        return np.ascontiguousarray(values), form or ("alpha" if alpha_of(page) else None)
+        return np.ascontiguousarray(values), ambiguous_form(page)
 
     return with_page(file, data, read)
 
@@ -116,13 +114,30 @@ def page_header(data: bytes) -> tuple[int, int, bool]:
     Raises:
         ValueError, KeyError, struct.error: it is no TIFF file.
     """
-    if data[2] == BIG or data[3] == BIG:
+    if BIG in data[2:4]:
         try:
             with TiffFile(io.BytesIO(data)) as tiff:
                 page = full_page(tiff, 0)
                 return int(page.imagelength), int(page.imagewidth), page.photometric == PHOTOMETRIC.PALETTE
         except Exception as error:  # see `errors_named`
             raise ValueError(str(error)) from None
+    numbers = tag_numbers(data)
+    return numbers[LENGTH], numbers[WIDTH], numbers.get(PHOTOMETRIC_TAG) == PHOTOMETRIC.PALETTE
+
+
+def page_orientation(data: bytes) -> int:
+    """The orientation of the first page, 1 where it has none or is damaged."""
+    try:
+        if BIG not in data[2:4]:
+            return tag_numbers(data).get(ORIENTATION, 1)
+        with TiffFile(io.BytesIO(data)) as tiff:
+            return int(full_page(tiff, 0).tags.valueof(ORIENTATION, 1))
+    except Exception:  # see `errors_named`
+        return 1
+
+
+def tag_numbers(data: bytes) -> dict[int, int]:
+    """`{tag: value}` of the numbers in the first directory of a TIFF file, but not of a BigTIFF file."""
     order = "<" if data.startswith(b"II") else ">"
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
@@ -131,7 +146,7 @@ def page_header(data: bytes) -> tuple[int, int, bool]:
         tag, kind = struct.unpack_from(f"{order}HH", data, position)
         if kind in (3, 4):  # 16- and 32-bit numbers
             (numbers[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, position + 8)
-    return numbers[LENGTH], numbers[WIDTH], numbers.get(PHOTOMETRIC_TAG) == PHOTOMETRIC.PALETTE
+    return numbers
 
 
 def stored_values(page: TiffPage) -> np.ndarray:
@@ -198,6 +213,15 @@ def spread(page: TiffPage, values: np.ndarray) -> np.ndarray:
     if page.bitspersample in (1, 2, 4) and page.photometric != PHOTOMETRIC.PALETTE:
         return values * np.uint8(255 // (2**page.bitspersample - 1))
     return values
+
+
+def ambiguous_form(page: TiffPage) -> str | None:
+    """See `decode_tiff_values`."""
+    if page.photometric == PHOTOMETRIC.MINISWHITE:
+        return "white is 0"
+    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None:
+        return "white index" if int(page.colormap[:, 0].min()) >> 8 == 255 else None
+    return "alpha" if alpha_of(page) else None
 
 
 def has_colours(page: TiffPage) -> bool:

@@ -1,11 +1,18 @@
 """PREPROCESS_DATA.VALUE_RANGE: images whose values have no range of their own, int16 and float32 for instance."""
 
 import numpy as np
+from omegaconf import DictConfig
 
 from data_generators.files.image_file import ImageFile
 from utils.base.errors import UserError
 
 ValueRange = tuple[float, float]
+
+
+def value_range_of(cfg: DictConfig) -> ValueRange | None:
+    """PREPROCESS_DATA.VALUE_RANGE of a checked config."""
+    stored = cfg.PREPROCESS_DATA.VALUE_RANGE
+    return None if stored is None else (float(stored[0]), float(stored[1]))
 
 
 def to_uint16(file: ImageFile | str, pixels: np.ndarray, value_range: ValueRange | None) -> np.ndarray:

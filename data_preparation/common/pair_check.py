@@ -7,8 +7,10 @@ import numpy as np
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.reading.decoding import decode, to_channels
-from data_generators.reading.headers import is_turned, read_whole_and_header
-from data_generators.reading.masks import read_mask_as
+from data_generators.reading.headers import read_whole_and_header
+from data_generators.reading.mask_values import FORMS, read_values_and_form
+from data_generators.reading.masks import to_classes
+from data_generators.reading.orientation import is_turned, turn_as_shown
 from data_generators.reading.samples import ReadSettings, check_sizes
 from data_preparation.common.dataset_report import intensity_of
 from utils.base.errors import UserError
@@ -18,11 +20,14 @@ IMAGE_PROPERTIES = {
     "16 bit": "have 16 bits per channel: 65535 becomes 1",
     "palette": "have a palette: the colours are used, not the indices",
     "alpha": "have an alpha channel, which is dropped",
-    "rotation": "have an EXIF rotation for display: pixels are used as stored, and masks must not be rotated",
+    "rotation": "have an EXIF rotation for display: pixels are used as stored, and masks must not be rotated "
+    "(PREPROCESS_DATA.EXIF=apply turns both)",
 }
+MASK_FORMS = {f"mask: {name}": text for name, text in FORMS.items()}  # the same for masks
 ROTATION_HINT = (
     "A mask differs in size from its image, which has an EXIF rotation: the mask was probably drawn on the image as it "
-    "is displayed, but pixels are used as stored. Save the image upright, without EXIF rotation, and use that one."
+    "is displayed, but pixels are used as stored. Save the image upright, without EXIF rotation, and use that one, or "
+    "set PREPROCESS_DATA.EXIF=apply."
 )
 
 
@@ -36,7 +41,7 @@ class PairCheck:
         labels: pixels of each value of the mask, up to its largest; empty without a mask.
         size: (height, width, channels) of the image; None unless measured.
         intensity: see `data_preparation.common.dataset_report.intensity_of`; None unless measured.
-        properties: names in IMAGE_PROPERTIES that hold for the image.
+        properties: names in IMAGE_PROPERTIES that hold for the image, and in MASK_FORMS for the mask.
         contents: hash of the bytes of the image file, for this process; None if it cannot be read.
     """
 
@@ -61,12 +66,14 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) 
     check = PairCheck()
     image = mask = None
     try:
-        image, check.properties, check.contents = read_image_and_properties(pair.image, settings.channels)
+        image, check.properties, check.contents = read_image_and_properties(pair.image, settings)
     except UserError as error:
         check.problems.append(str(error))
     if pair.mask is not None:
         try:
-            mask = read_mask_as(pair.mask, settings)
+            values, form = read_values_and_form(pair.mask, settings.mask_form, settings.turned)
+            check.properties += (f"mask: {form}",) if form else ()
+            mask = to_classes(pair.mask, values, settings)
         except UserError as error:
             check.problems.append(str(error))
     if image is not None:
@@ -84,16 +91,19 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) 
     return check
 
 
-def read_image_and_properties(path: ImageFile, channels: int) -> tuple[np.ndarray, tuple[str, ...], int]:
+def read_image_and_properties(path: ImageFile, settings: ReadSettings) -> tuple[np.ndarray, tuple[str, ...], int]:
     """The image as `read_image` of `data_generators.reading` reads it, its names in IMAGE_PROPERTIES, hash of bytes."""
     data, header = read_whole_and_header(path)
-    pixels = decode(path, data)
+    channels = settings.channels
+    pixels = decode(path, data, channels, settings.value_range)
     image = to_channels(path, pixels, channels)
+    if settings.turned:
+        image = turn_as_shown(image, data)
     has = {
-        "16 bit": image.dtype == np.uint16,
+        "16 bit": image.dtype == np.uint16 and settings.value_range is None,
         "palette": header.has_palette,
         "alpha": channels != 4 and pixels.shape[2] == 4 and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
-        "rotation": is_turned(data),
+        "rotation": not settings.turned and is_turned(data),
     }
     return image, tuple(name for name in IMAGE_PROPERTIES if has[name]), hash(data)
 

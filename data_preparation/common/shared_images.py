@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from data_generators.files.image_file import ImageFile
-from data_generators.reading.decoding import read_image
+from data_generators.reading.samples import ReadSettings, read_image_as
 
 Contents = Mapping[ImageFile, int]  # image file -> hash of its bytes
 
 
-def warn_of_shared_images(splits: Mapping[str, Contents], channels: int) -> None:
+def warn_of_shared_images(splits: Mapping[str, Contents], settings: ReadSettings) -> None:
     """Print a warning for each two splits that have an image in common, by its contents and whatever its name is.
 
     Args:
         splits: `{split: {image: hash}}`.
-        channels: INPUT.CHANNELS.
+        settings: how they are read.
     """
     for (one, images), (other, others) in combinations(splits.items(), 2):
         if not images or not others:
@@ -26,7 +26,7 @@ def warn_of_shared_images(splits: Mapping[str, Contents], channels: int) -> None
                 "trained on are too good; data_preparation/split.py draws a split.",
                 file=sys.stderr,
             )
-        elif shared := shared_images(images, others, channels):
+        elif shared := shared_images(images, others, settings):
             first, second = shared[0]
             print(
                 f"Warning: {len(shared)} images of {other} are in {one} too, such as {second}, which is the same as "
@@ -35,13 +35,15 @@ def warn_of_shared_images(splits: Mapping[str, Contents], channels: int) -> None
             )
 
 
-def shared_images(images: Contents, others: Contents, channels: int) -> Sequence[tuple[ImageFile, ImageFile]]:
+def shared_images(images: Contents, others: Contents, settings: ReadSettings) -> Sequence[tuple[ImageFile, ImageFile]]:
     """The pairs of equal images `(of the first, of the second)`; those of one colour, as outside a body, do not count.
 
     >>> from pathlib import Path
-    >>> shared_images({Path("a.png"): 1}, {Path("b.png"): 2}, channels=3)
+    >>> settings = ReadSettings(height=None, width=None, channels=3, resize=False, divide_mask_by=1)
+    >>> shared_images({Path("a.png"): 1}, {Path("b.png"): 2}, settings)
     []
     """
     by_contents = {contents: image for image, contents in images.items()}
     equal = [(by_contents[contents], image) for image, contents in others.items() if contents in by_contents]
-    return [(first, second) for first, second in equal if (pixels := read_image(second, channels)).min() < pixels.max()]
+    images_of = ((pair, read_image_as(pair[1], settings)) for pair in equal)
+    return [pair for pair, pixels in images_of if pixels.min() < pixels.max()]

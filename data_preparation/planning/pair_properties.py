@@ -11,7 +11,7 @@ from tqdm import tqdm
 from data_generators.files.pairing import Pair, list_problems
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import read_whole
-from data_generators.reading.masks import read_values
+from data_generators.reading.mask_values import read_values
 from utils.base.errors import UserError
 
 VALUES = 65536  # that a pixel of a mask can have

@@ -8,7 +8,7 @@ import pytest
 from helpers import full, source_of
 
 from data_generators import LOADERS, build_dataset
-from data_generators.reading import decoding, masks
+from data_generators.reading import decoding, mask_values
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -35,7 +35,7 @@ def folder(tmp_path):
 def decoded(monkeypatch):
     """The files that are decoded, as they are."""
     names, decode = [], decoding.decode
-    for module in (decoding, masks):
+    for module in (decoding, mask_values):
         monkeypatch.setattr(module, "decode", lambda path, *rest: names.append(str(path)) or decode(path, *rest))
     return names
 
@@ -123,7 +123,7 @@ def test_a_shard_that_is_written_again_is_decoded_again(folder, decoded):
     "override",
     [
         "INPUT.CHANNELS=1",
-        "PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True",
+        "PREPROCESS_DATA.MASK_FORM=shown",
         "DATASET.LABEL_VALUES=[1,0]",
         "DATASET.IGNORE_LABEL=7",
         "PREPROCESS_DATA.RESIZE.VALUE=True",

@@ -162,6 +162,9 @@ SCHEMA = Group(
     PREPROCESS_DATA=Group(
         RESIZE=Group(VALUE=Key(bool), HEIGHT=SIZE, WIDTH=SIZE),
         IMAGE_PREPROCESSING_TYPE=Key(choices=("normalize",)),
+        VALUE_RANGE=Key(list[float] | None, length=2, ascending=True),
+        EXIF=Key(choices=("ignore", "apply")),
+        MASK_FORM=Key(choices=("stored", "shown", "alpha")),
         NORMALIZE_MASK=Group(VALUE=Key(bool), NORMALIZE_VALUE=Key(int, low=1)),
         SHUFFLE=Group(TRAIN=Group(VALUE=Key(bool)), VAL=Group(VALUE=Key(bool))),
     ),

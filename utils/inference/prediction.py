@@ -1,5 +1,6 @@
 """Predict files: images of one size in batches, others tile by tile, and the probabilities into an output."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -45,7 +46,19 @@ def predict_sources(
             progress.predicted()
             if item.is_last:
                 item.source.close()
+    note_turned(sources)
     return progress.problems
+
+
+def note_turned(sources: Sequence[Source]) -> None:
+    """Say which masks lie otherwise than viewers show their images."""
+    turned = [source.path for source in sources if source.is_turned]
+    if turned:
+        print(
+            f"Note: {len(turned)} images, such as {turned[0]}, have an EXIF rotation for display: their masks lie on "
+            "the pixels as stored, turned against what viewers show. For masks as shown: PREPROCESS_DATA.EXIF=apply.",
+            file=sys.stderr,
+        )
 
 
 def predict_images(predictor: Predictor, images: Iterable[SourceImage]) -> Iterator[tuple[SourceImage, np.ndarray]]:

@@ -19,9 +19,11 @@ from omegaconf import DictConfig
 
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
-from data_generators.reading.decoding import read_image, resize_image, to_channels
+from data_generators.reading.decoding import decode_image, resize_image, to_channels
+from data_generators.reading.headers import read_whole
 from data_generators.reading.masks import read_mask_as
-from data_generators.reading.samples import ReadSettings, check_sizes
+from data_generators.reading.orientation import is_turned
+from data_generators.reading.samples import ReadSettings, check_sizes, read_image_as
 from data_generators.reading.tiff_pages import pages_of
 from data_preparation.scans.geometry import from_radiological, nifti_affine
 from data_preparation.scans.nifti import read_scan
@@ -51,11 +53,13 @@ class Source(ABC):
         name: of the files that are written for it, without ending.
         ending: of its mask file.
         is_series: whether its images belong together, and its mask is written when all are predicted.
+        is_turned: whether viewers show its image turned against the mask that is written; known once it is read.
         frames: how many images it has; known once it is open.
     """
 
     ending = ".png"
     is_series = False
+    is_turned = False
 
     def __init__(self, path: ImageFile) -> None:
         self.path, self.name, self.frames = path, path.stem, 1
@@ -104,7 +108,9 @@ class ImageSource(Source):
         self.settings = settings.images
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        image = read_image(self.path, self.settings.channels)
+        data, settings = read_whole(self.path), self.settings
+        image = decode_image(self.path, data, settings.channels, settings.value_range, settings.turned)
+        self.is_turned = not settings.turned and is_turned(data)
         truth = None if self.mask is None else read_mask_as(self.mask, self.settings)
         if truth is not None and truth.shape != image.shape[:2]:
             check_sizes(Pair(self.path, self.mask), image, truth, self.settings)
@@ -127,7 +133,7 @@ class StackSource(Source):
         self.frames = len(self.pages)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        return read_image(self.pages[index], self.settings.channels), None
+        return read_image_as(self.pages[index], self.settings), None
 
     def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
         with atomic_write(path) as temporary:
