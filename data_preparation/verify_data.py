@@ -136,21 +136,22 @@ def summarize(checks: Sequence[PairCheck], ignore_label: int | None) -> dict[str
         labels[ignore_label] = 0
     pixels = int(labels.sum())
     share = int(labels[1:].sum()) / pixels if pixels else None
-    properties = {name: sum(name in check.properties for check in checks) for name in (*IMAGE_PROPERTIES, *MASK_FORMS)}
+    properties = {name: sum(name in check.properties for check in checks) for name in IMAGE_PROPERTIES}
     return {"pairs": len(checks), "foreground_share": share, "image_properties": properties}
 
 
 def warn(pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, Any], split: str) -> None:
     """Print what is allowed but seldom intended."""
     for name, count in summary["image_properties"].items():
-        if count and name in MASK_FORMS:
-            mask = next(pair.mask for pair, check in zip(pairs, checks, strict=True) if name in check.properties)
-            print(f"Note: {count} of the masks of {split}, such as {mask}, {MASK_FORMS[name]}.", file=sys.stderr)
-        elif count:
+        if count:
             first = next(pair.image for pair, check in zip(pairs, checks, strict=True) if name in check.properties)
             print(
                 f"Note: {count} of the images of {split}, such as {first}, {IMAGE_PROPERTIES[name]}.", file=sys.stderr
             )
+    for name, text in MASK_FORMS.items():
+        masks = [pair.mask for pair, check in zip(pairs, checks, strict=True) if name in check.properties]
+        if masks:
+            print(f"Note: {len(masks)} of the masks of {split}, such as {masks[0]}, {text}.", file=sys.stderr)
     lossy = [pair.mask for pair in pairs if pair.mask is not None and pair.mask.suffix.lower() in (".jpg", ".jpeg")]
     if lossy:
         print(

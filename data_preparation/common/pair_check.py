@@ -23,7 +23,7 @@ IMAGE_PROPERTIES = {
     "rotation": "have an EXIF rotation for display: pixels are used as stored, and masks must not be rotated "
     "(PREPROCESS_DATA.EXIF=apply turns both)",
 }
-MASK_FORMS = {f"mask: {name}": text for name, text in FORMS.items()}  # the same for masks
+MASK_FORMS = {f"mask: {name}": text for name, text in FORMS.items()}  # masks that can be meant in two ways
 ROTATION_HINT = (
     "A mask differs in size from its image, which has an EXIF rotation: the mask was probably drawn on the image as it "
     "is displayed, but pixels are used as stored. Save the image upright, without EXIF rotation, and use that one, or "
