@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from data_generators import build_dataset
 from data_preparation.verify_data import verify_data, with_preparation_of_data
 from models import build_model
+from utils.base.closed_output import survive_closed_output
 from utils.base.locks import releases_locks
 from utils.base.startup import restore_signal_handlers
 from utils.config.command import command
@@ -20,6 +21,7 @@ from utils.training.settings import training_settings
 
 
 @releases_locks
+@survive_closed_output()
 def train(cfg: DictConfig) -> dict[str, list[float]]:
     """Train the model of the config and leave weights, config, log and curves in the checkpoint folder.
 

@@ -1,5 +1,7 @@
 """Boundary weights, the weight map of the U-Net paper: pixels between objects that nearly touch count more."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -60,8 +62,9 @@ def squared_distance(outside: np.ndarray) -> np.ndarray:
     """
     distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     if outside.shape[0] + outside.shape[1] > LONGEST and distance.max() > LONGEST:
-        rows, columns = distance_transform_edt(outside, return_distances=False, return_indices=True)
-        height, width = np.indices(outside.shape, sparse=True)
-        return ((rows - height) ** 2 + (columns - width) ** 2).astype(np.float32)
+        nearest: Any = distance_transform_edt(outside, return_distances=False, return_indices=True)
+        rows, columns = nearest
+        row, column = np.ogrid[: outside.shape[0], : outside.shape[1]]
+        return ((rows - row) ** 2 + (columns - column) ** 2).astype(np.float32)
     np.multiply(distance, distance, out=distance)
     return np.rint(distance, out=distance)

@@ -11,6 +11,11 @@ from types import FrameType
 
 from utils.base.errors import UserError
 
+# Ctrl-C, the end of a job, a closed terminal, Ctrl-\ ; the last two are not everywhere.
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
+)
+
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
@@ -53,8 +58,8 @@ def interrupt_later() -> Iterator[None]:
 
 @contextlib.contextmanager
 def restore_signal_handlers() -> Iterator[None]:
-    """Restore the handlers of Ctrl-C and SIGTERM at the end of the block, however it ends."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Restore the handlers of STOP_SIGNALS at the end of the block, however it ends."""
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         yield
     finally:

@@ -119,6 +119,10 @@ def read_config(path: Path) -> DictConfig:
         assert isinstance(restored, DictConfig)
         restored.LOSS = saved.LOSS  # chosen as a whole: a merge would add the terms of the default
         check_config(restored)
+    except PermissionError as error:
+        raise UserError(
+            f"The config of the weights, {path}, may not be read: {error.strerror}. Change its permissions."
+        ) from None
     except (YAMLError, OmegaConfBaseException, OSError, UserError, RecursionError, *WRONG_TYPES) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_generators.dataset import Dataset
 from utils.base.files import check_space, list_backups, warn_if_not_saved
+from utils.base.startup import STOP_SIGNALS
 from utils.checkpoints import companion_path
 from utils.devices.strategy import worker
 from utils.training.resume import describe_data, state_variables
@@ -26,7 +27,9 @@ Logs = dict[str, float] | None
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """On Ctrl-C or SIGTERM, let the step end before the process does; a second signal ends it at once.
+    """On one of STOP_SIGNALS, let the step end before the process does; a second signal ends it at once.
+
+    A closed terminal sends SIGHUP; a signal that nohup or a shell has the process ignore stays ignored.
 
     With several workers the epoch ends first: they would have to agree on a step. The first worker saves it.
     `utils.base.startup.restore_signal_handlers` around the training restores the handlers that were there.
@@ -42,8 +45,9 @@ class StopOnSignal(keras.callbacks.Callback):
         self.outcome = "the first worker saves the state"
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.stop)
+        for number in STOP_SIGNALS:
+            if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.stop)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
@@ -66,7 +70,7 @@ class StopOnSignal(keras.callbacks.Callback):
 
 
 class Checkpoint(StopOnSignal):
-    """Save the state after every epoch, every CALLBACKS.CHECKPOINT_EVERY_STEPS steps, and on Ctrl-C or SIGTERM.
+    """Save the state after every epoch, every CALLBACKS.CHECKPOINT_EVERY_STEPS steps, and on STOP_SIGNALS.
 
     Place it last: it saves the states of the callbacks before it.
 

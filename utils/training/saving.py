@@ -15,7 +15,7 @@ from losses.monitor import Monitor
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, warn_if_not_saved
 from utils.base.learning_curves import plot_curves
-from utils.checkpoints import companion_path, save_first_weights, save_weights
+from utils.checkpoints import companion_path, save_config, save_first_weights, save_weights
 from utils.training.state import LogName, LogValues, StatefulCallback
 
 EARLIER_MONITOR = "dice_coef"  # in states of versions that did not name it
@@ -101,18 +101,26 @@ class BestWeights(StatefulCallback):
             save_first_weights(self.network, self.cfg, self.path)
         else:
             save_weights(self.network, self.path, settings.KEEP - 1)
+            if not companion_path(self.path, ".yaml").exists():  # the folder was removed meanwhile
+                save_config(self.cfg, self.path)
         if not settings.SAVE_WEIGHTS_ONLY:
             with atomic_write(companion_path(self.path, ".keras")) as temporary:
                 self.network.save(temporary)
 
     def check_saved(self) -> None:
-        """Raise a UserError if no weights were saved in the whole run."""
+        """Raise a UserError if no weights were saved in the whole run, or if they are no longer there."""
         if self.best is None and self.failed:
             raise UserError(
                 f"No weights could be written to {self.path.parent}. Free some space and run the same command again."
             )
         if self.best is None:
             raise UserError("The loss is not a number: nothing was saved. Lower HYPER_PARAMETERS.LEARNING_RATE.")
+        missing = [path for path in (self.path, companion_path(self.path, ".yaml")) if not path.exists()]
+        if missing:
+            raise UserError(
+                f"{missing[0]} was saved in epoch {self.best_epoch} and is no longer there: it was removed while the "
+                "training ran. Start over with RESUME=never."
+            )
 
 
 class EpochLog(StatefulCallback):

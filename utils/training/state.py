@@ -149,6 +149,10 @@ def read_state(path: Path) -> TrainingState | None:
             continue
         try:
             return read_state_file(candidate)
+        except PermissionError as error:
+            raise UserError(
+                f"The state {candidate} may not be read: {error.strerror}. Change its permissions."
+            ) from None
         except UNREADABLE:
             print(f"Warning: the state {candidate} is corrupt and was skipped.", file=sys.stderr)
     return None

@@ -1,0 +1,53 @@
+"""Let a command go on when nobody reads its output any more: `train.py | head`, a terminal that was closed."""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+CLOSED = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
+
+
+class ForgivingStream:
+    """A text stream whose writes go nowhere once its reader is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; return its length."""
+        self.attempt(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self.attempt(self.stream.flush)
+
+    def attempt(self, action: Callable[[], object]) -> None:
+        """Do something with the stream; if its reader is gone, connect it to the null device."""
+        try:
+            action()
+        except OSError as error:
+            if error.errno not in CLOSED:
+                raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def survive_closed_output() -> Iterator[None]:
+    """Let the block, or the function that this decorates, go on without output if the reader of it is gone."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (ForgivingStream(stream) for stream in before)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = before
