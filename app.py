@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from data_preparation.scans.file_kinds import NIFTI_SUFFIXES
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.listing import list_folder
 from utils.checkpoints import ENDING
 from utils.config.command import command
-from utils.inference.find_sources import NIFTI_SUFFIXES
 
 if TYPE_CHECKING:
     import gradio

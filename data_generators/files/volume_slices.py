@@ -24,6 +24,7 @@ class VolumeSlice(NamedTuple):
     slice: int
 
 
+MAX_TILT = 0.5  # degrees
 Spacing = tuple[float, float, float]  # mm along (slice, row, column)
 
 
@@ -57,6 +58,12 @@ def find_volumes(cfg: DictConfig, pairs: Sequence[Pair]) -> tuple[list[VolumeSli
             raise UserError(
                 f"EVALUATION.SURFACE=True: the spacing of volume {place.volume} is not known, there is no spacing_mm "
                 f"in {manifest_of(pair.image)}. Prepare the scans, or set EVALUATION.SPACING_MM=[slice,row,column]."
+            )
+        tilt = read_manifest(manifest_of(pair.image)).get("shear_degrees", 0)
+        if cfg.EVALUATION.SURFACE and isinstance(tilt, (int, float)) and tilt > MAX_TILT:
+            raise UserError(
+                f"EVALUATION.SURFACE=True: the slices of volume {place.volume} are shifted against each other by "
+                f"{tilt:g} degrees (gantry tilt), so distances between surfaces are not measured. Set it to false."
             )
     return slices, spacings
 

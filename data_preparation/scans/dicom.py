@@ -1,145 +1,174 @@
-"""Read DICOM: folders with the slices of one series, and segmentations in DICOM SEG files."""
+"""Read a DICOM series: a folder with its slices, or a file with one or several frames."""
 
-import contextlib
-import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
 
+from data_preparation.scans.dicom_files import Frame, explain_damage, frames_of, read_image_file, read_pixels
 from data_preparation.scans.geometry import check_affine
 from utils.base.errors import UserError
 from utils.base.listing import list_folder
 
-MAX_GAP = 0.05  # share of the slice distance by which distances may differ
-MAX_VOXELS = 400_000_000  # of a file; one whose header declares more is not decoded
-MAX_OFFSET = 0.2  # voxels by which a frame of a segmentation may lie off the slices of the scan
+MAX_OFFSET = 0.15  # voxels by which a slice may lie off the place that the affine gives it: rounded positions
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # from the axes of DICOM (left, back, head) to those of NIfTI
-
-
-Slice = tuple[Path, pydicom.Dataset]
-
-
-@contextlib.contextmanager
-def explain_damage(path: Path, what: str = "is incomplete or damaged") -> Iterator[None]:
-    """Turn whatever a damaged file raises, in pydicom or where its values are used, into a UserError of one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: {what}: {cause}") from None
+NAMED = 5  # files that a note names
 
 
 class StoredVoxels(NamedTuple):
     """Voxels in the order of axes of the file; the fields are the arguments of `data_preparation.scans.nifti.orient`.
 
     voxels: `(columns, rows, slices)`; affine: `(4, 4)`, to mm to the right, the front and the head; intensity =
-    voxel * slope + intercept.
+    voxel * slope + intercept; notes: for the user.
     """
 
     voxels: np.ndarray
     affine: np.ndarray
     slope: float
     intercept: float
+    notes: tuple[str, ...] = ()
 
 
-def read_series(folder: Path) -> StoredVoxels:
-    """Read the DICOM series in a folder; slices are ordered by position.
+def read_series(path: Path) -> StoredVoxels:
+    """Read the DICOM series in a folder, or in one file; slices are ordered by position.
 
-    Hidden files, and files that are not DICOM or have no pixels, are skipped.
+    The affine reproduces the position of every slice, also where a tilted gantry shifts them against each other. Files
+    that are not DICOM or have no pixels are named in a note; hidden ones are left out.
 
     Returns:
         Voxels as stored, or float32 intensities if the slices have different scales.
 
     Raises:
-        UserError: no slices, several series, slices of different sizes, two slices in one place or a missing one,
-            colour images, a compression that no installed package reads, a truncated file.
+        UserError: no slices, several series, slices of different sizes, two slices in one place, a missing one or one
+            that lies off the line of the others, colour images, a compression that no installed package reads, a
+            truncated file.
     """
-    with explain_damage(folder):
-        return stack_slices(folder, read_slices(folder))
+    with explain_damage(path):
+        frames, notes = read_frames(path)
+        return stack_frames(path, frames, notes)
 
 
-def read_slices(folder: Path) -> list[Slice]:
-    """The slices of the one series in a folder; see `read_series`."""
-    slices: list[Slice] = []
-    for path in list_folder(folder).files:
-        with explain_damage(path), contextlib.suppress(InvalidDicomError):
-            read = pydicom.dcmread(path)
-            if "PixelData" in read:
-                slices.append((path, read))
-    if not slices:
-        raise UserError(f"{folder}: contains no DICOM files with pixels.")
-    series = sorted({str(data.get("SeriesInstanceUID")) for _, data in slices})
+def read_frames(path: Path) -> tuple[list[Frame], list[str]]:
+    """`(frames, notes)` of the one series in a folder or file; see `read_series`."""
+    frames: list[Frame] = []
+    left_out: list[str] = []
+    if path.is_dir():
+        listing = list_folder(path)
+        files = listing.files
+        left_out += [f"{other.name} (not a file)" for other in listing.others]
+        left_out += [f"{folder.name} (a folder)" for folder in listing.folders]
+    else:
+        files = [path]
+    for file in files:
+        data, why = read_image_file(file)
+        if data is None:
+            left_out.append(f"{file.name} ({why})")
+            continue
+        with explain_damage(file):
+            frames += frames_of(file, data)
+    if not frames:
+        raise UserError(f"{path}: contains no DICOM files with pixels.")
+    series = sorted({str(frame.data.get("SeriesInstanceUID")) for frame in frames})
     if len(series) > 1:
-        raise UserError(f"{folder}: contains {len(series)} series, {', '.join(series[:3])}. Give each its own folder.")
-    keys = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
-    for path, data in slices:
-        missing = [key for key in keys if data.get(key) is None]
-        if missing:
-            raise UserError(f"{path}: has no {missing[0]}, so the position of the slice is unknown.")
-    first_path, first = slices[0]
-    for path, data in slices:
-        if any(not np.allclose(data[key].value, first[key].value, atol=1e-3) for key in keys[1:]):
-            raise UserError(f"{path}: differs in size or orientation from {first_path.name}.")
-    return slices
+        raise UserError(f"{path}: contains {len(series)} series, {', '.join(series[:3])}. Give each its own folder.")
+    first = frames[0]
+    for frame in frames:
+        one, other = (
+            [part.data.Rows, part.data.Columns, *part.distances, *part.along_row, *part.along_column]
+            for part in (frame, first)
+        )
+        if not np.allclose(one, other, atol=1e-3):
+            raise UserError(f"{frame.path}: {frame.name} differs in size or orientation from {first.name}.")
+    if not left_out:
+        return frames, []
+    more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+    named = ", ".join(left_out[:NAMED]) + more
+    return frames, [f"{path}: {len(frames)} slices; left out, as they are none: {named}."]
 
 
-def stack_slices(folder: Path, slices: list[Slice]) -> StoredVoxels:
+def stack_frames(path: Path, frames: list[Frame], notes: list[str]) -> StoredVoxels:
     """Order the slices by position and stack their pixels; see `read_series`."""
-    first = slices[0][1]
-    along_row, along_column = np.array(first.ImageOrientationPatient, float).reshape(2, 3)
-    normal = np.cross(along_row, along_column)
-    heights = np.array([np.dot(normal, np.array(data.ImagePositionPatient, float)) for _, data in slices])
+    first = frames[0]
+    normal = np.cross(first.along_row, first.along_column)
+    heights = np.array([normal @ frame.position for frame in frames])
     order = np.argsort(heights, kind="stable")
-    slices = [slices[index] for index in order]
-    distance = slice_distance(folder, [path.name for path, _ in slices], heights[order])
-    if distance is None:
-        distance = float(first.get("SliceThickness") or 1)
-    pixels, slope, intercept = pixels_and_scale(slices)
-    row_distance, column_distance = map(float, first.PixelSpacing)
+    frames, heights = [frames[index] for index in order], heights[order]
+    columns_apart, rows_apart = first.distances
+    if len(frames) == 1:
+        if first.thickness is None:
+            notes = [*notes, f"{path}: its one slice has no SliceThickness; 1 mm is taken."]
+        origin, step = first.position, normal * (first.thickness or 1.0)
+    else:
+        origin, step = fit_line(path, frames, heights)
     affine = np.eye(4)
-    position = np.array(slices[0][1].ImagePositionPatient, float)
-    steps = [along_row * column_distance, along_column * row_distance, normal * distance]
-    affine[:3] = LPS_TO_RAS @ np.column_stack([*steps, position])
-    voxels = np.stack(pixels, axis=2).transpose(1, 0, 2)
-    check_affine(folder, affine)
-    return StoredVoxels(voxels, affine, slope, intercept)
+    steps = [first.along_row * columns_apart, first.along_column * rows_apart, step]
+    affine[:3] = LPS_TO_RAS @ np.column_stack([*steps, origin])
+    check_affine(path, affine)
+    if len(frames) > 1:
+        check_positions(path, frames, heights, affine)
+    pixels, slope, intercept = pixels_and_scale(frames)
+    return StoredVoxels(np.stack(pixels, axis=2).transpose(1, 0, 2), affine, slope, intercept, tuple(notes))
 
 
-def slice_distance(folder: Path, names: list[str], heights: np.ndarray) -> float | None:
-    """The distance of ordered slices in mm; None for a single slice.
+def fit_line(path: Path, frames: Sequence[Frame], heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`(origin, step)` in mm, each `(3,)`: the slices lie at origin + number * step, as nearly as possible.
 
     Raises:
-        UserError: two slices in one place, or distances that differ: a slice is missing.
+        UserError: two slices in one place.
     """
-    steps = np.diff(heights)
-    if not len(steps):
-        return None
-    distance = float(np.median(steps))
-    if steps.min() < 1e-3:
-        at = int(steps.argmin())
+    apart = np.diff(heights)
+    if apart.min() < 1e-3:
+        at = int(apart.argmin())
         raise UserError(
-            f"{folder}: {names[at]} and {names[at + 1]} have the same position. Remove one, or give each series its "
-            "own folder."
+            f"{path}: {frames[at].name} and {frames[at + 1].name} have the same position. Remove one, or give each "
+            "series its own folder."
         )
-    if np.abs(steps - distance).max() > MAX_GAP * distance:
-        at = int(np.abs(steps - distance).argmax())
-        raise UserError(
-            f"{folder}: {names[at]} and {names[at + 1]} are {steps[at]:.2f} mm apart, other slices {distance:.2f} mm. "
-            "Is a slice missing?"
-        )
-    return distance
+    positions = np.array([frame.position for frame in frames])
+    numbers = np.arange(len(frames)) - (len(frames) - 1) / 2
+    step = numbers @ positions / (numbers @ numbers)
+    origin = positions.mean(axis=0) + numbers[0] * step
+    return origin.round(9), step.round(9)  # exact positions stay exact
 
 
-def pixels_and_scale(slices: list[Slice]) -> tuple[list[np.ndarray], float, float]:
+def check_positions(path: Path, frames: Sequence[Frame], heights: np.ndarray, affine: np.ndarray) -> None:
+    """Raise a UserError if a slice lies off the place that the affine gives it."""
+    positions = np.array([frame.position for frame in frames]) @ LPS_TO_RAS.T
+    expected = np.arange(len(frames))[:, np.newaxis] * affine[:3, 2] + affine[:3, 3]
+    off = np.abs((positions - expected) @ np.linalg.inv(affine[:3, :3]).T)  # voxels: column, row, slice
+    if off.max() <= MAX_OFFSET:
+        return
+    apart = np.diff(heights)
+    usual = float(np.median(apart))
+    at = int(np.abs(apart - usual).argmax())
+    if off[:, 2].max() > MAX_OFFSET and abs(apart[at] - usual) > MAX_OFFSET * usual:
+        raise UserError(
+            f"{path}: {frames[at].name} and {frames[at + 1].name} are {apart[at]:.2f} mm apart, other slices "
+            f"{usual:.2f} mm. Is a slice missing? A volume needs slices at equal distances."
+        )
+    worst = int(off.max(axis=1).argmax())
+    mm = float(np.linalg.norm(positions[worst] - expected[worst]))
+    raise UserError(
+        f"{path}: {frames[worst].name} lies {mm:.2f} mm ({off[worst].max():.2f} voxels) off the line on which the "
+        "other slices lie, so they form no volume. Do they belong to one scan? If so, resample it to equal distances."
+    )
+
+
+def pixels_and_scale(frames: Sequence[Frame]) -> tuple[list[np.ndarray], float, float]:
     """Return `(pixels, slope, intercept)`: stored values, or float32 intensities if the slices' scales differ."""
-    scales = [(float(data.get("RescaleSlope", 1)), float(data.get("RescaleIntercept", 0))) for _, data in slices]
-    pixels = [read_pixels(path, data) for path, data in slices]
+    decoded: dict[Path, np.ndarray] = {}
+    pixels = []
+    for frame in frames:
+        if frame.path not in decoded:
+            decoded[frame.path] = read_pixels(frame.path, frame.data)
+        whole = decoded[frame.path]
+        part = whole[frame.number or 0] if whole.ndim == 3 else whole
+        if part.ndim != 2:
+            raise UserError(
+                f"{frame.path}: has pixels of the shape {whole.shape}; a slice must be one grayscale image."
+            )
+        pixels.append(part)
+    scales = [(frame.slope, frame.intercept) for frame in frames]
     if len(set(scales)) == 1:
         return pixels, *scales[0]
     scaled = [
@@ -147,81 +176,3 @@ def pixels_and_scale(slices: list[Slice]) -> tuple[list[np.ndarray], float, floa
         for part, (slope, intercept) in zip(pixels, scales, strict=True)
     ]
     return scaled, 1.0, 0.0
-
-
-def read_pixels(path: Path, data: pydicom.Dataset) -> np.ndarray:
-    """The stored values of one slice `(rows, columns)`."""
-    check_size(path, data)
-    with explain_damage(path, "its pixels cannot be decoded"):
-        pixels = data.pixel_array
-    if pixels.ndim != 2:
-        raise UserError(f"{path}: has pixels of the shape {pixels.shape}; a slice must be one grayscale image.")
-    return pixels
-
-
-def check_size(path: Path, data: pydicom.Dataset) -> None:
-    """Raise a UserError, before decoding, if the header declares more than MAX_VOXELS."""
-    shape = [int(data.get(key) or 1) for key in ("NumberOfFrames", "Rows", "Columns")]
-    if math.prod(shape) > MAX_VOXELS:
-        raise UserError(f"{path}: declares {shape} pixels, more than {MAX_VOXELS:,}, and is not read.")
-
-
-def read_seg(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> StoredVoxels:
-    """Read the labels of a DICOM SEG file on the grid of its scan.
-
-    Args:
-        path: the file.
-        affine: of the scan.
-        shape: `(columns, rows, slices)` of its voxels as stored.
-
-    Returns:
-        uint8 voxels of that shape: the number of the segment, 0 elsewhere; where segments overlap the highest number.
-
-    Raises:
-        UserError: not a binary DICOM SEG, another size or orientation, or frames between or beyond the slices.
-    """
-    with explain_damage(path):
-        return place_frames(path, affine, shape)
-
-
-def place_frames(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> StoredVoxels:
-    """See `read_seg`."""
-    try:
-        data = pydicom.dcmread(path)
-    except InvalidDicomError as error:
-        raise UserError(f"{path}: is neither NIfTI nor DICOM: {error}") from None
-    if data.get("Modality") != "SEG" or data.get("SegmentationType") != "BINARY":
-        raise UserError(f"{path}: is not a DICOM SEG of type BINARY.")
-    check_size(path, data)
-    frames = data.pixel_array.reshape(-1, data.Rows, data.Columns)
-    shared = data.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in data else None
-    places = [frame_place(shared, group) for group in data.PerFrameFunctionalGroupsSequence]
-    voxels = np.zeros(shape, np.uint8)
-    if frames.shape[1:] != (shape[1], shape[0]) or len(frames) != len(places):
-        raise UserError(
-            f"{path}: has frames of {frames.shape[1:]} pixels, but the slices of the scan have {(shape[1], shape[0])}."
-        )
-    to_voxels = np.linalg.inv(affine)
-    steps = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    for frame, (number, position, orientation) in sorted(zip(frames, places, strict=True), key=lambda pair: pair[1][0]):
-        along = LPS_TO_RAS @ orientation.reshape(2, 3).T
-        index = to_voxels[:3, :3] @ (LPS_TO_RAS @ position) + to_voxels[:3, 3]
-        level = round(index[2])
-        if np.abs(along - steps[:, :2]).max() > 1e-3 or np.abs(index - [0, 0, level]).max() > MAX_OFFSET:
-            raise UserError(f"{path}: a frame of segment {number} is not on a slice of the scan.")
-        if not 0 <= level < shape[2] or not 1 <= number <= 255:
-            raise UserError(f"{path}: a frame of segment {number} is outside the scan, or its number is above 255.")
-        voxels[:, :, level][frame.T > 0] = number
-    return StoredVoxels(voxels, affine, 1.0, 0.0)
-
-
-def frame_place(shared: pydicom.Dataset | None, group: pydicom.Dataset) -> tuple[int, np.ndarray, np.ndarray]:
-    """`(segment number, position, orientation)` of a frame. Values that all frames have may be in the shared group."""
-
-    def find(sequence: str, key: str) -> Any:
-        holder = group if sequence in group else shared
-        return getattr(getattr(holder, sequence)[0], key)
-
-    number = int(find("SegmentIdentificationSequence", "ReferencedSegmentNumber"))
-    position = np.array(find("PlanePositionSequence", "ImagePositionPatient"), float)
-    return number, position, np.array(find("PlaneOrientationSequence", "ImageOrientationPatient"), float)

@@ -23,7 +23,6 @@ SPACING_MM = (1e-6, 200.0)  # a voxel outside has the wrong unit; no slice is th
 MAX_OFFSET_MM = 1e6
 MIN_INDEPENDENCE = 0.1  # volume of a voxel / product of its edges: 1 for a box, 0 where two axes are one
 SAME_GRID = 0.2  # voxels by which two grids of one scan may be apart: rounding, not another place
-SHEARED = 0.01  # cosine of the angle between two axes from which a grid counts as sheared
 
 
 def voxel_spacing(affine: np.ndarray) -> tuple[float, float, float]:
@@ -41,10 +40,11 @@ def voxel_spacing(affine: np.ndarray) -> tuple[float, float, float]:
     )
 
 
-def is_sheared(affine: np.ndarray) -> bool:
-    """Whether the axes of the voxels are not at right angles, as with a tilted gantry."""
+def shear_angle(affine: np.ndarray) -> float:
+    """Degrees by which the axes of the voxels are off right angles, as with a tilted gantry."""
     directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return float(np.abs(directions.T @ directions - np.eye(3)).max()) > SHEARED
+    cosine = np.abs(directions.T @ directions - np.eye(3)).max()
+    return float(np.degrees(np.arcsin(min(cosine, 1.0))))
 
 
 def check_affine(path: Path, affine: np.ndarray, units: str = "millimetres") -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from nibabel.orientations import apply_orientation
 from omegaconf import DictConfig
 
+from data_preparation.scans.file_kinds import is_nifti
 from data_preparation.scans.geometry import (
     SAME_GRID,
     corner_distance,
@@ -87,7 +88,8 @@ def read_labelled_scan(
     scan = read_scan(paths.volume, modality)
     segmentation = read_segmentation(paths.segmentation, scan)
     segmentation, note = LABEL_GRIDS[label_grid](paths, scan, segmentation)
-    return scan, segmentation, note
+    notes = [*scan.notes, *segmentation.notes, *([note] if note else [])]
+    return scan, segmentation, "\nNote: ".join(dict.fromkeys(notes)) or None
 
 
 def keep_grid(paths: LabelledScan, scan: Scan, segmentation: Scan) -> tuple[Scan, None]:
@@ -168,8 +170,8 @@ LABEL_GRIDS: dict[str, Callable[[LabelledScan, Scan, Scan], tuple[Scan, str | No
 
 def read_segmentation(path: Path, scan: Scan) -> Scan:
     """The labels of a scan, read with `read_scan`; the frames of a DICOM SEG file are placed on the scan."""
-    if path.is_dir() or path.name.lower().endswith((".nii", ".nii.gz")):
+    if path.is_dir() or is_nifti(path):
         return read_scan(path)
-    from data_preparation.scans.dicom import read_seg
+    from data_preparation.scans.dicom_seg import read_seg
 
     return orient(path, *read_seg(path, scan.affine, scan.stored_shape))

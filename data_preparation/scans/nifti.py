@@ -3,21 +3,20 @@
 pydicom is imported only where DICOM is read: NIfTI does without it.
 """
 
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.orientations import apply_orientation, inv_ornt_aff
-from nibabel.spatialimages import HeaderDataError
 
-from data_preparation.scans.geometry import nifti_geometry, to_radiological, voxel_spacing
+from data_preparation.scans.file_kinds import is_dicom, is_gzip, is_nifti
+from data_preparation.scans.geometry import nifti_geometry, shear_angle, to_radiological, voxel_spacing
 from utils.base.errors import UserError
 
 MAX_VOXELS = 4_000_000_000
 
+MAX_SHEAR = 0.5  # degrees by which the axes of a scan may be off right angles without a note
 MAX_COMPRESSION = 1100  # bytes that one byte of a .gz file can expand to at most
 
 
@@ -25,7 +24,8 @@ class Scan(NamedTuple):
     """Stored voxels in the radiological view, and how they become intensities.
 
     voxels: `(rows, columns, slices)`, usually mapped from the file; intensity = voxel * slope + intercept;
-    affine: `(4, 4)`, to mm to the right, the front and the head, for the order of axes of the file.
+    affine: `(4, 4)`, to mm to the right, the front and the head, for the order of axes of the file;
+    notes: what the user should know.
     """
 
     path: Path
@@ -33,6 +33,7 @@ class Scan(NamedTuple):
     slope: float
     intercept: float
     affine: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -60,7 +61,7 @@ class Scan(NamedTuple):
 
 
 def read_scan(path: Path, modality: int | None = None) -> Scan:
-    """Open a NIfTI file, or a folder with a DICOM series, in the radiological view. Voxels keep their type.
+    """Open a NIfTI file, a DICOM file or a folder with a DICOM series in the radiological view. Voxels keep their type.
 
     Args:
         path: file or folder.
@@ -71,17 +72,20 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
             a geometry that is none, see `data_preparation.scans.geometry.nifti_geometry`;
             for DICOM see `data_preparation.scans.dicom.read_series`.
     """
-    if path.is_dir():
+    if path.is_dir() or (not is_nifti(path) and is_dicom(path)):
         from data_preparation.scans.dicom import read_series
 
         return orient(path, *read_series(path))
     try:
+        check_compression(path)
         image: Any = nib.load(path)  # nibabel declares its most general class here
         check_scan(path, image, modality)
         affine = nifti_geometry(path, image)
         # Uncompressed files are mapped, compressed ones decoded once; both keep the stored type.
         stored = image.dataobj.get_unscaled()
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged header makes nibabel do
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: is not a complete NIfTI file ({cause}). Copy it again.") from None
     if stored.ndim == 4:
@@ -89,7 +93,14 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
     return orient(path, stored, affine, float(image.dataobj.slope), float(image.dataobj.inter))
 
 
-def orient(path: Path, stored: np.ndarray, affine: np.ndarray, slope: float, intercept: float) -> Scan:
+def orient(
+    path: Path,
+    stored: np.ndarray,
+    affine: np.ndarray,
+    slope: float,
+    intercept: float,
+    notes: tuple[str, ...] = (),
+) -> Scan:
     """The `Scan` of voxels as stored.
 
     Args:
@@ -97,13 +108,31 @@ def orient(path: Path, stored: np.ndarray, affine: np.ndarray, slope: float, int
         stored: voxels `(i, j, k)`.
         affine: `(4, 4)`, from voxel indices to mm to the right, the front and the head.
         slope, intercept: intensity = voxel * slope + intercept.
+        notes: of the reader.
     """
-    return Scan(path, apply_orientation(stored, to_radiological(affine)), slope, intercept, affine)
+    angle = shear_angle(affine)
+    if angle > MAX_SHEAR:
+        notes = (
+            *notes,
+            f"{path}: its slices are shifted against each other by {angle:.1f} degrees (gantry tilt). Every slice is "
+            "used where it lies; a program without sheared grids shows label volumes displaced.",
+        )
+    return Scan(path, apply_orientation(stored, to_radiological(affine)), slope, intercept, affine, notes)
 
 
 def voxel_affine(scan: Scan) -> np.ndarray:
     """The affine of the voxels in the radiological view: files of one scan agree in it, however each is stored."""
     return scan.affine @ inv_ornt_aff(to_radiological(scan.affine), scan.stored_shape)
+
+
+def check_compression(path: Path) -> None:
+    """Raise a UserError for a name that says gzip where the file is not, or the other way round."""
+    compressed = is_gzip(path)
+    if path.name.lower().endswith(".gz") != compressed and path.stat().st_size:
+        state, ending = ("compressed with gzip", ".nii.gz") if compressed else ("not compressed with gzip", ".nii")
+        raise UserError(
+            f"{path}: is {state}, against its name. Rename it to {ending}, or copy it again if it is damaged."
+        )
 
 
 def check_scan(path: Path, image: Any, modality: int | None) -> None:

@@ -16,6 +16,7 @@ from utils.base.errors import UserError
 if TYPE_CHECKING:
     from data_preparation.scans.nifti import Scan
 
+NEARLY_WHOLE = 0.005  # labels 0 to 255 that a program stored as scaled 16-bit integers are off by up to 0.002
 LITS_LABELS = (0, 1, 2)  # background, liver, tumour
 
 
@@ -126,6 +127,9 @@ def label_slice(segmentation: Scan, index: int, labels: str) -> np.ndarray:
         UserError: a value other than 0, 1 and 2 in LiTS, or one that is not an integer from 0 to 255 elsewhere.
     """
     values = segmentation.slice(index)
+    if values.dtype.kind == "f":  # scaled integers and sums of floats are whole but for the last digits
+        whole = np.rint(values)
+        values = np.where(np.abs(values - whole) <= NEARLY_WHOLE, whole, values)
     with np.errstate(invalid="ignore"):  # what does not fit is found by the comparison
         classes = values.astype(np.uint8)
     is_lits = labels in ("merge_tumour", "liver_and_tumour")
@@ -135,7 +139,7 @@ def label_slice(segmentation: Scan, index: int, labels: str) -> np.ndarray:
         allowed = "0 (background), 1 (liver) and 2 (tumour)" if is_lits else "integers from 0 to 255"
         raise UserError(
             f"{segmentation.path}: slice {index} contains the labels "
-            f"{', '.join(f'{value:g}' for value in unknown[:10])}; allowed are {allowed}."
+            f"{', '.join(f'{value:.7g}' for value in unknown[:10])}; allowed are {allowed}."
         )
     return np.minimum(classes, 1) if labels in ("merge_tumour", "foreground") else classes
 

@@ -21,6 +21,7 @@ from data_generators.reading.decoding import resize_image
 from data_generators.reading.masks import resize_mask
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import write_png
+from data_preparation.scans.geometry import shear_angle
 from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
 from data_preparation.scans.manifest import describe_sources, file_sizes, is_current, write_manifest
 from data_preparation.scans.nifti import Scan
@@ -217,6 +218,7 @@ def write_slices(job: VolumeJob, images: Path, masks: Path) -> tuple[dict, str |
         "slices": slices,
         "slices_with_liver": with_foreground,
         "spacing_mm": spacing_of_slices(scan, settings),  # row, column, slice
+        "shear_degrees": round(shear_angle(scan.affine), 2),  # of a tilted gantry; distances in mm need 0
         "images": file_sizes(images),
         "masks": file_sizes(masks),
     }, note

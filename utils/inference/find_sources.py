@@ -8,12 +8,12 @@ from omegaconf import DictConfig, ListConfig
 
 from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs
 from data_generators.reading.tiff_pages import pages_of
+from data_preparation.scans.file_kinds import NIFTI_SUFFIXES, is_dicom, is_nifti
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
 from utils.base.listing import expand_pattern, has_wildcard, list_folder, refuse_dangling
 from utils.inference.sources import ImageSource, Source, StackSource, VolumeSource
 
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 STACK_SUFFIXES = (".tif", ".tiff")
 
 
@@ -79,10 +79,12 @@ def expand(cfg: DictConfig, value: object, key: str) -> list[Path]:
 def expand_folder(path: Path, key: str) -> list[Path]:
     """The images and scans in a folder, the folder itself if it is a DICOM series, or the DICOM folders in it."""
     found = list_folder(path, (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES))
+    scans = [file for file in found.files if is_nifti(file)]
+    # A picture beside the slices of a series does not hide it: reading the series names what it leaves out.
+    if not scans and any(is_dicom(file) for file in found.others):
+        return [path]
     if found.files:
         return without_labels(found.files, key)
-    if any(is_dicom(file) for file in found.others):
-        return [path]
     refuse_dangling(path, [link for link in found.others if link.is_symlink()])  # they may have been folders
     series = [folder for folder in found.folders if any(is_dicom(file) for file in list_folder(folder).files)]
     if not series:
@@ -112,7 +114,8 @@ def without_labels(paths: list[Path], key: str) -> list[Path]:
 
 def make_source(path: Path) -> Source:
     """The source at a path, by its name alone: a damaged file is reported when it is read."""
-    if path.is_dir() or path.name.lower().endswith(NIFTI_SUFFIXES):
+    is_picture = path.name.lower().endswith(IMAGE_SUFFIXES)
+    if path.is_dir() or is_nifti(path) or (not is_picture and is_dicom(path)):
         return VolumeSource(path)
     if path.suffix.lower() in STACK_SUFFIXES and path.is_file() and is_stack(path):
         return StackSource(path)
@@ -125,12 +128,3 @@ def is_stack(path: Path) -> bool:
         return len(pages_of(path)) > 1
     except UserError:
         return True  # opening it reports the damage; the file may be truncated after the first page
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM: the letters DICM follow a preamble of 128 bytes."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False

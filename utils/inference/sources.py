@@ -6,6 +6,7 @@ training.
 """
 
 import functools
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from data_generators.reading.masks import read_mask_as
 from data_generators.reading.orientation import is_turned
 from data_generators.reading.samples import ReadSettings, check_sizes, read_image_as
 from data_generators.reading.tiff_pages import pages_of
+from data_preparation.scans.file_kinds import is_nifti, scan_name
 from data_preparation.scans.geometry import from_radiological, nifti_affine
 from data_preparation.scans.nifti import read_scan
 from data_preparation.scans.slices import SliceSettings, crop_or_pad, fit_slice, intensity_window, window_slice
@@ -142,7 +144,7 @@ class StackSource(Source):
 
 
 class VolumeSource(Source):
-    """A NIfTI file or a folder with a DICOM series; its images are the slices, windowed and stacked as for training."""
+    """A NIfTI or DICOM file or a folder with a DICOM series; its images are the slices, made as for training."""
 
     ending = ".nii.gz"
     is_series = True
@@ -150,7 +152,7 @@ class VolumeSource(Source):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.name = path.name if path.is_dir() else path.name.removesuffix(".gz").removesuffix(".nii")
+        self.name = path.name if path.is_dir() else scan_name(path)
 
     def open(self, settings: SourceSettings) -> None:
         self.settings, self.slices = settings.images, settings.slices
@@ -159,6 +161,8 @@ class VolumeSource(Source):
                 f"{self.path}: a slice becomes 1 or 3 channels, not INPUT.CHANNELS={self.settings.channels}."
             )
         self.scan = read_scan(self.path, self.slices.modality)
+        for note in self.scan.notes:
+            print(f"Note: {note}", file=sys.stderr)
         rows, columns, self.frames = self.scan.voxels.shape
         self.size = (rows, columns)
         self.low, self.high = intensity_window(self.scan, self.slices)
@@ -207,7 +211,7 @@ class VolumeSource(Source):
     def save_array(self, path: Path, array: np.ndarray) -> None:
         """Write `(rows, columns, slices[, classes])` with the affine, the header and the order of axes of the scan."""
         array = self.to_stored(array)
-        if self.path.is_dir():
+        if not is_nifti(self.path):
             image = nib.Nifti1Image(array, self.scan.affine)
             image.header.set_xyzt_units("mm")
         else:
