@@ -4,6 +4,8 @@ Readers check what the values mean; encodings, separators, truncation and damage
 """
 
 import csv
+import io
+import itertools
 import json
 import re
 import sys
@@ -95,7 +97,7 @@ def parse_csv(path: Path, text: str) -> list[Row]:
 def parse(path: Path, text: str, separator: str, start: int = 0) -> list[Row]:
     """Divide a text into rows; `start` lines stand before it."""
     csv.field_size_limit(sys.maxsize)  # the runs of a large image are long
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         return [Row(f"{path}, line {start + reader.line_num}", [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
@@ -106,7 +108,7 @@ def parse(path: Path, text: str, separator: str, start: int = 0) -> list[Row]:
 
 def find_separator(path: Path, text: str) -> str:
     """The separator of a table: the one in its first line; of several, the one that divides all lines alike."""
-    lines = [line for line in text.splitlines() if line.strip()][:LINES_COMPARED]
+    lines = list(itertools.islice((line for line in io.StringIO(text) if line.strip()), LINES_COMPARED))
     found = [separator for separator in SEPARATORS if lines and separator in lines[0]]
     if len(found) > 1:
         found = [separator for separator in found if divides_evenly(lines, separator)] or found
