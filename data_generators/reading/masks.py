@@ -90,9 +90,10 @@ def divide_values(file: ImageFile | str, values: np.ndarray, divide_by: int, ign
     if classes.min() < 0:
         unknown = np.unique(values[classes < 0])
         shown = ", ".join(map(str, unknown[:5].tolist())) + (", ..." if len(unknown) > 5 else "")
+        named = ",".join(map(str, unknown[:5].tolist()))
         raise UserError(
             f"{file}: holds the value {shown}, which PREPROCESS_DATA.NORMALIZE_MASK does not turn into a class: it "
-            f"divides by {divide_by}. Name the value of each class, such as DATASET.LABEL_VALUES=[0,{unknown[0]}], and "
+            f"divides by {divide_by}. Name the value of each class, such as DATASET.LABEL_VALUES=[0,{named}], and "
             "set PREPROCESS_DATA.NORMALIZE_MASK.VALUE=False, or save the masks with equal values, without loss (PNG)."
         )
     return to_uint8(file, classes)

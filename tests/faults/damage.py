@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 import cv2
 import nibabel as nib
 import numpy as np
+import tifffile
 from PIL import Image
 from public_format_helpers import make_coco, make_table
 from scan_helpers import make_decathlon, write_seg, write_series
@@ -33,6 +34,7 @@ from data_generators.files.tfrecord_index import read_shard
 from data_generators.files.volume_slices import find_spacing
 from data_generators.reading.decoding import read_image
 from data_generators.reading.masks import read_mask
+from data_generators.reading.samples import ReadSettings
 from data_preparation import coco, rle_csv
 from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
 from data_preparation.scans.slices import SliceSettings
@@ -113,6 +115,30 @@ def picture(ending, pixels=COLOURS):
     return make
 
 
+def encoded_picture(kind, **options):
+    """A picture that Pillow writes."""
+
+    def make(folder):
+        path = folder / "picture.png"  # the ending decides nothing
+        image = Image.fromarray(COLOURS)
+        (image.quantize(16) if kind == "GIF" else image).save(path, kind, **options)
+        return path, lambda path: read_image(path, 3)
+
+    return make
+
+
+def raster(**options):
+    """A TIFF file of five bands of 16 bit."""
+
+    def make(folder):
+        path = folder / "raster.tif"
+        bands = np.moveaxis(np.dstack([COLOURS, COLOURS[:, :, :2]]).astype(np.uint16) * 200, -1, 0)
+        tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="separate", metadata=None, **options)
+        return path, lambda path: read_image(path, 5)
+
+    return make
+
+
 def palette_mask(folder):
     image = Image.fromarray(CLASSES, "P")
     image.putpalette([0, 0, 0, 255, 0, 0])
@@ -126,7 +152,8 @@ def stack(folder):
 
     def read(path):
         source = StackSource(path)
-        source.open(Namespace(images=Namespace(channels=1)))
+        settings = ReadSettings(height=None, width=None, channels=1, resize=False, divide_mask_by=1)
+        source.open(Namespace(images=settings))
         for index in range(source.frames):
             source.read(index)
 
@@ -313,7 +340,14 @@ FILES = {
     "PNG": picture(".png"),
     "JPEG": picture(".jpg"),
     "TIFF": picture(".tif"),
+    "TIFF, LZW": encoded_picture("TIFF", compression="tiff_lzw"),
+    "TIFF, JPEG": encoded_picture("TIFF", compression="jpeg"),
+    "TIFF of five bands": raster(rowsperstrip=8),
+    "TIFF of five bands, tiles, Zstandard": raster(tile=(16, 16), compression="zstd", predictor=True),
     "BMP": picture(".bmp"),
+    "GIF": encoded_picture("GIF"),
+    "WebP": encoded_picture("WEBP"),
+    "JPEG 2000": encoded_picture("JPEG2000"),
     "mask, PNG": picture(".png", CLASSES),
     "mask with a palette, PNG": palette_mask,
     "stack, TIFF": stack,
