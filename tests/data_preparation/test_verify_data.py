@@ -80,7 +80,7 @@ def test_all_problems_come_at_once(data, capfd):
         "image_1_1.png: the file is truncated",
         "mask_1_2.png: is 30x48, its image",
         "mask_1_3.png: contains the values 0, 1, 2, 3; OUTPUT.CLASSES=2 allows 0 to 1",
-        "image_1_0.png: is 40x40 (height x width), INPUT is 32x48; PREPROCESS_DATA.RESIZE.VALUE=True",
+        "image_1_0.png: is 40x40 (height x width), INPUT is 32x48. Set INPUT.HEIGHT=40 INPUT.WIDTH=40",
         "image_1_1.png: is not a picture",
         "mask_1_2.png: is the mask of two images",
         "Set OUTPUT.CLASSES above",
