@@ -32,6 +32,7 @@ from data_preparation.planning.input_size import MEMORY
 from data_preparation.planning.pair_properties import PairProperties, count_values, measure_pairs
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
+from utils.base.text_files import AS_ON_DISK
 from utils.config import load_config
 from utils.config.defaults import CONFIGS
 
@@ -65,7 +66,7 @@ def plan(options: argparse.Namespace) -> Path:
     check_choices(choices)
     for file, text in lists.values():
         with atomic_write(file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors=AS_ON_DISK)
     train, val = (len(split.pairs[name]) for name in SPLITS)
     described = f"{train} images for training, {val} for validation, {split.reason}"
     text = experiment_yaml(choices, options.name, options.images, options.masks, described)

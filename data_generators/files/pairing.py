@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,11 +134,13 @@ def match_masks(images: list[Path], masks: list[Path], in_given_order: bool) -> 
     """Find the mask of each image, or None: by name, or by position if two lists have no names in common."""
     same_length = in_given_order and len(images) == len(masks)
     # Lists over several folders may repeat names: if the names at each position match, the order decides.
-    if same_length and all(mask.stem in mask_stems(image.stem) for image, mask in zip(images, masks, strict=True)):
+    if same_length and all(
+        composed(mask.stem) in mask_stems(image.stem) for image, mask in zip(images, masks, strict=True)
+    ):
         return masks
     by_stem: dict[str, list[Path]] = {}
     for mask in masks:
-        by_stem.setdefault(mask.stem, []).append(mask)
+        by_stem.setdefault(composed(mask.stem), []).append(mask)
     found = [find_mask(image, by_stem) for image in images]
     return masks if same_length and not any(found) else found
 
@@ -151,12 +154,22 @@ def find_mask(image: Path, by_stem: Mapping[str, list[Path]]) -> Path | None:
     return None
 
 
+def composed(name: str) -> str:
+    """A name as Linux and Windows write it: macOS writes an accent as a character of its own.
+
+    >>> composed("Blu\\u0308te") == "Bl\\u00fcte"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def mask_stems(stem: str) -> list[str]:
     """The names that a mask of image `stem` may have, the first match counts.
 
     >>> mask_stems("image_28_5")
     ['mask_28_5', 'image_28_5', 'image_28_5_mask']
     """
+    stem = composed(stem)
     return list(dict.fromkeys([stem.replace("image", "mask"), stem, f"{stem}_mask"]))
 
 

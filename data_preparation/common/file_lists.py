@@ -8,6 +8,7 @@ import numpy as np
 
 from utils.base.files import staging_folder
 from utils.base.locks import locked
+from utils.base.text_files import AS_ON_DISK
 from utils.config.folds import list_name
 
 Lists = dict[str, list[Path]]  # name of the list -> files
@@ -36,7 +37,7 @@ def write_lists(output: Path, lists: Lists) -> None:
     with locked(output / ".split.lock", f"the lists in {output}"), staging_folder(output, "split") as temporary:
         for name, files in lists.items():
             lines = [os.path.relpath(os.path.abspath(path), os.path.abspath(output)) for path in files]
-            (temporary / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            (temporary / name).write_text("\n".join(lines) + "\n", encoding="utf-8", errors=AS_ON_DISK)
         for path in output.glob("*_*.txt"):
             if path.name not in lists and path.name.removesuffix(".txt").endswith(("_images", "_masks")):
                 path.unlink()

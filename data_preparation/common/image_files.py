@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pages import page_pairs
-from data_generators.files.pairing import IMAGE_SUFFIXES, MAX_LISTED, find_mask, is_mask_name
+from data_generators.files.pairing import IMAGE_SUFFIXES, MAX_LISTED, composed, find_mask, is_mask_name
 from utils.base.errors import UserError
 from utils.base.listing import list_folder
 
@@ -55,7 +55,7 @@ def list_pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
         raise UserError(f"{images}: the folder contains no images.")
     by_stem: dict[str, list[Path]] = {}
     for path in mask_files:
-        by_stem.setdefault(path.stem, []).append(path)
+        by_stem.setdefault(composed(path.stem), []).append(path)
     found = [(image, find_mask(image, by_stem)) for image in image_files]
     raise_problems([f"{image} has no mask in {masks}." for image, mask in found if mask is None])
     return [(image, mask) for image, mask in found if mask is not None]

@@ -14,7 +14,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
-from utils.base.text_files import check_file_name, read_text
+from utils.base.text_files import AS_ON_DISK, check_file_name, read_text
 
 
 def resolve_path(cfg: DictConfig, path: str | Path) -> Path:
@@ -45,7 +45,20 @@ def read_list(path: Path) -> list[Path]:
     Raises:
         UserError: it cannot be read, is not text in UTF-8 or UTF-16, or names something that cannot be a file.
     """
-    lines = enumerate(read_text(path).splitlines(), start=1)
+    try:
+        return listed_paths(path, read_text(path))
+    except UserError:
+        # Names in another encoding, as a command wrote them: certain if each of them is there.
+        data = path.read_bytes() if path.is_file() else b"\0"
+        files = [] if b"\0" in data else listed_paths(path, data.decode("utf-8", AS_ON_DISK))
+        if not files or not all(file.exists() for file in files):
+            raise
+        return files
+
+
+def listed_paths(path: Path, text: str) -> list[Path]:
+    """The paths in the text of a list file, see `read_list`."""
+    lines = enumerate(text.splitlines(), start=1)
     names = [check_file_name(line.strip(), f"{path}, line {number}") for number, line in lines if line.strip()]
     return [Path(os.path.abspath(path.parent / name)) for name in names]
 

@@ -18,6 +18,10 @@ from utils.base.errors import UserError
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 LINES_COMPARED = 20  # to tell the separator where the first line leaves it open
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Names of files are bytes. Python keeps those that are not UTF-8 as surrogates, which UTF-8 cannot write: lists of
+# files take them as they are on the disk, tables and reports show them as \udce4.
+AS_ON_DISK, SHOWN = "surrogateescape", "backslashreplace"
+
 MAX_NAME_BYTES = 255  # of a file name, on every common file system
 
 

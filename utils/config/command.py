@@ -1,6 +1,7 @@
 """Turn a function of the config into a command: Hydra overrides in, one clear line for bad input."""
 
 import functools
+import io
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from utils.base.errors import UserError
+from utils.base.keras_settings import choose_backend
 from utils.config.defaults import CONFIGS
 from utils.config.load import explain, finish_config
 from utils.config.sweeps import give_own_folders
@@ -31,6 +33,8 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
         try:
+            show_any_name()
+            choose_backend()
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 give_own_folders(cfg)
             task(finish_config(cfg, HydraConfig.get().overrides.task))
@@ -51,6 +55,13 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             fail(explain(error))
 
     return run
+
+
+def show_any_name() -> None:
+    """Let names of files that are not UTF-8 be printed: as \\udce4 in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def repeat_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:

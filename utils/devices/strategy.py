@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
+from utils.base.keras_settings import choose_backend, set_keras
 from utils.base.registry import load_object, look_up
 from utils.base.startup import end_at_once, interrupt_later, quiet_stderr
 from utils.config.checks import check_strategy
@@ -37,6 +38,7 @@ def make_strategy(cfg: DictConfig) -> tf.distribute.Strategy:
         UserError: a GPU, a cluster or a TPU cannot be found; settings that do not work on several devices.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    choose_backend()
     with quiet_stderr():
         with interrupt_later():
             import keras
@@ -50,6 +52,7 @@ def make_strategy(cfg: DictConfig) -> tf.distribute.Strategy:
         # With several workers the strategy has to come before any operation; it probes the devices itself.
         strategy = load_object(look_up(STRATEGIES, cfg.STRATEGY.NAME, "STRATEGY.NAME"))(cfg)
         tf.zeros(1)
+    set_keras()
     if strategy.num_replicas_in_sync > 1 and cfg.OPTIMIZER.ACCUMULATION_STEPS > 1 and cfg.OPTIMIZATION.AMP is True:
         raise UserError(
             f"OPTIMIZER.ACCUMULATION_STEPS={cfg.OPTIMIZER.ACCUMULATION_STEPS} on several devices cannot be "

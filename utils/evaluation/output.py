@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from utils.base.files import atomic_write
-from utils.base.text_files import spreadsheet_cell
+from utils.base.text_files import SHOWN, spreadsheet_cell
 from utils.checkpoints import companion_path, weights_path
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
 from utils.evaluation.gallery import Gallery
@@ -88,7 +88,7 @@ def write_table(path: Path, cases: dict[str, list[ScoredCase]], regions: Regions
     """One row per case of all splits; columns as `utils.evaluation.case_scores.case_columns`."""
     rows = [{"split": split, **case_columns(case, regions)} for split, found in cases.items() for case in found]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors=SHOWN) as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from utils.base.files import atomic_write
 from utils.base.learning_curves import draw_curves
 from utils.base.pictures import class_color
+from utils.base.text_files import SHOWN
 from utils.checkpoints import companion_path, log_path, read_config, weights_path
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.gallery import Gallery, prediction_color
@@ -59,7 +60,7 @@ def write_report(
         **picture_context(trained, results, gallery),
     }
     with atomic_write(path) as temporary:
-        temporary.write_text(environment.get_template("report.html.j2").render(context), encoding="utf-8")
+        temporary.write_text(environment.get_template("report.html.j2").render(context), encoding="utf-8", errors=SHOWN)
 
 
 def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def describe_data(samples: Sequence[Any]) -> dict[str, Any]:
         samples: each with `image`, a path or the entry of a shard.
     """
     names = "\n".join(sample.image.name for sample in samples)
-    return {"samples": len(samples), "names": hashlib.sha256(names.encode()).hexdigest()[:16]}
+    return {"samples": len(samples), "names": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]}
 
 
 def state_variables(trainer: Trainer, step: int) -> list[keras.Variable]:

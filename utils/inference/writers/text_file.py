@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from utils.base.files import atomic_write
+from utils.base.text_files import SHOWN
 from utils.inference.writers import AnyPrediction, Writer, WriterSettings
 
 
@@ -20,7 +21,7 @@ class TextFileWriter(Writer[AnyPrediction]):
 
     def __enter__(self) -> Self:
         temporary = self.stack.enter_context(atomic_write(self.folder / self.file_name))
-        self.file = self.stack.enter_context(open(temporary, "w", newline="", encoding="utf-8"))
+        self.file = self.stack.enter_context(open(temporary, "w", newline="", encoding="utf-8", errors=SHOWN))
         self.begin()
         return self
 
