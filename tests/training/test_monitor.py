@@ -14,6 +14,7 @@ from train import train
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.training.callbacks import EarlyStopping, LearningRate
+from utils.training.progress import DivergenceWarning
 from utils.training.saving import BestWeights, EpochLog, find_best_weights
 
 DICE = Monitor("dice", True)
@@ -158,3 +159,14 @@ def test_an_empty_network_is_not_the_best(tmp_path):
     assert '"score": "val_dice"' in summary
     epoch = int(re.search(r'"best": {\s*"epoch": (\d+)', summary)[1])
     assert history["val_dice"][epoch - 1] == max(history["val_dice"]) > 0
+
+
+def test_a_loss_that_grows_a_thousandfold_is_said_once(capsys):
+    watch = DivergenceWarning()
+    for loss in (2.0, 1.0, 900.0):
+        watch.on_train_batch_end(0, {"loss": loss})
+    assert not capsys.readouterr().err
+    for loss in (1e29, 1e30):
+        watch.on_train_batch_end(0, {"loss": loss})
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "from 1 to 1e+29" in line and "HYPER_PARAMETERS.LEARNING_RATE" in line

@@ -11,7 +11,7 @@ from losses.monitor import Monitor, Rank, build_monitor, default_monitor
 from utils.devices.strategy import worker
 from utils.training.checkpoint import Checkpoint, StopOnSignal
 from utils.training.outputs import Outputs
-from utils.training.progress import EpochLines, Progress, StepTimer
+from utils.training.progress import DivergenceWarning, EpochLines, Progress, StepTimer
 from utils.training.saving import BestWeights, EpochLog
 from utils.training.schedules import learning_rate
 from utils.training.state import LogName, StatefulCallback
@@ -63,6 +63,7 @@ def build_callbacks(
         keras.callbacks.TensorBoard(str(tensorboard), write_graph=False),
         TensorBoardPanel(tensorboard, cfg, validate.examples, trainer.data_wait, len(data.samples)),
         *build_trackers(cfg, outputs.name),
+        DivergenceWarning(),
         *printers,
         *averages,
     ]

@@ -31,6 +31,28 @@ class Progress(keras.callbacks.Callback):
         self.bar.close()
 
 
+class DivergenceWarning(keras.callbacks.Callback):
+    """Say once that the loss has grown a thousandfold since its lowest value: such a training seldom recovers."""
+
+    FACTOR = 1000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lowest = np.inf
+        self.warned = False
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        loss = logs["loss"]
+        self.lowest = min(self.lowest, loss)
+        if not self.warned and 0 < self.lowest < loss / self.FACTOR:
+            self.warned = True
+            print(
+                f"\nWarning: the loss has grown from {self.lowest:.3g} to {loss:.3g}: the training diverges. Lower "
+                "HYPER_PARAMETERS.LEARNING_RATE, or set OPTIMIZER.CLIP_NORM=1.",
+                file=sys.stderr,
+            )
+
+
 class EpochLines(keras.callbacks.Callback):
     """A line per epoch, for logs in files."""
 
