@@ -115,7 +115,7 @@ from train import train
 from utils.config import load_config
 
 for model in sys.argv[1].split(","):
-    for options in ([], ["OPTIMIZATION.XLA=True"], ["OPTIMIZATION.AMP=True"]):
+    for options in (["OPTIMIZATION.XLA=True"], ["OPTIMIZATION.AMP=True"]):
         history = train(load_config([*sys.argv[2:], f"MODEL.TYPE={model}", *options]))
         print("trained", model, *options, history["loss"])
 """
@@ -133,7 +133,7 @@ def test_mirrored_trains_with_xla_and_amp(models, tmp_path, phantom):
     arguments = ["-c", SCRIPT, models, f"WORK_DIR={tmp_path}", *paths(phantom), *options]
     result = run_command(*arguments, timeout=900, PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("trained") == 3 * len(models.split(","))
+    assert result.stdout.count("trained") == 2 * len(models.split(","))
 
 
 WORKER = """
@@ -397,7 +397,7 @@ def test_logical_cpus_without_gpus(name, replicas):
     assert result.stdout.strip() == replicas, result.stderr
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("index", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_worker_that_waits_for_another_says_so_and_ends_with_ctrl_c(index, tmp_path, phantom):
     with socket.socket() as one, socket.socket() as two:
         for probe in (one, two):

@@ -31,9 +31,9 @@ def test_damaged_files(name, tmp_path):
     assert name in FORGIVING or cut["refused"] >= 5
 
 
-def test_two_hundred_mistyped_settings():
-    outcomes = Counter(outcome_of(lambda text=text: load_config([text])) for text in mutated_overrides(200))
-    assert set(outcomes) == {"read", "refused"} and outcomes["refused"] > 100
+def test_mistyped_settings():
+    outcomes = Counter(outcome_of(lambda text=text: load_config([text])) for text in mutated_overrides(60))
+    assert set(outcomes) == {"read", "refused"} and outcomes["refused"] > 30
 
 
 @pytest.mark.slow
