@@ -16,8 +16,8 @@ from evaluate import evaluate
 from models import MODEL_TYPES
 from predict import predict
 from train import train
+from utils.base.backups import list_backups
 from utils.base.errors import UserError
-from utils.base.files import list_backups
 from utils.config import load_config
 
 QUICK = [

@@ -124,7 +124,8 @@ def test_files_that_may_not_grow(tmp_path, phantom):
 
 
 def test_a_failed_write_keeps_what_was_there(tmp_path):
-    from utils.base.files import atomic_write, backup_path, warn_if_not_saved
+    from utils.base.backups import backup_path
+    from utils.base.files import atomic_write, warn_if_not_saved
 
     path = tmp_path / "m.weights.h5"
     for text in ("1", "2", "3", "4"):

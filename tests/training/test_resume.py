@@ -1,98 +1,20 @@
 """A run that is killed, however often, ends as one that is not: same weights, same log, bit for bit."""
 
-import hashlib
-import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from helpers import PROJECT, run_command
+from interruption_helpers import finish, kill_until_done, outcome, start, train_here, train_there
 from omegaconf import OmegaConf
 
-from train import train
+from utils.base.backups import list_backups
 from utils.base.errors import UserError
-from utils.base.files import list_backups
 from utils.config import load_config
 from utils.training.resume import list_differences
-
-RUN = [
-    "MODEL.TYPE=unet",
-    "MODEL.FILTERS=[4,6]",
-    "MODEL.DECODER.DROPOUT=0.1",
-    "INPUT.HEIGHT=48",
-    "INPUT.WIDTH=48",
-    "HYPER_PARAMETERS.BATCH_SIZE=2",
-    "HYPER_PARAMETERS.LEARNING_RATE=1e-3",
-    "LR_SCHEDULE.NAME=plateau",
-    "LR_SCHEDULE.PLATEAU_PATIENCE=1",
-    "OPTIMIZER.EMA=0.9",
-    "OPTIMIZER.ACCUMULATION_STEPS=2",
-    "loss=bce_dice",
-    "VERBOSE=2",
-    "CALLBACKS.CHECKPOINT_EVERY_STEPS=2",
-]
-
-
-def settings(folder, data, *overrides):
-    found = [f"WORK_DIR={folder}", *RUN, *overrides]
-    for split in ("TRAIN", "VAL"):
-        place = data / "data" / split.lower()
-        found += [f"DATASET.{split}.IMAGES_PATH={place / 'images'}", f"DATASET.{split}.MASK_PATH={place / 'mask'}"]
-    return found
-
-
-def start(folder, data, *overrides):
-    command = [sys.executable, "train.py", *settings(folder, data, *overrides)]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
-
-
-def train_here(folder, data, *overrides):
-    """Train in this process, which has imported TensorFlow already."""
-    return train(load_config(settings(folder, data, *overrides)))
-
-
-def outcome(folder):
-    files = [folder / "checkpoint" / name for name in ("model_unet.weights.h5", "training_logs_unet.csv")]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-
-
-def train_there(folder, data, *overrides):
-    """Train in a process of its own, which may divide the CPU."""
-    code, output = finish(start(folder, data, *overrides))
-    assert code == 0, output
-
-
-def kill_until_done(folder, data, kills, seed, *overrides, last=train_here):
-    """Kill `kills` runs at random moments, then let one finish; return the kills that hit."""
-    moments, hits = random.Random(seed), 0
-    for _ in range(kills):
-        process = start(folder, data, *overrides)
-        state = folder / "checkpoint" / "model_unet.state.npz"
-        # Most of a short run is its start: wait for the first state, then for any moment of what follows.
-        begin = time.monotonic()
-        before = state.stat().st_mtime_ns if state.exists() else 0
-        while process.poll() is None and time.monotonic() - begin < 120:
-            if state.exists() and state.stat().st_mtime_ns != before:
-                break
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.6))
-        hits += process.poll() is None
-        process.kill()
-        process.communicate()
-    last(folder, data, *overrides)
-    assert not list((folder / "checkpoint").glob(".*"))  # halves that kills left
-    return hits
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +72,8 @@ def test_told_to_stop_it_finishes_the_step_and_says_how_to_go_on(tmp_path, phant
 def test_the_line_of_where_a_run_goes_on(capsys):
     from utils.training.console import print_resumed
 
-    for start, verbose in (((7, 3), 1), ((7, 0), 2), ((7, 3), 0)):
-        print_resumed(SimpleNamespace(VERBOSE=verbose), start, 20)
+    for place, verbose in (((7, 3), 1), ((7, 0), 2), ((7, 3), 0)):
+        print_resumed(SimpleNamespace(VERBOSE=verbose), place, 20)
     expected = ["resuming after epoch 7, step 3 of 20 of the next", "resuming after epoch 7"]
     assert capsys.readouterr().out.splitlines() == expected
 

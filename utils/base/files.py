@@ -8,11 +8,12 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from utils.base.backups import replace_keeping_backups
 from utils.base.errors import UserError
 from utils.base.text_files import AS_ON_DISK, check_file_name, read_text
 
@@ -193,46 +194,11 @@ def warn_if_not_saved(what: str) -> Iterator[list[Exception]]:
         print(f"\nWarning: {what} could not be saved ({reason}); the run goes on.", file=sys.stderr)
 
 
-def backup_path(path: Path, number: int) -> Path:
-    """Where an earlier version is kept; 1 is the newest.
-
-    >>> backup_path(Path("m.weights.h5"), 1).name
-    'm.older1.weights.h5'
-    """
-    stem, kind, ending = path.name.rsplit(".", 2)
-    return path.with_name(f"{stem}.older{number}.{kind}.{ending}")
-
-
-def list_backups(path: Path) -> list[Path]:
-    """The earlier versions that exist, newest first."""
-    stem, kind, ending = path.name.rsplit(".", 2)
-    pattern = re.compile(rf"{re.escape(stem)}\.older(\d+)\.{re.escape(kind)}\.{re.escape(ending)}")
-    found = {other: match for other in path.parent.glob("*") if (match := pattern.fullmatch(other.name))}
-    return sorted(found, key=lambda backup: int(found[backup][1]))
-
-
-def rotate_backups(path: Path, count: int) -> None:
-    """Keep a file that is about to be replaced as the newest of `count` backups. `path` exists at any moment."""
-    kept = [backup_path(path, number) for number in range(1, count)]
-    for backup in list_backups(path):
-        if backup not in kept:
-            backup.unlink()
-    if count < 1 or not path.exists():
-        return
-    for number in range(count - 1, 0, -1):
-        if backup_path(path, number).exists():
-            os.replace(backup_path(path, number), backup_path(path, number + 1))
-    try:
-        os.link(path, backup_path(path, 1))
-    except OSError:  # a file system without hard links
-        os.replace(path, backup_path(path, 1))
-
-
 @contextlib.contextmanager
-def atomic_write(path: str | Path, backups: int = 0) -> Iterator[Path]:
+def atomic_write(path: str | Path, backups: int = 0, outdated: Collection[Path] = ()) -> Iterator[Path]:
     """Yield a temporary path in the same folder. It becomes `path` if the block succeeds, else it is removed.
 
-    The last `backups` versions are kept, see `backup_path`.
+    The last `backups` versions are kept but for those `outdated`, see `utils.base.backups`.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_write(f"{folder}/a.json") as temporary:
@@ -258,7 +224,8 @@ def atomic_write(path: str | Path, backups: int = 0) -> Iterator[Path]:
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
         if backups:
-            rotate_backups(path, backups)
-        os.replace(temporary, path)
+            replace_keeping_backups(temporary, path, backups, outdated)
+        else:
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from utils.base.files import list_backups, resolve_path
+from utils.base.backups import list_backups
+from utils.base.files import resolve_path
 
 ENDING = ".weights.h5"
 ARCHIVED = (".evaluation", ".keras", ".run.json", ".yaml")  # what is renamed together with weights

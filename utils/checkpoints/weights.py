@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from utils.base.backups import list_backups
 from utils.base.errors import UserError
-from utils.base.files import atomic_write, list_backups, reserve
+from utils.base.files import atomic_write, reserve
 from utils.checkpoints.paths import archive_previous_run, weights_path
 from utils.checkpoints.saved_config import save_config
 

@@ -13,12 +13,13 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from data_generators.dataset import Dataset
-from utils.base.files import check_space, list_backups, warn_if_not_saved
+from utils.base.backups import list_versions
+from utils.base.files import check_space, warn_if_not_saved
 from utils.base.startup import STOP_SIGNALS
 from utils.checkpoints import companion_path
 from utils.devices.strategy import worker
 from utils.training.resume import describe_data, state_variables
-from utils.training.state import STATE, StatefulCallback, write_state
+from utils.training.state import STATE, StatefulCallback, find_outdated, write_state
 from utils.training.trainer import Trainer
 
 RESERVE = 1_000_000  # bytes for config, log and curves
@@ -125,8 +126,10 @@ class Checkpoint(StopOnSignal):
             print(f"\nWarning: the state was not saved: {broken[0].path} is not finite.", file=sys.stderr)
             return
         with warn_if_not_saved("the state") as errors:
-            backups = self.cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP - 1
-            write_state(self.path, self.metadata(epoch, step, finished), arrays, backups)
+            callbacks = self.cfg.CALLBACKS
+            metadata = self.metadata(epoch, step, finished)
+            outdated = find_outdated(self.path, metadata, callbacks.CHECKPOINT_EVERY_STEPS)
+            write_state(self.path, metadata, arrays, callbacks.MODEL_CHECKPOINT.KEEP - 1, outdated)
         self.outcome = "this step could not be saved" if errors else f"the state is saved in {self.path}"
 
     def metadata(self, epoch: int, step: int, finished: bool) -> dict[str, Any]:
@@ -154,7 +157,7 @@ def check_disk_space(cfg: DictConfig, trainer: Trainer, weights: Path) -> None:
     network = size_of(trainer.network.variables)
     needed = (keep + 1) * (2 * network + size_of(trainer.optimizer.variables)) + RESERVE
     for path in (companion_path(weights, STATE), weights):
-        needed -= sum(version.stat().st_size for version in (path, *list_backups(path)) if version.exists())
+        needed -= sum(version.stat().st_size for version in list_versions(path))
     key = "CALLBACKS.MODEL_CHECKPOINT.PATH"
     advice = f"Free some space, set another path, or lower CALLBACKS.MODEL_CHECKPOINT.KEEP={keep}."
     check_space(weights.parent, needed, key, advice)

@@ -11,7 +11,7 @@ import json
 import operator
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, NotRequired
 
@@ -20,8 +20,9 @@ import numpy as np
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt, StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
+from utils.base.backups import list_versions
 from utils.base.errors import UserError
-from utils.base.files import atomic_write, list_backups
+from utils.base.files import atomic_write
 
 STATE = ".state.npz"
 METADATA = "about"  # the member of the archive that holds the metadata
@@ -144,9 +145,7 @@ UNREADABLE = (
 
 def read_state(path: Path) -> TrainingState | None:
     """Read a state file. If it is corrupt, warn and read the previous version; None if there is none to read."""
-    for candidate in (path, *list_backups(path)):
-        if not candidate.exists():
-            continue
+    for candidate in list_versions(path):
         try:
             return read_state_file(candidate)
         except PermissionError as error:
@@ -165,13 +164,47 @@ def read_state_file(path: Path) -> TrainingState:
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("compressed")
     with np.load(path, allow_pickle=False) as file:
-        metadata = METADATA_TYPE.validate_python(json.loads(bytes(file[METADATA]).decode()), strict=True)
+        metadata = parse_metadata(file)
         arrays = [file[f"v{number}"] for number in range(len(file.files) - 1)]
     return TrainingState(metadata, arrays)
 
 
-def write_state(path: Path, metadata: Mapping[str, Any], arrays: Sequence[np.ndarray], backups: int) -> None:
-    """Write a state file in one step, and keep so many previous versions of it.
+def parse_metadata(file: Mapping[str, np.ndarray]) -> Metadata:
+    """The metadata of an open state file; what it raises is in UNREADABLE."""
+    return METADATA_TYPE.validate_python(json.loads(bytes(file[METADATA]).decode()), strict=True)
+
+
+def find_outdated(path: Path, metadata: Mapping[str, Any], every: int | None) -> list[Path]:
+    """The versions of a state that a run without interruption would not have beside the one of `metadata`.
+
+    They are damaged, or of the same run and written again, or saved because the run was told to stop.
+
+    Args:
+        every: steps between states within an epoch, or None.
+    """
+    outdated = []
+    for version in list_versions(path):
+        try:
+            with np.load(version, allow_pickle=False) as file:
+                saved = parse_metadata(file)
+        except UNREADABLE:
+            outdated.append(version)
+            continue
+        again = (saved["epoch"], saved["step"]) >= (metadata["epoch"], metadata["step"])
+        on_demand = saved["step"] % every != 0 if every else saved["step"] > 0
+        if saved["config"]["RUN"] == metadata["config"]["RUN"] and (again or on_demand):
+            outdated.append(version)
+    return outdated
+
+
+def write_state(
+    path: Path,
+    metadata: Mapping[str, Any],
+    arrays: Sequence[np.ndarray],
+    backups: int,
+    outdated: Collection[Path] = (),
+) -> None:
+    """Write a state file in one step, and keep so many previous versions of it but for those `outdated`.
 
     Raises:
         OSError: it could not be written; the previous file is still there.
@@ -179,5 +212,5 @@ def write_state(path: Path, metadata: Mapping[str, Any], arrays: Sequence[np.nda
     text = json.dumps(metadata, default=operator.methodcaller("item"))
     members: dict[str, Any] = {METADATA: np.frombuffer(text.encode(), np.uint8)}
     members |= {f"v{number}": array for number, array in enumerate(arrays)}
-    with atomic_write(path, backups) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path, backups, outdated) as temporary, open(temporary, "wb") as file:
         np.savez(file, **members)
