@@ -6,7 +6,7 @@ import sys
 import pytest
 from helpers import PROJECT
 
-from utils.base.files import staging_folder
+from utils.base.files import atomic_write, staging_folder
 
 
 def test_a_staging_folder_is_removed_however_its_block_ends(tmp_path):
@@ -18,7 +18,7 @@ def test_a_staging_folder_is_removed_however_its_block_ends(tmp_path):
 
 def test_a_staging_folder_of_a_killed_process_is_removed_and_of_a_running_one_stays(tmp_path):
     hold = (
-        "import sys, time; from pathlib import Path; from utils.base.files import staging_folder\n"
+        "import sys, time; from pathlib import Path; from utils.base.files import atomic_write, staging_folder\n"
         "with staging_folder(Path(sys.argv[1]), 'shards') as staging:\n"
         "    print(staging, flush=True); time.sleep(60)"
     )
@@ -32,3 +32,11 @@ def test_a_staging_folder_of_a_killed_process_is_removed_and_of_a_running_one_st
         assert set(tmp_path.iterdir()) == {held}
         with staging_folder(tmp_path, "shards") as staging:
             assert set(tmp_path.iterdir()) == {staging}
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".png", "x." + "ä." * 81 + ".nii.gz", "é" * 125 + ".json"])
+def test_a_name_may_be_as_long_as_the_file_system_allows(name, tmp_path):
+    with atomic_write(tmp_path / name) as temporary:
+        temporary.write_text("1")
+        assert temporary.name.endswith(name[-4:])
+    assert [path.name for path in tmp_path.iterdir()] == [name]

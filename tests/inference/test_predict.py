@@ -211,6 +211,18 @@ def absolute(folder):
     return [f"CALLBACKS.MODEL_CHECKPOINT.PATH={folder / 'checkpoint'}"]
 
 
+def test_a_name_that_is_too_long_for_its_outputs_costs_that_file_only(tiny, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    longest = {"a" * 251: ".png", "x" * 251: ".tif", "z": ".png"}  # pictures of a stack have longer names than itself
+    for name, ending in longest.items():
+        cv2.imwritemulti(str(images / f"{name}{ending}"), [np.zeros((48, 48), np.uint8)] * (1 + (ending == ".tif")))
+    with pytest.raises(PartlyDone, match=r"1 of 3 could not be predicted:\n.*x\.tif: a name .* would be too long"):
+        run(tiny[0], tmp_path, f"PREDICT.INPUT={images}")
+    masks = {path.name for path in (tmp_path / "out" / WEIGHTS / "masks").iterdir()}
+    assert {f"{'a' * 251}.png", "z.png"} <= masks
+
+
 def test_earlier_output_is_kept_unless_it_may_be_replaced(tiny, tmp_path):
     folder, _ = tiny
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 48), np.uint8))

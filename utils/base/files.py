@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from utils.base.backups import replace_keeping_backups
 from utils.base.errors import UserError
-from utils.base.text_files import AS_ON_DISK, check_file_name, read_text
+from utils.base.text_files import AS_ON_DISK, MAX_NAME_BYTES, check_file_name, read_text
 
 
 def resolve_path(cfg: DictConfig, path: str | Path) -> Path:
@@ -206,13 +206,16 @@ def atomic_write(path: str | Path, backups: int = 0, outdated: Collection[Path] 
     ...     Path(folder, "a.json").read_text()
     '{}'
 
-    The temporary name keeps the ending(s) of `path`, which libraries use to choose the format.
+    The temporary name keeps the ending(s) of `path`, which libraries use to choose the format. It is not too long
+    where `path` is not.
     """
     path = Path(path)
     name = path.name.split(".", 1)
-    suffix = "." + name[1] if len(name) > 1 else ""
+    prefix, suffix = f".{name[0]}.", "." + name[1] if len(name) > 1 else ""
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES - len(".12345678."):
+        prefix, suffix = ".", suffix[-30:]
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, created = tempfile.mkstemp(prefix=f".{name[0]}.", suffix=suffix, dir=path.parent)
+    handle, created = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(created)
     try:

@@ -1,5 +1,6 @@
 """Predict files: images of one size in batches, others tile by tile, and the probabilities into an output."""
 
+import errno
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -43,6 +44,10 @@ def predict_sources(
                 output.add(item, probability)
             except UserError as error:
                 progress.failed(item.source, error)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:  # any other would come again at the next file
+                    raise
+                progress.failed(item.source, UserError(f"{item.source.path}: a name for its mask would be too long."))
             progress.predicted()
             if item.is_last:
                 item.source.close()
