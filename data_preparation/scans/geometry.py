@@ -94,6 +94,21 @@ def nifti_affine(image: Any) -> np.ndarray:
     return np.asarray(image.affine, float)
 
 
+def affine_note(path: Path, image: Any) -> tuple[str, ...]:
+    """A note for the user if sform and qform are both good and lie more than SAME_GRID voxels apart, else nothing."""
+    sform = image.header.get_sform(coded=True)[0]
+    try:
+        qform = image.header.get_qform(coded=True)[0]
+    except Exception:  # quaternions that are no rotation: the sform alone is good, as it was read
+        return ()
+    if not usable(sform) or not usable(qform):
+        return ()
+    voxels, _ = corner_distance(sform, qform, image.shape[:3])
+    if voxels <= SAME_GRID:
+        return ()
+    return (f"{path}: sform and qform in its header are up to {voxels:.2f} voxels apart; the sform is used.",)
+
+
 def nifti_geometry(path: Path, image: Any) -> np.ndarray:
     """The affine `(4, 4)` of a NIfTI image in mm.
 

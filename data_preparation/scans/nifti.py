@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from data_preparation.scans.file_kinds import is_dicom, is_gzip, is_nifti
-from data_preparation.scans.geometry import nifti_geometry, shear_angle, to_radiological, voxel_spacing
+from data_preparation.scans.geometry import affine_note, nifti_geometry, shear_angle, to_radiological, voxel_spacing
 from utils.base.errors import UserError
 
 MAX_VOXELS = 4_000_000_000
@@ -81,6 +81,7 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
         image: Any = nib.load(path)  # nibabel declares its most general class here
         check_scan(path, image, modality)
         affine = nifti_geometry(path, image)
+        notes = affine_note(path, image)
         # Uncompressed files are mapped, compressed ones decoded once; both keep the stored type.
         stored = image.dataobj.get_unscaled()
     except UserError:
@@ -90,7 +91,7 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
         raise UserError(f"{path}: is not a complete NIfTI file ({cause}). Copy it again.") from None
     if stored.ndim == 4:
         stored = stored[..., modality or 0]
-    return orient(path, stored, affine, float(image.dataobj.slope), float(image.dataobj.inter))
+    return orient(path, stored, affine, float(image.dataobj.slope), float(image.dataobj.inter), notes)
 
 
 def orient(

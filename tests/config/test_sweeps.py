@@ -1,5 +1,9 @@
 """A sweep: each job in folders of its own, and found again by the same sweep of evaluate.py."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 from helpers import TINY, run_command
 from omegaconf import OmegaConf
 
@@ -60,3 +64,11 @@ def test_two_jobs_keep_their_weights_apart(phantom, tmp_path):
     result = run_command("evaluate.py", *sweep, "EVALUATION.BOOTSTRAP=0")
     assert result.returncode == 0, result.stderr
     assert all((tmp_path / folder / "model_unet.evaluation/report.html").exists() for folder in folders)
+
+
+def test_a_sweep_whose_folder_cannot_be_created_ends_in_one_line(tmp_path):
+    (tmp_path / "sweeps").touch()  # fails for every user, as a read-only folder does for most
+    command = [sys.executable, Path(__file__).parents[2] / "train.py", "-m", "SEED=1,2"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 2 and "Traceback" not in run.stderr
+    assert "hydra.sweep.dir=FOLDER" in run.stderr.splitlines()[-1]

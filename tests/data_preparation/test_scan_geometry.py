@@ -178,3 +178,16 @@ def test_the_command_says_what_to_type(tmp_path):
     assert not (tmp_path / "out").exists()
     done = run_command(*command, "--resample-labels")
     assert done.returncode == 0 and "seg.nii: (10, 6, 4), resampled to (10, 12, 4)" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("shift", "notes"), [(0.1, 0), (1.0, 1)])
+def test_an_sform_and_a_qform_that_disagree_give_one_note(tmp_path, shift, notes):
+    image = nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), AFFINE)
+    other = AFFINE.copy()
+    other[:3, 3] += shift * np.linalg.norm(AFFINE[:3, 0])
+    image.set_sform(AFFINE, 1)
+    image.set_qform(other, 1)
+    nib.save(image, tmp_path / "scan.nii")
+    scan = read_scan(tmp_path / "scan.nii")
+    assert np.allclose(scan.affine, AFFINE) and len(scan.notes) == notes
+    assert all("the sform is used" in note for note in scan.notes)

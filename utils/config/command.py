@@ -30,6 +30,8 @@ EXIT_INTERRUPTED = 130
 def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     """Make `task(cfg)` a command: Hydra overrides in, one clear line and exit code 2 for bad input."""
 
+    own_errors: list[OSError] = []  # of jobs; any other comes from Hydra, which creates folders before and between them
+
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
         try:
@@ -42,6 +44,9 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
             fail_interrupted()
+        except OSError as error:
+            own_errors.append(error)
+            raise
 
     def run() -> None:
         sys.unraisablehook = repeat_interrupt
@@ -53,6 +58,13 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             fail_interrupted()
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
             fail(explain(error))
+        except OSError as error:
+            if error in own_errors:
+                raise
+            fail(
+                f"cannot write {error.filename}: {error.strerror}. Start in a folder that can be written to, or set "
+                "hydra.sweep.dir=FOLDER (one job: hydra.run.dir=FOLDER)."
+            )
 
     return run
 
