@@ -20,7 +20,8 @@ from yaml import MarkedYAMLError
 from utils.base.errors import UserError
 from utils.base.keras_settings import choose_backend
 from utils.config.defaults import CONFIGS
-from utils.config.load import explain, finish_config
+from utils.config.explain import explain
+from utils.config.load import finish_config
 from utils.config.sweeps import give_own_folders
 
 EXIT_BAD_INPUT = 2

@@ -1,20 +1,22 @@
 """Compose the configuration with overrides and check it. Imports neither TensorFlow nor Keras."""
 
-import re
 from collections.abc import Iterable, Sequence
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from utils.base.errors import UserError
 from utils.config.checks import check_config
 from utils.config.defaults import CONFIGS
+from utils.config.explain import explain
 from utils.config.folds import apply_fold
-from utils.config.values import unknown_key
+from utils.config.overrides import split_override
+from utils.config.schema import SCHEMA
+from utils.config.values import is_number
 
 
 def load_config(overrides: Iterable[str] = ()) -> DictConfig:
@@ -47,6 +49,7 @@ def finish_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Record the overrides, read "none" as null, check every value, and fill in the fold. Changes and returns `cfg`."""
     OmegaConf.set_struct(cfg, False)
     record_overrides(cfg, overrides)
+    read_numbers_as_text(cfg, overrides)
     read_none_as_null(cfg)
     check_config(cfg)
     apply_fold(cfg)
@@ -58,6 +61,23 @@ def record_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
     cfg.OVERRIDES = [override for override in overrides if not override.startswith("+experiment=")]
 
 
+def read_numbers_as_text(cfg: DictConfig, overrides: Iterable[str]) -> None:
+    """Let a folder be called 2018: a number typed for a key that takes text, but no numbers, is the text typed."""
+    keys = dict(SCHEMA.leaves())
+    for override in overrides:
+        name, typed = split_override(override)
+        key = keys.get(name)
+        if key is None or {int, float} & {*key.types, *key.entry_types}:
+            continue
+        value = OmegaConf.select(cfg, name)
+        if is_number(value) and str in key.types:
+            OmegaConf.update(cfg, name, typed.strip())
+        elif isinstance(value, ListConfig) and str in key.entry_types:
+            # A number that is written otherwise than typed (1_000, 1e3) stays one, and is refused.
+            entries = [str(one) if is_number(one) and str(one) in typed else one for one in value]
+            OmegaConf.update(cfg, name, entries)
+
+
 def read_none_as_null(cfg: DictConfig) -> None:
     """Let None, none and an empty text in the paths of a split mean null, as on the command line of other tools."""
     dataset = cfg.get("DATASET")
@@ -66,18 +86,3 @@ def read_none_as_null(cfg: DictConfig) -> None:
         for key in ("IMAGES_PATH", "MASK_PATH"):
             if key in split and str(split[key]).lower() in ("none", "null", ""):
                 split[key] = None
-
-
-def explain(error: Exception) -> str:
-    """The message for an error of Hydra, OmegaConf or YAML; for an unknown key it lists those that exist."""
-    if isinstance(error, MarkedYAMLError):
-        place = error.problem_mark
-        return f"{place.name.strip()}, line {place.line + 1}: is not YAML: {error.problem}." if place else str(error)
-    text = str(error)
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if unknown:
-        cause = error.__cause__  # names the key where the override is a whole group
-        full_key = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
-        return unknown_key(full_key or unknown.group(1))
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("See http")]
-    return "\n".join(lines)

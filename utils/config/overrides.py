@@ -1,5 +1,8 @@
 """What was typed on the command line: the keys that overrides set."""
 
+import re
+import shlex
+
 from utils.config.defaults import CONFIGS
 
 
@@ -9,8 +12,30 @@ def override_key(override: str) -> str:
     >>> override_key("+LOSS.dice=1"), override_key("loss=dice"), override_key("~SEED")
     ('LOSS.dice', 'LOSS', 'SEED')
     """
-    key = override.split("=", 1)[0].lstrip("+~")
+    key = split_override(override)[0]
     return key.upper() if (CONFIGS / key).is_dir() else key
+
+
+def split_override(override: str) -> tuple[str, str]:
+    """What stands before the first equals sign, without + and ~, and what stands after it.
+
+    >>> split_override("+bench_steps=3")
+    ('bench_steps', '3')
+    """
+    key, _, value = override.partition("=")
+    return key.lstrip("+~"), value
+
+
+def quoted(override: str) -> str:
+    """What to type in a shell so that Hydra takes the value as text, whatever characters it has.
+
+    >>> quoted("PREDICT.INPUT=my data/a=b")
+    '\'PREDICT.INPUT="my data/a=b"\''
+    """
+    key, _, value = override.partition("=")
+    # In quotes, Hydra reads backslashes as escapes only before a quote, OmegaConf before ${ and at the end.
+    value = re.sub(r'(\\*)("|\$\{|$)', lambda found: found[1] * 2 + ("\\" + found[2] if found[2] else ""), value)
+    return shlex.quote(f'{key}="{value}"')
 
 
 def assignment(key: str, value: object) -> str:

@@ -1,0 +1,89 @@
+"""Names with any characters on the command line: what Hydra cannot read says how to quote, and that is then read."""
+
+import shlex
+
+import pytest
+from helpers import assert_one_clear_error, run_command
+
+from utils.base.errors import UserError
+from utils.config import load_config
+from utils.config.overrides import quoted
+
+UNREADABLE = ["my data/a=b", "data (1)", "data(1)", "scans [old]", "R&D", "~/data", "été", "it's", 'the "old"', "a#b"]
+ODD = [
+    "a b,c",
+    "$x",
+    "${x}",
+    "${x",
+    "a${SEED}b",
+    "\\${x}",
+    "back\\",
+    "b\\\\",
+    'a\\"b',
+    "{a}",
+    "[a]",
+    "true",
+    "007",
+    "*",
+    "`x`",
+]
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_the_message_quotes_what_was_typed(name):
+    with pytest.raises(UserError) as error:
+        load_config([f"PREDICT.INPUT={name}"])
+    assert quoted(f"PREDICT.INPUT={name}") in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", UNREADABLE + ODD)
+def test_a_quoted_name_is_read_as_it_is(name):
+    (typed,) = shlex.split(quoted(f"PREDICT.INPUT={name}"))
+    assert name == load_config([typed]).PREDICT.INPUT
+
+
+def test_the_example():
+    assert quoted("PREDICT.INPUT=my data/a=b") == "'PREDICT.INPUT=\"my data/a=b\"'"
+
+
+@pytest.mark.parametrize("name", ["2018", "007", "1e3", "1_000", "-3", "3.10"])
+def test_a_number_is_the_name_typed(name):
+    assert name == load_config([f"PREDICT.INPUT={name}"]).PREDICT.INPUT
+    assert name == load_config([f"DATASET.TRAIN.MASK_PATH={name}"]).DATASET.TRAIN.MASK_PATH
+
+
+def test_a_list_of_numbers_is_one_of_names():
+    assert load_config(["OUTPUT.CLASS_NAMES=[0,1]"]).OUTPUT.CLASS_NAMES == ["0", "1"]
+    assert load_config(["PREDICT.INPUT=[2018,a]"]).PREDICT.INPUT == ["2018", "a"]
+    with pytest.raises(UserError, match="every entry must be str"):
+        load_config(["PREDICT.INPUT=[1_000]"])
+
+
+def test_numbers_stay_numbers():
+    cfg = load_config(["SEED=7", "DATASET.FOLD=null", "HYPER_PARAMETERS.LEARNING_RATE=1e-3"])
+    assert cfg.SEED == 7 and cfg.HYPER_PARAMETERS.LEARNING_RATE == 1e-3
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("PREDICT.INPUT=a,b", ["has commas", "'PREDICT.INPUT=\"a,b\"'", "'PREDICT.INPUT=[a,b]'", "--multirun"]),
+        ("PREDICT.INPUT=[a=b,c]", ["quote its entries", "'PREDICT.INPUT=\"[a=b,c]\"'"]),
+        ("PREDICT.INPUT=${x}", ["PREDICT.INPUT", "'x' not found", "backslash"]),
+        ("data/b", ["data/b: this is not KEY=VALUE"]),
+        ("=x", ["''", "Choices"]),
+        ("loss=dise", ["loss=dise", "Did you mean dice?", "bce_dice"]),
+        ("+experiment=pets", ["experiment=pets is not known", "Choices: camvid_unet", "pets_mobilenetv2"]),
+        ("augmentation=medica", ["Did you mean medical?"]),
+    ],
+)
+def test_one_line(override, words):
+    with pytest.raises(UserError) as error:
+        load_config([override])
+    text = str(error.value)
+    assert all(word in text for word in words) and "\n" not in text and "search path" not in text, text
+
+
+@pytest.mark.parametrize("override", ["PREDICT.INPUT=R&D (old)", "PREDICT.INPUT=${x}", "loss=dise"])
+def test_at_the_command_line(override):
+    assert_one_clear_error(run_command("predict.py", override))
