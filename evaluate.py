@@ -7,8 +7,9 @@ from omegaconf import DictConfig
 
 from data_preparation.verify_data import verify_data
 from models import build_model
-from utils.base.files import check_writable
+from utils.base.files import check_folder_writable
 from utils.checkpoints import restore_config
+from utils.checkpoints.paths import evaluation_folder
 from utils.config.command import command
 from utils.config.folds import fold_configs
 from utils.devices.failures import explain_failures
@@ -38,7 +39,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         >>> 0 <= scores["dice_coef"] <= 1  # doctest: +SKIP
         True
     """
-    check_writable(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, "CALLBACKS.MODEL_CHECKPOINT.PATH")
+    check_folder_writable(evaluation_folder(cfg), "EVALUATION.PATH")
     folds = [restore_config(fold) for fold in fold_configs(cfg)]
     trained = folds[0]
     found = [verify_data(fold, splits=trained.EVALUATION.SPLITS, whole_images=True) for fold in folds]

@@ -17,6 +17,7 @@ OUTPUTS = (
     "CALLBACKS.CSV_LOGGER.PATH",
     "CALLBACKS.TENSORBOARD.PATH",
     "PREDICT.OUTPUT_PATH",
+    "EVALUATION.PATH",
 )
 
 
@@ -29,7 +30,8 @@ def job_folders(monkeypatch, *overrides):
     monkeypatch.setattr("utils.config.sweeps.HydraConfig.get", lambda: hydra)
     cfg = load_config()
     give_own_folders(cfg)
-    return [OmegaConf.select(cfg, key) for key in OUTPUTS]
+    assert cfg.EVALUATION.PATH is None  # beside the weights, which have a folder of their own
+    return [OmegaConf.select(cfg, key) for key in OUTPUTS[:-1]]
 
 
 def test_folders_are_named_after_what_was_typed(monkeypatch):

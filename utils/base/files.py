@@ -31,8 +31,20 @@ def resolve_path(cfg: DictConfig, path: str | Path) -> Path:
     below = Path(cfg.WORK_DIR).resolve() / str(path).lstrip("/")
     as_written = Path(path)
     parent = as_written.parent
-    exists = as_written.exists() or (parent != Path("/") and parent.exists())
-    return as_written if as_written.is_absolute() and exists and not below.exists() else below
+    there = exists(as_written) or (parent != Path("/") and exists(parent))
+    return as_written if as_written.is_absolute() and there and not exists(below) else below
+
+
+def exists(path: Path) -> bool:
+    """Whether a path exists.
+
+    Raises:
+        UserError: a folder above it may not be entered.
+    """
+    try:
+        return path.exists()
+    except PermissionError as error:
+        raise UserError(f"{path}: a folder above it may not be entered: {error.strerror}.") from None
 
 
 def is_list_file(value: object) -> bool:
@@ -70,9 +82,13 @@ def check_writable(cfg: DictConfig, path: str | Path, key: str) -> None:
     Raises:
         UserError: it cannot; names the config key.
     """
-    folder = resolve_path(cfg, path)
-    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    check_folder_writable(resolve_path(cfg, path), key)
+
+
+def check_folder_writable(folder: Path, key: str) -> None:
+    """The same for an absolute path."""
+    nearest = next(parent for parent in (folder, *folder.parents) if exists(parent))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(
             f"{key}: cannot write to the folder {folder}: permission denied at {nearest}. Set another path."
         )
@@ -137,9 +153,9 @@ def reserve(folder: Path, size: int) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed runs left behind in `atomic_write(path)`; no other process may be writing it."""
-    name = path.name.split(".", 1)[0]
-    for leftover in path.parent.glob(f".{glob.escape(name)}.*"):
-        if leftover.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", leftover.name.removeprefix(f".{name}.")):
+    prefix = f".{path.name.split('.', 1)[0]}."
+    for leftover in path.parent.glob(f"{glob.escape(prefix)}*"):
+        if leftover.is_file() and re.fullmatch(r"[a-z0-9_]{8}(\.\w+)+", leftover.name.removeprefix(prefix)):
             leftover.unlink(missing_ok=True)
 
 

@@ -35,6 +35,18 @@ def companion_path(weights: Path, ending: str) -> Path:
     return Path(str(weights).removesuffix(ENDING) + ending)
 
 
+def evaluation_folder(cfg: DictConfig) -> Path:
+    """Where an evaluation is written: in EVALUATION.PATH, or beside the weights.
+
+    >>> from utils.config import load_config
+    >>> evaluation_folder(load_config(["WORK_DIR=/tmp", "EVALUATION.PATH=scores", "MODEL.WEIGHTS_FILE_NAME=m"]))
+    PosixPath('/tmp/scores/m.evaluation')
+    """
+    beside = companion_path(weights_path(cfg), ".evaluation")
+    path = cfg.EVALUATION.PATH
+    return beside if path is None else resolve_path(cfg, path) / beside.name
+
+
 def log_path(cfg: DictConfig) -> Path:
     """The log of this run; named after its weights, as everything of a run, or after MODEL.TYPE if these are.
 

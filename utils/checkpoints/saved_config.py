@@ -8,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from utils.base.errors import UserError
-from utils.base.files import atomic_write
+from utils.base.files import atomic_write, exists
 from utils.base.keys import Role
 from utils.base.plain_yaml import MAX_CHARACTERS, read_plain_yaml
 from utils.base.registry import load_object
@@ -40,7 +40,7 @@ def restore_config(cfg: DictConfig) -> DictConfig:
             channels, classes, another window of the scans).
     """
     weights = weights_path(cfg)
-    if not weights.exists():
+    if not exists(weights):
         raise UserError(
             f"No weights at {weights}. Train first (python train.py MODEL.TYPE={cfg.MODEL.TYPE}), or set "
             "MODEL.WEIGHTS_FILE_NAME or CALLBACKS.MODEL_CHECKPOINT.PATH."

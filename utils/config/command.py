@@ -1,5 +1,6 @@
 """Turn a function of the config into a command: Hydra overrides in, one clear line for bad input."""
 
+import errno
 import functools
 import io
 import os
@@ -26,6 +27,7 @@ from utils.config.sweeps import give_own_folders
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
@@ -46,6 +48,8 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         except KeyboardInterrupt:
             fail_interrupted()
         except OSError as error:
+            if error.errno in NOT_ALLOWED:
+                fail(f"{error.filename or 'a file'}: may not be read or written: {error.strerror}.")
             own_errors.append(error)
             raise
 

@@ -64,7 +64,9 @@ def apply_fold(cfg: DictConfig) -> None:
             if f"DATASET.{split.upper()}.{key}" not in typed:
                 cfg.DATASET[split.upper()][key] = f"{cfg.DATASET.FOLDS}/{list_name(fold, split, kind)}"
     for key in keys_with_role(Role.OUTPUT):
-        OmegaConf.update(cfg, key, f"{OmegaConf.select(cfg, key).rstrip('/')}/fold{fold}")
+        path = OmegaConf.select(cfg, key)
+        if path is not None:
+            OmegaConf.update(cfg, key, f"{path.rstrip('/')}/fold{fold}")
 
 
 def fold_configs(cfg: DictConfig) -> list[DictConfig]:

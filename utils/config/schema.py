@@ -196,6 +196,7 @@ SCHEMA = Group(
         POSTPROCESS=Key(bool),
         BOOTSTRAP=Key(int, low=0, high=100_000),
         GALLERY=Key(int, low=0, high=10_000),
+        PATH=Key(str | None, roles=OUTPUT),
     ),
     PREDICT=Group(
         RESUMABLE | PER_COMMAND,

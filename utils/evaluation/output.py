@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from utils.base.files import atomic_write
 from utils.base.text_files import SHOWN, spreadsheet_cell
-from utils.checkpoints import companion_path, weights_path
+from utils.checkpoints.paths import evaluation_folder, weights_path
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import describe_postprocessing
@@ -40,7 +40,7 @@ def write_results(
     """
     trained, weights = folds[0], [weights_path(fold) for fold in folds]
     # All folds together are evaluated where no single fold writes.
-    folder = companion_path(weights[0] if len(folds) == 1 else weights_path(cfg), ".evaluation")
+    folder = evaluation_folder(trained if len(folds) == 1 else cfg)
     metadata = describe_weights(trained, weights)
     splits = {result.split: split_entry(result) for result in results}
     with atomic_write(folder / "evaluation.json") as temporary:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from utils.base.files import atomic_write
 from utils.base.version import VERSION
 from utils.checkpoints import companion_path
+from utils.checkpoints.paths import evaluation_folder
 from utils.export.comparison import Agreement
 
 
@@ -40,7 +41,7 @@ def write_model_card(
         weights=weights.name,
         exported=exported.name,
         settings=companion_path(weights, ".yaml").name,
-        scores=score_tables(companion_path(weights, ".evaluation") / "evaluation.json"),
+        scores=score_tables(evaluation_folder(cfg) / "evaluation.json"),
         compared_on=compared_on,
         agreement=describe_agreement(rows),
         **describe_interface(cfg),
