@@ -31,11 +31,13 @@ RUN = [
 
 
 def settings(folder, data, *overrides):
-    found = [f"WORK_DIR={folder}", *RUN, *overrides]
+    """Settings of a run; a classifier has a loss of its own."""
+    classifier = "MODEL.TYPE=classifier" in overrides
+    found = [f"WORK_DIR={folder}", *(value for value in RUN if not (classifier and value.startswith("loss=")))]
     for split in ("TRAIN", "VAL"):
         place = data / "data" / split.lower()
         found += [f"DATASET.{split}.IMAGES_PATH={place / 'images'}", f"DATASET.{split}.MASK_PATH={place / 'mask'}"]
-    return found
+    return [*found, *overrides]
 
 
 def start(folder, data, *overrides):

@@ -32,7 +32,7 @@ FEATURES = {
     "bfloat16": ["OPTIMIZATION.AMP=bfloat16"],
     "xla": ["OPTIMIZATION.XLA=True"],
     "cgm": [*ALIKE, "MODEL.TYPE=unet3plus_deepsup_cgm", "MODEL.FILTERS=[4,4,6,6,8]", "loss=unet3plus_hybrid"],
-    "classifier": [*ALIKE, "MODEL.TYPE=classifier", "loss=cce"],
+    "classifier": [*ALIKE, "MODEL.TYPE=classifier"],
     "keep": ["CALLBACKS.MODEL_CHECKPOINT.KEEP=4", "CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"],
     "mirrored": ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"],
 }
