@@ -64,7 +64,7 @@ def test_a_loss_preset_replaces_the_default():
         ("bench_steps=3", ["+bench_steps"]),
         ("los=dice", ["los", "loss"]),
         ("INPUT.HEIGHT=null", ["INPUT.WIDTH", "both"]),
-        ("loss=nothing", ["loss/nothing", "unet3plus_hybrid"]),
+        ("loss=nothing", ["loss=nothing", "unet3plus_hybrid"]),
         ("+LOSS.jaccard=1", ["LOSS.jaccard", "iou"]),
         ("LOSS.ssim=-1", ["LOSS.ssim=-1", "at least 0"]),
         ("LOSS_OPTIONS.focal.class_weights=[1,2,3]", ["LOSS_OPTIONS.focal.class_weights=[1, 2, 3]", "2 entries"]),
