@@ -1,9 +1,12 @@
 """A command goes on when the reader of its output is gone."""
 
+import io
 import subprocess
 import sys
 
 from helpers import PROJECT
+
+from utils.base.closed_output import ForgivingStream
 
 CODE = """
 import sys, time
@@ -25,3 +28,9 @@ def test_a_closed_pipe(tmp_path):
         pipe.close()
         assert process.wait(60) == 0
         assert (tmp_path / stream).read_text() == "went on"
+
+
+def test_a_library_cannot_close_the_stream_of_the_process():
+    stream = io.StringIO()
+    ForgivingStream(stream).close()
+    assert not stream.closed

@@ -25,6 +25,10 @@ class ForgivingStream:
         """Pass on what was written."""
         self.attempt(self.stream.flush)
 
+    def close(self) -> None:
+        """Flush only: a library that kept this stream, as absl's logging does, must not close that of the process."""
+        self.flush()
+
     def attempt(self, action: Callable[[], object]) -> None:
         """Do something with the stream; if its reader is gone, connect it to the null device."""
         try:
