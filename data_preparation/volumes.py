@@ -56,7 +56,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "action": "store_true",
         "help": "the segmentations have wrong headers: their voxels lie on those of the scans in the order stored",
     },
-    "--modality": {"type": int, "default": 0, "help": "which image of a file with several (default 0)"},
+    "--modality": {"type": int, "help": "which image of files with several (four axes), from 0"},
 }
 
 

@@ -140,7 +140,12 @@ def check_scan(path: Path, image: Any, modality: int | None) -> None:
     """Raise a UserError for a header that this program cannot read."""
     if not isinstance(image, nib.Nifti1Pair):
         raise UserError(f"{path}: is {type(image).__name__}, not NIfTI.")
-    if len(image.shape) != 3 and (len(image.shape) != 4 or (modality is None and image.shape[3] > 1)):
+    if len(image.shape) == 4 and image.shape[3] > 1 and modality is None:
+        raise UserError(
+            f"{path}: has {image.shape[3]} images on a fourth axis. Choose one, from 0: --modality of volumes.py, "
+            "DATA_PREPARATION.MODALITY in prediction."
+        )
+    if len(image.shape) not in (3, 4):
         raise UserError(f"{path}: has the shape {image.shape}; a scan has three axes.")
     if len(image.shape) == 4 and modality is not None and not 0 <= modality < image.shape[3]:
         raise UserError(f"{path}: has {image.shape[3]} modalities, 0 to {image.shape[3] - 1}, not {modality}.")

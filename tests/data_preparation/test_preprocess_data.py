@@ -352,7 +352,7 @@ def broken(kind):
         ("truncated", ["volume-28.nii: is not a complete NIfTI file"]),
         ("truncated gz", ["volume-28.nii.gz: is not a complete NIfTI file"]),
         ("no nifti", ["volume-28.nii: is not a complete NIfTI file"]),
-        ("four axes", ["volume-28.nii: has the shape (3, 3, 3, 2); a scan has three axes"]),
+        ("four axes", ["volume-28.nii: has 2 images on a fourth axis. Choose one"]),
         ("complex", ["volume-28.nii: contains complex64 voxels"]),
         ("nan", ["volume-28.nii: slice 0 contains NaN"]),
         ("huge", ["volume-28.nii: declares (30000, 30000, 30000) voxels"]),
