@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from utils.base.errors import UserError
 
@@ -37,4 +38,5 @@ def set_keras() -> None:
         found = getattr(keras.config, name)()
         if found != needed:
             getattr(keras.config, f"set_{name}")(needed)
-            print(f"Note: ~/.keras/keras.json sets {name}={found}; this run uses {needed}.", file=sys.stderr)
+            file = Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json")
+            print(f"Note: {file} sets {name}={found}; this run uses {needed}.", file=sys.stderr)
