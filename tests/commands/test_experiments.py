@@ -195,7 +195,7 @@ def other_experiments(tmp_path, monkeypatch):
         ("MODEL:\n  TYP: unet", ["MODEL.TYP", "MODEL.TYPE"]),
         ("HYPER_PARAMETERS:\n  EPOCHS: many", ["HYPER_PARAMETERS.EPOCHS"]),
         ("AUGMENTATION: strong", ["AUGMENTATION"]),
-        ("defaults:\n  - override /loss: nothing", ["loss/nothing"]),
+        ("defaults:\n  - override /loss: nothing", ["loss=nothing", "Choices: bce_dice"]),
         ("MODEL: [", ["mine.yaml, line 3: is not YAML"]),
     ],
 )
