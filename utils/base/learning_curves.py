@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 History = Mapping[str, Sequence[float]]  # {log name: values, one per epoch}; validation starts with val_
 
 # Panel -> its relative width. Each log has one, see `panel_of`; panels without logs are left out.
-PANELS = {"loss": 3, "score": 3, "learning rate": 2}
+PANELS = {"loss": 3, "score": 3, "learning rate": 2, "gradient norm": 2}
 MANY_EPOCHS = 30  # above which single epochs are not marked
 
 
@@ -61,6 +61,8 @@ def panel_of(name: str) -> str | None:
         return None
     if name == "loss" or name.endswith("_loss"):
         return "loss"
+    if name == "gradient_norm":
+        return "gradient norm"
     return "learning rate" if name.endswith("learning_rate") else "score"
 
 

@@ -103,7 +103,10 @@ def restore_state(
     check_devices(metadata, trainer.distribute_strategy.num_replicas_in_sync)
     variables = state_variables(trainer, step)
     wanted = [(tuple(variable.shape), np.dtype(variable.dtype).kind) for variable in variables]
-    if wanted != [(array.shape, array.dtype.kind) for array in arrays]:
+    found = [(array.shape, array.dtype.kind) for array in arrays]
+    if step and found == wanted[: -len(trainer.gradient_norm.variables)]:  # earlier versions did not log it
+        variables, wanted = variables[: len(found)], found
+    if wanted != found:
         raise UserError("The state belongs to another model or optimizer. Start over with RESUME=never.")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

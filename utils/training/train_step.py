@@ -40,6 +40,7 @@ def make_train_step(trainer: "Trainer") -> TrainStep:
         loss, outputs, gradients = compute(weight, images, targets, *boundary_weights)
         if sum_replicas is not None:
             gradients = sum_replicas(gradients, weight)
+        trainer.update_gradient_norm(gradients)
         apply_gradients(gradients, updates)
         trainer.update_metrics(loss, targets, outputs)
         return trainer.get_metrics_result()

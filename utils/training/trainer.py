@@ -47,6 +47,7 @@ class Trainer(keras.Model):
         self.output_loss = loss
         self.output_metrics = metrics
         self.mean_loss = keras.metrics.Mean(name="loss")
+        self.gradient_norm = keras.metrics.Mean(name="gradient_norm", dtype="float32")
         self.take_step: TrainStep | None = None
         self.steps_taken = 0
         self.data_wait = DataWait()
@@ -63,7 +64,8 @@ class Trainer(keras.Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """All metrics of training; Keras resets them before each epoch."""
-        return [self.mean_loss, *(metric for metrics in self.output_metrics.values() for metric in metrics)]
+        of_outputs = (metric for metrics in self.output_metrics.values() for metric in metrics)
+        return [self.mean_loss, *of_outputs, self.gradient_norm]
 
     def fit(
         self,
@@ -148,6 +150,18 @@ class Trainer(keras.Model):
             part = loss * (weight / workers) + regularisation / strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(part)
         return loss + regularisation, outputs, tape.gradient(scaled, self.trainable_weights)
+
+    def update_gradient_norm(self, gradients: Sequence[tf.Tensor]) -> None:
+        """Add the global norm of gradients as the optimizer takes them; a step whose float16 overflowed does not count.
+
+        The loss scale, if there is one, must still be that of the gradients.
+        """
+        optimizer = self.optimizer
+        scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        scale = ops.convert_to_tensor(optimizer.dynamic_scale) if scales else 1.0
+        norm = tf.linalg.global_norm(gradients) / scale
+        finite = tf.math.is_finite(norm)
+        self.gradient_norm.update_state(tf.where(finite, norm, 0.0), sample_weight=tf.cast(finite, tf.float32))
 
     def update_metrics(self, loss: tf.Tensor, targets: tf.Tensor, outputs: Mapping[str, tf.Tensor]) -> None:
         """Add what a replica found in its part of a batch."""
