@@ -315,7 +315,8 @@ def state(folder):
     from utils.training.state import read_state
 
     path = folder / "m.state.npz"
-    about = b'{"epoch": 1, "step": 0, "finished": false, "config": {}, "callbacks": {}}'
+    config = b'{"RUN": "a1", "HYPER_PARAMETERS": {"EPOCHS": 2}}'
+    about = b'{"epoch": 1, "step": 0, "finished": false, "config": %b, "callbacks": {}}' % config
     with open(path, "wb") as file:
         np.savez(file, about=np.frombuffer(about, np.uint8), v0=np.arange(100.0))
 
