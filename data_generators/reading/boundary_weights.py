@@ -4,7 +4,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 REACH = 6  # sigmas; beyond, w0 exp(-18) is 1.5e-8 of w0 and taken as 0
 LONGEST = 500  # pixels up to which the square of a distance is right by less than a quarter
@@ -62,6 +61,8 @@ def squared_distance(outside: np.ndarray) -> np.ndarray:
     """
     distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     if outside.shape[0] + outside.shape[1] > LONGEST and distance.max() > LONGEST:
+        from scipy.ndimage import distance_transform_edt  # every command would load it, only huge masks need it
+
         nearest: Any = distance_transform_edt(outside, return_distances=False, return_indices=True)
         rows, columns = nearest
         row, column = np.ogrid[: outside.shape[0], : outside.shape[1]]
