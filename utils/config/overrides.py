@@ -29,8 +29,8 @@ def split_override(override: str) -> tuple[str, str]:
 def quoted(override: str) -> str:
     """What to type in a shell so that Hydra takes the value as text, whatever characters it has.
 
-    >>> quoted("PREDICT.INPUT=my data/a=b")
-    '\'PREDICT.INPUT="my data/a=b"\''
+    >>> print(quoted("PREDICT.INPUT=my data/a=b"))
+    'PREDICT.INPUT="my data/a=b"'
     """
     key, _, value = override.partition("=")
     # In quotes, Hydra reads backslashes as escapes only before a quote, OmegaConf before ${ and at the end.
