@@ -71,7 +71,7 @@ def source_of(loader, folder):
 
 def model_types(names):
     """Parameters of a test that takes seconds for each MODEL.TYPE: those whose layers all stand in another are slow."""
-    contained = ("unet3plus", "unet3plus_deepsup")  # in tiny_unet3plus and unet3plus_deepsup_cgm
+    contained = ("unet3plus", "unet3plus_deepsup", "unet")  # in tiny_unet3plus, unet3plus_deepsup_cgm, unet++
     return [pytest.param(name, marks=[pytest.mark.slow] if name in contained else []) for name in names]
 
 

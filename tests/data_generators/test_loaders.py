@@ -246,7 +246,7 @@ for line in sys.argv[2:]:
 """
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_epoch_of_training_draws_every_image_once(replicas, numbered):
     """Through the Trainer; with two replicas batches of 6 of 7 images: nothing is left for one of them at the end."""
     strategy = ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"] if replicas == 2 else []

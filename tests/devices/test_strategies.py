@@ -390,7 +390,7 @@ print(make_strategy(load_config(sys.argv[1:])).num_replicas_in_sync)
 """
 
 
-@pytest.mark.parametrize("name, replicas", [("auto", "2"), ("single", "1")])
+@pytest.mark.parametrize("name, replicas", [("auto", "2"), pytest.param("single", "1", marks=pytest.mark.slow)])
 def test_logical_cpus_without_gpus(name, replicas):
     overrides = ["STRATEGY.LOGICAL_CPUS=2", f"STRATEGY.NAME={name}"]
     result = run_command("-c", REPLICAS, *overrides, PYTHONPATH=str(PROJECT), CUDA_VISIBLE_DEVICES="")

@@ -98,6 +98,7 @@ def fill(disk):
             file.flush()
 
 
+@pytest.mark.slow
 def test_files_that_may_not_grow(tmp_path, phantom):
     """Nothing larger than 20 kB can be written: the state and the weights are warned of, the run ends clearly."""
 

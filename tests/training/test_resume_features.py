@@ -76,10 +76,6 @@ def compare(feature, kills, folder, phantom):
     print(f"{feature}: killed {hits} of {kills} times while running")
 
 
-def test_border_weights(tmp_path, phantom):
-    compare("boundary", 1, tmp_path, phantom)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("feature", FEATURES)
 def test_every_feature(feature, tmp_path, phantom):

@@ -25,7 +25,7 @@ def start(folder, phantom, *overrides):
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGHUP, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)])
 def test_a_closed_terminal_saves(number, tmp_path, phantom):
     process = start(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=500", "VERBOSE=2")
     while "Epoch 1/" not in (line := process.stdout.readline()):
