@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -36,6 +37,16 @@ def run_command(*arguments, cwd=PROJECT, timeout=300, **environment):
         timeout=timeout,
         check=False,
     )
+
+
+def run_unprivileged(*arguments):
+    """Run a script without the right of root to read and write everything."""
+    command = [sys.executable, *map(str, arguments)]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("setpriv is not installed")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def assert_one_clear_error(result, *words):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from nibabel.spatialimages import HeaderDataError
 from scipy.ndimage import affine_transform
 
 from utils.base.errors import UserError
@@ -99,7 +100,7 @@ def affine_note(path: Path, image: Any) -> tuple[str, ...]:
     sform = image.header.get_sform(coded=True)[0]
     try:
         qform = image.header.get_qform(coded=True)[0]
-    except Exception:  # quaternions that are no rotation: the sform alone is good, as it was read
+    except (ValueError, HeaderDataError):  # quaternions that are no rotation: the sform alone is good, as it was read
         return ()
     if not usable(sform) or not usable(qform):
         return ()

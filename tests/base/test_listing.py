@@ -2,11 +2,9 @@
 
 import os
 import re
-import subprocess
-import sys
 
 import pytest
-from helpers import PROJECT
+from helpers import PROJECT, run_unprivileged
 
 from utils.base.errors import UserError
 from utils.base.listing import GENERATED, expand_pattern, is_hidden, list_folder
@@ -118,16 +116,12 @@ def test_a_folder_that_may_not_be_read_is_one_line(tmp_path):
         "    try: print('found', search())\n"
         "    except UserError as error: print(error)\n"
     )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    if os.geteuid() == 0:
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
     try:
-        lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
-    except FileNotFoundError:
-        pytest.skip("setpriv is not installed")
+        result = run_unprivileged("-c", script, tmp_path)
     finally:
         (tmp_path / "closed").chmod(0o700)
-    assert lines == [f"{tmp_path / 'closed'}: cannot be read: Permission denied."] * 4
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [f"{tmp_path / 'closed'}: cannot be read: Permission denied."] * 4
 
 
 def test_names_that_are_not_utf8_are_listed(tmp_path):

@@ -1,12 +1,9 @@
 """Folders that may not be entered or written: one line, exit code 2."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
-from helpers import PROJECT, TINY, assert_one_clear_error, make_weights
+from helpers import TINY, assert_one_clear_error, make_weights, run_unprivileged
 
 from utils.config import load_config
 
@@ -16,16 +13,6 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     make_weights(folder, [*TINY, "VERBOSE=0"])
     return folder
-
-
-def run_unprivileged(*command):
-    """Without the right of root to read and write everything."""
-    command = [sys.executable, *map(str, command)]
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("setpriv is not installed")
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("closed, mode", [("checkpoint", 0o555), ("checkpoint/model_tiny_unet3plus.evaluation", 0o555)])
