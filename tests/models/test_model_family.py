@@ -25,6 +25,8 @@ CONCAT_ONLY = [
     "MODEL.DECODER.CONVS=0",
     "MODEL.HEAD.TRANSPOSE=True",
 ]
+UNETPP = ["+experiment=tpu_unetpp", "MODEL.BACKBONE.WEIGHTS=null"]
+ON_B0 = ["MODEL.BACKBONE.TYPE=efficientnetb0"]
 DOWN = "[block2b_expand_activation,block3b_expand_activation,block5a_expand_activation]"
 
 
@@ -41,11 +43,10 @@ def choose(decoder, encoder):
         (choose("unet", "resnet50") + TRANSPOSE, 36_577_425, 36_522_321),
         (choose("unet", "resnet50") + NEAREST, 32_602_769, 32_547_665),
         (choose("unet", "resnet101") + TRANSPOSE, 55_647_889, 55_540_561),
-        (choose("unet++", "resnet50") + TRANSPOSE + KIT_ROWS, 37_740_321, 37_682_401),
+        (UNETPP, 37_740_321, 37_682_401),
         (choose("unet++", "resnet50") + NEAREST + KIT_ROWS, 34_428_705, 34_370_785),
-        (choose("unet++", "efficientnetb0") + TRANSPOSE + KIT_ROWS, 14_274_621, 14_227_805),
-        (choose("unet++", "efficientnetb0") + TRANSPOSE + KIT_ROWS + [f"MODEL.BACKBONE.DOWN_LAYERS={DOWN}"],
-         13_488_189, None),
+        (UNETPP + ON_B0 + [f"MODEL.BACKBONE.DOWN_LAYERS={DOWN}"], 13_488_189, None),
+        (UNETPP + ON_B0 + ["MODEL.BACKBONE.DOWN_LAYERS=null"], 14_274_621, 14_227_805),
         # 1,942,577 is counted in PyTorch, where running statistics are no parameters: our trainable ones.
         (["MODEL.TYPE=unet", "MODEL.FILTERS=[16,32,64,128,256]", "MODEL.HEAD.KERNEL=1", "OUTPUT.CLASSES=1"],
          1_942_577 + 2_944, 1_942_577),
