@@ -8,11 +8,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.plain_yaml import read_plain_yaml
 from utils.base.text_files import read_json, read_text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def read_policy(path: Path) -> "albumentations.Compose":
         UserError: the file cannot be read, or names anything but transforms of albumentations.
     """
     try:
-        described = read_json(path) if path.suffix == ".json" else yaml.safe_load(read_text(path))
+        described = read_json(path) if path.suffix == ".json" else read_yaml(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*not valid for transform")  # a mistyped argument is left out
             policy = make_transform(described["transform"])
@@ -59,6 +59,11 @@ def read_policy(path: Path) -> "albumentations.Compose":
         ) from None
     A = library()
     return policy if isinstance(policy, A.Compose) else A.Compose([policy])
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file in plain Python, see `read_plain_yaml`."""
+    return OmegaConf.to_container(read_plain_yaml(read_text(path)))
 
 
 def make_transform(described: Mapping[str, Any]) -> "albumentations.BasicTransform | albumentations.BaseCompose":
@@ -94,15 +99,22 @@ def check_policy(policy: "albumentations.Compose", shape: tuple[int, int, int], 
     Raises:
         UserError: a transform cannot handle such images, or the policy changes their size.
     """
-    image, mask = np.full(shape, 128, np.uint8), np.zeros(shape[:2], np.uint8)
+    ramp = np.linspace(0, 255, shape[1], dtype=np.uint8)
+    image, mask = np.tile(ramp[None, :, None], (shape[0], 1, shape[2])), np.zeros(shape[:2], np.uint8)
     for transform in leaves(policy):
         try:
-            transform(force_apply=True, image=image, mask=mask)
+            changed = transform(force_apply=True, image=image, mask=mask)["image"]
         except Exception as error:  # the library raises errors of many types
             raise UserError(
                 f"AUGMENTATION.ALBUMENTATIONS={path}: {type(transform).__name__} cannot be combined with images of "
                 f"{'x'.join(map(str, shape))} (height x width x channels): {first_line(error)}"
             ) from None
+        if changed.dtype != np.uint8 and not (changed.min() >= 0 and changed.max() <= 1):
+            raise UserError(
+                f"AUGMENTATION.ALBUMENTATIONS={path}: {type(transform).__name__} makes values from "
+                f"{changed.min():.3g} to {changed.max():.3g}; training takes 0 to 255, or 0 to 1, and scales them. "
+                "Leave it out."
+            )
     try:
         result = policy(image=image, mask=mask)
     except Exception as error:

@@ -59,6 +59,17 @@ def test_a_lock_file_with_anything_in_it_locks_nothing(tmp_path):
             pass
 
 
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "a.lock").symlink_to("victim")
+    (tmp_path / "b.lock").mkdir()
+    os.mkfifo(tmp_path / "c.lock")
+    for name in ("a.lock", "b.lock", "c.lock"):
+        with pytest.raises(UserError, match=f"{name}: .* Remove it"):
+            lock(tmp_path / name, "it")
+    assert (tmp_path / "victim").read_text() == "precious" and not locks.HELD
+
+
 def test_a_task_releases_what_it_locked(tmp_path):
     @releases_locks
     def task():

@@ -72,3 +72,8 @@ def test_the_settings_of_other_projects_do_not_count(tmp_path):
     result = run_command("-c", code, KERAS_HOME=str(tmp_path))
     assert result.stdout.split() == ["channels_last", "float32", "tensorflow"]
     assert "image_data_format=channels_first" in result.stderr and "floatx=float16" in result.stderr
+    (tmp_path / "keras.json").write_text("[1]")
+    assert (
+        f"UserError: Keras cannot be imported with {tmp_path}/keras.json"
+        in run_command("-c", code, KERAS_HOME=str(tmp_path)).stderr
+    )

@@ -15,7 +15,11 @@ REFUSED = {
     "{__class_fullname__: HorizontalFlip, p: 0.5, bogus: 3}": "'bogus' are not valid",
     "{__class_fullname__: OneOf, transforms: [{__class_fullname__: HorizontalFlip, p: 0}]}": "all p in a OneOf are 0",
     "{__class_fullname__: Compose, transforms: []}": "has no transforms",
-    "&a {__class_fullname__: Compose, transforms: [*a]}": "recursion",
+    "&a {__class_fullname__: Compose, transforms: [*a]}": "anchors and aliases",
+    "{__class_fullname__: HorizontalFlip, p: 0.5, p: 1.0}": "duplicate key p",
+    "[" * 30 + "]" * 30: "nested deeper",
+    f"{{__class_fullname__: Compose, p: 1, transforms: [{', '.join([FLIP] * 20_000)}]}}": "too many|characters",
+    "{__class_fullname__: Normalize, p: 1.0}": "Normalize makes values from -2",
     "{__class_fullname__: [1]}": "is not a policy",
 }
 

@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -42,14 +43,14 @@ def lock(file: Path, what: str) -> None:
     """Lock a file, which is created, until `release` or the end of the process.
 
     Raises:
-        UserError: another process, or this one, has locked it; names host and process.
+        UserError: another process, or this one, has locked it; names host and process. Or it is a link or a folder.
         OSError: the file cannot be created.
     """
-    file = Path(os.path.realpath(file))
+    file = real_path(file)
     if file in HELD:
         raise UserError(message(what, {"host": socket.gethostname(), "process": os.getpid()}))
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_lock(file)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -72,7 +73,7 @@ def lock(file: Path, what: str) -> None:
 
 def release(file: Path) -> None:
     """Remove a lock file of this process and unlock it, in this order: nobody locks a file that is about to go."""
-    file = Path(os.path.realpath(file))
+    file = real_path(file)
     descriptor = HELD.pop(file, None)
     if descriptor is None:
         return
@@ -80,6 +81,25 @@ def release(file: Path) -> None:
         if is_same_file(descriptor, file):
             file.unlink()
     os.close(descriptor)
+
+
+def real_path(file: Path) -> Path:
+    """The path of a lock file without links in its folder; one that is a link itself is not followed."""
+    return Path(os.path.realpath(file.parent), file.name)
+
+
+def open_lock(file: Path) -> int:
+    """Open or create a lock file; never what a link, which may come from elsewhere, leads to."""
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR):
+            raise
+        raise UserError(f"{file}: a link or a folder stands where the lock file belongs. Remove it.") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{file}: is no ordinary file, as a lock file is. Remove it.")
+    return descriptor
 
 
 @contextlib.contextmanager

@@ -21,12 +21,17 @@ def read_plain_yaml(text: str) -> DictConfig:
     """The groups and values of a YAML text.
 
     Raises:
-        ValueError: too large or too deep, an anchor, an alias, a tag, an interpolation, or a missing value; not a group
-            of keys.
-        yaml.YAMLError: not YAML.
+        ValueError: not YAML; too large or too deep, an anchor, an alias, a tag, an interpolation, or a missing value;
+            a key twice; not a group of keys.
     """
-    check_plain(text)
-    config = OmegaConf.load(io.StringIO(text))
+    try:
+        check_plain(text)
+        config = OmegaConf.load(io.StringIO(text))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ValueError(f"line {line}: is not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"is not YAML: {error}") from None
     if not isinstance(config, DictConfig):
         raise ValueError("it holds no keys")
     return config
@@ -57,6 +62,6 @@ def check_node(event: yaml.NodeEvent) -> None:
         raise ValueError(f"line {line}: tags (!) are not read")
     value = event.value if isinstance(event, yaml.ScalarEvent) else ""
     if "${" in value:
-        raise ValueError(f"line {line}: ${{...}} is not resolved in a file that comes with weights; write the value")
+        raise ValueError(f"line {line}: ${{...}} is not resolved here; write the value")
     if value.strip() == MISSING:
         raise ValueError(f"line {line}: {MISSING} is not a value")
