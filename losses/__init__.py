@@ -95,6 +95,7 @@ EVALUATION_METRICS = {
     "confusion": "losses.metrics.whole_set:confusion_scores",
     "images": "losses.metrics.each_image:image_scores",
     "channels": "losses.metrics.each_channel:channel_scores",
+    "soft_images": "losses.metrics.each_image:soft_image_scores",
 }
 
 # How each result averages; `..._class<n>` is that of one class. docs/reference/metrics.md says which published table
@@ -115,6 +116,8 @@ AVERAGING = {
     "iou_images": "mean over images, then over foreground classes; empty images as EVALUATION.EMPTY_IMAGES says",
     "soft_dice_flat": "of probabilities: pixels and channels of the set flattened, smooth 1",
     "soft_dice_channels": "of probabilities: all pixels of the set, smooth 1, mean over channels, background included",
+    "soft_dice_images": "of probabilities: mean over images, channels of an image flattened, smooth 1",
+    "soft_dice_images_channels": "of probabilities: mean over images and channels, smooth 1, background included",
 }
 
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from losses.metrics.counts import count_pixels, mean_of_defined, of_each_class
 from losses.metrics.exact_sums import ExactSums
-from losses.targets import foreground
+from losses.targets import foreground, prepare
 
 
 class DiceCoefficient(ExactSums):
@@ -87,6 +87,37 @@ class ImageScores(ExactSums):
         return {**super().get_config(), "empty": self.empty}
 
 
+class SoftImageScores(ExactSums):
+    """Dice of the probabilities of each image, mean over images.
+
+    `result()` is a dict of scalars in [0, 1], of all channels (the background of several included); NaN without images:
+
+        soft_dice_images: `(2 sum(y p) + 1) / (sum(y) + sum(p) + 1)` of each image, sums over its pixels and channels;
+        soft_dice_images_channels: the same of each channel of each image, sums over its pixels.
+    """
+
+    def __init__(
+        self, classes: int, ignore_label: int | None = None, name: str = "soft_images", dtype: str | None = None
+    ) -> None:
+        super().__init__((3,), classes, ignore_label, name, dtype)  # the two sums, images
+
+    def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        y_true, y_pred, valid = prepare(y_true, y_pred, self.ignore_label)
+        y_pred = y_pred if valid is None else y_pred * valid
+        common, total = ops.sum(y_true * y_pred, axis=(1, 2)), ops.sum(y_true + y_pred, axis=(1, 2))
+        of_image = (2 * ops.sum(common, axis=-1) + 1) / (ops.sum(total, axis=-1) + 1)
+        of_channels = ops.mean((2 * common + 1) / (total + 1), axis=-1)
+        scores = [ops.round(score * self.STEPS) for score in (of_image, of_channels)]
+        return ops.stack([*scores, ops.ones_like(of_image)], axis=-1)
+
+    def result(self) -> dict[str, KerasTensor]:
+        of_image, of_channels, images = ops.unstack(self.sums(), 3)
+        return {
+            "soft_dice_images": of_image / self.STEPS / images,
+            "soft_dice_images_channels": of_channels / self.STEPS / images,
+        }
+
+
 def dice_coefficient(cfg: DictConfig) -> DiceCoefficient:
     """The metric that training watches, `dice_coef`."""
     return DiceCoefficient(cfg.DATASET.IGNORE_LABEL)
@@ -95,3 +126,8 @@ def dice_coefficient(cfg: DictConfig) -> DiceCoefficient:
 def image_scores(cfg: DictConfig) -> ImageScores:
     """Dice and IoU of each image, mean over images."""
     return ImageScores(cfg.OUTPUT.CLASSES, cfg.EVALUATION.EMPTY_IMAGES, cfg.DATASET.IGNORE_LABEL)
+
+
+def soft_image_scores(cfg: DictConfig) -> SoftImageScores:
+    """Dice of the probabilities of each image, mean over images."""
+    return SoftImageScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)

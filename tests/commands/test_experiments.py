@@ -77,7 +77,7 @@ def publish_mapping(source, data):
         )
     lists = {"images": images, "annotations": annotations, "categories": [{"id": 100, "name": "building"}]}
     (source / "annotation.json").write_text(json.dumps(lists))
-    options = ["--val", "0.23", "--test", "0.23", "--seed", "108241", "--quiet"]
+    options = ["--val", "0.21", "--test", "0.30", "--seed", "108241", "--quiet"]
     coco.main([str(source / "annotation.json"), str(source / "images"), str(data / "mapping"), *options])
 
 
@@ -173,8 +173,8 @@ def test_the_schedules_of_the_sources():
     rates = [learning_rate(kit, epoch) for epoch in (0, 3, 7, 8)]
     np.testing.assert_allclose(rates, [3e-4, 3e-4, 3e-4, 1e-6 + (3e-4 - 1e-6) * 0.8])
     mapping = load_config(["+experiment=mapping_efficientnetb4"])
-    # Keras's CosineDecayRestarts(0.005, 50, t_mul=1, m_mul=0.7, alpha=0.1) at steps 0, 25 and 50.
-    rates = [learning_rate(mapping, epoch) for epoch in (0, 25, 50)]
+    # Keras's CosineDecayRestarts(0.005, 50, t_mul=1, m_mul=0.7, alpha=0.1) at steps 0, 25 and 50, of 65 in an epoch.
+    rates = [learning_rate(mapping, 0, step, 65) for step in (0, 25, 50)]
     np.testing.assert_allclose(rates, [0.005, 0.9 * 0.0025 + 0.0005, 0.9 * 0.7 * 0.005 + 0.0005])
 
 

@@ -241,6 +241,12 @@ BY_HAND = {
     # Sums of y p 4.9 0.9 1.2, of y 7 2 2, of p 6.1 1.9 3.0.
     "soft_dice_flat": 15 / 23,
     "soft_dice_channels": (10.8 / 14.1 + 2.8 / 4.9 + 3.4 / 6) / 3,
+    # Of A, B, C: sums of y p 2.1 1.3 3.6, of y and of p 4 3 4; the channels of each likewise.
+    "soft_dice_images": (5.2 / 9 + 3.6 / 7 + 8.2 / 9) / 3,
+    "soft_dice_images_channels": (
+        (2.6 / 3.9 + 2.8 / 4.1 + 1.8 / 3) + (2 / 3.6 + 1 / 1.4 + 2.6 / 4) + (8.2 / 8.6 + 1 / 1.4 + 1)
+    )
+    / 9,
     # Wrong: A one channel at each of the last two pixels; B two at the first, one at the second.
     "binary_accuracy": 28 / 33,
 }
@@ -259,7 +265,7 @@ def test_all_metrics_by_hand_on_a_case_where_they_differ():
     values = collect_all(full_set(3, f"DATASET.IGNORE_LABEL={VOID}"), masks, p, 2)
     assert values == pytest.approx(BY_HAND, abs=1e-6)
     means = [BY_HAND[name] for name in AVERAGING]
-    assert len({round(value, 3) for value in means}) == len(means) == 15
+    assert len({round(value, 3) for value in means}) == len(means) == 17
     short = collect_all(build_metrics(load_config(["OUTPUT.CLASSES=3", f"DATASET.IGNORE_LABEL={VOID}"])), masks, p, 2)
     assert short == pytest.approx({name: BY_HAND[name] for name in short}, abs=1e-6)
 
@@ -314,10 +320,13 @@ def numpy_scores(masks, p, void):
     scores |= {f"{name}_class{k}": values[k] for name, values in of_class.items() for k in range(first, classes)}
     scores |= {f"{name}_all_classes": of_class[name].mean() for name in ("dice", "iou", "sensitivity")}
     scores["pixel_accuracy"] = common.sum() / matrix.sum()
-    y, p = (truths[..., None] if p.shape[-1] == 1 else np.eye(256)[truths][..., :classes])[keep], p[keep]
-    scores["binary_accuracy"] = np.mean((y > 0.5) == (p > 0.5))
-    scores["soft_dice_flat"] = (2 * (y * p).sum() + 1) / (y.sum() + p.sum() + 1)
-    scores["soft_dice_channels"] = np.mean((2 * (y * p).sum(0) + 1) / (y.sum(0) + p.sum(0) + 1))
+    y = truths[..., None] if p.shape[-1] == 1 else np.eye(256)[truths][..., :classes]
+    scores["binary_accuracy"] = np.mean((y[keep] > 0.5) == (p[keep] > 0.5))
+    y, p = y * keep[..., None], p * keep[..., None]
+    axes = {"soft_dice_flat": None, "soft_dice_channels": (0, 1, 2)}
+    axes |= {"soft_dice_images": (1, 2, 3), "soft_dice_images_channels": (1, 2)}
+    for name, summed in axes.items():
+        scores[name] = np.mean((2 * (y * p).sum(summed) + 1) / ((y + p).sum(summed) + 1))
     return scores
 
 
@@ -333,7 +342,7 @@ def test_the_full_set_is_the_same_for_any_batch_size(classes, void):
         assert other == pytest.approx(values[0], abs=1e-6)
     expected = numpy_scores(masks, p.astype("float64"), void)
     assert {name: values[0][name] for name in expected} == pytest.approx(expected, abs=1e-6)
-    names = {name for name in values[0] if "images" not in name and name != "dice_coef"}
+    names = {name for name in values[0] if not name.startswith(("dice_images", "iou_images")) and name != "dice_coef"}
     assert names == set(expected)
 
 

@@ -26,6 +26,7 @@ FEATURES = {
     "ema": [*PLAIN, "OPTIMIZER.EMA=0.9"],
     "accumulation": [*PLAIN, "OPTIMIZER.ACCUMULATION_STEPS=3"],
     "restarts": [*PLAIN, "LR_SCHEDULE.NAME=cosine_restarts", "LR_SCHEDULE.PERIOD=2"],
+    "by_step": [*PLAIN, "LR_SCHEDULE.NAME=cosine_restarts", "LR_SCHEDULE.PERIOD=3", "LR_SCHEDULE.BY=step"],
     "warmup": [*PLAIN, "LR_SCHEDULE.NAME=ramp_sustain_decay", "LR_SCHEDULE.WARMUP_EPOCHS=2"],
     "sgd": ["OPTIMIZER.NAME=sgd", "OPTIMIZER.CLIP_NORM=1.0"],
     "float16": ["OPTIMIZATION.AMP=True"],

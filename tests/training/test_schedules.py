@@ -43,6 +43,26 @@ def test_cosine_restarts_equal_those_of_keras():
     np.testing.assert_allclose(found, [float(keras_schedule(epoch)) for epoch in range(20)], rtol=1e-5)
 
 
+def rates_of_steps(*overrides, epochs=4, steps=5):
+    cfg = load_config([f"HYPER_PARAMETERS.EPOCHS={epochs}", "HYPER_PARAMETERS.LEARNING_RATE=0.005", *overrides])
+    return [learning_rate(cfg, epoch, step, steps) for epoch in range(epochs) for step in range(steps)]
+
+
+def test_restarts_by_step_equal_those_that_keras_takes_at_each_step():
+    restarts = ["NAME=cosine_restarts", "PERIOD=7", "PEAK_FACTOR=0.7", "MINIMUM=0.0005"]
+    found = rates_of_steps("LR_SCHEDULE.BY=step", *(f"LR_SCHEDULE.{option}" for option in restarts))
+    keras_schedule = keras.optimizers.schedules.CosineDecayRestarts(0.005, 7, m_mul=0.7, alpha=0.1)
+    np.testing.assert_allclose(found, [float(keras_schedule(step)) for step in range(20)], rtol=1e-5)
+    assert found[7] == 0.0005 + 0.0045 * 0.7  # the first step of a period, exactly
+
+
+def test_by_step_lengths_called_epochs_stay_epochs():
+    options = ["NAME=ramp_sustain_decay", "WARMUP_EPOCHS=1", "SUSTAIN_EPOCHS=1", "DECAY=0.25"]
+    found = rates_of_steps("LR_SCHEDULE.BY=step", *(f"LR_SCHEDULE.{option}" for option in options), epochs=3, steps=2)
+    np.testing.assert_allclose(found, [0, 0.0025, 0.005, 0.005, 0.005, 0.0025])
+    assert rates_of_steps("LR_SCHEDULE.NAME=cosine", epochs=2, steps=2) == [0.005, 0.005, 0.0025, 0.0025]
+
+
 def test_cosine_starts_at_the_peak_and_comes_close_to_the_minimum():
     found = rates(10, "LR_SCHEDULE.NAME=cosine", "HYPER_PARAMETERS.LEARNING_RATE=3e-3", "LR_SCHEDULE.MINIMUM=3e-4")
     assert found[0] == 3e-3 and found == sorted(found, reverse=True)
@@ -80,6 +100,22 @@ def test_a_plateau_lowers_the_rate():
 
     history = fit(small_model("sgd"), [Scores(), LearningRate(cfg, build_monitor(cfg))], epochs=6)
     np.testing.assert_allclose(history["learning_rate"], [1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])
+
+
+def test_the_rate_changes_at_each_step():
+    cfg = load_config(
+        ["LR_SCHEDULE.NAME=cosine", "LR_SCHEDULE.BY=step", "HYPER_PARAMETERS.EPOCHS=2"]
+        + ["HYPER_PARAMETERS.LEARNING_RATE=1e-3"]
+    )
+    seen = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(float(self.model.optimizer.learning_rate))
+
+    history = fit(small_model("sgd"), [LearningRate(cfg, build_monitor(cfg)), Rates()], epochs=2)
+    np.testing.assert_allclose(seen, [(1 + math.cos(math.pi * step / 8)) / 2e3 for step in range(8)], rtol=1e-5)
+    np.testing.assert_allclose(history["learning_rate"], [seen[3], seen[7]])
 
 
 def test_averaged_weights_are_validated_and_saved_but_not_trained():

@@ -130,6 +130,7 @@ SCHEMA = Group(
     ),
     LR_SCHEDULE=Group(
         NAME=Key(choices="utils.training.schedules:SCHEDULES"),
+        BY=Key(choices=("epoch", "step")),
         MINIMUM=Key(float, low=0),
         WARMUP_EPOCHS=Key(int, low=0),
         WARMUP_START=Key(float, low=0),

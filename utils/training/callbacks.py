@@ -112,7 +112,9 @@ class SinceBest:
 
 
 class LearningRate(StatefulCallback):
-    """Set the learning rate at the start of each epoch, lower it on a plateau, and add it to the logs.
+    """Set the learning rate at the start of each epoch or step, lower it on a plateau, and add it to the logs.
+
+    The log of an epoch has the rate of its last step.
 
     Args:
         cfg: checked config; LR_SCHEDULE and HYPER_PARAMETERS are read.
@@ -133,6 +135,8 @@ class LearningRate(StatefulCallback):
         self.scale = scale
         patience = cfg.LR_SCHEDULE.PLATEAU_PATIENCE
         self.patience = 10 if patience is None and cfg.LR_SCHEDULE.NAME == "plateau" else patience
+        self.by_step = cfg.LR_SCHEDULE.BY == "step"
+        self.epoch = 0
         self.factor, self.since_best = 1.0, SinceBest(monitor)
 
     def state(self) -> dict[str, Any]:
@@ -143,7 +147,16 @@ class LearningRate(StatefulCallback):
         self.since_best.restore(state)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        rate = learning_rate(self.cfg, epoch) * self.factor
+        self.epoch = epoch
+        self.set_rate(step=0)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        if self.by_step:
+            self.set_rate(batch)
+
+    def set_rate(self, step: int) -> None:
+        """Give the optimizer the rate of a step of this epoch."""
+        rate = learning_rate(self.cfg, self.epoch, step, self.params["steps"]) * self.factor
         self.model.optimizer.learning_rate = max(rate, self.cfg.LR_SCHEDULE.MINIMUM) * self.scale
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
