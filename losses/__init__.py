@@ -58,7 +58,13 @@ AREAS: dict[str, Any] = {
 NOT_NEGATIVE = Key(float, low=0)
 
 LOSSES = {
-    "focal": Term("losses.cross_entropy:focal", alpha=NOT_NEGATIVE, gamma=NOT_NEGATIVE, class_weights=CLASS_WEIGHTS),
+    "focal": Term(
+        "losses.cross_entropy:focal",
+        alpha=NOT_NEGATIVE,
+        gamma=NOT_NEGATIVE,
+        class_weights=CLASS_WEIGHTS,
+        background=FLAG,
+    ),
     "bce": Term("losses.cross_entropy:binary_cross_entropy", class_weights=CLASS_WEIGHTS),
     "cce": Term("losses.cross_entropy:categorical_cross_entropy", class_weights=CLASS_WEIGHTS),
     "boundary_weighted_ce": Term(

@@ -24,6 +24,7 @@ def focal(
     alpha: float,
     gamma: float,
     class_weights: Sequence[float] | None,
+    background: bool = True,
 ) -> KerasTensor:
     """Focal loss: `alpha * (1 - p)^gamma * -log(p)` with p the probability of the true class.
 
@@ -33,10 +34,14 @@ def focal(
     Args:
         alpha: factor of the whole term.
         gamma: at least 0. The larger it is, the less do pixels count that are right already; 0 is cross-entropy.
+        background: false: pixels of the background cost nothing, and still count in the mean. For a single class that
+            is the value of the TensorFlow port of UNet 3+, which multiplies by the truth of its only channel.
     """
     probability = keep_inside(with_background(y_pred))
     per_class = with_background(y_true) * ops.power(1 - probability, gamma) * -ops.log(probability)
-    return alpha * mean_of_valid(ops.sum(weighted(per_class, class_weights), axis=-1, keepdims=True), valid)
+    per_class = weighted(per_class, class_weights)
+    counted = per_class if background else per_class[..., 1:]
+    return alpha * mean_of_valid(ops.sum(counted, axis=-1, keepdims=True), valid)
 
 
 def binary_cross_entropy(

@@ -66,8 +66,12 @@ def as_worst(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def build_monitor(cfg: DictConfig) -> Monitor:
-    """The monitor that CALLBACKS.MODEL_CHECKPOINT.MONITOR names, with or without `val_`; null: `default_monitor`.
+def build_monitor(cfg: DictConfig, callback: str = "MODEL_CHECKPOINT") -> Monitor:
+    """The monitor that CALLBACKS.<callback>.MONITOR names, with or without `val_`.
+
+    Args:
+        callback: MODEL_CHECKPOINT, where null means `default_monitor`, or EARLY_STOPPING, where it means that of
+            MODEL_CHECKPOINT.
 
     Raises:
         UserError: training has no such score; lists those it has.
@@ -76,13 +80,13 @@ def build_monitor(cfg: DictConfig) -> Monitor:
     >>> build_monitor(load_config(["CALLBACKS.MODEL_CHECKPOINT.MONITOR=val_loss"]))
     Monitor(name='loss', higher_is_better=False)
     """
-    wanted = cfg.CALLBACKS.MODEL_CHECKPOINT.MONITOR
+    wanted = cfg.CALLBACKS[callback].MONITOR
     if wanted is None:
-        return default_monitor(cfg)
+        return default_monitor(cfg) if callback == "MODEL_CHECKPOINT" else build_monitor(cfg)
     name, names = wanted.removeprefix("val_"), list_scores(cfg)
     if name not in names:
         raise UserError(
-            f"CALLBACKS.MODEL_CHECKPOINT.MONITOR={wanted}: this training has no such score, but {', '.join(names)}."
+            f"CALLBACKS.{callback}.MONITOR={wanted}: this training has no such score, but {', '.join(names)}."
         )
     return Monitor(name, HIGHER_IS_BETTER[re.sub(r"_class\d+$", "", name)])
 

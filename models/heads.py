@@ -31,16 +31,20 @@ def make_outputs(
         The dict of `models.build_model`.
     """
     supervised = maps if settings.DEEP_SUPERVISION else maps[:1]
-    masks = {name: mask_head(x, stride, image, classes, settings, blocks, name) for name, stride, x in supervised}
+    masks = {name: mask_logits(x, stride, image, classes, settings, blocks, name) for name, stride, x in supervised}
     outputs = {}
     if settings.CGM:
         outputs["presence"] = presence_head(features[max(features)], classes, blocks)
-        masks = {name: PresenceGate(name=f"{name}_gate")([mask, outputs["presence"]]) for name, mask in masks.items()}
+    if settings.CGM and settings.CGM_GATE == "logit":
+        masks = gate_masks(masks, outputs["presence"], "logit")
+    masks = {name: probabilities(logits, classes, name) for name, logits in masks.items()}
+    if settings.CGM and settings.CGM_GATE == "probability":
+        masks = gate_masks(masks, outputs["presence"], "probability")
     # An output is known by the name of the layer that makes it.
     return {name: layers.Identity(dtype="float32", name=name)(mask) for name, mask in masks.items()} | outputs
 
 
-def mask_head(
+def mask_logits(
     x: KerasTensor,
     stride: int,
     image: KerasTensor,
@@ -49,7 +53,7 @@ def mask_head(
     blocks: BlockSettings,
     name: str,
 ) -> KerasTensor:
-    """Logits by a convolution, brought to the image's size, then probabilities in float32.
+    """Logits by a convolution, brought to the image's size.
 
     A coarser map is upsampled bilinearly after its convolution; with MODEL.HEAD.TRANSPOSE the mask's own head is a
     transposed convolution that does both.
@@ -64,8 +68,18 @@ def mask_head(
             x = layers.UpSampling2D(stride, interpolation="bilinear", name=f"{name}_upsample")(x)
     if blocks.padding == "same":
         x = match_size(x, image, name)
+    return x
+
+
+def probabilities(logits: KerasTensor, classes: int, name: str) -> KerasTensor:
+    """Probabilities in float32."""
     activation = "sigmoid" if classes == 1 else "softmax"
-    return layers.Activation(activation, dtype="float32", name=f"{name}_{activation}")(x)
+    return layers.Activation(activation, dtype="float32", name=f"{name}_{activation}")(logits)
+
+
+def gate_masks(masks: dict[str, KerasTensor], presence: KerasTensor, of: str) -> dict[str, KerasTensor]:
+    """Each mask, probabilities or logits, with what the classifier finds absent taken out."""
+    return {name: PresenceGate(of, name=f"{name}_gate")([mask, presence]) for name, mask in masks.items()}
 
 
 def presence_head(bottleneck: KerasTensor, classes: int, blocks: BlockSettings) -> KerasTensor:
@@ -99,14 +113,20 @@ class PairSoftmax(layers.Layer):
 
 @keras.saving.register_keras_serializable("unet_family")
 class PresenceGate(layers.Layer):
-    """Multiply foreground probabilities by the hard decision of the classifier; background takes what they lose.
+    """Multiply the foreground by the hard decision of the classifier.
 
     Call with `[mask, presence]`: mask `(batch, height, width, classes)`, presence `(batch, foreground classes)`.
     The decision itself passes no gradient: the classifier learns from its own loss.
+
+    Args:
+        of: what the mask holds. "probability": an absent class is 0, and the background takes what the others lose, as
+            in the UNet 3+ paper, which multiplies the segmentation. "logit": the logit of an absent class is 0, that of
+            the background stays; a single class then has 0.5 everywhere, as in the authors' code.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, of: str = "probability", **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.of = of
 
     def call(self, inputs: list[KerasTensor]) -> KerasTensor:
         mask, presence = inputs
@@ -114,8 +134,11 @@ class PresenceGate(layers.Layer):
         if mask.shape[-1] == 1:
             return mask * gate
         kept = mask[..., 1:] * gate
-        background = ops.maximum(1 - ops.sum(kept, axis=-1, keepdims=True), 0)
-        return ops.concatenate([background, kept], axis=-1)
+        taken = ops.maximum(1 - ops.sum(kept, axis=-1, keepdims=True), 0)
+        return ops.concatenate([mask[..., :1] if self.of == "logit" else taken, kept], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "of": self.of}
 
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         return input_shape[0]

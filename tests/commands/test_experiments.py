@@ -13,6 +13,7 @@ from data_generators import build_dataset
 from data_preparation import coco, index_masks, lgg, pets
 from data_preparation.preprocess_data import preprocess_data
 from data_preparation.verify_data import verify_data
+from losses.monitor import build_monitor
 from losses.supervision import build_output_metrics, build_training_loss
 from models import build_model
 from utils.base.errors import UserError
@@ -176,6 +177,21 @@ def test_the_schedules_of_the_sources():
     # Keras's CosineDecayRestarts(0.005, 50, t_mul=1, m_mul=0.7, alpha=0.1) at steps 0, 25 and 50, of 65 in an epoch.
     rates = [learning_rate(mapping, 0, step, 65) for step in (0, 25, 50)]
     np.testing.assert_allclose(rates, [0.005, 0.9 * 0.0025 + 0.0005, 0.9 * 0.7 * 0.005 + 0.0005])
+
+
+@pytest.mark.parametrize(
+    "name, weights, stopping",
+    [
+        ("mapping_efficientnetb4", "loss", "loss"),
+        ("pets_conv_deconv", "loss", "loss"),
+        ("pets_mobilenetv2", "loss", "loss"),
+        ("lgg_unet", "iou", "iou"),
+        ("lits_unet3plus", "dice", "loss"),
+    ],
+)
+def test_the_scores_that_the_sources_watch(name, weights, stopping):
+    cfg = load_config([f"+experiment={name}"])
+    assert (build_monitor(cfg).name, build_monitor(cfg, "EARLY_STOPPING").name) == (weights, stopping)
 
 
 @pytest.fixture

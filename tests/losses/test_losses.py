@@ -225,6 +225,19 @@ def test_focal_counts_the_background_of_a_single_class():
     assert value == pytest.approx((4 * 0.9**2 * -np.log(0.1) + 4 * 0.5**2 * -np.log(0.5)) / 2, abs=1e-6)
 
 
+def test_focal_without_the_background():
+    """One class: alpha y (1 - p)^gamma -log(p) as in the TensorFlow port of UNet 3+. Several: class 0 costs nothing."""
+    of = one_term("focal", "LOSS_OPTIONS.focal.background=False")
+    truth, p = np.array([0, 1]).reshape(1, 1, 2), np.array([0.9, 0.5]).reshape(1, 1, 2, 1)
+    value = (0 + 4 * 0.5**2 * -np.log(0.5)) / 2
+    assert float(of(truth, p)) == pytest.approx(value, abs=1e-6)
+    assert float(of(truth, np.concatenate([1 - p, p], -1))) == pytest.approx(value, abs=1e-6)
+    weights = "LOSS_OPTIONS.focal.class_weights=[7,3]"
+    assert float(one_term("focal", "LOSS_OPTIONS.focal.background=False", weights)(truth, p)) == pytest.approx(
+        3 * value, abs=1e-6
+    )
+
+
 def test_focal_without_focus_is_cross_entropy():
     masks, p = make_batch(3)
     plain = one_term("focal", "LOSS_OPTIONS.focal.alpha=1", "LOSS_OPTIONS.focal.gamma=0")

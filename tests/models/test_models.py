@@ -136,6 +136,27 @@ def test_gate_moves_an_absent_class_to_the_background():
     np.testing.assert_allclose(single, [[[[0.0]]]])
 
 
+def test_gate_of_logits_leaves_the_background_alone():
+    gate = PresenceGate.from_config(PresenceGate("logit").get_config())
+    logits = np.array([[[[-1.0, 2.0, 3.0]]]], np.float32)
+    np.testing.assert_array_equal(gate([logits, np.array([[0.4, 0.9]], np.float32)]), [[[[-1.0, 0.0, 3.0]]]])
+
+
+@pytest.mark.parametrize("where, absent", [("probability", 0.0), ("logit", 0.5)])
+def test_an_absent_class(where, absent):
+    model = small_model("MODEL.TYPE=unet3plus_deepsup_cgm", f"MODEL.CGM_GATE={where}", "OUTPUT.CLASSES=1")
+    kernel, bias = model.get_layer("presence_logits").weights
+    kernel.assign(0 * kernel)
+    images = np.random.default_rng(0).random((1, 32, 48, 3), dtype=np.float32)
+    bias.assign([1.0, 0.0])
+    outputs = model(images)
+    assert float(outputs["presence"][0, 0]) < 0.5
+    for name in ("mask", "mask_stride16"):
+        np.testing.assert_array_equal(outputs[name], np.full((1, 32, 48, 1), absent))
+    bias.assign([0.0, 1.0])
+    assert np.ptp(model(images)["mask"]) > 0
+
+
 @pytest.mark.parametrize("wanted", [(3, 4), (5, 7), (3, 7)])
 def test_match_size_crops_and_repeats(wanted):
     x = np.arange(20, dtype=np.float32).reshape(1, 4, 5, 1)

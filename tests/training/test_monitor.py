@@ -36,15 +36,24 @@ def test_the_score_that_is_watched(overrides, name):
     assert build_monitor(load_config(overrides)) == Monitor(name, True)
 
 
+def test_early_stopping_may_watch_another_score():
+    cfg = load_config(["CALLBACKS.EARLY_STOPPING.MONITOR=val_loss", "CALLBACKS.MODEL_CHECKPOINT.MONITOR=iou"])
+    assert build_monitor(cfg, "EARLY_STOPPING") == Monitor("loss", False)
+    assert build_monitor(cfg) == Monitor("iou", True)
+    cfg.CALLBACKS.EARLY_STOPPING.MONITOR = None
+    assert build_monitor(cfg, "EARLY_STOPPING") == Monitor("iou", True)
+
+
 def test_the_loss_is_better_if_it_is_lower():
     monitor = build_monitor(load_config(["CALLBACKS.MODEL_CHECKPOINT.MONITOR=val_loss"]))
     assert monitor.rank({"val_loss": 1.0}) > monitor.rank({"val_loss": 2.0})
 
 
 @pytest.mark.parametrize("wanted", ["dcie", "dice_class2", "iou_all", "learning_rate", "presence_accuracy"])
-def test_a_score_that_training_does_not_have(wanted):
-    with pytest.raises(UserError, match=rf"MONITOR={wanted}"):
-        load_config([f"CALLBACKS.MODEL_CHECKPOINT.MONITOR={wanted}"])
+@pytest.mark.parametrize("callback", ["MODEL_CHECKPOINT", "EARLY_STOPPING"])
+def test_a_score_that_training_does_not_have(wanted, callback):
+    with pytest.raises(UserError, match=rf"{callback}.MONITOR={wanted}"):
+        load_config([f"CALLBACKS.{callback}.MONITOR={wanted}"])
 
 
 @pytest.mark.parametrize("classes", [1, 2, 4])
@@ -154,11 +163,25 @@ def test_an_empty_network_is_not_the_best(tmp_path):
             cv2.imwrite(str(tmp_path / "data" / split / "mask" / f"mask_0_{number}.png"), mask)
     settings = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8]", "VERBOSE=0"]
     settings += ["INPUT.HEIGHT=32", "INPUT.WIDTH=32", "HYPER_PARAMETERS.EPOCHS=4", "HYPER_PARAMETERS.BATCH_SIZE=2"]
+    settings += ["CALLBACKS.EARLY_STOPPING.PATIENCE=null", "CALLBACKS.TENSORBOARD.HISTOGRAM_EVERY=2"]
     history = train(load_config([*settings, "HYPER_PARAMETERS.LEARNING_RATE=1e-2", "loss=cce_dice"]))
     summary = (tmp_path / "checkpoint/model_tiny_unet3plus.run.json").read_text()
     assert '"score": "val_dice"' in summary
     epoch = int(re.search(r'"best": {\s*"epoch": (\d+)', summary)[1])
     assert history["val_dice"][epoch - 1] == max(history["val_dice"]) > 0
+    assert epochs_with_histograms(tmp_path / "checkpoint/tb_logs") == {0, 2}
+
+
+def epochs_with_histograms(folder):
+    """The epochs for which TensorBoard has a histogram of some weights."""
+    tf = pytest.importorskip("tensorflow")
+    events = [
+        event
+        for path in folder.rglob("events.out.tfevents.*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+    ]
+    kinds = {(event.step, value.metadata.plugin_data.plugin_name) for event in events for value in event.summary.value}
+    return {step for step, kind in kinds if kind == "histograms"}
 
 
 def test_a_loss_that_grows_a_thousandfold_is_said_once(capsys):

@@ -77,6 +77,7 @@ SCHEMA = Group(
         DEEP_SUPERVISION=FLAG_OR_NULL.with_roles(ARCHITECTURE),
         DEEP_SUPERVISION_WEIGHTS=Key(list[float] | None, low=0),
         CGM=FLAG_OR_NULL.with_roles(ARCHITECTURE),
+        CGM_GATE=Key(choices=("probability", "logit")),
         PRUNE=Key(int | None, low=1, high=4),
         EXACT_FAST_UPSAMPLE=Key(bool),
         WINOGRAD=Key(bool),
@@ -146,10 +147,10 @@ SCHEMA = Group(
     LOSS_OPTIONS=OptionalKeys(**{name: OptionalKeys(**term.options) for name, term in LOSSES.items() if term.options}),
     CALLBACKS=Group(
         RESUMABLE,
-        TENSORBOARD=Group(PATH=Key(str, roles=OUTPUT | SHARED)),
+        TENSORBOARD=Group(PATH=Key(str, roles=OUTPUT | SHARED), HISTOGRAM_EVERY=Key(int | None, low=1)),
         MLFLOW=Key(bool),
         WANDB=Key(bool),
-        EARLY_STOPPING=Group(PATIENCE=Key(int, low=0)),
+        EARLY_STOPPING=Group(PATIENCE=Key(int | None, low=0), MONITOR=Key(str | None)),
         MODEL_CHECKPOINT=Group(
             PATH=Key(str, roles=OUTPUT | SHARED),
             SAVE_WEIGHTS_ONLY=Key(bool),

@@ -43,12 +43,13 @@ def build_callbacks(
     monitor, replicas = build_monitor(cfg), trainer.distribute_strategy.num_replicas_in_sync
     number, workers = worker(trainer.distribute_strategy)
     rate = LearningRate(cfg, monitor, replicas if cfg.STRATEGY.SCALE_LEARNING_RATE else 1)
-    early_stopping = EarlyStopping(
-        monitor, cfg.CALLBACKS.EARLY_STOPPING.PATIENCE, verbose=cfg.VERBOSE > 0 and number == 0
-    )
+    early_stopping = []
+    if (patience := cfg.CALLBACKS.EARLY_STOPPING.PATIENCE) is not None:
+        verbose = cfg.VERBOSE > 0 and number == 0
+        early_stopping.append(EarlyStopping(build_monitor(cfg, "EARLY_STOPPING"), patience, verbose))
     averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
     if number:
-        return [rate, early_stopping, *averages, StopOnSignal(workers)]
+        return [rate, *early_stopping, *averages, StopOnSignal(workers)]
     score = default_monitor(cfg).name if monitor.name == "loss" else monitor.name  # the loss is printed anyway
     printers = [printer(cfg.HYPER_PARAMETERS.EPOCHS, score) for printer in PRINTERS[cfg.VERBOSE]]
     if "bench_steps" in cfg:
@@ -59,8 +60,10 @@ def build_callbacks(
         rate,
         BestWeights(trainer.network, cfg, outputs.weights, monitor),
         EpochLog(outputs.log, outputs.curves, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
-        early_stopping,
-        keras.callbacks.TensorBoard(str(tensorboard), write_graph=False),
+        *early_stopping,
+        keras.callbacks.TensorBoard(
+            str(tensorboard), write_graph=False, histogram_freq=cfg.CALLBACKS.TENSORBOARD.HISTOGRAM_EVERY or 0
+        ),
         TensorBoardPanel(tensorboard, cfg, validate.examples, trainer.data_wait, len(data.samples)),
         *build_trackers(cfg, outputs.name),
         DivergenceWarning(),

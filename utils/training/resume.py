@@ -56,8 +56,8 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
 def with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
     """A config of an earlier version with the keys that are newer than it, as they are by default."""
     defaults: Any = OmegaConf.to_container(default_config())
-    chosen_as_a_whole = {"LOSS", "LOSS_OPTIONS"}  # a term that is not named is not there
-    return fill_in(saved, {name: value for name, value in defaults.items() if name not in chosen_as_a_whole})
+    del defaults["LOSS"]  # chosen as a whole: a term that is not named is not there
+    return fill_in(saved, defaults)
 
 
 def fill_in(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ def schedule_stays_below_its_peak(cfg: DictConfig) -> None:
 
 
 def monitor_is_a_score(cfg: DictConfig) -> None:
-    monitor = load_object("losses.monitor:build_monitor")(cfg)
-    if monitor.name == "presence_accuracy" and not load_object("models:model_settings")(cfg)[0].CGM:
-        raise UserError("CALLBACKS.MODEL_CHECKPOINT.MONITOR=presence_accuracy needs MODEL.CGM=True.")
+    for callback in ("MODEL_CHECKPOINT", "EARLY_STOPPING"):
+        monitor = load_object("losses.monitor:build_monitor")(cfg, callback)
+        if monitor.name == "presence_accuracy" and not load_object("models:model_settings")(cfg)[0].CGM:
+            raise UserError(f"CALLBACKS.{callback}.MONITOR=presence_accuracy needs MODEL.CGM=True.")
 
 
 def classifier_has_its_own_loss(cfg: DictConfig) -> None:
