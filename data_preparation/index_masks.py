@@ -26,7 +26,7 @@ from data_generators.files.image_file import ImageFile
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import is_grey_png, read_whole
 from data_generators.reading.masks import read_mask
-from data_preparation.common.colour_tables import Colours, read_colours
+from data_preparation.common.colour_tables import Colours, colours_of, names_of_classes, read_table
 from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, EncodedMask, NewPair
 from data_preparation.common.groups import group_of
@@ -50,7 +50,8 @@ class IndexMask(NamedTuple):
 def collect(options: Namespace) -> Conversion:
     """Find images and masks with the same name below two folders."""
     check_values(options)
-    colours = read_colours(existing_path(options.colours)) if options.colours else None
+    table = read_table(existing_path(options.colours)) if options.colours else []
+    colours = colours_of(table) or None
     further_sources = (options.colours,) if options.colours else ()
     pairs: list[NewPair] = []
     skipped: list[Skipped] = []
@@ -71,7 +72,7 @@ def collect(options: Namespace) -> Conversion:
     if options.ignore is not None and (colours or options.values):
         check_not_all_ignored(pairs)
     groups = [group_of(pair.name, options.group) for pair in pairs]
-    return Conversion(with_splits(pairs, groups, options), make_mask, skipped)
+    return Conversion(with_splits(pairs, groups, options), make_mask, skipped, names_of_classes(table))
 
 
 def check_not_all_ignored(pairs: Sequence[NewPair]) -> None:

@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 from omegaconf import DictConfig
 
+from data_generators.files.preparation import LITS_COMMAND
 from data_preparation.scans.labelled_scans import find_labelled_scans
-from data_preparation.scans.slices import SliceSettings
+from data_preparation.scans.slices import LITS_CLASSES, SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 from utils.base.files import check_writable, is_list_file, resolve_path
@@ -61,7 +62,8 @@ def plan_jobs(cfg: DictConfig, split: str) -> list[VolumeJob]:
     scans = find_labelled_scans(cfg, f"SCANS_{split.upper()}_DATA_PATH")
     images, masks = resolve_path(cfg, paths.IMAGES_PATH), resolve_path(cfg, paths.MASK_PATH)
     settings = SliceSettings.from_config(cfg)
-    return [VolumeJob(split, scan, images, masks, settings, "preprocess_data") for scan in scans]
+    names = LITS_CLASSES.get(settings.labels)
+    return [VolumeJob(split, scan, images, masks, settings, LITS_COMMAND, names) for scan in scans]
 
 
 @command

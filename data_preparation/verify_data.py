@@ -31,6 +31,7 @@ from data_preparation.common.dataset_report import (
     write_report,
 )
 from data_preparation.common.label_counts import label_problems, warn_about_classifier_labels, warn_about_labels
+from data_preparation.common.left_out import left_out
 from data_preparation.common.pair_check import IMAGE_PROPERTIES, MASK_FORMS, PairCheck, check_pair
 from data_preparation.common.shared_images import warn_of_shared_images
 from utils.base.errors import UserError
@@ -85,6 +86,8 @@ def verify_data(
         if not problems:  # else the counts may be those of misread labels
             problems += label_problems(cfg, checks, split) if need_masks else []
             warn_about_labels(cfg, pairs, checks, split, complete=need_masks)
+            for sentence in left_out(cfg, split, pairs):
+                print(f"Note: {sentence}", file=sys.stderr)
         contents[split] = {
             pair.image: check.contents for pair, check in zip(pairs, checks, strict=True) if check.contents is not None
         }

@@ -14,7 +14,7 @@ from data_generators.files.pages import page_pairs
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, find_shards, read_shard
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
-from utils.base.listing import list_folder
+from utils.base.listing import Listing, list_folder
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MAX_LISTED = 20  # problems in one message; the others are counted
@@ -197,12 +197,22 @@ def list_files(cfg: DictConfig, value: Any, key: str) -> tuple[list[Path], list[
             f"Set {key}, or WORK_DIR, below which paths are looked up."
         ]
     try:
-        files = list_folder(folder, IMAGE_SUFFIXES).files
+        listing = list_folder(folder, IMAGE_SUFFIXES)
     except UserError as error:
         return [], [f"{key}: {error}"]
-    if not files:
-        return [], [f"{key}: the folder {folder} holds no pictures ({' '.join(IMAGE_SUFFIXES)})."]
-    return files, []
+    if not listing.files:
+        return [], [f"{key}: the folder {folder} holds no pictures ({' '.join(IMAGE_SUFFIXES)}).{instead(listing)}"]
+    return listing.files, []
+
+
+def instead(listing: Listing) -> str:
+    """What a folder without pictures holds, and what to do; empty if nothing."""
+    if listing.folders:
+        names = ", ".join(path.name for path in listing.folders[:3]) + (", ..." if len(listing.folders) > 3 else "")
+        return f" Subfolders are not searched ({names}): name one of them, or a list of files."
+    if listing.others:
+        return f" It holds files with other endings, such as {listing.others[0].name}."
+    return ""
 
 
 def existing_files(files: list[Path], key: str) -> tuple[list[Path], list[str]]:

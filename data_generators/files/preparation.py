@@ -22,6 +22,7 @@ from utils.config.values import check_value
 FILE = "prepared.json"
 CLASS_NAMES = "OUTPUT.CLASS_NAMES"
 PREPARED_BY = "DATA_PREPARATION.PREPARED_BY"
+LITS_COMMAND = "preprocess_data"  # knows its classes by the layout, which people also use for other organs
 MAX_BYTES = 1_000_000
 MAX_TEXT = 200  # characters of a name
 # The record of the pairs that a converter wrote, in its output folder, has the same name and begins like this.

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_generators.files.image_file import ImageFile
 from data_generators.files.preparation import (
     CLASS_NAMES,
+    LITS_COMMAND,
     PREPARED_BY,
     Preparation,
     find_preparations,
@@ -76,6 +77,8 @@ def fill_in_class_names(cfg: DictConfig, prepared: Preparation) -> None:
     if names is None or redefined or ignored or cfg.MODEL.TYPE == "classifier":
         return
     typed = cfg.OUTPUT.CLASS_NAMES
+    if prepared.settings.get(PREPARED_BY) == LITS_COMMAND and typed is not None and len(typed) == len(names):
+        return
     if typed is not None and list(typed) != names:
         raise UserError(
             f"{assignment(CLASS_NAMES, list(typed))} contradicts the data, whose classes are {', '.join(names)} "

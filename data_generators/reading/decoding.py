@@ -1,7 +1,11 @@
 """Decode images and convert them to the channels and size that the config asks for."""
 
+import io
+import struct
+
 import cv2
 import numpy as np
+from PIL import Image
 
 from data_generators.files.image_file import ImageFile
 from data_generators.reading.headers import read_whole
@@ -10,6 +14,9 @@ from data_generators.reading.orientation import turn_as_shown
 from data_generators.reading.tiff import TIFF_STARTS, decode_tiff
 from data_generators.reading.value_range import ValueRange, to_uint16
 from utils.base.errors import UserError
+
+GIF_START = b"GIF8"
+CANNOT_DECODE = "{}: cannot be decoded; the file is damaged or of an unusual kind. Save it as PNG."
 
 # Errors here name the file; OpenCV's own lines on stderr would repeat them without it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -62,21 +69,37 @@ def decode(
     """
     if data.startswith(TIFF_STARTS):
         return decode_tiff(file, data, channels, value_range)
-    pixels = decode_jpeg(file, data) if data.startswith(JPEG_START) else decode_other(file, data)
+    if data.startswith(JPEG_START):
+        pixels = decode_jpeg(file, data)
+    else:
+        pixels = decode_gif(file, data) if data.startswith(GIF_START) else decode_other(file, data)
     if value_range is not None or pixels.dtype not in (np.uint8, np.uint16):
         pixels = to_uint16(file, pixels, value_range)
     return pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
 
 
 def decode_other(file: ImageFile | str, data: bytes) -> np.ndarray:
-    """PNG, BMP, GIF, WebP and JPEG 2000: OpenCV refuses these where they are not whole."""
+    """PNG, BMP, WebP and JPEG 2000: OpenCV refuses these where they are not whole."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise UserError(f"{file}: cannot be decoded; the file is damaged or of an unusual kind. Save it as PNG.")
+        raise UserError(CANNOT_DECODE.format(file))
     return pixels
+
+
+def decode_gif(file: ImageFile | str, data: bytes) -> np.ndarray:
+    """The first frame of a GIF, uint8 `(height, width, 1, 3 or 4)`; OpenCV makes its transparent pixels black."""
+    decode_other(file, data)  # only to find damage
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if "transparency" in picture.info:
+                return np.asarray(picture.convert("RGBA"))[:, :, [2, 1, 0, 3]]
+            pixels = np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error):
+        raise UserError(CANNOT_DECODE.format(file)) from None
+    return pixels if pixels.ndim == 2 else pixels[:, :, ::-1]
 
 
 def to_channels(file: ImageFile | str, pixels: np.ndarray, channels: int) -> np.ndarray:

@@ -53,7 +53,7 @@ def read_values_and_form(
         values = drop_equal_channels(file, decode(file, data))
     elif data.startswith(TIFF_STARTS):
         stored, ambiguous = decode_tiff_values(file, data)
-        values = drop_equal_channels(file, to_whole_numbers(file, stored))
+        values = drop_equal_channels(file, to_whole_numbers(file, stored), has_alpha=ambiguous == "alpha")
     elif read_header(file, data).has_palette:
         values, ambiguous = read_indices(file, data)
     else:
@@ -91,19 +91,29 @@ def to_whole_numbers(file: ImageFile | str, values: np.ndarray) -> np.ndarray:
     return whole
 
 
-def drop_equal_channels(file: ImageFile | str, pixels: np.ndarray) -> np.ndarray:
-    """`(height, width, channels)` -> `(height, width)`, if all colour channels are equal.
+def drop_equal_channels(file: ImageFile | str, pixels: np.ndarray, has_alpha: bool | None = None) -> np.ndarray:
+    """`(height, width, channels)` -> `(height, width)`, if all channels but alpha are equal.
+
+    Args:
+        file: names the mask in errors.
+        pixels: the channels.
+        has_alpha: whether the last is alpha; None: the fourth is.
 
     Raises:
-        UserError: they are not; `file` names the mask.
+        UserError: they are not.
     """
-    first = pixels[:, :, 0]
-    if any(not np.array_equal(first, pixels[:, :, channel]) for channel in range(1, min(pixels.shape[2], 3))):
-        raise UserError(
-            f"{file}: is a colour picture; a mask needs one channel whose pixel value is the class index "
-            "(0, 1, ...). Save it as grey or with a palette."
-        )
-    if pixels.shape[2] == 4 and first.min() == first.max() and pixels[:, :, 3].min() < pixels[:, :, 3].max():
+    has_alpha = pixels.shape[2] == 4 if has_alpha is None else has_alpha
+    first, last = pixels[:, :, 0], pixels[:, :, -1]
+    for number in range(1, pixels.shape[2] - has_alpha):
+        channel = pixels[:, :, number]
+        unused = number >= 3 and channel.min() == channel.max()  # a fourth band that is not declared as alpha
+        if not unused and not np.array_equal(first, channel):
+            what = "is a colour picture" if pixels.shape[2] in (3, 4) and number < 3 else "has channels that differ"
+            raise UserError(
+                f"{file}: {what}; a mask needs one channel whose pixel value is the class index (0, 1, ...). Save it "
+                "as grey or with a palette."
+            )
+    if has_alpha and first.min() == first.max() and last.min() < last.max():
         raise UserError(
             f"{file}: has one colour everywhere, and a shape in its alpha channel. PREPROCESS_DATA.MASK_FORM=alpha "
             "reads that; save masks of another form without alpha."

@@ -1,6 +1,7 @@
 """Read masks: from stored values to class indices."""
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -9,6 +10,8 @@ import numpy as np
 from data_generators.files.image_file import ImageFile
 from data_generators.reading.mask_values import STORED, read_values
 from utils.base.errors import UserError
+
+MOST_CLASSES = 16  # values in a mask up to which they are taken for classes, not for edges that a JPEG file blurs
 
 if TYPE_CHECKING:
     from data_generators.reading.samples import ReadSettings
@@ -88,15 +91,31 @@ def divide_values(file: ImageFile | str, values: np.ndarray, divide_by: int, ign
     """
     classes = quotient_table(divide_by, ignore_label)[values]
     if classes.min() < 0:
-        unknown = np.unique(values[classes < 0])
-        shown = ", ".join(map(str, unknown[:5].tolist())) + (", ..." if len(unknown) > 5 else "")
-        named = ",".join(map(str, unknown[:5].tolist()))
+        unknown = np.unique(values[classes < 0]).tolist()
+        shown = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         raise UserError(
-            f"{file}: holds the value {shown}, which PREPROCESS_DATA.NORMALIZE_MASK does not turn into a class: it "
-            f"divides by {divide_by}. Name the value of each class, such as DATASET.LABEL_VALUES=[0,{named}], and "
-            "set PREPROCESS_DATA.NORMALIZE_MASK.VALUE=False, or save the masks with equal values, without loss (PNG)."
+            f"{file}: holds {shown}, {'which is no multiple' if len(unknown) == 1 else 'no multiples'} of {divide_by}, "
+            f"so that PREPROCESS_DATA.NORMALIZE_MASK makes no class of it. {advice_on(values, unknown, ignore_label)}"
         )
     return to_uint8(file, classes)
+
+
+def advice_on(values: np.ndarray, unknown: Sequence[int], ignore_label: int | None) -> str:
+    """What to do about a mask with values that are no multiples of PREPROCESS_DATA.NORMALIZE_MASK.
+
+    Args:
+        values: of the mask.
+        unknown: those that are no multiples.
+        ignore_label: DATASET.IGNORE_LABEL.
+    """
+    off = "set PREPROCESS_DATA.NORMALIZE_MASK.VALUE=False"
+    if len(unknown) > MOST_CLASSES:
+        return "Save the masks without loss, as PNG: JPEG and smooth resizing change values at edges."
+    held = [value for value in np.unique(values).tolist() if value != ignore_label]
+    if held[-1] <= MOST_CLASSES:
+        return f"If all masks hold class indices, {off}; if others hold 0 and 255, save all of them alike."
+    named = ",".join(map(str, sorted({0, *held})))
+    return f"If all masks hold these values, {off} and DATASET.LABEL_VALUES=[{named}]; else save all of them alike."
 
 
 @functools.cache

@@ -21,7 +21,7 @@ def orientation_of(data: bytes) -> int:
     if data.startswith(TIFF_STARTS):
         found = page_orientation(data)
     # Most images have no EXIF, and Pillow takes as long to open one as to decode a small one.
-    elif b"Exif" not in data[:65536] and b"eXIf" not in data:
+    elif b"Exif" not in data[:65536] and b"eXIf" not in data and not (is_webp(data) and b"EXIF" in data):
         return 1
     else:
         try:
@@ -30,6 +30,11 @@ def orientation_of(data: bytes) -> int:
         except (OSError, SyntaxError, ValueError, KeyError, struct.error):
             return 1  # damaged EXIF
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def is_webp(data: bytes) -> bool:
+    """Whether the bytes are those of a WebP file."""
+    return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
 
 
 def turn_as_shown(pixels: np.ndarray, data: bytes) -> np.ndarray:

@@ -52,26 +52,31 @@ def decode_tiff(
         UserError: the file is damaged, incomplete, or of a form that cannot be read with certainty.
     """
 
-    def read(page: TiffPage) -> np.ndarray:
+    def read(page: TiffPage) -> tuple[np.ndarray, bool]:
         pixels = spread(page, stored_values(page))
         if page.photometric == PHOTOMETRIC.PALETTE:
             table = page.colormap
             if pixels.shape[2] != 1 or table is None or int(pixels.max()) >= table.shape[1]:
                 raise ValueError("an index beyond the colours of its palette")
-            pixels = (table >> 8).astype(np.uint8).T[pixels[:, :, 0]]
-        if page.photometric == PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
-            pixels = np.iinfo(pixels.dtype).max - pixels
+            pixels = eight_bits(table).T[pixels[:, :, 0]]
         bands = pixels.shape[2]
         if bands == 2 and alpha_of(page):
             pixels = pixels[:, :, [0, 0, 0, 1]]
         elif bands == 4 and channels not in (None, 4) and not has_colours(page) and not alpha_of(page):
             raise UserError(f"{file}: has 4 bands that are no colours, INPUT.CHANNELS={channels}.")
-        return pixels
+        return pixels, page.photometric == PHOTOMETRIC.MINISWHITE
 
-    pixels = with_page(file, data, read)
+    pixels, white_is_0 = with_page(file, data, read)
     if value_range is not None or pixels.dtype not in (np.uint8, np.uint16):
         pixels = to_uint16(file, pixels, value_range)
+    if white_is_0:  # the range is that of the values stored
+        pixels = np.iinfo(pixels.dtype).max - pixels
     return np.ascontiguousarray(opencv_order(pixels))
+
+
+def eight_bits(table: np.ndarray) -> np.ndarray:
+    """The colours of a palette `(3, colours)` as uint8: 65535 is the highest, in files of some programs 255."""
+    return (table if table.max() <= 255 else table >> 8).astype(np.uint8)
 
 
 def opencv_order(pixels: np.ndarray) -> np.ndarray:
@@ -220,7 +225,7 @@ def ambiguous_form(page: TiffPage) -> str | None:
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         return "white is 0"
     if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None:
-        return "white index" if int(page.colormap[:, 0].min()) >> 8 == 255 else None
+        return "white index" if int(eight_bits(page.colormap)[:, 0].min()) == 255 else None
     return "alpha" if alpha_of(page) else None
 
 

@@ -3,23 +3,49 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from data_generators.files.preparation import is_name
 from utils.base.errors import UserError
 from utils.base.text_files import SEPARATORS, Row, divides_evenly, parse_csv, read_text
 
 Colours = dict[tuple[int, ...], int]  # (red, green, blue) -> class
+VOID = 255  # a class that many tables give to pixels without a label
 
 HEX = re.compile(r"#([0-9a-fA-F]{6})(?![0-9a-zA-Z])")
 # What columns are called, without case, spaces, dots, dashes and underlines.
 CHANNELS = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
+NAMES = {"name", "classname", "labelname", "categoryname", "class", "label", "category"}
 WHOLE_COLOURS = {"rgb", "color", "colour", "colorrgb", "colourrgb", "hex", "hexcolor", "rgbcolor"}
 NUMBERS = {"id", "ids", "index", "idx", "no", "nr", "number", "class", "classid", "classindex", "label", "labelid"}
 NUMBERS |= {"value", "pixel", "pixelvalue", "trainid", "categoryid"}
 ADVICE = "Name the columns in a first line, such as id,name,red,green,blue."
 
 
-def read_colours(path: Path) -> Colours:
-    """Read the colours of a table.
+class Line(NamedTuple):
+    """One line of a table. colour: red, green, blue; label: its class; name: of its class, "" if it has none."""
+
+    row: Row
+    colour: tuple[int, ...]
+    label: int
+    name: str = ""
+
+
+def colours_of(lines: Sequence[Line]) -> Colours:
+    """The class of each colour."""
+    return {line.colour: line.label for line in lines}
+
+
+def names_of_classes(lines: Sequence[Line]) -> list[str] | None:
+    """The names of classes 0, 1, ... of a table, without VOID; None if not every class has a name of its own."""
+    names = {line.label: line.name for line in lines if line.label != VOID}
+    ordered = [names.get(index, "") for index in range(len(names))]
+    known = len(ordered) > 1 and len(set(ordered)) == len(ordered) and all(map(is_name, ordered))
+    return ordered if known else None
+
+
+def read_table(path: Path) -> list[Line]:
+    """Read a table of colours.
 
     With a line of headings the columns are found by their names: red, green and blue (or r, g, b), or one column
     rgb or hex; a column id, index or class holds the class. Without headings a line has its three numbers at one of its
@@ -41,7 +67,7 @@ def read_colours(path: Path) -> Colours:
         listed = by_position(rows)
     colours: Colours = {}
     classes: set[int] = set()
-    for row, colour, index in listed:
+    for row, colour, index, _ in listed:
         if len(colour) != 3 or max(colour) > 255:
             raise UserError(f"{row.where}: needs red, green and blue from 0 to 255: {shown(row)}")
         if colour in colours:
@@ -52,7 +78,7 @@ def read_colours(path: Path) -> Colours:
         classes.add(index)
     if not colours or len(colours) > 256:
         raise UserError(f"{path}: contains {len(colours)} colours; there can be 1 to 256.")
-    return colours
+    return listed
 
 
 def split_lines(path: Path) -> list[Row]:
@@ -71,7 +97,7 @@ def split_lines(path: Path) -> list[Row]:
     ]
 
 
-def by_headings(path: Path, rows: Sequence[Row], headings: list[str]) -> list[tuple[Row, tuple[int, ...], int]]:
+def by_headings(path: Path, rows: Sequence[Row], headings: list[str]) -> list[Line]:
     """The rows with their colours and classes, found by the names of the columns."""
 
     def column(names: set[str]) -> int | None:
@@ -92,6 +118,7 @@ def by_headings(path: Path, rows: Sequence[Row], headings: list[str]) -> list[tu
         raise UserError(f"{path}: the columns {names} could both hold the class. Leave only one of them in the table.")
     channels = [column(names) for names in CHANNELS]
     whole = column(WHOLE_COLOURS) if None in channels else None
+    named = next((place for place, heading in enumerate(headings) if heading in NAMES and place not in numbers), None)
     listed = []
     for position, row in enumerate(rows):
         cells = join_names(row, headings)
@@ -100,7 +127,8 @@ def by_headings(path: Path, rows: Sequence[Row], headings: list[str]) -> list[tu
         else:
             chosen = [cells[place] for place in channels if place is not None]
             colour = tuple(int(cell) for cell in chosen if is_number(cell))
-        listed.append((row, colour, int(cells[numbers[0]]) if numbers else position))
+        name = "" if named is None else cells[named].strip()
+        listed.append(Line(row, colour, int(cells[numbers[0]]) if numbers else position, name))
     return listed
 
 
@@ -116,14 +144,14 @@ def join_names(row: Row, headings: Sequence[str]) -> list[str]:
     return list(cells)
 
 
-def by_position(rows: Sequence[Row]) -> list[tuple[Row, tuple[int, ...], int]]:
+def by_position(rows: Sequence[Row]) -> list[Line]:
     """The rows with their colours, which stand at the same end of every line; classes are the numbers of the rows."""
     listed, ends = [], set()
     for position, row in enumerate(rows):
         cells = [cell for cell in row.cells if cell]
         found = [colour for cell in cells if not is_number(cell) and (colour := whole_colour(cell))]
         if len(found) == 1 and not any(map(is_number, cells)):
-            listed.append((row, found[0], position))
+            listed.append(Line(row, found[0], position, " ".join(cell for cell in cells if not whole_colour(cell))))
             continue
         numbers = [is_number(cell) for cell in cells]
         leading = (numbers + [False]).index(False)
@@ -134,7 +162,8 @@ def by_position(rows: Sequence[Row]) -> list[tuple[Row, tuple[int, ...], int]]:
             ends.add(leading == 3)
         if len(ends) > 1:
             raise UserError(f"{row.where}: the colour stands at another end than in the lines above. {ADVICE}")
-        listed.append((row, tuple(map(int, cells[:3] if leading == 3 else cells[-3:])), position))
+        numerals, name = (cells[:3], cells[3:]) if leading == 3 else (cells[-3:], cells[:-3])
+        listed.append(Line(row, tuple(map(int, numerals)), position, " ".join(name)))
     return listed
 
 

@@ -18,6 +18,9 @@ from utils.base.errors import UserError
 # Properties of image files that can be read but are seldom expected: name -> what to know about them.
 IMAGE_PROPERTIES = {
     "16 bit": "have 16 bits per channel: 65535 becomes 1",
+    "nearly black": "use at most 12 of their 16 bits, so that they become nearly black: "
+    "PREPROCESS_DATA.VALUE_RANGE=[0,4095], for 8 bits [0,255], spreads them",
+    "one colour": "have one colour everywhere",
     "palette": "have a palette: the colours are used, not the indices",
     "alpha": "have an alpha channel, which is dropped",
     "rotation": "have an EXIF rotation for display: pixels are used as stored, and masks must not be rotated "
@@ -99,8 +102,11 @@ def read_image_and_properties(path: ImageFile, settings: ReadSettings) -> tuple[
     image = to_channels(path, pixels, channels)
     if settings.turned:
         image = turn_as_shown(image, data)
+    is_16_bit = image.dtype == np.uint16 and settings.value_range is None
     has = {
-        "16 bit": image.dtype == np.uint16 and settings.value_range is None,
+        "16 bit": is_16_bit,
+        "nearly black": is_16_bit and 0 < int(image.max()) < 4096,
+        "one colour": bool((image == image[:1, :1]).all()),
         "palette": header.has_palette,
         "alpha": channels != 4 and pixels.shape[2] == 4 and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
         "rotation": not settings.turned and is_turned(data),

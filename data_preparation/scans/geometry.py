@@ -96,14 +96,16 @@ def nifti_affine(image: Any) -> np.ndarray:
 
 
 def affine_note(path: Path, image: Any) -> tuple[str, ...]:
-    """A note for the user if sform and qform are both good and lie more than SAME_GRID voxels apart, else nothing."""
+    """A note if sform and qform disagree: the sform is no affine, or they are more than SAME_GRID voxels apart."""
     sform = image.header.get_sform(coded=True)[0]
     try:
         qform = image.header.get_qform(coded=True)[0]
     except (ValueError, HeaderDataError):  # quaternions that are no rotation: the sform alone is good, as it was read
         return ()
-    if not usable(sform) or not usable(qform):
+    if sform is None or not usable(qform):
         return ()
+    if not usable(sform):
+        return (f"{path}: the sform in its header is no affine (zeros, or axes in one direction); the qform is used.",)
     voxels, _ = corner_distance(sform, qform, image.shape[:3])
     if voxels <= SAME_GRID:
         return ()

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 NEARLY_WHOLE = 0.005  # labels 0 to 255 that a program stored as scaled 16-bit integers are off by up to 0.002
 LITS_LABELS = (0, 1, 2)  # background, liver, tumour
+LITS_CLASSES = {  # DATA_PREPARATION.LABELS -> the names of the classes
+    "merge_tumour": ("background", "liver"),
+    "liver_and_tumour": ("background", "liver", "tumour"),
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def label_slice(segmentation: Scan, index: int, labels: str) -> np.ndarray:
         values = np.where(np.abs(values - whole) <= NEARLY_WHOLE, whole, values)
     with np.errstate(invalid="ignore"):  # what does not fit is found by the comparison
         classes = values.astype(np.uint8)
-    is_lits = labels in ("merge_tumour", "liver_and_tumour")
+    is_lits = labels in LITS_CLASSES
     known = LITS_LABELS if is_lits else range(256)
     if not np.array_equal(classes, values) or classes.max() > known[-1]:
         unknown = sorted(set(np.unique(values).tolist()) - set(known))

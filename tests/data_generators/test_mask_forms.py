@@ -64,6 +64,19 @@ def test_a_shape_in_the_alpha_channel(tmp_path):
         read_mask(boolean(tmp_path / "m.tif"), form="alpha")
 
 
+def test_bands_of_a_mask_that_differ_are_refused(tmp_path):
+    shape, nothing = OBJECT.astype(np.uint8), np.zeros(OBJECT.shape, np.uint8)
+
+    def save(*bands, **options):
+        tifffile.imwrite(tmp_path / "m.tif", np.dstack(bands), photometric="minisblack", **options)
+        return tmp_path / "m.tif"
+
+    for bands in ([nothing] * 3 + [shape], [nothing] * 4 + [shape], [shape, 1 - shape]):
+        with pytest.raises(UserError, match=r"m\.tif: has channels that differ"):
+            read_mask(save(*bands, planarconfig="contig"))
+    np.testing.assert_array_equal(read_mask(save(shape, nothing + 255, extrasamples=["unassalpha"])), OBJECT)
+
+
 @pytest.mark.parametrize(("make", "form"), [(indexed, "white index"), (boolean, "white is 0")])
 def test_verification_says_what_was_read(tmp_path, capsys, make, form):
     for split in ("train", "val"):
@@ -81,19 +94,19 @@ def test_verification_says_what_was_read(tmp_path, capsys, make, form):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("ending", ["png", "tif", "jpg"])
+@pytest.mark.parametrize("ending", ["png", "tif", "jpg", "webp"])
 def test_exif_is_applied_as_viewers_do(tmp_path, orientation, ending):
     pixels = np.random.default_rng(0).integers(0, 3, (8, 16, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
     exif = Image.Exif()
     exif[274] = orientation
     path = tmp_path / f"a.{ending}"
-    Image.fromarray(pixels).save(path, exif=exif)
+    Image.fromarray(pixels).save(path, exif=exif, lossless=True)
     shown = np.asarray(ImageOps.exif_transpose(Image.open(path)))
     np.testing.assert_array_equal(read_image(path, 3, turned=True), shown)
     # Pillow turns TIFF as it opens it.
     np.testing.assert_array_equal(read_image(path, 3), pixels if ending == "tif" else np.asarray(Image.open(path)))
     if ending != "jpg":
-        Image.fromarray(pixels[:, :, 0]).save(path, exif=exif)
+        Image.fromarray(pixels[:, :, 0]).save(path, exif=exif, lossless=True)
         np.testing.assert_array_equal(read_mask(path, turned=True), shown[:, :, 0])
 
 

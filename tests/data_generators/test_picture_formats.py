@@ -95,6 +95,28 @@ def test_a_value_range(tmp_path):
         read_image(write(tmp_path / "c.tif", np.full((2, 2, 1), np.nan, np.float32)), 1, (0, 1))
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "int16", "float32"])
+def test_a_value_range_is_that_of_the_values_stored_where_0_is_white(tmp_path, dtype):
+    pixels = np.array([[[0], [1000], [4000]]], dtype)
+    path = write(tmp_path / "a.tif", pixels, photometric="miniswhite")
+    assert read_image(path, 1, (0, 4000)).ravel().tolist() == [65535, 49151, 0]
+
+
+def test_a_palette_of_8_bits_in_a_tiff_file(tmp_path):
+    table = np.zeros((3, 256), np.uint16)
+    table[:, 1] = [10, 200, 255]
+    path = write(tmp_path / "a.tif", np.array([[[0], [1]]], np.uint8), photometric="palette", colormap=table)
+    assert read_image(path, 3).tolist() == [[[0, 0, 0], [10, 200, 255]]]
+
+
+def test_transparent_pixels_of_a_gif_keep_their_value(tmp_path):
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    Image.fromarray(grey).save(tmp_path / "a.gif", transparency=3)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.gif", 1)[:, :, 0], grey)
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.gif"), grey)
+    assert read_image(tmp_path / "a.gif", 4)[:, :, 3].min() == 0
+
+
 @pytest.mark.parametrize(("dtype", "value"), [("int16", -1), ("float32", 0.5), ("float32", np.nan), ("int32", 70000)])
 def test_masks_of_any_type_hold_whole_numbers(tmp_path, dtype, value):
     labels = RNG.integers(0, 3, (5, 6, 1)).astype(dtype)

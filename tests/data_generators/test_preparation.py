@@ -217,6 +217,13 @@ def test_class_names_of_the_data(tmp_path):
     with pytest.raises(UserError, match=r"OUTPUT.CLASS_NAMES=\[a,b,c\] contradicts the data"):
         filled(tmp_path, "OUTPUT.CLASSES=3", "OUTPUT.CLASS_NAMES=[a,b,c]")
     assert filled(tmp_path, "DATASET.LABEL_VALUES=[0,2]").OUTPUT.CLASS_NAMES is None
+    # Scans in the layout of LiTS are often those of another organ.
+    record = settings(**{"OUTPUT.CLASS_NAMES": ["background", "liver", "tumour"], "PREPARED_BY": "preprocess_data"})
+    write_preparation(folder, record)
+    own = ["OUTPUT.CLASSES=3", "OUTPUT.CLASS_NAMES=[background,kidney,cyst]"]
+    assert filled(tmp_path, *own).OUTPUT.CLASS_NAMES == ["background", "kidney", "cyst"]
+    with pytest.raises(UserError, match=r"contradicts the data"):
+        filled(tmp_path, "OUTPUT.CLASS_NAMES=[background,kidney]")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from public_format_helpers import colour, refuse, run, save
 
 from data_generators.reading.masks import read_mask
 from data_preparation import index_masks
-from data_preparation.common.colour_tables import read_colours
+from data_preparation.common.colour_tables import colours_of, names_of_classes, read_table
 from utils.base.errors import UserError
 
 VOID, CAR = (0, 0, 0), (64, 0, 128)
@@ -44,22 +44,22 @@ REFUSED = {
 @pytest.mark.parametrize("text", READ)
 def test_forms(text, tmp_path):
     (tmp_path / "table.txt").write_text(text)
-    assert read_colours(tmp_path / "table.txt") == READ[text]
+    assert colours_of(read_table(tmp_path / "table.txt")) == READ[text]
     (tmp_path / "table.txt").write_bytes(text.encode("utf-16"))
-    assert read_colours(tmp_path / "table.txt") == READ[text]
+    assert colours_of(read_table(tmp_path / "table.txt")) == READ[text]
 
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_is_not_certain_is_refused(text, tmp_path):
     (tmp_path / "table.txt").write_text(text)
     with pytest.raises(UserError, match=REFUSED[text]):
-        read_colours(tmp_path / "table.txt")
+        read_table(tmp_path / "table.txt")
 
 
 def test_a_table_that_is_not_utf_8(tmp_path):
     (tmp_path / "table.txt").write_bytes("name,r,g,b\nBär,1,2,3\n".encode("latin-1"))
     with pytest.raises(UserError, match="not text in UTF-8"):
-        read_colours(tmp_path / "table.txt")
+        read_table(tmp_path / "table.txt")
 
 
 @pytest.mark.parametrize("option", ["--colours", "--values"])
@@ -75,3 +75,23 @@ def test_masks_in_which_nothing_is_listed_are_refused(option, tmp_path, capsys):
     run(index_masks, capsys, *arguments) if option == "--colours" else None
     if option == "--colours":
         assert (read_mask(tmp_path / "data/train/mask/b.png") == 5).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("id,name,r,g,b\n1,Car,64,0,128\n0,Sky,0,0,0\n255,Void,1,1,1\n", ["Sky", "Car"]),
+        ("name\tr\tg\tb\nmy Sky\t0\t0\t0\nCar 3\t64\t0\t128\n", ["my Sky", "Car 3"]),
+        ("0 0 0 Sky thing\n64 0 128 Car\n", ["Sky thing", "Car"]),
+        ("# label:color_rgb:parts:actions\nSky:0,0,0::\nCar:64,0,128::\n", ["Sky", "Car"]),
+        ("Sky #000000\nCar #400080\n", ["Sky", "Car"]),
+        ("id,name,r,g,b\n1,Car,64,0,128\n2,Sky,0,0,0\n", None),  # no class 0
+        ("id,name,r,g,b\n0,Car,64,0,128\n1,Car,0,0,0\n", None),
+        ("0 0 0\n1 2 3\n", None),
+        ("0 0 0 a\n1 2 3\n", None),
+        ("0 0 0 ${oc.env:HOME}\n1 2 3 a\n", None),
+    ],
+)
+def test_names_of_classes(tmp_path, text, names):
+    (tmp_path / "table.txt").write_text(text)
+    assert names_of_classes(read_table(tmp_path / "table.txt")) == names

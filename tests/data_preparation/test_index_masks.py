@@ -79,7 +79,7 @@ def test_colours_become_classes(tmp_path, capsys, table):
 def test_bad_colour_tables(tmp_path, text, words):
     (tmp_path / "table.txt").write_text(text)
     with pytest.raises(UserError, match=words):
-        index_masks.read_colours(tmp_path / "table.txt")
+        index_masks.read_table(tmp_path / "table.txt")
 
 
 @pytest.mark.parametrize("kind", ["val", "valannot"])

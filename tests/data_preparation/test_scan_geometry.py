@@ -137,7 +137,9 @@ def test_an_sform_of_zeros_leaves_the_word_to_the_qform(tmp_path):
     image.set_qform(AFFINE, 1)
     fields = {name: image.header[name] for name in image.header if name.startswith(("q", "pixdim"))}
     path = headers(tmp_path / "scan.nii", **fields, **sform(np.zeros((4, 4))))
-    np.testing.assert_allclose(read_scan(path).affine, AFFINE, rtol=1e-5)
+    scan = read_scan(path)
+    np.testing.assert_allclose(scan.affine, AFFINE, rtol=1e-5)
+    assert [note.endswith("is no affine (zeros, or axes in one direction); the qform is used.") for note in scan.notes]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,33 @@ def message(*arguments, **named):
     return str(error.value)
 
 
+def test_files_that_are_not_read_are_counted(data, capfd):
+    train = data / "data/train"
+    write(train / "images/more/image_2_0.png", image())
+    write(train / "images/image_1_3.webp", image())
+    (train / "images/image_1_3.png").unlink()
+    verify_data(config(data))
+    said = capfd.readouterr().err
+    assert f"1 file is not read, such as {train}/images/image_1_3.webp, in DATASET.TRAIN.IMAGES_PATH: of other" in said
+    assert f"such as {train}/images/more/image_2_0.png, in subfolders of DATASET.TRAIN.IMAGES_PATH" in said
+    assert f"{train}/mask/mask_1_3.png, in DATASET.TRAIN.MASK_PATH: masks without an image" in said
+    (data / "data/val/images").rename(data / "data/val/site")
+    (data / "data/val/images").mkdir()
+    (data / "data/val/site").rename(data / "data/val/images/site")
+    assert "holds no pictures (.png .jpg .jpeg .tif .tiff .bmp). Subfolders are not searched (site)" in message(
+        config(data)
+    )
+
+
+def test_images_that_show_nothing_are_named(data, capfd):
+    for index, high in enumerate((256, 4096)):
+        write(data / f"data/train/images/image_1_{index}.png", RNG.integers(0, high, (32, 48, 3)).astype(np.uint16))
+    write(data / "data/train/images/image_1_2.png", np.full((32, 48, 3), (7, 0, 9), np.uint8))
+    properties = verify_data(config(data))["train"]["image_properties"]
+    assert properties == NO_PROPERTIES | {"16 bit": 2, "nearly black": 2, "one colour": 1}
+    assert "image_1_2.png, have one colour everywhere" in capfd.readouterr().err
+
+
 def test_a_good_dataset_is_summed_up(data, capfd):
     summary = verify_data(config(data))
     assert [summary[split]["pairs"] for split in ("train", "val")] == [4, 4]

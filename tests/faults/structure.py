@@ -26,7 +26,7 @@ from data_generators.augmentation.policy_files import check_policy, read_policy
 from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import read_shard
 from data_preparation import index_masks
-from data_preparation.common.colour_tables import read_colours
+from data_preparation.common.colour_tables import read_table
 from data_preparation.common.dataset_writer import RECORD
 
 ODD = (
@@ -186,7 +186,7 @@ def shard_names(folder):
 def colour_table(folder):
     path = folder / "colours.csv"
     path.write_text("id,name,r,g,b\n0,void,0,0,0\n1,car,64,0,128\n2,tree,1,2,3\n")
-    return path, read_colours
+    return path, read_table
 
 
 def prepared(folder):

@@ -48,7 +48,8 @@ def check_names(sources: Sequence[Source]) -> None:
         other = seen.setdefault(source.name, source)
         if other is not source:
             raise UserError(
-                f"{other.path} and {source.path} would both be written as {source.name}. Predict them separately."
+                f"{other.path} and {source.path} would both be written as {source.name}. Rename one, or predict "
+                "them in two runs, each with a PREDICT.INPUT and a PREDICT.OUTPUT_PATH of its own."
             )
 
 

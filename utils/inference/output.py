@@ -1,5 +1,6 @@
 """The folder of a prediction: probabilities become masks or labels, which the writers of the chosen formats write."""
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,14 @@ from typing import Self
 import numpy as np
 from omegaconf import DictConfig
 
+from utils.base.errors import UserError
 from utils.base.locks import lock_path, locked
 from utils.base.registry import load_object
 from utils.inference.class_indices import classes_and_mean_confidence
 from utils.inference.postprocessing import Postprocess, build_postprocessing
 from utils.inference.read_ahead import SourceImage
 from utils.inference.sliding_window import zeros
+from utils.inference.sources import Source
 from utils.inference.writers import (
     LABEL_FORMATS,
     MASK_FORMATS,
@@ -25,7 +28,10 @@ from utils.inference.writers import (
     MaskPrediction,
     Writer,
     WriterSettings,
+    image_name,
 )
+
+LONGEST_NAME = 255  # bytes, on most file systems
 
 
 class Output(ABC):
@@ -121,6 +127,7 @@ class MaskOutput(Output):
         source = item.source
         probability = source.restore(probability, item.image.shape[:2])
         if item.frame == 0 or self.current is None:
+            self.check_names(source)
             self.current = MaskPrediction(source)
         labels, confidence = classes_and_mean_confidence(probability, self.thresholds)
         self.current.labels.append(labels)
@@ -135,6 +142,17 @@ class MaskOutput(Output):
                 processed = np.moveaxis(self.postprocess(np.stack(prediction.labels, axis=-1)), -1, 0)
                 prediction.labels = [np.ascontiguousarray(labels) for labels in processed]
             self.write(prediction)
+
+    def check_names(self, source: Source) -> None:
+        """Raise a UserError if a file that will be written for a source has too long a name, before any is."""
+        names = [source.name + source.ending]
+        if "pictures" in self.formats:
+            names.append(f"{image_name(source, source.frames - 1)}.png")
+        if max(len(os.fsencode(name)) for name in names) > LONGEST_NAME:
+            raise UserError(
+                f"{source.path}: a name for its mask or its pictures would be too long, over {LONGEST_NAME} bytes. "
+                "Give the file a shorter one."
+            )
 
     @staticmethod
     def keep(prediction: MaskPrediction, frame: int, probability: np.ndarray) -> None:
