@@ -102,6 +102,11 @@ def affine_note(path: Path, image: Any) -> tuple[str, ...]:
         qform = image.header.get_qform(coded=True)[0]
     except (ValueError, HeaderDataError):  # quaternions that are no rotation: the sform alone is good, as it was read
         return ()
+    if sform is None and qform is None:
+        return (
+            f"{path}: its header has neither an sform nor a qform, so where left, front and head are is not known; the "
+            "first axis is taken to run to the left, the second to the front, the third to the head.",
+        )
     if sform is None or not usable(qform):
         return ()
     if not usable(sform):

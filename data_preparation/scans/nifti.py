@@ -3,11 +3,13 @@
 pydicom is imported only where DICOM is read: NIfTI does without it.
 """
 
+import gzip
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from nibabel.fileholders import FileHolder
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from data_preparation.scans.file_kinds import is_dicom, is_gzip, is_nifti
@@ -82,8 +84,7 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
         check_scan(path, image, modality)
         affine = nifti_geometry(path, image)
         notes = affine_note(path, image)
-        # Uncompressed files are mapped, compressed ones decoded once; both keep the stored type.
-        stored = image.dataobj.get_unscaled()
+        stored = stored_voxels(path, image)
     except UserError:
         raise
     except Exception as error:  # whatever a damaged header makes nibabel do
@@ -92,6 +93,21 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
     if stored.ndim == 4:
         stored = stored[..., modality or 0]
     return orient(path, stored, affine, float(image.dataobj.slope), float(image.dataobj.inter), notes)
+
+
+def stored_voxels(path: Path, image: Any) -> np.ndarray:
+    """The voxels of a NIfTI image in their stored type: mapped from an uncompressed file, else decoded once.
+
+    A compressed file is read to its end, where its checksum is; nibabel stops after the last voxel.
+    """
+    if not is_gzip(path):
+        return image.dataobj.get_unscaled()
+    with gzip.open(path) as file:
+        opened = type(image).from_file_map({**image.file_map, "image": FileHolder(fileobj=file)})
+        stored = opened.dataobj.get_unscaled()
+        while file.read(1 << 20):
+            pass
+    return stored
 
 
 def orient(
@@ -140,6 +156,12 @@ def check_scan(path: Path, image: Any, modality: int | None) -> None:
     """Raise a UserError for a header that this program cannot read."""
     if not isinstance(image, nib.Nifti1Pair):
         raise UserError(f"{path}: is {type(image).__name__}, not NIfTI.")
+    header = image.header
+    if header.is_single and image.dataobj.offset < header.single_vox_offset:
+        raise UserError(
+            f"{path}: vox_offset={image.dataobj.offset} in its header lies within the header itself; voxels begin at "
+            f"{header.single_vox_offset} or later. Correct it, or export the file again."
+        )
     if len(image.shape) == 4 and image.shape[3] > 1 and modality is None:
         raise UserError(
             f"{path}: has {image.shape[3]} images on a fourth axis. Choose one, from 0: --modality of volumes.py, "

@@ -193,3 +193,27 @@ def test_an_sform_and_a_qform_that_disagree_give_one_note(tmp_path, shift, notes
     scan = read_scan(tmp_path / "scan.nii")
     assert np.allclose(scan.affine, AFFINE) and len(scan.notes) == notes
     assert all("the sform is used" in note for note in scan.notes)
+
+
+def test_a_header_without_any_affine_gives_a_note(tmp_path):
+    path = headers(tmp_path / "scan.nii", sform_code=0, qform_code=0)
+    assert ["neither an sform nor a qform" in note for note in read_scan(path).notes] == [True]
+
+
+def test_a_changed_bit_of_a_compressed_scan_is_found(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 1000, (10, 12, 14)).astype(np.int16)
+    save(path := tmp_path / "scan.nii.gz", noise)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"scan\.nii\.gz: is not a complete NIfTI file"):
+        read_scan(path)
+
+
+def test_voxels_do_not_begin_within_the_header(tmp_path):
+    save(path := tmp_path / "scan.nii", LABELS.astype(np.int16))
+    data = bytearray(path.read_bytes())
+    data[108:112] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"scan\.nii: vox_offset=0 in its header lies within the header itself"):
+        read_scan(path)
