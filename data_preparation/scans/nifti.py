@@ -152,16 +152,21 @@ def check_compression(path: Path) -> None:
         )
 
 
-def check_scan(path: Path, image: Any, modality: int | None) -> None:
-    """Raise a UserError for a header that this program cannot read."""
-    if not isinstance(image, nib.Nifti1Pair):
-        raise UserError(f"{path}: is {type(image).__name__}, not NIfTI.")
+def check_offset(path: Path, image: Any) -> None:
+    """Raise a UserError if the voxels of a NIfTI file would begin within its header, which some programs state as 0."""
     header = image.header
     if header.is_single and image.dataobj.offset < header.single_vox_offset:
         raise UserError(
             f"{path}: vox_offset={image.dataobj.offset} in its header lies within the header itself; voxels begin at "
             f"{header.single_vox_offset} or later. Correct it, or export the file again."
         )
+
+
+def check_scan(path: Path, image: Any, modality: int | None) -> None:
+    """Raise a UserError for a header that this program cannot read."""
+    if not isinstance(image, nib.Nifti1Pair):
+        raise UserError(f"{path}: is {type(image).__name__}, not NIfTI.")
+    check_offset(path, image)
     if len(image.shape) == 4 and image.shape[3] > 1 and modality is None:
         raise UserError(
             f"{path}: has {image.shape[3]} images on a fourth axis. Choose one, from 0: --modality of volumes.py, "
