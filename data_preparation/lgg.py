@@ -3,6 +3,7 @@
     python data_preparation/lgg.py kaggle_3m data --val 0.1
 
 Whole patients go to training or validation, drawn by --seed. Masks of 0 and 255 become classes 0 and 1.
+--split-by slices draws slices instead, as some published results did: neighbours of training slices are then validated.
 """
 
 import re
@@ -46,7 +47,8 @@ def collect(options: Namespace) -> Conversion:
         pairs.append(NewPair(None, path, f"image_{name}", f"mask_{name}", mask, (mask,)))
         patients.append(path.parent.name)
     raise_problems(problems)
-    return Conversion(with_splits(pairs, patients, options), read_binary_mask, skipped)
+    groups = patients if options.split_by == "patients" else [pair.name for pair in pairs]
+    return Conversion(with_splits(pairs, groups, options), read_binary_mask, skipped)
 
 
 def read_binary_mask(pair: NewPair, height: int, width: int) -> np.ndarray:
@@ -58,7 +60,16 @@ def read_binary_mask(pair: NewPair, height: int, width: int) -> np.ndarray:
     return (mask > 0).astype(np.uint8)
 
 
-main = dataset_command(__doc__, {"source": "the folder kaggle_3m, with one folder per patient"}, collect)
+SOURCES = {"source": "the folder kaggle_3m, with one folder per patient"}
+OPTIONS = {
+    "--split-by": {
+        "choices": ("patients", "slices"),
+        "default": "patients",
+        "help": "what stays together in the split (default patients)",
+    }
+}
+
+main = dataset_command(__doc__, SOURCES, collect, OPTIONS)
 
 if __name__ == "__main__":
     main()

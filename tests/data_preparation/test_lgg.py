@@ -27,6 +27,14 @@ def test_lgg(tmp_path, capsys):
     assert mask[1:3, 2:5].all() and mask.sum() == 6
 
 
+def test_a_split_by_slices_has_patients_on_both_sides(tmp_path, capsys):
+    output = tmp_path / "data"
+    report = run(lgg, capsys, make_lgg(tmp_path / "kaggle_3m"), output, "--val", 0.5, "--split-by", "slices")
+    assert "train: 6 pairs written" in report and "val: 6 pairs written" in report
+    patients = {split: {name.split("_")[3] for name in files(output / split)} for split in ("train", "val")}
+    assert patients["train"] & patients["val"]
+
+
 @pytest.mark.parametrize("suffix, missing", [("", "image"), ("_mask", "mask")])
 def test_lgg_without_a_partner(tmp_path, capsys, suffix, missing):
     source = make_lgg(tmp_path / "kaggle_3m")
