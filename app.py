@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from data_preparation.scans.file_kinds import NIFTI_SUFFIXES
-from utils.base.errors import UserError
+from utils.base.errors import UserError, printable
 from utils.base.files import resolve_path
 from utils.base.listing import list_folder
 from utils.checkpoints import ENDING
@@ -108,7 +109,24 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
         pictures = gradio.State([])
         button.click(run, [name, file], [pictures, slider, picture, mask, message])
         slider.change(lambda pictures, index: pictures[int(index)] if pictures else None, [pictures, slider], picture)
+    answer_in_one_line(page)
     return page
+
+
+def answer_in_one_line(page: gradio.Blocks) -> None:
+    """Let a request that fails, as those that programs make may do, print one line in place of a traceback."""
+    gradio, answer = import_gradio(), page.process_api
+
+    async def process_api(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await answer(*args, **kwargs)
+        except Exception as error:  # of Gradio's checks, of many types
+            first, *_ = [*str(error).strip().splitlines(), ""]
+            message = printable(f"{type(error).__name__}: {first}")
+            print(f"A request could not be answered ({message}).", file=sys.stderr)
+            raise gradio.Error(message, print_exception=False) from None
+
+    page.process_api = process_api  # type: ignore[method-assign]
 
 
 def area_table(path: Path) -> str:

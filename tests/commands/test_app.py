@@ -1,5 +1,6 @@
 """app.py: the page, in a browser and without one."""
 
+import json
 import socket
 import urllib.error
 import urllib.request
@@ -87,6 +88,18 @@ def test_wrong_files_and_several_requests_at_once(page, trained, capfd):
         tables = list(pool.map(segment, [trained / "scan.nii.gz"] * 4))
     assert len(set(tables)) == 1 and "| class1 |" in tables[0]
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name, data", [("run", []), ("run", [5, {"path": "/etc/passwd"}]), ("run", ["../x", None]), ("lambda", ["x"])]
+)
+def test_requests_made_by_hand_print_one_line(name, data, page, capfd):
+    call = f"{page}/gradio_api/call/{name}"
+    request = urllib.request.Request(call, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"})
+    event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
+    assert b"event: error" in urllib.request.urlopen(f"{call}/{event}", timeout=20).read()
+    printed = capfd.readouterr().err
+    assert "A request could not be answered" in printed and "Traceback" not in printed
 
 
 def test_without_weights_there_is_one_clear_line(tmp_path):

@@ -9,6 +9,7 @@ from utils.base.errors import UserError
 from utils.base.plain_yaml import read_plain_yaml
 from utils.checkpoints import read_config, restore_config, save_config
 from utils.config import load_config
+from utils.config.checks import check_config
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
@@ -36,8 +37,8 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: " + "x" * 2_000_000, "characters"),
         ("- 1", "no keys"),
         ("", "damaged"),
-        ("SEED: [", "damaged"),
-        ("SEED: 1\nSEED: 2", "damaged"),
+        ("SEED: [", "is not YAML"),
+        ("SEED: 1\nSEED: 2", "line 2: is not YAML: found duplicate key"),
     ],
 )
 def test_anything_but_plain_data_is_refused_at_once(text, words, tmp_path):
@@ -47,6 +48,13 @@ def test_anything_but_plain_data_is_refused_at_once(text, words, tmp_path):
     with pytest.raises(UserError, match=words):
         read_config(path)
     assert time.monotonic() - begin < 5
+
+
+def test_names_of_classes_are_printable():
+    cfg = load_config([])
+    cfg.OUTPUT.CLASS_NAMES = ["background", "\x1b[31m"]
+    with pytest.raises(UserError, match=r"OUTPUT.CLASS_NAMES: the name '.x1b.*control characters"):
+        check_config(cfg)
 
 
 def test_numbers_are_read_as_omegaconf_writes_them():

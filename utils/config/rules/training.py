@@ -4,6 +4,7 @@ from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 from utils.base.registry import load_object
+from utils.base.text_files import CONTROL_CHARACTER
 from utils.config.defaults import default_config
 from utils.config.overrides import override_key
 
@@ -70,6 +71,9 @@ def class_names_fit_the_classes(cfg: DictConfig) -> None:
     names, classes = cfg.OUTPUT.CLASS_NAMES, number_of_classes(cfg)
     if names is not None and len(names) != classes:
         raise UserError(f"OUTPUT.CLASS_NAMES={list(names)} needs {classes} names, background first.")
+    for name in names or ():
+        if CONTROL_CHARACTER.search(str(name)):  # a terminal obeys them, a line break divides rows of tables
+            raise UserError(f"OUTPUT.CLASS_NAMES: the name {str(name)!r} contains control characters.")
 
 
 def label_values_fit_the_classes(cfg: DictConfig) -> None:
