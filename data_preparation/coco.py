@@ -71,6 +71,10 @@ def collect(options: Namespace) -> Conversion:
         new_pairs, new_skipped, names[annotations] = collect_split(split, annotations, images, options)
         pairs += new_pairs
         skipped += new_skipped
+    if pairs and not skipped and not any(pair.annotation.instances for pair in pairs):
+        raise UserError(
+            f"{next(iter(names))}: no image has an instance of the categories, so that every mask would be empty."
+        )
     check_same_classes(names)
     found = ["background", *next(iter(names.values()))]
     usable = len(set(found)) == len(found) and all(map(is_name, found))
@@ -127,9 +131,9 @@ def collect_instances(
         name = f"{path}: annotation {number}"
         image, category = read_id(annotation, "image_id", name), read_id(annotation, "category_id", name)
         if image not in images:
-            raise UserError(f"{name} belongs to image {image}, which is not listed.")
+            raise UserError(f"{name} belongs to image {image!r}, which is not listed.")
         if category not in categories:
-            raise UserError(f"{name} has category {category}, which is not listed.")
+            raise UserError(f"{name} has category {category!r}, which is not listed.")
         label = classes.get(category)
         if label is None:
             continue
@@ -143,12 +147,25 @@ def collect_instances(
         if segmentation:
             label = options.ignore if is_crowd and options.crowd == "ignore" else label
             instances[image].append(Instance(name, label, is_crowd, segmentation))
+    refuse_shares(path, [instance for found in instances.values() for instance in found])
     without = [name for name, reason in skipped if reason == NO_SEGMENTATION]
     if without and not any(instances.values()):
         raise UserError(
             f"{path}: no annotation has a segmentation ({len(without)} without one). Boxes alone give no masks."
         )
     return instances, skipped, class_names(categories, classes)
+
+
+def refuse_shares(path: Path, instances: Sequence[Instance]) -> None:
+    """Raise a UserError if polygons are all within one pixel: coordinates from 0 to 1 would be drawn as nothing."""
+    polygons = [instance.segmentation for instance in instances if isinstance(instance.segmentation, list)]
+    numbers = [number for parts in polygons for part in parts if isinstance(part, list) for number in part]
+    try:
+        shares = bool(numbers) and max(map(float, numbers)) <= 1
+    except (TypeError, ValueError):
+        return  # drawing them names the annotation
+    if shares:
+        raise UserError(f"{path}: the polygons have coordinates from 0 to 1, shares of the image; COCO has pixels.")
 
 
 def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray:

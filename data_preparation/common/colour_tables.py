@@ -17,6 +17,23 @@ HEX = re.compile(r"#([0-9a-fA-F]{6})(?![0-9a-zA-Z])")
 CHANNELS = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
 NAMES = {"name", "classname", "labelname", "categoryname", "class", "label", "category"}
 WHOLE_COLOURS = {"rgb", "color", "colour", "colorrgb", "colourrgb", "hex", "hexcolor", "rgbcolor"}
+OTHER_COLOURS = {
+    "h",
+    "s",
+    "v",
+    "hsv",
+    "hsl",
+    "hue",
+    "saturation",
+    "bgr",
+    "colorbgr",
+    "colourbgr",
+    "c",
+    "m",
+    "y",
+    "k",
+    "cmyk",
+}
 NUMBERS = {"id", "ids", "index", "idx", "no", "nr", "number", "class", "classid", "classindex", "label", "labelid"}
 NUMBERS |= {"value", "pixel", "pixelvalue", "trainid", "categoryid"}
 ADVICE = "Name the columns in a first line, such as id,name,red,green,blue."
@@ -61,6 +78,9 @@ def read_table(path: Path) -> list[Line]:
     has_headings = not any(re.search(r"\d", cell) for cell in rows[0].cells)  # #rrggbb became 0xrrggbb
     if has_headings:
         rows = rows[1:]
+    other = set(headings) & OTHER_COLOURS
+    if has_headings and other:
+        raise UserError(f"{path}: the column {min(other)} is none of red, green and blue. {ADVICE}")
     if has_headings and (set(headings) & WHOLE_COLOURS or all(names & set(headings) for names in CHANNELS)):
         listed = by_headings(path, rows, headings)
     else:
@@ -108,6 +128,13 @@ def by_headings(path: Path, rows: Sequence[Row], headings: list[str]) -> list[Li
             )
         return found[0] if found else None
 
+    for place, heading in enumerate(headings):
+        odd = [row for row in rows if len(row.cells) > place and heading in NUMBERS and is_odd(row.cells[place])]
+        if odd:
+            raise UserError(
+                f"{odd[0].where}: the column {heading} has {odd[0].cells[place] or 'an empty cell'}; classes are whole "
+                "numbers from 0 to 255."
+            )
     numbers = [
         place
         for place, heading in enumerate(headings)
@@ -174,6 +201,11 @@ def whole_colour(text: str) -> tuple[int, ...]:
         return tuple(bytes.fromhex(code[1]))
     numbers = re.fullmatch(r"[\[(]?\s*(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})\s*[\])]?", text)
     return tuple(map(int, numbers.groups())) if numbers else ()
+
+
+def is_odd(cell: str) -> bool:
+    """Whether a cell is a number, but none that a class can have, or empty; names are neither."""
+    return not cell or (not is_number(cell) and re.fullmatch(r"[-+]?[0-9]*[.,]?[0-9]+", cell) is not None)
 
 
 def is_number(cell: str) -> bool:

@@ -105,6 +105,19 @@ def test_polygons_of_two_points_hold_nothing(tmp_path, capsys):
     np.testing.assert_array_equal(number_mask(tmp_path, 4) > 0, expected)
 
 
+@pytest.mark.parametrize(
+    ("annotations", "words"),
+    [
+        ([], "no image has an instance of the categories, so that every mask would be empty"),
+        ([{"id": 1, "image_id": 4, "category_id": 7, "segmentation": [[0.1, 0.1, 0.9, 0.1, 0.9, 1]]}], "from 0 to 1"),
+        ([{"id": 1, "image_id": "4", "category_id": 7, "segmentation": []}], "belongs to image '4', which is not"),
+    ],
+)
+def test_masks_that_would_be_empty(tmp_path, capsys, annotations, words):
+    make_coco(tmp_path, annotations=annotations)
+    assert words in refuse(coco, capsys, tmp_path / "data", *coco_arguments(tmp_path))
+
+
 def test_bad_coco(tmp_path, capsys):
     output = tmp_path / "data"
     data, _ = make_coco(tmp_path)

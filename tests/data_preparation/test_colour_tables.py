@@ -38,6 +38,11 @@ REFUSED = {
     "id,name,r,g,b\n0,Void,0,0,0\n0,Car,64,0,128\n": "line 3: the class 0 is listed twice",
     "id,name,r,g,b\n0,Void,0,0\n": "line 2: has 4 cells",
     "r,g,b,red\n1,2,3,4\n": "mean the same",
+    "index,r,g,b\n-1,0,0,0\n0,1,1,1\n": "line 2: the column index has -1; classes are whole numbers",
+    "id,r,g,b\n0,0,0,0\n1.0,1,1,1\n": "line 3: the column id has 1.0",
+    "id,name,r,g,b\n,a,0,0,0\n1,b,1,1,1\n": "line 2: the column id has an empty cell",
+    "name,h,s,v\na,0,0,0\nb,1,1,1\n": "the column h is none of red, green and blue",
+    'name,bgr\na,"0,0,1"\n': "the column bgr is none of red",
 }
 
 
