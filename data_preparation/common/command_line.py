@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from data_preparation.common.dataset_writer import Conversion, write_dataset
 from data_preparation.common.groups import VOLUME
+from utils.base.closed_output import survive_closed_output
 from utils.base.errors import UserError
 from utils.config.command import fail
 
@@ -43,7 +44,8 @@ def dataset_command(
 def errors_in_one_line() -> Iterator[None]:
     """End the program with one line and exit code 2 if input is bad, or a file cannot be read or written."""
     try:
-        yield
+        with survive_closed_output():
+            yield
     except UserError as error:
         fail(str(error))
     except OSError as error:

@@ -1,33 +1,48 @@
 """A command goes on when the reader of its output is gone."""
 
 import io
+import os
 import subprocess
 import sys
 
+import pytest
 from helpers import PROJECT
 
-from utils.base.closed_output import ForgivingStream
+from utils.base.closed_output import ForgivingStream, survive_closed_output
 
 CODE = """
-import sys, time
-from utils.base.closed_output import survive_closed_output
-with survive_closed_output():
+import os, sys, time
+def work(cfg=None):
     for number in range(2000):
         print("a line of output", number, flush=True)
         print("a line of errors", number, file=sys.stderr)
-open(sys.argv[1], "w").write("went on")
+    open(os.environ["RESULT"], "w").write("went on")
 """
+ENDS = {
+    "a block": "from utils.base.closed_output import survive_closed_output as block\nwith block(): work()",
+    "a command": "from utils.config.command import command\ncommand(work)()",
+    "a preparation": "from data_preparation.common.command_line import errors_in_one_line as end\nwith end(): work()",
+}
 
 
-def test_a_closed_pipe(tmp_path):
-    for stream in ("stdout", "stderr"):
-        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: subprocess.PIPE}
-        process = subprocess.Popen([sys.executable, "-c", CODE, str(tmp_path / stream)], cwd=PROJECT, **streams)
-        pipe = getattr(process, stream)
-        pipe.readline()
-        pipe.close()
-        assert process.wait(60) == 0
-        assert (tmp_path / stream).read_text() == "went on"
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_closed_pipe(end, stream, tmp_path):
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: subprocess.PIPE}
+    environment = {**os.environ, "RESULT": str(tmp_path / "result")}
+    process = subprocess.Popen([sys.executable, "-c", CODE + ENDS[end]], cwd=PROJECT, env=environment, **streams)
+    pipe = getattr(process, stream)
+    pipe.readline()
+    pipe.close()
+    assert process.wait(60) == 0
+    assert (tmp_path / "result").read_text() == "went on"
+
+
+def test_no_output_from_the_start(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with survive_closed_output():
+        print("nowhere")
+    assert sys.stdout is None
 
 
 def test_a_library_cannot_close_the_stream_of_the_process():

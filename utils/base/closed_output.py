@@ -48,10 +48,12 @@ class ForgivingStream:
 def survive_closed_output() -> Iterator[None]:
     """Let the block, or the function that this decorates, go on without output if the reader of it is gone."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (ForgivingStream(stream) for stream in before)  # type: ignore[assignment]
+    # None: it was closed before the start, `train.py >&-`; print leaves it out.
+    sys.stdout, sys.stderr = (stream and ForgivingStream(stream) for stream in before)  # type: ignore[assignment]
     try:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         sys.stdout, sys.stderr = before

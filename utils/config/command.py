@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
+from utils.base.closed_output import survive_closed_output
 from utils.base.errors import UserError
 from utils.base.keras_settings import choose_backend
 from utils.config.defaults import CONFIGS
@@ -42,7 +43,8 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
             choose_backend()
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 give_own_folders(cfg)
-            task(finish_config(cfg, HydraConfig.get().overrides.task))
+            with survive_closed_output():
+                task(finish_config(cfg, HydraConfig.get().overrides.task))
         except UserError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
