@@ -29,6 +29,7 @@ ENGINES = {
         "data_generators.augmentation.albumentations_engine:AlbumentationsAugmentation",
         class_labels=True,
         policy_files=True,
+        keep_foreground=True,
     ),
     "tensorflow": Engine(
         "data_generators.augmentation.tensorflow_engine:TensorFlowAugmentation",

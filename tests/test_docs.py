@@ -23,9 +23,10 @@ PAGES = sorted(
     for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("*/README.md"))
 )
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-# A marked block: <!-- runnable -->, <!-- create: FILE -->, <!-- append: FILE --> or <!-- insert: FILE after LINE -->
+# A marked block: <!-- runnable -->, <!-- continued --> (runs with the block before it), <!-- create: FILE -->,
+# <!-- append: FILE --> or <!-- insert: FILE after LINE -->
 MARKED = re.compile(
-    r"^( *)<!-- (runnable|create|append|insert):?(?: (\S+))?(?: after (.+?))? -->\n\1```(\w+)\n(.*?)^\1```$",
+    r"^( *)<!-- (runnable|continued|create|append|insert):?(?: (\S+))?(?: after (.+?))? -->\n\1```(\w+)\n(.*?)^\1```$",
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -206,8 +207,14 @@ def edit(folder: Path, action: str, name: str, line: str, text: str) -> None:
 
 def follow(page: str, folder: Path) -> None:
     """Do what the marked blocks of a page say, in their order."""
+    steps: list[list[str]] = []
     for indent, action, name, line, language, block in MARKED.findall(read(page)):
         text = re.sub(rf"^{indent}", "", block, flags=re.MULTILINE)
+        if action == "continued":
+            steps[-1][-1] += text
+        else:
+            steps.append([action, name, line, language, text])
+    for action, name, line, language, text in steps:
         if action == "runnable":
             run_block(folder, language, text)
         else:

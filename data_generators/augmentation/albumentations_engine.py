@@ -5,12 +5,14 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
 from omegaconf import DictConfig
 
+from data_generators.augmentation.keep_foreground import foreground_box, keep_in_frame
 from data_generators.augmentation.knobs import AFFINE, ALBUMENTATIONS_STREAM, AugmentationSettings, Knob
 from data_generators.augmentation.policy_files import check_policy, library, policy_path, read_policy
 
@@ -111,7 +113,12 @@ def knob_policy(settings: AugmentationSettings) -> "albumentations.Compose":
         "fill_mask": settings.mask_fill,
     }
     return library().Compose(
-        [*simple(BEFORE, knobs), *affine(knobs, edge), *elastic(knobs, edge), *simple(AFTER, knobs)]
+        [
+            *simple(BEFORE, knobs),
+            *affine(knobs, edge, settings.ignore_label),
+            *elastic(knobs, edge),
+            *simple(AFTER, knobs),
+        ]
     )
 
 
@@ -123,7 +130,9 @@ def simple(table: Table, knobs: Mapping[str, Knob]) -> Iterator["albumentations.
             yield getattr(library(), kind)(**arguments, p=knobs[name]["PROBABILITY"])
 
 
-def affine(knobs: Mapping[str, Knob], edge: Mapping[str, int]) -> list["albumentations.OneOf"]:
+def affine(
+    knobs: Mapping[str, Knob], edge: Mapping[str, int], ignore_label: int | None
+) -> list["albumentations.OneOf"]:
     """Rotation, zoom, shear and translation, each with its own probability, as one choice among all combinations.
 
     One transform for all of them: interpolating once for each would blur the image.
@@ -140,8 +149,35 @@ def affine(knobs: Mapping[str, Knob], edge: Mapping[str, int]) -> list["albument
             never = probability
         elif probability > 0:
             on = {name: knobs[name] for name in names if is_on[name]}
-            choices.append(A.Affine(**affine_arguments(on), **edge, p=probability))
+            keep = "ZOOM" in on and on["ZOOM"].get("KEEP_FOREGROUND") is not False
+            kind = keeping_affine(ignore_label) if keep else A.Affine
+            choices.append(kind(**affine_arguments(on), **edge, p=probability))
     return [A.OneOf(choices, p=1 - never)] if choices else []
+
+
+@cache
+def keeping_affine(ignore_label: int | None) -> type["albumentations.Affine"]:
+    """A class: Affine whose zoom leaves the foreground of the mask in the frame."""
+
+    class KeepingAffine(library().Affine):  # type: ignore[misc]
+        def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+            drawn = super().get_params_dependent_on_data(params, data)
+            box = foreground_box(data["mask"], ignore_label) if "mask" in data else None
+            if box is not None:
+                drawn["matrix"] = keep_box(drawn["matrix"], drawn["scale"]["x"], box, params["shape"][1::-1])
+            return drawn
+
+    return KeepingAffine
+
+
+def keep_box(matrix: np.ndarray, zoom: float, box: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """A matrix `(3, 3)`, (x, y) in the image -> in the result, as `keep_in_frame` has it; `sides` (width, height)."""
+    linear, centre = matrix[:2, :2] / zoom, (np.array(sides) - 1) / 2
+    zoom, shift = keep_in_frame(linear, zoom, matrix[:2, :2] @ centre + matrix[:2, 2] - centre, box, sides)
+    kept = matrix.copy()
+    kept[:2, :2] = zoom * linear
+    kept[:2, 2] = centre + shift - kept[:2, :2] @ centre
+    return kept
 
 
 def affine_arguments(knobs: Mapping[str, Knob]) -> dict[str, Any]:

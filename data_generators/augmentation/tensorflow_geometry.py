@@ -31,7 +31,7 @@ def affine_matrix(
         is_on: {name: bool}, those of `knobs`.
         draws: {name: float32 `(3,)` in [0, 1)}, of all knobs.
         size: int32 (height, width).
-        box: see `foreground_box`; where ZOOM enlarges the image, it stays inside (unless KEEP_FOREGROUND is false).
+        box: see `foreground_box`; where ZOOM is on, it stays inside (unless KEEP_FOREGROUND is false).
 
     Returns:
         float32 `(2, 3)`, coordinates in the result -> coordinates in the image.
@@ -51,7 +51,9 @@ def affine_matrix(
         zoom = tf.where(is_on["ZOOM"], zoom_factor(knob["FACTOR"], numbers[0]), 1.0)
         shift += tf.where(is_on["ZOOM"], knob["PAN"] * (2 * numbers[1:3] - 1), 0.0) * sides
         if box is not None and knob.get("KEEP_FOREGROUND") is not False:
-            zoom, shift = keep_in_frame(linear, zoom, shift, box, sides)
+            applies = is_on["ZOOM"] & (box[0] >= 0)
+            kept_zoom, kept_shift = keep_in_frame(linear, zoom, shift, box, sides)
+            zoom, shift = tf.where(applies, kept_zoom, zoom), tf.where(applies, kept_shift, shift)
     inverse = tf.linalg.inv(zoom * linear)
     centre = (sides - 1) / 2
     return tf.concat([inverse, (centre - tf.linalg.matvec(inverse, centre + shift))[:, None]], axis=1)
@@ -90,10 +92,18 @@ def zoom_factor(bounds: Sequence[float], number: tf.Tensor) -> tf.Tensor:
 
 
 def foreground_box(mask: tf.Tensor, ignore_label: int | None = None) -> tf.Tensor:
-    """float32 (left, top, right, bottom): the outermost columns and rows with foreground, -1 if there is none."""
-    foreground = mask[:, :, 0] > 0
+    """float32 (left, top, right, bottom): the outermost columns and rows with foreground, -1 if there is none.
+
+    Args:
+        mask: class indices `(height, width, 1)`, or one channel for each class, see `keep_foreground.foreground_box`.
+        ignore_label: the value that is no class.
+    """
+    labelled = mask != 0
     if ignore_label is not None:
-        foreground &= mask[:, :, 0] != ignore_label
+        labelled &= mask != ignore_label
+    foreground = tf.reduce_any(labelled, 2)
+    if mask.shape[2] != 1:
+        foreground = tf.where(tf.reduce_all(foreground), tf.reduce_any(labelled[:, :, 1:], 2), foreground)
     ends = []
     for axis in range(2):
         occupied = tf.reduce_any(foreground, axis)
@@ -109,18 +119,7 @@ def foreground_box(mask: tf.Tensor, ignore_label: int | None = None) -> tf.Tenso
 def keep_in_frame(
     linear: tf.Tensor, zoom: tf.Tensor, shift: tf.Tensor, box: tf.Tensor, sides: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Lower a zoom above 1 (not below 1) and change a shift, so that a box stays in the image.
-
-    Args:
-        linear: float32 `(2, 2)`, what happens before zooming.
-        zoom: float32.
-        shift: float32 (x, y), pixels.
-        box: see `foreground_box`.
-        sides: float32 (width, height).
-
-    Returns:
-        (zoom, shift), unchanged if the image is not enlarged or the box is empty.
-    """
+    """`keep_foreground.keep_in_frame` as graph operations: float32 tensors, `sides` (width, height)."""
     centre, slack = (sides - 1) / 2, sides - 1
     corners = tf.stack([tf.gather(box, pair) for pair in ([0, 1], [2, 1], [0, 3], [2, 3])]) - centre
     reached = tf.linalg.matmul(corners, linear, transpose_b=True)
@@ -128,9 +127,7 @@ def keep_in_frame(
     limit = tf.reduce_min(slack / tf.maximum(high - low, 1e-3))
     lowered = tf.minimum(zoom, tf.maximum(limit, 1.0))
     first, last = -centre - lowered * low, slack - centre - lowered * high
-    shifted = tf.where(first <= last, tf.clip_by_value(shift, first, tf.maximum(first, last)), (first + last) / 2)
-    applies = (zoom > 1) & (box[0] >= 0)
-    return tf.where(applies, lowered, zoom), tf.where(applies, shifted, shift)
+    return lowered, tf.where(first <= last, tf.clip_by_value(shift, first, tf.maximum(first, last)), (first + last) / 2)
 
 
 def elastic_field(size: tf.Tensor, displacement: float, smoothness: float, seed: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from data_generators.augmentation.keep_foreground import foreground_box
 from data_generators.augmentation.knobs import MATRIX
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
@@ -149,9 +150,20 @@ class DaliBatches:
         if self.augmentation:
             assert self.settings.height is not None and self.settings.width is not None
             shape = (self.settings.height, self.settings.width, self.settings.channels)
-            inputs = [draw_inputs(self.augmentation, shape, epoch, position) for epoch, position, _ in draws]
+            inputs = [
+                draw_inputs(self.augmentation, shape, epoch, position, self.foreground_box(pair))
+                for pair, (epoch, position, _) in zip(pairs, draws, strict=True)
+            ]
             for name in inputs[0]:
                 self.pipeline.feed_input(name, [sample[name] for sample in inputs])
+
+    def foreground_box(self, pair: Pair) -> np.ndarray | None:
+        """What ZOOM leaves in the frame: NumPy needs the mask before DALI has decoded it."""
+        assert self.augmentation is not None
+        zoom = self.augmentation.knobs.get("ZOOM")
+        if zoom is None or zoom.get("KEEP_FOREGROUND") is False or pair.mask is None or not self.reader.with_mask:
+            return None
+        return foreground_box(read_values(pair.mask), self.settings.ignore_label)
 
 
 def check_supported(reader: SampleReader) -> PairReader:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_generators.augmentation.keep_foreground import keep_in_frame
 from data_generators.augmentation.knobs import DALI_STREAM, MATRIX, AugmentationSettings, Knob
 from utils.base.errors import UserError
 from utils.base.startup import quiet_stderr
@@ -50,15 +51,17 @@ def missing_features(settings: AugmentationSettings) -> list[str]:
     missing = [
         f"AUGMENTATION.{name} (set its PROBABILITY to 0)" for name in sorted(set(settings.knobs) - set(DALI_KNOBS))
     ]
-    if settings.knobs.get("ZOOM", {}).get("KEEP_FOREGROUND"):
-        missing.append("AUGMENTATION.ZOOM.KEEP_FOREGROUND=True")
     if settings.fill != "zero":
         missing.append(f"AUGMENTATION.FILL={settings.fill} (set it to zero)")
     return missing
 
 
 def draw_inputs(
-    settings: AugmentationSettings, shape: tuple[int, int, int], epoch: int, position: int
+    settings: AugmentationSettings,
+    shape: tuple[int, int, int],
+    epoch: int,
+    position: int,
+    box: np.ndarray | None = None,
 ) -> dict[str, np.ndarray | np.generic]:
     """Draw what the knobs do to one sample.
 
@@ -66,6 +69,7 @@ def draw_inputs(
         settings: the knobs and the seed.
         shape: (height, width, channels) of the image.
         epoch, position: of the sample.
+        box: of its foreground, which ZOOM leaves in the frame, see `keep_foreground.foreground_box`.
 
     Returns:
         {name: array}, the inputs of the pipeline. "matrix" is float32 `(2, 3)`, coordinates in the result ->
@@ -87,7 +91,7 @@ def draw_inputs(
     inputs: dict[str, np.ndarray | np.generic] = {}
     hole_random, noise_random = random.spawn(2)
     if knobs.keys() & set(MATRIX):
-        inputs["matrix"] = affine_matrix(knobs, on, uniform, value, shape[:2])
+        inputs["matrix"] = affine_matrix(knobs, on, uniform, value, shape[:2], box)
     if "BRIGHTNESS" in knobs:
         inputs["shift"] = np.float32(255 * value("BRIGHTNESS", "SHIFT"))
     if "CONTRAST" in knobs:
@@ -117,6 +121,7 @@ def affine_matrix(
     uniform: Mapping[str, np.ndarray],
     value: Callable[..., float],
     size: Sequence[int],
+    box: np.ndarray | None,
 ) -> np.ndarray:
     """The geometry that `draw_inputs` has drawn, as a matrix float32 `(2, 3)`."""
     zoom = value("ZOOM", "FACTOR", neutral=1.0)
@@ -132,14 +137,18 @@ def affine_matrix(
     flips = [-1.0 if on[name] else 1.0 for name in ("HORIZONTAL_FLIP", "VERTICAL_FLIP")]
     quarters = int(4 * uniform["ROTATE_90"][0]) if on["ROTATE_90"] else 0
     height, width = size
-    shift = [
-        (value("TRANSLATION", "SHARE", axis) + pan * (2 * uniform["ZOOM"][1 + axis] - 1)) * side
-        for axis, side in enumerate((width, height))
-    ]
+    shift = np.array(
+        [
+            (value("TRANSLATION", "SHARE", axis) + pan * (2 * uniform["ZOOM"][1 + axis] - 1)) * side
+            for axis, side in enumerate((width, height))
+        ]
+    )
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     quarter = np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), quarters)
-    forward = zoom * rotation @ np.array([[1, shear[0]], [shear[1], 1]]) @ quarter @ np.diag(flips)
-    inverse, centre = np.linalg.inv(forward), np.array([width / 2, height / 2])
+    linear = rotation @ np.array([[1, shear[0]], [shear[1], 1]]) @ quarter @ np.diag(flips)
+    if on["ZOOM"] and box is not None:
+        zoom, shift = keep_in_frame(linear, zoom, shift, box, (width, height))
+    inverse, centre = np.linalg.inv(zoom * linear), np.array([width / 2, height / 2])
     return np.column_stack([inverse, centre - inverse @ (centre + shift)]).astype(np.float32)
 
 

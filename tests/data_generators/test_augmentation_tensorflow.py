@@ -194,12 +194,6 @@ def test_zooming_in_never_crops_foreground_out():
     assert grown > 50 and lost > 30
 
 
-def test_ignored_pixels_are_no_foreground_to_keep():
-    box = geometry.foreground_box(tf.constant([[[9], [0]], [[9], [1]], [[0], [0]]], tf.uint8), 9)
-    assert box.numpy().tolist() == [1, 1, 1, 1]
-    assert geometry.foreground_box(tf.constant([[[9], [0]]], tf.uint8), 9)[0] == -1
-
-
 def test_translations_stay_in_their_range():
     knobs = (*on("TRANSLATION"), "AUGMENTATION.TRANSLATION.SHARE=[0.1,0.2]", "AUGMENTATION.FILL=zero")
     for n in range(20):
@@ -315,7 +309,6 @@ def test_workers_and_resume_change_no_picture(loader, stored):
     [
         (["AUGMENTATION.ENGINE=tensorflow"], ["ENGINE=tensorflow", "TF_DATA or TFRECORD", "TF_GENERATOR"]),
         ([*ENGINE, "augmentation=mapping_challenge"], ["ENGINE=tensorflow", "ALBUMENTATIONS=mapping_challenge"]),
-        (["AUGMENTATION.ZOOM.KEEP_FOREGROUND=True"], ["ENGINE=albumentations", "ZOOM.KEEP_FOREGROUND"]),
         ([*ENGINE, "MODEL.TYPE=classifier"], ["ENGINE=tensorflow", "classifier"]),
         (["AUGMENTATION.ENGINE=numpy"], ["ENGINE=numpy", "albumentations, tensorflow"]),
     ],

@@ -76,6 +76,7 @@ def test_values_are_those_of_the_other_loaders(channels, colours):
 def test_the_mask_goes_where_the_image_goes(knob, colours):
     square = cut_square(colours) if knob == "ROTATE_90" else []
     on = [f"AUGMENTATION.{knob}.PROBABILITY=1.0", "DATASET.IGNORE_LABEL=9", *square]
+    on += ["AUGMENTATION.ZOOM.KEEP_FOREGROUND=False"]  # foreground is everywhere here: nothing would move
     plain = batches(colours, "DALI_GENERATOR", *square, epochs=2)
     found = batches(colours, "DALI_GENERATOR", *on, epochs=2)
     again = batches(colours, "DALI_GENERATOR", *on, epochs=2)
@@ -88,6 +89,21 @@ def test_the_mask_goes_where_the_image_goes(knob, colours):
             inside = (cv2.dilate(label, kernel) == cv2.erode(label, kernel)) & (label != 9)
             wrong = np.abs(one[:, :, 0][inside] - LEVELS[label[inside]] / 255) > 0.15
             assert inside.any() and wrong.mean() < 0.02
+
+
+@needs_dali
+def test_zoom_keeps_the_foreground(colours):
+    for path in (colours / "data/train/mask").iterdir():
+        mask = np.zeros((48, 64), np.uint8)
+        mask[40:48, 0:8] = 1  # in a corner
+        cv2.imwrite(str(path), mask)
+    on = ["AUGMENTATION.ZOOM.PROBABILITY=1.0", "AUGMENTATION.ZOOM.FACTOR=[2,2]", "AUGMENTATION.ZOOM.PAN=0.2"]
+    kept = [mask.sum((1, 2, 3)) for _, mask in batches(colours, "DALI_GENERATOR", *on)]
+    cut = [
+        mask.sum((1, 2, 3))
+        for _, mask in batches(colours, "DALI_GENERATOR", *on, f"{on[0][:17]}.KEEP_FOREGROUND=False")
+    ]
+    assert np.concatenate(kept).tolist() == pytest.approx([16**2] * 5, rel=0.13) and np.concatenate(cut).max() < 200
 
 
 @needs_dali

@@ -255,12 +255,19 @@ def test_tiles_with_enough_overlap_give_what_the_whole_image_gives(tmp_path):
     assert abs(found["gaussian"] - expected).max() > 1e-6
 
 
-def test_tiles_of_an_unpadded_network_mirror_the_border(tmp_path):
-    make_weights(tmp_path, ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6]", "MODEL.PADDING=valid", "INPUT.HEIGHT=52",
-                            "INPUT.WIDTH=52"])  # fmt: skip
+def test_an_unpadded_network_predicts_the_same_in_few_large_windows(tmp_path):
+    """By default one window here; tiles of INPUT give the same (a head of 3x3 pads their edge)."""
+    model = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6]", "MODEL.HEAD.KERNEL=1"]
+    make_weights(tmp_path, [*model, "MODEL.PADDING=valid", "INPUT.HEIGHT=52", "INPUT.WIDTH=52"])
     cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 255, (70, 40, 3), np.uint8))
-    cfg = load_config([f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "VERBOSE=0", "PREDICT.INPUT=a.png"])
-    assert cv2.imread(str(predict(cfg) / "masks/a.png"), cv2.IMREAD_UNCHANGED).shape == (70, 40)
+    base = [f"WORK_DIR={tmp_path}", model[0], "VERBOSE=0", "PREDICT.INPUT=a.png", "PREDICT.PROBABILITIES=True"]
+    base += ["PREDICT.TILE.OVERLAP=0"]  # of 36 pixels: tiles then begin at even ones
+    one, many = (
+        np.load(predict(load_config([*base, *tiles])) / "probabilities/a.npy")
+        for tiles in ([], ["PREDICT.TILE.SIZE=52"])
+    )
+    assert one.shape == (70, 40, 2) and one.std() > 1e-3
+    np.testing.assert_allclose(one, many, atol=1e-5)
 
 
 @pytest.mark.parametrize("blend", ["gaussian", "crop"])

@@ -13,6 +13,7 @@ from utils.checkpoints import load_weights
 from utils.inference.members import network_size, predicts_whole
 from utils.inference.sliding_window import predict_sliding_window
 from utils.inference.test_time_augmentation import TRANSFORMS, mean_over_transforms
+from utils.inference.windows import TileClock, tiles_at_once, unpadded_window
 
 
 class Predictor:
@@ -34,18 +35,17 @@ class Predictor:
     """
 
     def __init__(self, configs: Sequence[DictConfig]) -> None:
-        cfg = configs[0]
-        self.models = [load_network(config) for config in configs]
+        self.cfg, self.configs = configs[0], configs
+        cfg = self.cfg
+        self.input_size = network_size(cfg)
+        self.networks = {self.input_size: [load_network(config, self.input_size) for config in configs]}
         self.predicts_masks = cfg.MODEL.TYPE != "classifier"
         self.batch_size = 1 if predicts_whole(cfg) else cfg.HYPER_PARAMETERS.BATCH_SIZE
         self.resize = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH) if cfg.PREPROCESS_DATA.RESIZE.VALUE else None
         self.overlap, self.blend = cfg.PREDICT.TILE.OVERLAP, cfg.PREDICT.TILE.BLEND
         self.transforms = TRANSFORMS[cfg.PREDICT.TTA if self.predicts_masks else "none"]
-        self.input_size = network_size(cfg)
-        self.output_size: tuple[int, int] | None = None
-        if self.predicts_masks and self.input_size is not None:
-            shape = self.models[0].compute_output_shape((1, *self.input_size, cfg.INPUT.CHANNELS))
-            self.output_size = tuple(shape[1:3])
+        self.chooses_window = cfg.MODEL.PADDING == "valid" and cfg.PREDICT.TILE.SIZE is None
+        self.clock = TileClock()
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """The image `(height, width, channels)`, resized if PREPROCESS_DATA.RESIZE says so."""
@@ -53,27 +53,49 @@ class Predictor:
 
     def needs_tiles(self, size: tuple[int, ...]) -> bool:
         """Whether an image of that (height, width) needs the sliding window."""
-        if self.output_size is None:  # a classifier, or a network for images of any size
+        if not self.predicts_masks or self.input_size is None:  # a classifier, or a network for images of any size
             return False
-        return size != self.input_size or self.output_size != self.input_size
+        return size != self.input_size or self.output_size(self.input_size) != self.input_size
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def output_size(self, window: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of the masks that networks for a window return."""
+        height, width = self.networks[window][0].output_shape[1:3]
+        return height, width
+
+    def window(self, size: tuple[int, ...]) -> tuple[int, int]:
+        """(height, width) of the window for an image (height, width); its networks are in `networks`."""
+        assert self.input_size is not None
+        window = unpadded_window(self.cfg, size) if self.chooses_window else self.input_size
+        if window not in self.networks:
+            self.networks[window] = [load_network(config, window) for config in self.configs]
+        return window
+
+    def predict(self, images: np.ndarray, window: tuple[int, int] | None = None) -> np.ndarray:
         """Predict a batch of images of the network's size.
 
         Args:
             images: uint8 or uint16 `(batch, height, width, channels)`.
+            window: a key of `networks`; by default `input_size`.
 
         Returns:
             float32 probabilities `(batch, height, width, classes)`; of a classifier `(batch, classes)`.
         """
-        runs = [partial(run, model) for model in self.models]
+        runs = [partial(run, model) for model in self.networks[window or self.input_size]]
         return mean_over_transforms(runs, to_unit_range(images), self.transforms)
 
     def predict_tiles(self, image: np.ndarray) -> np.ndarray:
         """Predict one image `(height, width, channels)` of any size with the sliding window."""
-        assert self.input_size is not None and self.output_size is not None
+        window = self.window(image.shape[:2])
+        self.clock.start(image.shape[:2], window)
         return predict_sliding_window(
-            image, self.predict, self.input_size, self.output_size, self.overlap, self.blend, self.batch_size
+            image,
+            partial(self.predict, window=window),
+            window,
+            self.output_size(window),
+            self.overlap,
+            self.blend,
+            self.batch_size if window == self.input_size else min(self.batch_size, tiles_at_once(window)),
+            self.clock,
         )
 
     def predict_image(self, image: np.ndarray) -> np.ndarray:
@@ -87,9 +109,8 @@ class Predictor:
         return self.predict_tiles(image) if self.needs_tiles(image.shape[:2]) else self.predict(image[None])[0]
 
 
-def load_network(cfg: DictConfig) -> keras.Model:
-    """The trained network of a restored config, ready to predict."""
-    size = network_size(cfg)
+def load_network(cfg: DictConfig, size: tuple[int, int] | None) -> keras.Model:
+    """The trained network of a restored config, ready to predict images (height, width), None: of any size."""
     network = build_model(cfg, pretrained=False, any_size=size is None, size=size)
     load_weights(network, cfg)
     model = inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)

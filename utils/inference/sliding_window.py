@@ -73,6 +73,7 @@ def predict_sliding_window(
     overlap: float,
     blend: str,
     batch_size: int,
+    done: Callable[[int, int], None] = lambda tiles, total: None,
 ) -> np.ndarray:
     """Predict an image in tiles.
 
@@ -82,6 +83,7 @@ def predict_sliding_window(
         tile, output: (height, width) of what goes in and what comes out.
         overlap, blend: as in `place_tiles`.
         batch_size: tiles predicted at once.
+        done: called after each batch with (tiles done, all tiles).
 
     Returns:
         float32 `(height, width, classes)`, memory-mapped if it is large.
@@ -110,6 +112,7 @@ def predict_sliding_window(
             into = result[top : top + output[0], left : left + output[1]]
             weight = axes[0].weights[i][:, None, None] * axes[1].weights[j][None, :, None]
             into += (probability * weight)[: into.shape[0], : into.shape[1]]
+        done(first + len(batch), len(positions))
     assert result is not None  # an image has at least one tile
     return result
 

@@ -136,6 +136,10 @@ def engine_has_what_is_asked(cfg: DictConfig) -> None:
         raise UserError(
             f"{key} is for masks: set AUGMENTATION.ENGINE={others('class_labels')} with MODEL.TYPE=classifier."
         )
+    if cfg.MODEL.TYPE == "classifier" and augmentation.ZOOM.KEEP_FOREGROUND:
+        raise UserError(
+            "AUGMENTATION.ZOOM.KEEP_FOREGROUND=True needs masks; MODEL.TYPE=classifier has none: set it to null."
+        )
     if augmentation.ZOOM.KEEP_FOREGROUND and not engine.keep_foreground:
         raise UserError(
             f"{key} has no AUGMENTATION.ZOOM.KEEP_FOREGROUND: set it to null, or "
