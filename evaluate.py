@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from data_preparation.verify_data import verify_data
 from models import build_model
+from utils.base.errors import UserError
 from utils.base.files import check_folder_writable
 from utils.checkpoints import restore_config
 from utils.checkpoints.paths import evaluation_folder
@@ -58,7 +59,11 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     gallery, replicas = Gallery(trained.EVALUATION.GALLERY, trained.OUTPUT.CLASSES), strategy.num_replicas_in_sync
     with explain_failures(trained):
         results = [evaluate_split(folds, split, model, forward, gallery, replicas) for split in data]
-    folder = write_results(cfg, folds, results, gallery)
+    try:
+        folder = write_results(cfg, folds, results, gallery)
+    except OSError as error:  # a full disk, a folder that can be written to and cannot be made
+        place = error.filename or evaluation_folder(cfg)
+        raise UserError(f"{place}: cannot be written: {error.strerror}. Set EVALUATION.PATH.") from None
     print_results(trained, results, folder)
     return results[0].scores
 

@@ -6,7 +6,8 @@ import sys
 import pytest
 from helpers import PROJECT
 
-from utils.base.files import atomic_write, staging_folder
+from utils.base.errors import UserError
+from utils.base.files import atomic_write, check_folder_writable, staging_folder
 
 
 def test_a_staging_folder_is_removed_however_its_block_ends(tmp_path):
@@ -40,3 +41,9 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(name, tmp_path):
         temporary.write_text("1")
         assert temporary.name.endswith(name[-4:])
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_in_place_of_a_folder_is_called_that(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"EVALUATION\.PATH: .*file is no folder"):
+        check_folder_writable(tmp_path / "file" / "scores", "EVALUATION.PATH")

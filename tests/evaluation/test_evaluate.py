@@ -144,6 +144,15 @@ def test_two_replicas_give_the_scores_of_one(untrained, tmp_path):
         assert json.loads(line) == pytest.approx(single, abs=1e-6)
 
 
+def test_results_that_cannot_be_written_are_one_line(untrained, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", str(tmp_path / "evaluation.json"))
+
+    monkeypatch.setattr("utils.evaluation.output.write_results", full)
+    with pytest.raises(UserError, match=r"evaluation\.json: cannot be written: No space left on device"):
+        run(untrained, f"EVALUATION.PATH={tmp_path}")
+
+
 def test_splits_side_by_side(untrained, capsys):
     cfg = load_config([f"WORK_DIR={untrained}", "MODEL.TYPE=tiny_unet3plus", "EVALUATION.SPLITS=[train,val]"])
     before = cfg.copy()

@@ -89,9 +89,8 @@ def check_folder_writable(folder: Path, key: str) -> None:
     """The same for an absolute path."""
     nearest = next(parent for parent in (folder, *folder.parents) if exists(parent))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(
-            f"{key}: cannot write to the folder {folder}: permission denied at {nearest}. Set another path."
-        )
+        reason = f"permission denied at {nearest}" if nearest.is_dir() else f"{nearest} is no folder"
+        raise UserError(f"{key}: cannot write to the folder {folder}: {reason}. Set another path.")
 
 
 def writable_folder(cfg: DictConfig, path: str | Path, key: str) -> Path:
