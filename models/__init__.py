@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from models.checks import check_model, valid_output_size
 from models.encoders.backbones import BACKBONES
+from models.layers.initializers import start_biases
 from models.model_types import MODEL_TYPES, ModelType, model_settings
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
@@ -92,10 +93,13 @@ def build_model(
     features, down = encoder(image, settings, blocks, backbone_weights(cfg) if pretrained else None)
     if model_type.decoder is None:
         outputs = load_object("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, settings)
-        return keras.Model(image, outputs, name=cfg.MODEL.TYPE)
-    maps = load_object(DECODERS[model_type.decoder])(features, down, settings, blocks)
-    outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, settings, blocks)
-    return keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
+    else:
+        decoder = load_object(DECODERS[model_type.decoder])
+        maps = decoder(features, down, settings, blocks.of_decoder(settings))
+        outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, settings, blocks)
+    model = keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
+    start_biases(model)
+    return model
 
 
 def backbone_weights(cfg: DictConfig) -> str | None:

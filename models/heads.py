@@ -1,5 +1,6 @@
 """Heads: decoder maps -> named outputs. Deep supervision and the classification-guided module work on any decoder."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -58,6 +59,7 @@ def mask_logits(
     A coarser map is upsampled bilinearly after its convolution; with MODEL.HEAD.TRANSPOSE the mask's own head is a
     transposed convolution that does both.
     """
+    blocks = replace(blocks, initializer=settings.HEAD.INITIALIZER or blocks.initializer)
     options = blocks.conv_options(followed_by_norm=False)
     head = f"{name}_logits"
     if settings.HEAD.TRANSPOSE and name == "mask":

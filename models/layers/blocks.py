@@ -1,6 +1,6 @@
 """The building blocks that encoders, decoders and heads share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import keras
@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from models.layers.batch_norm import BatchNorm
 from models.layers.convolution import Conv2D
+from models.layers.initializers import make_initializer
 from models.layers.match_size import MatchSize
 from models.layers.upsample_conv import UpsampleConv2D
 from utils.base.errors import UserError
@@ -31,9 +32,11 @@ class BlockSettings:
     activation: str
     norm: bool
     norm_momentum: float
+    norm_epsilon: float
     sync_norm: bool
     bias: bool  # of convolutions that a normalisation follows; all others have one
     dropout: float
+    initializer: str  # a name of `INITIALIZERS`
     l2: float
     padding: str
     convs: int
@@ -59,11 +62,13 @@ class BlockSettings:
             ) from None
         return cls(
             activation=decoder.ACTIVATION,
-            norm=decoder.NORM,
+            norm=bool(decoder.NORM),
             norm_momentum=decoder.NORM_MOMENTUM,
+            norm_epsilon=decoder.NORM_EPSILON,
             sync_norm=settings.SYNC_BATCH_NORM,
             bias=settings.CONV_BIAS,
             dropout=decoder.DROPOUT,
+            initializer=settings.INITIALIZER,
             l2=settings.L2,
             padding=settings.PADDING,
             convs=decoder.CONVS,
@@ -74,11 +79,15 @@ class BlockSettings:
             winograd=settings.WINOGRAD,
         )
 
+    def of_decoder(self, settings: DictConfig) -> "BlockSettings":
+        """The same without normalisation where MODEL.DECODER.NORM keeps it to the encoder."""
+        return replace(self, norm=False) if settings.DECODER.NORM == "encoder" else self
+
     def conv_options(self, followed_by_norm: bool) -> dict[str, Any]:
         """Keyword arguments of a convolution layer; initializer and regularizer are new objects for each layer."""
         return {
             "use_bias": self.bias or not followed_by_norm,
-            "kernel_initializer": keras.initializers.HeNormal(),
+            "kernel_initializer": make_initializer(self.initializer),
             "kernel_regularizer": keras.regularizers.L2(self.l2) if self.l2 else None,
         }
 
@@ -104,7 +113,8 @@ def conv_norm(x: KerasTensor, filters: int, blocks: BlockSettings, name: str) ->
 def norm(x: KerasTensor, blocks: BlockSettings, name: str) -> KerasTensor:
     """Batch normalisation and dropout, where the settings ask for them."""
     if blocks.norm:
-        x = BatchNorm(momentum=blocks.norm_momentum, synchronized=blocks.sync_norm, name=f"{name}_norm")(x)
+        options = {"momentum": blocks.norm_momentum, "epsilon": blocks.norm_epsilon, "synchronized": blocks.sync_norm}
+        x = BatchNorm(name=f"{name}_norm", **options)(x)
     if blocks.dropout:
         x = layers.Dropout(blocks.dropout, name=f"{name}_dropout")(x)
     return x

@@ -25,6 +25,8 @@ CONCAT_ONLY = [
     "MODEL.DECODER.CONVS=0",
     "MODEL.HEAD.TRANSPOSE=True",
 ]
+# The UNet 3+ authors' PyTorch code: 4x4 transposed convolutions, no normalisation in the decoder, one class.
+AUTHORS = ["MODEL.CONV_BIAS=True", "MODEL.DECODER.UPSAMPLE_KERNEL=4", "MODEL.DECODER.NORM=encoder", "OUTPUT.CLASSES=1"]
 UNETPP = ["+experiment=tpu_unetpp", "MODEL.BACKBONE.WEIGHTS=null"]
 ON_B0 = ["MODEL.BACKBONE.TYPE=efficientnetb0"]
 DOWN = "[block2b_expand_activation,block3b_expand_activation,block5a_expand_activation]"
@@ -51,6 +53,9 @@ def choose(decoder, encoder):
         (["MODEL.TYPE=unet", "MODEL.FILTERS=[16,32,64,128,256]", "MODEL.HEAD.KERNEL=1", "OUTPUT.CLASSES=1"],
          1_942_577 + 2_944, 1_942_577),
         (["MODEL.TYPE=conv_deconv", *PETS], 62_243, 62_243),
+        (["MODEL.TYPE=unet", *AUTHORS], 39_396_033 + 7_936, 39_396_033),
+        (["MODEL.TYPE=unet++", *AUTHORS, "MODEL.HEAD.KERNEL=1", "MODEL.DEEP_SUPERVISION=True"],
+         47_176_132 + 7_936, 47_176_132),
         (choose("unet", "mobilenetv2") + PETS + CONCAT_ONLY
          + ["MODEL.BACKBONE.TRAINABLE=False", "MODEL.DECODER.FILTERS=[512,256,128,64]"], 6_504_227, 4_660_323),
     ],

@@ -82,8 +82,10 @@ def test_flags_override_the_type():
     }
 
 
-@pytest.mark.parametrize("height, width", [(33, 47), (31, 32), (17, 50)])
-def test_odd_sizes(height, width):
+@pytest.mark.parametrize(
+    "decoder, height, width", [("unet3plus", 33, 47), ("unet3plus", 31, 32), ("unet3plus", 17, 50), ("unet", 70, 53)]
+)
+def test_odd_sizes(decoder, height, width):
     model = build_model(
         load_config(
             [
@@ -91,6 +93,7 @@ def test_odd_sizes(height, width):
                 f"INPUT.WIDTH={width}",
                 "MODEL.FILTERS=[4,6,8,10,12]",
                 "MODEL.DEEP_SUPERVISION=True",
+                f"MODEL.TYPE={decoder}",
             ]
         )
     )

@@ -151,7 +151,7 @@ def test_averaged_weights_are_validated_and_saved_but_not_trained():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_takes_every_option(name):
-    options = ["WEIGHT_DECAY=0.01", "CLIP_NORM=0.5", "ACCUMULATION_STEPS=2", "EMA=0.9"]
+    options = ["WEIGHT_DECAY=0.01", "CLIP_NORM=0.5", "ACCUMULATION_STEPS=2", "EMA=0.9", "L2=0.01"]
     optimizer = make_optimizer(load_config([f"OPTIMIZER.NAME={name}", *(f"OPTIMIZER.{option}" for option in options)]))
     model = small_model(optimizer)
     x = np.ones((1, 1), "float32")

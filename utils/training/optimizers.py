@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -11,10 +11,10 @@ from utils.base.registry import look_up
 if TYPE_CHECKING:
     import keras
 
-# OPTIMIZER.NAME -> (name in keras.optimizers, {key of OPTIMIZER that it alone takes: type})
+# OPTIMIZER.NAME -> (name in keras.optimizers, {key of OPTIMIZER that not all take: type})
 OPTIMIZERS = {
-    "adam": ("Adam", {}),
-    "adamw": ("AdamW", {}),
+    "adam": ("Adam", {"EPSILON": float}),
+    "adamw": ("AdamW", {"EPSILON": float}),
     "sgd": ("SGD", {"MOMENTUM": float, "NESTEROV": bool}),
 }
 
@@ -35,10 +35,34 @@ def make_optimizer(cfg: DictConfig) -> keras.optimizers.Optimizer:
     options = {key.lower(): kind(settings[key]) for key, kind in keys.items()}
     if settings.EMA is not None:
         options |= {"use_ema": True, "ema_momentum": settings.EMA}
-    return getattr(keras.optimizers, name)(
+    optimizer = getattr(keras.optimizers, name)
+    return (with_l2(optimizer, settings.L2) if settings.L2 else optimizer)(
         float(cfg.HYPER_PARAMETERS.LEARNING_RATE),
         weight_decay=settings.WEIGHT_DECAY or None,
         global_clipnorm=settings.CLIP_NORM,
         gradient_accumulation_steps=steps if steps > 1 else None,
         **options,
     )
+
+
+def with_l2(optimizer: type[keras.optimizers.Optimizer], share: float) -> type[keras.optimizers.Optimizer]:
+    """An optimizer that adds a share of each weight to its gradient, as `weight_decay` of PyTorch's Adam and SGD does.
+
+    All trained weights, biases and normalisation too; after clipping, and before the moments of Adam, which therefore
+    scale it. The loss in the log stays without it.
+
+    Args:
+        optimizer: a class of Keras.
+        share: OPTIMIZER.L2.
+
+    >>> import keras
+    >>> weight = keras.Variable([1.0])
+    >>> with_l2(keras.optimizers.SGD, 0.5)(1.0).apply([keras.ops.array([0.25])], [weight])
+    >>> float(weight[0])
+    0.25
+    """
+
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        optimizer.update_step(self, gradient + share * variable, variable, learning_rate)
+
+    return type(f"{optimizer.__name__}L2", (optimizer,), {"update_step": update_step})
