@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 from helpers import PROJECT, assert_one_clear_error, run_command
+from omegaconf import OmegaConf
 
 from data_generators import build_dataset
 from data_preparation import coco, index_masks, lgg, pets
@@ -169,6 +170,44 @@ def test_an_experiment_builds_on_another_and_on_the_command_line():
     assert dict(load_config(["+experiment=tpu_unetpp"]).LOSS) == {"bce_dice": 1.0}
 
 
+KERAS = {"MODEL.DECODER.NORM_MOMENTUM": 0.99, "MODEL.DECODER.NORM_EPSILON": 1e-3, "OPTIMIZER.EPSILON": 1e-7}
+PIX2PIX = {"MODEL.INITIALIZER": "normal", "MODEL.HEAD.INITIALIZER": "glorot_uniform", "MODEL.L2": 0, **KERAS}
+KIT = {"MODEL.INITIALIZER": "glorot_uniform", "MODEL.L2": 0, **KERAS}
+
+
+@pytest.mark.parametrize(
+    "name, settings",
+    [
+        ("lits_unet3plus", {"MODEL.INITIALIZER": "he_normal", "MODEL.L2": 1e-4, **KERAS}),
+        ("tpu_unet", KIT),
+        ("tpu_unetpp", KIT),
+        ("pets_conv_deconv", {"MODEL.INITIALIZER": "glorot_uniform", "MODEL.L2": 0, "OPTIMIZER.EPSILON": 1e-7}),
+        ("pets_mobilenetv2", PIX2PIX),
+        ("mapping_efficientnetb4", PIX2PIX),
+    ],
+)
+def test_first_weights_and_normalisation_of_the_sources(name, settings):
+    cfg = load_config([f"+experiment={name}"])
+    assert {key: OmegaConf.select(cfg, key) for key in settings} == settings
+    assert cfg.OPTIMIZER.L2 == 0
+
+
+def test_the_brain_network_is_as_pytorch_makes_and_trains_it():
+    cfg = load_config(["+experiment=lgg_unet", *SMALL])
+    model = build_model(cfg)
+    assert not model.losses
+    assert {(layer.momentum, layer.epsilon) for layer in model.layers if hasattr(layer, "moving_mean")} == {(0.9, 1e-5)}
+    first = model.get_layer("encoder1_1_conv")
+    assert 0.9 / 27**0.5 < np.abs(first.kernel).max() <= 1 / 27**0.5  # He's are larger than that for most
+    optimizer = make_optimizer(cfg)
+    assert optimizer.epsilon == 1e-8
+    # Adam's first step of weight decay alone, whose gradients are so small that the epsilon counts.
+    weight, start = keras.Variable([2.0, -1.0]), np.array([2.0, -1.0])
+    optimizer.apply([keras.ops.zeros(2)], [weight])
+    root = 0.001**0.5 * 1e-5 * np.abs(start)
+    np.testing.assert_allclose(start - np.asarray(weight), np.sign(start) * 3e-3 * root / (root + 1e-8), rtol=1e-3)
+
+
 def test_the_schedules_of_the_sources():
     kit = load_config(["+experiment=tpu_unet"])
     rates = [learning_rate(kit, epoch) for epoch in (0, 3, 7, 8)]
@@ -229,8 +268,6 @@ def test_a_mistyped_experiment(override, words):
 
 
 def test_evaluation_finds_the_weights_of_an_experiment(tmp_path):
-    from omegaconf import OmegaConf
-
     cfg = load_config(["+experiment=isbi_unet", f"WORK_DIR={tmp_path}", "INPUT.HEIGHT=64", "INPUT.WIDTH=64"])
     weights = weights_path(cfg)
     weights.parent.mkdir()
