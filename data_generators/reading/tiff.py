@@ -5,6 +5,8 @@ import struct
 from collections.abc import Callable
 from typing import TypeVar
 
+import cv2
+import imagecodecs
 import numpy as np
 import simplejpeg
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
@@ -71,7 +73,7 @@ def decode_tiff(
         pixels = to_uint16(file, pixels, value_range)
     if white_is_0:  # the range is that of the values stored
         pixels = np.iinfo(pixels.dtype).max - pixels
-    return np.ascontiguousarray(opencv_order(pixels))
+    return opencv_order(pixels)
 
 
 def eight_bits(table: np.ndarray) -> np.ndarray:
@@ -80,10 +82,10 @@ def eight_bits(table: np.ndarray) -> np.ndarray:
 
 
 def opencv_order(pixels: np.ndarray) -> np.ndarray:
-    """RGB or RGBA `(height, width, bands)` -> BGR or BGRA, and back; other numbers of bands are unchanged."""
+    """RGB or RGBA `(height, width, bands)` of 8 or 16 bits -> BGR or BGRA; other numbers of bands are unchanged."""
     if pixels.shape[2] == 3:
-        return pixels[:, :, ::-1]
-    return pixels[:, :, [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels
+        return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # a tenth of the time of NumPy's copy
+    return cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA) if pixels.shape[2] == 4 else np.ascontiguousarray(pixels)
 
 
 def decode_tiff_values(file: ImageFile | str, data: bytes) -> tuple[np.ndarray, str | None]:
@@ -170,10 +172,23 @@ def stored_values(page: TiffPage) -> np.ndarray:
     if page.imagelength * page.imagewidth * page.samplesperpixel > MAX_PIXELS * 4:
         raise MemoryError
     check_segments(page)
-    pixels = page.asarray(maxworkers=1)
+    pixels = decode_segments(page)
     separate, _, height, width, contiguous = page.shaped
     pixels = pixels.reshape(separate, height, width, contiguous)
     return np.moveaxis(pixels[..., 0], 0, -1) if separate > 1 else pixels[0]
+
+
+def decode_segments(page: TiffPage) -> np.ndarray:
+    """The values of all strips or tiles, in any shape.
+
+    Of LZW, libtiff takes less than half the time of the library's own decoder. It names damage as well, unlike OpenCV,
+    which reads with it and goes on.
+    """
+    if page.compression != COMPRESSION.LZW or page.bitspersample not in (8, 16) or len(page.parent.pages) > 1:
+        return page.asarray(maxworkers=1)
+    file = page.parent.filehandle
+    file.seek(0)
+    return imagecodecs.tiff_decode(file.read(file.size))
 
 
 def check_segments(page: TiffPage) -> None:

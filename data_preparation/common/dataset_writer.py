@@ -6,11 +6,12 @@ PNG and JPEG images are copied byte by byte; other formats become PNG. `OUTPUT/p
 options of each pair: a second run skips what has not changed, and removes pairs that no longer belong to a split.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_generators.files.image_file import ImageFile
-from data_generators.files.preparation import CLASS_NAMES, write_preparation
+from data_generators.files.preparation import CLASS_NAMES, FILE, write_preparation
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import JPEG_START, PNG_START, read_whole_and_header
 from data_generators.reading.tiff_pages import path_of
@@ -110,12 +111,12 @@ def write_locked(conversion: Conversion, options: Namespace, sources: Iterable[s
     named = {CLASS_NAMES: list(conversion.class_names)} if conversion.class_names else {}
     try:
         remove_stale_pairs(output, record, targets)
-        work = functools.partial(write_pair, make_mask=conversion.make_mask, output=output, named=named)
+        work = functools.partial(write_pair, make_mask=conversion.make_mask, output=output)
         workers = options.workers or min(os.cpu_count() or 1, 1 + len(todo) // PAIRS_PER_PROCESS)
         results = run_parallel(work, list(todo.items()), workers, CHUNK)
         progress = tqdm(results, "pairs", len(todo), unit="pair", disable=options.quiet or not todo)
         folders = [output / str(pair.split) / kind for pair in todo.values() for kind in ("images", "mask")]
-        with new_folders(folders), progress as bar:
+        with new_folders(folders), unfinished(output, todo.values(), named), progress as bar:
             for (target, pair), _ in bar:
                 files[target] = [mask_target(pair), signatures[target]]
         for split in {pair.split for pair in conversion.pairs} if named else ():
@@ -131,6 +132,24 @@ def write_locked(conversion: Conversion, options: Namespace, sources: Iterable[s
     if not options.quiet:
         print_report(summary, skipped, output)
     return summary
+
+
+@contextlib.contextmanager
+def unfinished(output: Path, pairs: Iterable[NewPair], named: Mapping[str, Any]) -> Iterator[None]:
+    """Mark the splits of some pairs as being written for a block, with the names of the classes if there are any.
+
+    If the block fails before its first pair, a split that is new keeps nothing.
+    """
+    folders = [output / split for split in sorted({str(pair.split) for pair in pairs})] if named else []
+    for folder in folders:
+        write_preparation(folder, named, finished=False)
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            if not any(folder.glob("*/*")):
+                (folder / FILE).unlink()
+        raise
 
 
 def settings_of_masks(options: Namespace, sources: Iterable[str]) -> str:
@@ -159,7 +178,6 @@ def write_pair(
     target_and_pair: tuple[str, NewPair],
     make_mask: Callable[[NewPair, int, int], np.ndarray | EncodedMask],
     output: Path,
-    named: Mapping[str, Any],
 ) -> None:
     """Make one pair and move both files into place together.
 
@@ -167,7 +185,6 @@ def write_pair(
         target_and_pair: the image file to write, relative to `output`, and the pair.
         make_mask: see `Conversion`.
         output: folder of the dataset.
-        named: the names of the classes for `prepared.json`, which is unfinished until all pairs are written; or none.
     """
     target, pair = target_and_pair
     data, header = read_whole_and_header(pair.image)
@@ -187,8 +204,6 @@ def write_pair(
             )
         data = encode_png(pixels)
     mask_data = made.data if isinstance(made, EncodedMask) else encode_png(made)
-    if named:
-        write_preparation(output / str(pair.split), named, finished=False)
     write_together({output / target: data, output / mask_target(pair): mask_data})
 
 

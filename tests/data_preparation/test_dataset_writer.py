@@ -18,9 +18,10 @@ from public_format_helpers import (
     save,
 )
 
+from data_generators.files.preparation import CLASS_NAMES, read_preparation
 from data_generators.reading.masks import read_mask
 from data_preparation import rle_csv
-from data_preparation.common.dataset_writer import read_record
+from data_preparation.common.dataset_writer import NewPair, read_record, unfinished
 from data_preparation.common.groups import group_of
 from data_preparation.common.png import encode_png
 from data_preparation.common.splits import SPLITS, assign_splits
@@ -75,6 +76,19 @@ def test_finished_pairs_outlive_an_error(tmp_path, capsys):
     assert files(tmp_path / "data") == ["train/images/a.png", "train/mask/a.png"]
     make_table(tmp_path, ["a,1 3", "b,9 1", "c,1 1"])
     assert "3 pairs written" in run(rle_csv, capsys, *arguments)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_names_of_classes_are_unfinished_until_the_last_pair(tmp_path, written):
+    folder, pair = tmp_path / "train", NewPair("train", tmp_path / "a.png", "a", "a")
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path, [pair], {CLASS_NAMES: ["sky", "road"]}):
+        with pytest.raises(UserError, match="not finished"):
+            read_preparation(folder)
+        if written:
+            (folder / "images").mkdir()
+            (folder / "images/a.png").touch()
+        raise KeyboardInterrupt
+    assert (folder / "prepared.json").exists() == written
 
 
 def test_a_failed_write_leaves_no_part(tmp_path, capsys, monkeypatch):
