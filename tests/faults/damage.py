@@ -336,6 +336,14 @@ def evaluation(folder):
     return path, score_tables
 
 
+def training_log(folder):
+    from utils.training.compare_curves import read_log
+
+    path = folder / "training_logs_m.csv"
+    path.write_text("epoch,loss,val_loss\n0,0.5,0.75\n1,0.25,nan\n")
+    return path, read_log
+
+
 # Kind of file -> function (folder) -> (a good file, function (path) that reads it as a command does)
 FILES = {
     "PNG": picture(".png"),
@@ -370,6 +378,7 @@ FILES = {
     "weights": weights,
     "state": state,
     "evaluation.json": evaluation,
+    "log of a training, CSV": training_log,
 }
 
 VALUES = ("", "nan", "-1", "1e99", "null", "[]", "[1,a]", "{a: 1}", "true", "'x y'", "0.5", "[[1]]", "..", "${A}", "\\")
