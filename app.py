@@ -100,7 +100,9 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
                 file = gradio.File(label="Image, TIFF stack or NIfTI volume", elem_id="file")
                 button = gradio.Button("Segment", variant="primary", elem_id="segment")
                 message = gradio.Markdown(elem_id="message")
-                mask = gradio.File(label="Mask (value = class)", interactive=False, elem_id="mask")
+                mask = gradio.File(
+                    label="Mask (value = class; of overlapping classes: bits)", interactive=False, elem_id="mask"
+                )
             with gradio.Column(scale=3):
                 picture = gradio.Image(
                     show_label=False, interactive=False, buttons=["fullscreen", "download"], elem_id="picture"
@@ -136,7 +138,7 @@ def area_table(path: Path) -> str:
     areas = {
         key.removeprefix("area_"): sum(int(row[key]) for row in rows) for key in rows[0] if key.startswith("area_")
     }
-    total = sum(areas.values())
+    total = sum(int(row["height"]) * int(row["width"]) for row in rows)  # of classes that overlap not the sum of areas
     lines = [f"| {name.replace('|', '&#124;')} | {area:,} | {area / total:.2%} |" for name, area in areas.items()]
     unit = "voxels" if len(rows) > 1 else "pixels"
     return "\n".join([f"| class | {unit} | share |", "| --- | ---: | ---: |", *lines])

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from data_preparation.verify_data import verify_data
 from models import build_model
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import check_folder_writable
 from utils.checkpoints import restore_config
@@ -56,7 +57,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     with strategy.scope():
         model = build_model(trained, pretrained=False, any_size=evaluates_any_size(trained))
     forward = make_forward(model, strategy, trained.OPTIMIZATION.XLA)
-    gallery, replicas = Gallery(trained.EVALUATION.GALLERY, trained.OUTPUT.CLASSES), strategy.num_replicas_in_sync
+    gallery = Gallery(trained.EVALUATION.GALLERY, number_of_classes(trained), is_multi_label(trained))
+    replicas = strategy.num_replicas_in_sync
     with explain_failures(trained):
         results = [evaluate_split(folds, split, model, forward, gallery, replicas) for split in data]
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
+from utils.base.classes import is_multi_label
 from utils.base.files import staging_folder, writable_folder
 from utils.base.registry import load_object
 from utils.base.startup import quiet_stderr
@@ -43,7 +44,7 @@ def export(cfg: DictConfig) -> Path:
         saved .../model.keras and .../model_card.md
     """
     trained, weights, settings = restore_config(cfg), weights_path(cfg), cfg.EXPORT
-    row = check_export(trained)
+    row, multi_label = check_export(trained), is_multi_label(trained)
     folder = writable_folder(trained, settings.PATH, "EXPORT.PATH") / weights.name.removesuffix(ENDING)
     images, compared_on = example_images(trained)
     make_strategy(trained)  # what TensorFlow prints at its start is kept off the terminal
@@ -51,7 +52,7 @@ def export(cfg: DictConfig) -> Path:
     from utils.export.exporters import make_job
     from utils.export.portable_model import load_portable_model
 
-    job = make_job(load_portable_model(trained), images[: settings.CALIBRATION], settings)
+    job = make_job(load_portable_model(trained), images[: settings.CALIBRATION], settings, multi_label)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / row.file_name
     with staging_folder(folder, "export") as temporary:
@@ -59,7 +60,8 @@ def export(cfg: DictConfig) -> Path:
         with quiet_stderr():
             load_object(row.write)(job, unfinished)
             exported = load_object(row.run)(unfinished)
-            rows = compare(job.function, exported, as_input(evenly_spaced(images), settings.PREPROCESS), settings)
+            inputs = as_input(evenly_spaced(images), settings.PREPROCESS)
+            rows = compare(job.function, exported, inputs, settings, multi_label)
         if path.is_dir():
             shutil.rmtree(path)
         unfinished.replace(path)

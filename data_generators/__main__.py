@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from data_generators import build_dataset
 from data_generators.dataset import Dataset
 from data_generators.loaders import Batch
+from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.pictures import MIN_PANEL, displayable, enlarge, overlay, titled
@@ -75,7 +76,7 @@ def draw(cfg: DictConfig, image: np.ndarray, mask: np.ndarray | None = None) -> 
     if mask is None:
         return picture
     known = np.where(mask[:, :, 0] == cfg.DATASET.IGNORE_LABEL, 0, mask[:, :, 0])
-    return overlay(picture, enlarge(known, factor), TINT)
+    return overlay(picture, enlarge(known, factor), TINT, is_multi_label(cfg))
 
 
 def contact_sheet(above: Sequence[np.ndarray], below: Sequence[np.ndarray]) -> np.ndarray:

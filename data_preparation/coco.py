@@ -7,9 +7,11 @@
 
 Class 0 is the background; the chosen categories are classes 1, 2, ... in the order given (by default all, in the order
 of their numbers). Where instances overlap, the smaller one is on top, of equal ones the later one; crowd regions are
-below all others. The pixels are those of pycocotools.
+below all others. The pixels are those of pycocotools. With --multi-label classes may overlap: bit c - 1 of a mask's
+value says whether class c is there, up to class 8 (train with OUTPUT.MULTI_LABEL=True).
 """
 
+import functools
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -36,13 +38,14 @@ from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, NewPair
 from data_preparation.common.image_files import Skipped, raise_problems
 from data_preparation.common.splits import paths_by_split, with_splits
+from utils.base.class_bits import MOST_CLASSES, bit_of
 from utils.base.errors import UserError
 
 CROWD = ("include", "skip", "ignore")
 
 
 class Instance(NamedTuple):
-    """An annotation. name: for messages; label: its class; is_crowd: it lies below the others."""
+    """An annotation. name: for messages; label: its value; is_crowd: it lies below the others."""
 
     name: str
     label: int
@@ -79,7 +82,23 @@ def collect(options: Namespace) -> Conversion:
     found = ["background", *next(iter(names.values()))]
     usable = len(set(found)) == len(found) and all(map(is_name, found))
     pairs = with_splits(pairs, [pair.name for pair in pairs], options)
-    return Conversion(pairs, draw_mask, skipped, found if usable else None)
+    if options.multi_label:
+        check_bits(options, len(found) - 1)
+    ignored = options.ignore if options.crowd == "ignore" else -1
+    make_mask = functools.partial(draw_mask, multi_label=options.multi_label, ignored=ignored)
+    return Conversion(pairs, make_mask, skipped, found if usable else None, options.multi_label)
+
+
+def check_bits(options: Namespace, classes: int) -> None:
+    """Raise a UserError if there are more classes than bits, or if the ignored value is one of theirs."""
+    if classes > MOST_CLASSES:
+        raise UserError(
+            f"--multi-label takes up to {MOST_CLASSES} categories, not {classes}: choose some with --categories."
+        )
+    if options.crowd == "ignore" and options.ignore < 2**classes:
+        raise UserError(
+            f"--ignore {options.ignore} is the value of overlapping classes: {classes} have 0 to {2**classes - 1}."
+        )
 
 
 def check_same_classes(names: Mapping[Path, Sequence[str]]) -> None:
@@ -145,7 +164,10 @@ def collect_instances(
         if reason:
             skipped.append((name, reason))
         if segmentation:
-            label = options.ignore if is_crowd and options.crowd == "ignore" else label
+            if is_crowd and options.crowd == "ignore":
+                label = options.ignore
+            elif options.multi_label:
+                label = bit_of(label, name)
             instances[image].append(Instance(name, label, is_crowd, segmentation))
     refuse_shares(path, [instance for found in instances.values() for instance in found])
     without = [name for name, reason in skipped if reason == NO_SEGMENTATION]
@@ -168,8 +190,11 @@ def refuse_shares(path: Path, instances: Sequence[Instance]) -> None:
         raise UserError(f"{path}: the polygons have coordinates from 0 to 1, shares of the image; COCO has pixels.")
 
 
-def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray:
-    """The mask of an image: its instances, crowds first, then from large to small."""
+def draw_mask(pair: NewPair, height: int, width: int, multi_label: bool = False, ignored: int = -1) -> np.ndarray:
+    """The mask of an image: its instances, crowds first, then from large to small.
+
+    With `multi_label` the bit of each class; what an instance covers is no longer `ignored`.
+    """
     path, number, listed_height, listed_width, instances = pair.annotation
     if (listed_height, listed_width) != (height, width):
         raise UserError(
@@ -183,7 +208,8 @@ def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width), np.uint8)
     for instance, (top, left, pixels) in regions:
         part = mask[top : top + pixels.shape[0], left : left + pixels.shape[1]]
-        np.copyto(part, np.uint8(instance.label), where=pixels.view(bool))
+        below = np.where(part == ignored, 0, part) if multi_label else 0
+        np.copyto(part, below | np.uint8(instance.label), where=pixels.view(bool))
     return mask
 
 
@@ -203,6 +229,7 @@ main = dataset_command(
             "default": 255,
             "help": "pixel value of crowd regions with --crowd ignore (default 255)",
         },
+        "--multi-label": {"action": "store_true", "help": "classes may overlap: a bit of the mask's value each"},
         "--empty": {
             "choices": ("keep", "skip"),
             "default": "keep",

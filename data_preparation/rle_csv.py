@@ -6,7 +6,8 @@
 The first column names the image, with or without ending; the last column has the runs (others: --id-column and
 --rle-column). Empty runs or -1 mean an image without objects. Pixels are counted from 1 down the columns, or along the
 rows with --row-major. The numbers in --class-column are the classes, from 1; where objects overlap, the later row is on
-top.
+top. With --multi-label classes may overlap: bit c - 1 of a mask's value says whether class c is there, up to class 8
+(train with OUTPUT.MULTI_LABEL=True).
 """
 
 import re
@@ -27,12 +28,13 @@ from data_preparation.common.groups import group_of
 from data_preparation.common.image_files import Skipped, list_images, raise_problems
 from data_preparation.common.splits import paths_by_split, with_splits
 from utils.base import rle
+from utils.base.class_bits import bit_of
 from utils.base.errors import UserError
 from utils.base.text_files import Row, read_csv
 
 
 class RunRow(NamedTuple):
-    """A row of the table. where: file, line and image, for messages; label: its class; runs: the text."""
+    """A row of the table. where: file, line and image, for messages; label: its value; runs: the text."""
 
     where: str
     label: int
@@ -57,13 +59,13 @@ def collect(options: Namespace) -> Conversion:
         problems += [f"{table}: there is no image {name} in {folder}." for name in rows if name not in images]
         for name, path in images.items():
             if name in rows or options.unlisted == "empty":
-                annotation = (rows.get(name, []), "row" if options.row_major else "column")
+                annotation = (rows.get(name, []), "row" if options.row_major else "column", options.multi_label)
                 pairs.append(NewPair(split, path, name, name, annotation, (table,)))
             else:
                 skipped.append((path, f"not in {table.name}"))
     raise_problems(problems)
     groups = [group_of(pair.name, options.group) for pair in pairs]
-    return Conversion(with_splits(pairs, groups, options), draw_mask, skipped)
+    return Conversion(with_splits(pairs, groups, options), draw_mask, skipped, multi_label=options.multi_label)
 
 
 def images_by_name(folder: Path) -> tuple[dict[str, Path], list[Skipped]]:
@@ -103,7 +105,8 @@ def read_table(path: Path, options: Namespace) -> tuple[Table, list[Skipped]]:
         seen.add((name, label, runs))
         if not is_class(label):
             raise UserError(f"{row.where}: the class {label} must be an integer from 1 to 255.")
-        rows.append(RunRow(f"{row.where} ({name})", int(label), runs))
+        value = bit_of(int(label), row.where) if options.multi_label else int(label)
+        rows.append(RunRow(f"{row.where} ({name})", value, runs))
     if not table:
         raise UserError(f"{path}: contains no rows below the headings.")
     return table, skipped
@@ -155,10 +158,17 @@ def find_columns(path: Path, headings: Sequence[str], options: Namespace) -> dic
 
 
 def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray:
-    """The mask of an image: its rows, the later on top."""
-    rows, order = pair.annotation
+    """The mask of an image: its rows, the later on top, or those of one class after the other as bits."""
+    rows, order, multi_label = pair.annotation
     runs = [rle.parse(row.runs, height * width, row.where) for row in rows]
-    return rle.paint(runs, height, width, order, [row.label for row in rows])
+    labels = [row.label for row in rows]
+    if not multi_label:
+        return rle.paint(runs, height, width, order, labels)
+    mask = np.zeros((height, width), np.uint8)
+    for label in set(labels):
+        own = [found for found, other in zip(runs, labels, strict=True) if other == label]
+        mask |= rle.paint(own, height, width, order, [label] * len(own))
+    return mask
 
 
 main = dataset_command(
@@ -171,6 +181,7 @@ main = dataset_command(
         "--class-column": {
             "help": "column of the classes; none: all objects are class 1 (default: none, if no column is called class)"
         },
+        "--multi-label": {"action": "store_true", "help": "classes may overlap: a bit of the mask's value each"},
         "--row-major": {"action": "store_true", "help": "pixels are counted along the rows"},
         "--unlisted": {
             "choices": ("skip", "empty"),

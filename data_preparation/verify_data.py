@@ -34,6 +34,7 @@ from data_preparation.common.label_counts import label_problems, warn_about_clas
 from data_preparation.common.left_out import left_out
 from data_preparation.common.pair_check import IMAGE_PROPERTIES, MASK_FORMS, PairCheck, check_pair
 from data_preparation.common.shared_images import warn_of_shared_images
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import check_writable
 from utils.config.command import command
@@ -81,7 +82,9 @@ def verify_data(
         hints += [hint for check in checks for hint in check.hints]
         summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL)
         if details:
-            summary[split] |= describe_split(checks, cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+            summary[split] |= describe_split(
+                checks, number_of_classes(cfg), cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg)
+            )
         warn(pairs, checks, summary[split], split)
         if not problems:  # else the counts may be those of misread labels
             problems += label_problems(cfg, checks, split) if need_masks else []
@@ -125,7 +128,8 @@ def check_pairs(
     # Without crops, INPUT is the size of the whole images.
     whole_images = whole_images and cfg.DATASET.CROP.MODE is not None
     settings = ReadSettings.from_config(cfg, split, whole_images=whole_images)
-    work = partial(check_pair, settings=settings, classes=cfg.OUTPUT.CLASSES, measure=measure)
+    form = {"classes": cfg.OUTPUT.CLASSES, "multi_label": is_multi_label(cfg)}
+    work = partial(check_pair, settings=settings, measure=measure, **form)
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # reading and decoding release the interpreter's lock
         checks = threads.map(work, pairs)
         quiet = cfg.VERBOSE == 0 or not pairs

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.keys import Key
 from utils.base.registry import load_object
@@ -29,6 +30,7 @@ class Term:
     Args:
         function: "module:NAME" of `(y_true, y_pred, valid, **options) -> scalar`; `losses.targets` prepares the first
             three.
+        of_true_class: whether it takes the flag `multi_label`, because it compares the classes of a pixel.
         needs_boundary_weights: whether it also takes `boundary_weights`, the map of
             `data_generators.reading.boundary_weights` that comes with each batch.
         smallest_side: height and width in pixels below which it is not defined.
@@ -36,9 +38,17 @@ class Term:
     """
 
     def __init__(
-        self, function: str, /, *, needs_boundary_weights: bool = False, smallest_side: int = 1, **options: Key
+        self,
+        function: str,
+        /,
+        *,
+        of_true_class: bool = False,
+        needs_boundary_weights: bool = False,
+        smallest_side: int = 1,
+        **options: Key,
     ) -> None:
         self.function = function
+        self.of_true_class = of_true_class
         self.needs_boundary_weights = needs_boundary_weights
         self.smallest_side = smallest_side
         self.options = options
@@ -60,15 +70,17 @@ NOT_NEGATIVE = Key(float, low=0)
 LOSSES = {
     "focal": Term(
         "losses.cross_entropy:focal",
+        of_true_class=True,
         alpha=NOT_NEGATIVE,
         gamma=NOT_NEGATIVE,
         class_weights=CLASS_WEIGHTS,
         background=FLAG,
     ),
-    "bce": Term("losses.cross_entropy:binary_cross_entropy", class_weights=CLASS_WEIGHTS),
-    "cce": Term("losses.cross_entropy:categorical_cross_entropy", class_weights=CLASS_WEIGHTS),
+    "bce": Term("losses.cross_entropy:binary_cross_entropy", of_true_class=True, class_weights=CLASS_WEIGHTS),
+    "cce": Term("losses.cross_entropy:categorical_cross_entropy", of_true_class=True, class_weights=CLASS_WEIGHTS),
     "boundary_weighted_ce": Term(
         "losses.cross_entropy:boundary_weighted",
+        of_true_class=True,
         needs_boundary_weights=True,
         w0=Key(float, low=0, high=1e6),
         sigma=Key(float, low=0.1, high=1000),
@@ -83,7 +95,7 @@ LOSSES = {
     "focal_tversky": Term(
         "losses.overlap:focal_tversky", alpha=SHARE, beta=SHARE, gamma=Key(float, low=0.1, high=10), **AREAS
     ),
-    "lovasz": Term("losses.lovasz:lovasz", average=AVERAGE),
+    "lovasz": Term("losses.lovasz:lovasz", of_true_class=True, average=AVERAGE),
     "bce_dice": Term("losses.combined:bce_dice", smooth=SMOOTH),
     "bce_dice_half": Term("losses.combined:bce_dice_half", smooth=SMOOTH),
     "combo": Term("losses.combined:combo", smooth=SMOOTH),
@@ -138,7 +150,8 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
         `loss(y_true, y_pred, boundary_weights=None)` -> float32 scalar. `y_pred` are probabilities
         `(batch, height, width, classes)`; the forms of `y_true` are those of `losses.targets.to_one_hot`.
         `boundary_weights` `(batch, height, width, 1)` is what the loader adds to a batch for terms that need it.
-        Pixels of DATASET.IGNORE_LABEL are excluded.
+        Pixels of DATASET.IGNORE_LABEL are excluded. With OUTPUT.MULTI_LABEL no channel is the background, which
+        `include_background` would leave out.
 
     Example, a prediction that is right everywhere:
         >>> import numpy as np
@@ -152,15 +165,15 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
 
     from losses.targets import center_crop, prepare
 
+    multi_label, ignore_label = is_multi_label(cfg), cfg.DATASET.IGNORE_LABEL
     terms = [
-        (name, weight, partial(load_object(LOSSES[name].function), **cfg.LOSS_OPTIONS.get(name, {})))
+        (name, weight, partial(load_object(LOSSES[name].function), **term_options(cfg, name, multi_label)))
         for name, weight in cfg.LOSS.items()
         if weight > 0
     ]
-    ignore_label = cfg.DATASET.IGNORE_LABEL
 
     def loss(y_true: KerasTensor, y_pred: KerasTensor, boundary_weights: KerasTensor | None = None) -> KerasTensor:
-        y_true, y_pred, valid = prepare(y_true, y_pred, ignore_label)
+        y_true, y_pred, valid = prepare(y_true, y_pred, ignore_label, multi_label)
         if boundary_weights is not None:
             boundary_weights = center_crop(ops.cast(boundary_weights, "float32"), *y_pred.shape[1:3])
         total = 0.0
@@ -172,6 +185,14 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
         return total
 
     return loss
+
+
+def term_options(cfg: DictConfig, name: str, multi_label: bool) -> dict[str, Any]:
+    """LOSS_OPTIONS of a term, and what it must know of overlapping classes."""
+    options = dict(cfg.LOSS_OPTIONS.get(name, {}))
+    if multi_label and "include_background" in LOSSES[name].options:
+        options["include_background"] = True  # channel 0 is a class like the others
+    return options | ({"multi_label": multi_label} if LOSSES[name].of_true_class else {})
 
 
 def build_metrics(cfg: DictConfig, full: bool = False) -> list[Metric]:

@@ -3,16 +3,19 @@
 from keras import KerasTensor, ops
 
 
-def lovasz(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, average: str) -> KerasTensor:
-    """Lovász-Softmax; with a single class the same on the sigmoid's probability.
+def lovasz(
+    y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, average: str, multi_label: bool = False
+) -> KerasTensor:
+    """Lovász-Softmax; with sigmoids the same on the probability of each.
 
-    Berman et al. 2018, https://arxiv.org/abs/1705.08790. Mean over the classes that the truth holds (a single class
-    always counts), then over images.
+    Berman et al. 2018, https://arxiv.org/abs/1705.08790. Mean over the classes that the truth holds (those of
+    sigmoids always count), then over images.
 
     Args:
         y_true, y_pred: float32 `(batch, height, width, classes)`, one map per class and probabilities.
         valid: see `losses.targets.prepare`; ignored pixels have no error.
         average: "image": mean of the loss of each image; "batch": the pixels of the whole batch as one image.
+        multi_label: whether the channels are sigmoids of classes that may overlap; a single channel is one anyway.
 
     Returns:
         Scalar in [0, 1].
@@ -30,7 +33,7 @@ def lovasz(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, 
     drop = errors - ops.pad(errors[..., 1:], ((0, 0), (0, 0), (0, 1)))
     loss = ops.sum(drop * ops.stop_gradient(jaccard), axis=-1)
 
-    counts = ops.ones_like(loss) if y_pred.shape[-1] == 1 else ops.cast(area[..., 0] > 0, "float32")
+    counts = ops.ones_like(loss) if y_pred.shape[-1] == 1 or multi_label else ops.cast(area[..., 0] > 0, "float32")
     return ops.mean(ops.divide_no_nan(ops.sum(loss * counts, axis=0), ops.sum(counts, axis=0)))
 
 

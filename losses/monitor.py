@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
+from utils.base.classes import number_of_classes
 from utils.base.errors import UserError
 from utils.config.class_names import mask_class_names
 
@@ -106,7 +107,11 @@ def default_monitor(cfg: DictConfig) -> Monitor:
 def has_background(cfg: DictConfig) -> bool:
     """Whether class 0 is the background, which it is unless OUTPUT.CLASS_NAMES calls it something else."""
     first = re.sub(r"[^a-z]", "", mask_class_names(cfg)[0].lower())
-    return cfg.OUTPUT.CLASSES == 1 or first.startswith(("background", "bg")) or first in ("none", "nothing", "empty")
+    return (
+        number_of_classes(cfg) > cfg.OUTPUT.CLASSES
+        or first.startswith(("background", "bg"))
+        or first in ("none", "nothing", "empty")
+    )
 
 
 def list_scores(cfg: DictConfig) -> list[str]:
@@ -114,7 +119,7 @@ def list_scores(cfg: DictConfig) -> list[str]:
     if cfg.MODEL.TYPE == "classifier":
         return list(OF_CLASSIFIERS)
     classes = cfg.OUTPUT.CLASSES
-    left_out = {"accuracy", "roc_auc"} | ({"iou_all_classes"} if classes == 1 else set())
+    first = number_of_classes(cfg) - classes  # sigmoids have no channel of the background, class 0
+    left_out = {"accuracy", "roc_auc"} | ({"iou_all_classes"} if first else set())
     names = [name for name in HIGHER_IS_BETTER if name not in left_out]
-    first = 1 if classes == 1 else 0
     return names + [f"{name}_class{first + index}" for name in OF_EACH_CLASS for index in range(classes)]

@@ -7,16 +7,18 @@ from keras import KerasTensor, ops
 from omegaconf import DictConfig
 
 from losses import build_loss, build_metrics
-from losses.targets import to_one_hot
+from losses.targets import foreground, to_one_hot
+from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 
 TrainingLoss = Callable[..., KerasTensor]  # (y_true, outputs, boundary_weights=None) -> scalar
 
 
-def presence_target(y_true: KerasTensor, classes: int, ignore_label: int | None = None) -> KerasTensor:
+def presence_target(
+    y_true: KerasTensor, classes: int, ignore_label: int | None = None, multi_label: bool = False
+) -> KerasTensor:
     """Which foreground classes occur: masks `(batch, height, width, 1 or classes)` -> `(batch, foreground)` 0 or 1."""
-    occurs = ops.max(to_one_hot(y_true, classes, ignore_label), axis=(1, 2))
-    return occurs if classes == 1 else occurs[:, 1:]
+    return foreground(ops.max(to_one_hot(y_true, classes, ignore_label, multi_label), axis=(1, 2)), multi_label)
 
 
 def build_training_loss(cfg: DictConfig) -> TrainingLoss:
@@ -32,7 +34,7 @@ def build_training_loss(cfg: DictConfig) -> TrainingLoss:
         crossentropy = keras.losses.categorical_crossentropy if one_of_many(cfg) else keras.losses.binary_crossentropy
         return lambda y_true, outputs, boundary_weights=None: ops.mean(crossentropy(y_true, outputs["label"]))
     mask_loss = build_loss(cfg)
-    classes, ignore_label = cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL
+    form = (cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg))
     weights = cfg.MODEL.DEEP_SUPERVISION_WEIGHTS
 
     def loss(
@@ -49,7 +51,7 @@ def build_training_loss(cfg: DictConfig) -> TrainingLoss:
             for weight, mask in zip(weights or [1] * len(masks), masks, strict=True)
         )
         if "presence" in outputs:
-            presence = presence_target(y_true, classes, ignore_label)
+            presence = presence_target(y_true, *form)
             crossentropy = keras.losses.binary_crossentropy(presence, outputs["presence"])
             total = total + ops.mean(crossentropy)
         return total
@@ -65,13 +67,18 @@ def one_of_many(cfg: DictConfig) -> bool:
 class PresenceAccuracy(keras.metrics.BinaryAccuracy):
     """Share of (image, foreground class) pairs whose presence the classifier decides rightly (p > 0.5)."""
 
-    def __init__(self, classes: int, ignore_label: int | None = None, name: str = "presence_accuracy") -> None:
+    def __init__(
+        self,
+        classes: int,
+        ignore_label: int | None = None,
+        multi_label: bool = False,
+        name: str = "presence_accuracy",
+    ) -> None:
         super().__init__(name=name)
-        self.classes = classes
-        self.ignore_label = ignore_label
+        self.form = (classes, ignore_label, multi_label)
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None) -> None:
-        super().update_state(presence_target(y_true, self.classes, self.ignore_label), y_pred, sample_weight)
+        super().update_state(presence_target(y_true, *self.form), y_pred, sample_weight)
 
 
 class RocAuc(keras.metrics.AUC):
@@ -111,5 +118,6 @@ def build_output_metrics(
         return {"label": [accuracy(name="accuracy"), RocAuc(cfg.OUTPUT.CLASSES)]}
     metrics = {mask: build_metrics(cfg, full)}
     if "presence" in outputs:
-        metrics["presence"] = [PresenceAccuracy(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)]
+        form = (cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg))
+        metrics["presence"] = [PresenceAccuracy(*form)]
     return metrics

@@ -8,7 +8,7 @@ from utils.base.errors import UserError
 
 
 def prepare(
-    y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | None = None
+    y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | None = None, multi_label: bool = False
 ) -> tuple[KerasTensor, KerasTensor, KerasTensor | None]:
     """Return truth and prediction as the loss terms and metrics take them.
 
@@ -16,6 +16,7 @@ def prepare(
         y_true: mask of any form that `to_one_hot` accepts.
         y_pred: probabilities `(batch, height, width, classes)`, any float dtype.
         ignore_label: DATASET.IGNORE_LABEL.
+        multi_label: whether classes may overlap, see `to_one_hot`.
 
     Returns:
         y_true: float32 `(batch, height, width, classes)`, 0 in every class where the pixel is ignored.
@@ -26,7 +27,7 @@ def prepare(
     y_pred = ops.cast(y_pred, "float32")
     height, width, classes = y_pred.shape[1:]
     valid = None if ignore_label is None else center_crop(valid_pixels(y_true, ignore_label), height, width)
-    return center_crop(to_one_hot(y_true, classes, ignore_label), height, width), y_pred, valid
+    return center_crop(to_one_hot(y_true, classes, ignore_label, multi_label), height, width), y_pred, valid
 
 
 def center_crop(maps: KerasTensor, height: int | None, width: int | None) -> KerasTensor:
@@ -37,7 +38,9 @@ def center_crop(maps: KerasTensor, height: int | None, width: int | None) -> Ker
     return maps[:, top : top + height, left : left + width]
 
 
-def to_one_hot(y_true: KerasTensor, classes: int, ignore_label: int | None = None) -> KerasTensor:
+def to_one_hot(
+    y_true: KerasTensor, classes: int, ignore_label: int | None = None, multi_label: bool = False
+) -> KerasTensor:
     """Return a mask of any accepted form as one map per class.
 
     Args:
@@ -46,6 +49,8 @@ def to_one_hot(y_true: KerasTensor, classes: int, ignore_label: int | None = Non
             the foreground: 0 or 1.
         classes: channels of the prediction.
         ignore_label: a pixel of that value (in every map, where there are several) belongs to no class.
+        multi_label: whether a mask in one channel holds bits in place of class indices: bit n says whether the pixel
+            belongs to the class of channel n (`utils.base.class_bits`).
 
     Returns:
         float32 `(batch, height, width, classes)`. An index outside the classes belongs to none of them.
@@ -57,6 +62,10 @@ def to_one_hot(y_true: KerasTensor, classes: int, ignore_label: int | None = Non
     channels = y_true.shape[-1]
     if channels == classes:
         maps = ops.cast(y_true, "float32")
+        return maps if ignore_label is None else maps * valid_pixels(y_true, ignore_label)
+    if channels == 1 and multi_label:
+        bits = ops.floor_divide(ops.cast(y_true, "int32"), [2**index for index in range(classes)])
+        maps = ops.cast(ops.mod(bits, 2), "float32")
         return maps if ignore_label is None else maps * valid_pixels(y_true, ignore_label)
     if channels == 1:
         return ops.one_hot(ops.cast(y_true[..., 0], "int32"), classes, dtype="float32")
@@ -79,9 +88,10 @@ def with_channels(y_true: KerasTensor) -> KerasTensor:
     return ops.expand_dims(y_true, -1) if len(y_true.shape) == 3 else y_true
 
 
-def foreground(maps: KerasTensor) -> KerasTensor:
-    """Drop the background, class 0 on the last axis. A single class is the foreground itself."""
-    return maps if maps.shape[-1] == 1 else maps[..., 1:]
+def foreground(maps: KerasTensor, multi_label: bool = False) -> KerasTensor:
+    """Drop the background, class 0 on the last axis. A single class is the foreground itself; so are classes that may
+    overlap."""
+    return maps if maps.shape[-1] == 1 or multi_label else maps[..., 1:]
 
 
 def with_background(maps: KerasTensor) -> KerasTensor:

@@ -15,6 +15,7 @@ from models.checks import check_model, valid_output_size
 from models.encoders.backbones import BACKBONES
 from models.layers.initializers import start_biases
 from models.model_types import MODEL_TYPES, ModelType, model_settings
+from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.registry import load_object, look_up
@@ -64,7 +65,8 @@ def build_model(
 
     Returns:
         A functional `keras.Model`. Input: images `(batch, height, width, channels)` in [0, 1]. Outputs, a dict:
-        `mask` `(batch, height, width, classes)` probabilities in float32 (sigmoid for 1 class, else softmax);
+        `mask` `(batch, height, width, classes)` probabilities in float32 (sigmoid for 1 class and
+        with OUTPUT.MULTI_LABEL, else softmax);
         with deep supervision one more such mask for each supervised decoder map, named by its stride
         (`mask_stride2` ...) or, for UNet++, its depth (`mask_depth3` ...);
         with CGM `presence` `(batch, foreground classes)`, the probability that a class occurs in the image.
@@ -96,7 +98,7 @@ def build_model(
     else:
         decoder = load_object(DECODERS[model_type.decoder])
         maps = decoder(features, down, settings, blocks.of_decoder(settings))
-        outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, settings, blocks)
+        outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, settings, blocks, is_multi_label(cfg))
     model = keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
     start_biases(model)
     return model

@@ -17,6 +17,7 @@ def make_outputs(
     classes: int,
     settings: DictConfig,
     blocks: BlockSettings,
+    multi_label: bool = False,
 ) -> dict[str, KerasTensor]:
     """Name the outputs of a model.
 
@@ -27,18 +28,21 @@ def make_outputs(
         classes: int, OUTPUT.CLASSES.
         settings: MODEL with its nulls replaced, of `models.model_settings`.
         blocks: of the same settings.
+        multi_label: whether the classes may overlap: a sigmoid each, none of them the background.
 
     Returns:
         The dict of `models.build_model`.
     """
     supervised = maps if settings.DEEP_SUPERVISION else maps[:1]
+    activation = "sigmoid" if classes == 1 or multi_label else "softmax"
     masks = {name: mask_logits(x, stride, image, classes, settings, blocks, name) for name, stride, x in supervised}
     outputs = {}
     if settings.CGM:
-        outputs["presence"] = presence_head(features[max(features)], classes, blocks)
+        foreground = classes if activation == "sigmoid" else classes - 1
+        outputs["presence"] = presence_head(features[max(features)], foreground, blocks)
     if settings.CGM and settings.CGM_GATE == "logit":
         masks = gate_masks(masks, outputs["presence"], "logit")
-    masks = {name: probabilities(logits, classes, name) for name, logits in masks.items()}
+    masks = {name: probabilities(logits, activation, name) for name, logits in masks.items()}
     if settings.CGM and settings.CGM_GATE == "probability":
         masks = gate_masks(masks, outputs["presence"], "probability")
     # An output is known by the name of the layer that makes it.
@@ -73,9 +77,8 @@ def mask_logits(
     return x
 
 
-def probabilities(logits: KerasTensor, classes: int, name: str) -> KerasTensor:
+def probabilities(logits: KerasTensor, activation: str, name: str) -> KerasTensor:
     """Probabilities in float32."""
-    activation = "sigmoid" if classes == 1 else "softmax"
     return layers.Activation(activation, dtype="float32", name=f"{name}_{activation}")(logits)
 
 
@@ -84,16 +87,20 @@ def gate_masks(masks: dict[str, KerasTensor], presence: KerasTensor, of: str) ->
     return {name: PresenceGate(of, name=f"{name}_gate")([mask, presence]) for name, mask in masks.items()}
 
 
-def presence_head(bottleneck: KerasTensor, classes: int, blocks: BlockSettings) -> KerasTensor:
+def presence_head(bottleneck: KerasTensor, foreground: int, blocks: BlockSettings) -> KerasTensor:
     """The classifier of the classification-guided module (UNet 3+, section 3.3).
 
     Dropout, a 1x1 convolution to an (absent, present) pair for each foreground class, the maximum over the image, and
     softmax over the pair. `presence > 0.5` is therefore the paper's argmax, but it has a gradient and a target.
 
+    Args:
+        bottleneck: `(batch, height, width, channels)`, the coarsest encoder map.
+        foreground: number of classes without the background.
+        blocks: settings of the layers.
+
     Returns:
         `(batch, foreground classes)` float32, the probability that the class occurs in the image.
     """
-    foreground = max(classes - 1, 1)
     x = layers.Dropout(0.5, name="presence_dropout")(bottleneck)
     options = blocks.conv_options(followed_by_norm=False)
     x = layers.Conv2D(2 * foreground, 1, name="presence_logits", **options)(x)
@@ -133,7 +140,7 @@ class PresenceGate(layers.Layer):
     def call(self, inputs: list[KerasTensor]) -> KerasTensor:
         mask, presence = inputs
         gate = ops.cast(presence > 0.5, mask.dtype)[:, None, None, :]
-        if mask.shape[-1] == 1:
+        if mask.shape[-1] == presence.shape[-1]:  # sigmoids, without a background
             return mask * gate
         kept = mask[..., 1:] * gate
         taken = ops.maximum(1 - ops.sum(kept, axis=-1, keepdims=True), 0)

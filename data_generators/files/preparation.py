@@ -2,7 +2,7 @@
 
 The preparation writes it, training takes its values into the config that is saved beside the weights, and prediction
 makes its slices from new scans with them. A file from elsewhere can set nothing but the keys of role PREPARATION and
-the class names, each within the range of `utils.config.schema`: no path, no reference to other values.
+the two keys of the classes, each within the range of `utils.config.schema`: no path, no reference to other values.
 """
 
 import json
@@ -21,6 +21,7 @@ from utils.config.values import check_value
 
 FILE = "prepared.json"
 CLASS_NAMES = "OUTPUT.CLASS_NAMES"
+MULTI_LABEL = "OUTPUT.MULTI_LABEL"
 PREPARED_BY = "DATA_PREPARATION.PREPARED_BY"
 LITS_COMMAND = "preprocess_data"  # knows its classes by the layout, which people also use for other organs
 MAX_BYTES = 1_000_000
@@ -33,7 +34,7 @@ SLICES = {"channels": ["below", "slice", "above"], "orientation": "radiological"
 
 
 class Preparation(NamedTuple):
-    """What one file says. file: its path; settings: `{key of the config: value}`, of pictures only the class names."""
+    """What one file says. file: its path; settings: `{key of the config: value}`, of pictures those of classes."""
 
     file: Path
     settings: dict[str, Any]
@@ -41,7 +42,7 @@ class Preparation(NamedTuple):
 
 def allowed_keys() -> list[str]:
     """The keys that a preparation may set."""
-    return [*keys_with_role(Role.PREPARATION), CLASS_NAMES]
+    return [*keys_with_role(Role.PREPARATION), CLASS_NAMES, MULTI_LABEL]
 
 
 def write_preparation(folder: Path, settings: Mapping[str, Any], finished: bool = True) -> None:
@@ -111,9 +112,9 @@ def checked_settings(content: object) -> dict[str, Any]:
             raise UserError(f"{short(key)} is no setting of a preparation")
         refuse_odd_text(key, value)
         check_value(key, value, declared[key])
-    if set(settings) == {CLASS_NAMES}:
+    if settings and set(settings) <= {CLASS_NAMES, MULTI_LABEL}:
         return settings
-    missing = [key for key in allowed if key not in settings]
+    missing = [key for key in allowed if key not in (*settings, MULTI_LABEL)]
     if missing:
         raise UserError(f"{missing[0]} is missing")
     low, high = (settings[f"DATA_PREPARATION.SCAN_{end}_VALUE"] for end in ("MIN", "MAX"))

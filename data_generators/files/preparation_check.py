@@ -9,11 +9,13 @@ from data_generators.files.image_file import ImageFile
 from data_generators.files.preparation import (
     CLASS_NAMES,
     LITS_COMMAND,
+    MULTI_LABEL,
     PREPARED_BY,
     Preparation,
     find_preparations,
     single_preparation,
 )
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.config.defaults import default_config
 from utils.config.overrides import assignment, override_key
@@ -34,7 +36,8 @@ def with_preparation(cfg: DictConfig, images: Iterable[ImageFile]) -> DictConfig
     if prepared is None:
         return cfg
     filled = cfg.copy()
-    for key in prepared.settings.keys() - {CLASS_NAMES}:
+    check_overlap(cfg, prepared)
+    for key in prepared.settings.keys() - {CLASS_NAMES, MULTI_LABEL}:
         check_chosen(cfg, key, prepared)
         OmegaConf.update(filled, key, prepared.settings[key])
     fill_in_class_names(filled, prepared)
@@ -48,6 +51,17 @@ def check_chosen(cfg: DictConfig, key: str, prepared: Preparation) -> None:
         raise UserError(
             f"{assignment(key, value)} contradicts the data, which was prepared with {assignment(key, stored)} "
             f"({prepared.file}). Type {assignment(key, stored)}, or nothing; or prepare the data again."
+        )
+
+
+def check_overlap(cfg: DictConfig, prepared: Preparation) -> None:
+    """Raise a UserError if the classes of the masks overlap and those of the config do not, or the other way round."""
+    overlap = prepared.settings.get(MULTI_LABEL, False)
+    if overlap != is_multi_label(cfg) and cfg.OUTPUT.CLASSES > 1:
+        classes = "may overlap, as bits of the values" if overlap else "do not overlap: a value is a class"
+        raise UserError(
+            f"{assignment(MULTI_LABEL, not overlap)} contradicts the data, whose classes {classes} ({prepared.file}). "
+            f"Type {assignment(MULTI_LABEL, overlap)}; or prepare the data again."
         )
 
 
@@ -71,7 +85,7 @@ def fill_in_class_names(cfg: DictConfig, prepared: Preparation) -> None:
     Raises:
         UserError: the config has other names, or another number of classes.
     """
-    names, dataset = prepared.settings[CLASS_NAMES], cfg.DATASET
+    names, dataset = prepared.settings.get(CLASS_NAMES), cfg.DATASET
     redefined = dataset.LABEL_VALUES is not None or cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE
     ignored = dataset.IGNORE_LABEL is not None and names is not None and len(names) > dataset.IGNORE_LABEL
     if names is None or redefined or ignored or cfg.MODEL.TYPE == "classifier":
@@ -84,10 +98,11 @@ def fill_in_class_names(cfg: DictConfig, prepared: Preparation) -> None:
             f"{assignment(CLASS_NAMES, list(typed))} contradicts the data, whose classes are {', '.join(names)} "
             f"({prepared.file}). Leave {CLASS_NAMES} out."
         )
-    if max(cfg.OUTPUT.CLASSES, 2) != len(names):
+    wanted = len(names) - is_multi_label(cfg)
+    if number_of_classes(cfg) != len(names):
         raise UserError(
             f"OUTPUT.CLASSES={cfg.OUTPUT.CLASSES} contradicts the data, which has the {len(names)} classes "
-            f"{', '.join(names)} ({prepared.file}). Type OUTPUT.CLASSES={len(names)}."
+            f"{', '.join(names)} ({prepared.file}). Type OUTPUT.CLASSES={wanted}."
         )
     cfg.OUTPUT.CLASS_NAMES = names
 
@@ -117,7 +132,7 @@ def check_preparation(cfg: DictConfig, images: Iterable[ImageFile]) -> None:
 
 def differences(cfg: DictConfig, prepared: Preparation) -> list[str]:
     """One message for each setting of the config that the preparation contradicts."""
-    keys = sorted(prepared.settings.keys() - {CLASS_NAMES, PREPARED_BY})
+    keys = sorted(prepared.settings.keys() - {CLASS_NAMES, MULTI_LABEL, PREPARED_BY})
     return [
         f"{prepared.file}: these images were prepared with {assignment(key, prepared.settings[key])}, the training "
         f"data with {assignment(key, OmegaConf.select(cfg, key))}. Prepare them as the training data was."

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from omegaconf import DictConfig
 
+from utils.base.class_bits import count_classes
 from utils.base.files import atomic_write, resolve_path
 
 if TYPE_CHECKING:
@@ -41,13 +42,16 @@ def sum_counts(counts: Iterable[np.ndarray]) -> np.ndarray:
     return total
 
 
-def describe_split(checks: Sequence[PairCheck], classes: int, ignore_label: int | None) -> dict[str, Any]:
+def describe_split(
+    checks: Sequence[PairCheck], classes: int, ignore_label: int | None, multi_label: bool = False
+) -> dict[str, Any]:
     """Describe a split.
 
     Args:
         checks: of its pairs, measured.
-        classes: OUTPUT.CLASSES.
+        classes: how many, the background included.
         ignore_label: DATASET.IGNORE_LABEL.
+        multi_label: whether they overlap; the first is then of the pixels without any class.
 
     Returns:
         A dict for JSON: `sizes` {"height x width x channels": images}; `intensity`: min, max, mean and standard
@@ -57,18 +61,18 @@ def describe_split(checks: Sequence[PairCheck], classes: int, ignore_label: int 
     """
     sizes = Counter("x".join(map(str, check.size)) for check in checks if check.size)
     masks = [check.labels for check in checks if len(check.labels)]
-    pixels, images, pixels_of_images = (np.zeros(256, np.int64) for _ in range(3))
-    ignored = empty = 0
+    pixels, images, pixels_of_images = (np.zeros(classes, np.int64) for _ in range(3))
+    labelled = ignored = empty = 0
     for counts in masks:
         if ignore_label is not None and ignore_label < len(counts):
             ignored += int(counts[ignore_label])
             counts = np.where(np.arange(len(counts)) == ignore_label, 0, counts)
-        present = counts > 0
-        pixels[: len(counts)] += counts
-        images[: len(counts)] += present
-        pixels_of_images[: len(counts)] += present * counts.sum()
-        empty += not present[1:].any()
-    labelled = max(int(pixels.sum()), 1)
+        of_classes = count_classes(counts, classes, multi_label)
+        pixels += of_classes
+        images += of_classes > 0
+        pixels_of_images += (of_classes > 0) * counts.sum()
+        labelled += int(counts.sum())
+        empty += not counts[1:].any()
     return {
         "sizes": dict(sizes.most_common()),
         "intensity": describe_intensity([check.intensity for check in checks if check.intensity is not None]),
@@ -78,11 +82,11 @@ def describe_split(checks: Sequence[PairCheck], classes: int, ignore_label: int 
         "labels": {
             index: {
                 "pixels": int(pixels[index]),
-                "share": int(pixels[index]) / labelled,
+                "share": int(pixels[index]) / max(labelled, 1),
                 "images": int(images[index]),
                 "share_where_present": int(pixels[index]) / max(int(pixels_of_images[index]), 1),
             }
-            for index in range(max(classes, 2) if masks else 0)
+            for index in range(classes if masks else 0)
         },
     }
 

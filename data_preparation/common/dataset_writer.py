@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_generators.files.image_file import ImageFile
-from data_generators.files.preparation import CLASS_NAMES, FILE, write_preparation
+from data_generators.files.preparation import CLASS_NAMES, FILE, MULTI_LABEL, write_preparation
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import JPEG_START, PNG_START, read_whole_and_header
 from data_generators.reading.tiff_pages import path_of
@@ -65,13 +65,15 @@ class Conversion(NamedTuple):
     """What a command found, and how to convert it.
 
     pairs: to write; make_mask: `(pair, height, width) -> uint8 (height, width)` or `EncodedMask`, can be pickled;
-    skipped: (file or name, reason); class_names: background first, None if they are not known.
+    skipped: (file or name, reason); class_names: background first, None if they are not known; multi_label: whether
+    the classes of a mask may overlap, see `utils.base.class_bits`.
     """
 
     pairs: Sequence[NewPair]
     make_mask: Callable[[NewPair, int, int], np.ndarray | EncodedMask]
     skipped: Sequence[Skipped]
     class_names: Sequence[str] | None = None
+    multi_label: bool = False
 
 
 def write_dataset(conversion: Conversion, options: Namespace, sources: Iterable[str]) -> dict[str, dict[str, int]]:
@@ -108,7 +110,9 @@ def write_locked(conversion: Conversion, options: Namespace, sources: Iterable[s
     todo = {target: pair for target, pair in targets.items() if target not in done}
 
     files = {target: record[target] for target in done}
-    named = {CLASS_NAMES: list(conversion.class_names)} if conversion.class_names else {}
+    named: dict[str, Any] = {CLASS_NAMES: list(conversion.class_names)} if conversion.class_names else {}
+    if conversion.multi_label:
+        named[MULTI_LABEL] = True
     try:
         remove_stale_pairs(output, record, targets)
         work = functools.partial(write_pair, make_mask=conversion.make_mask, output=output)

@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 from data_generators.files.pairing import Pair
 from data_preparation.common.dataset_report import sum_counts
 from data_preparation.common.pair_check import PairCheck
+from utils.base.class_bits import count_classes
+from utils.base.classes import is_multi_label
 from utils.config.class_names import mask_class_names
 
 SHOWN = 10  # names in a line
@@ -63,7 +65,8 @@ def warn_about_labels(
         print_warning(f"the masks of {split} have no foreground, only 0{cause}: {what}.")
         return
     if complete:
-        warn_about_classes(mask_class_names(cfg), pixels, split)
+        names = mask_class_names(cfg)
+        warn_about_classes(names, count_classes(pixels, len(names), is_multi_label(cfg)), split)
 
 
 def warn_about_classes(names: Sequence[str], pixels: np.ndarray, split: str) -> None:
@@ -71,7 +74,7 @@ def warn_about_classes(names: Sequence[str], pixels: np.ndarray, split: str) -> 
 
     Args:
         names: of all classes.
-        pixels: int `(at least classes,)`.
+        pixels: int `(classes,)`.
     """
     if not pixels[0]:
         print_warning(

@@ -57,7 +57,7 @@ class PairCheck:
     contents: int | None = None
 
 
-def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) -> PairCheck:
+def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool, multi_label: bool = False) -> PairCheck:
     """Read a pair and collect everything that is wrong with it.
 
     Args:
@@ -65,6 +65,7 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) 
         settings: how it is read.
         classes: OUTPUT.CLASSES.
         measure: also measure size and intensity of the image.
+        multi_label: whether the bits of a mask's values are classes.
     """
     check = PairCheck()
     image = mask = None
@@ -88,7 +89,7 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool) 
             check.size, check.intensity = image.shape, intensity_of(image)
     if mask is not None:
         check.labels = np.bincount(mask.ravel())
-        check_labels(check, pair.mask, classes, settings.ignore_label)
+        check_labels(check, pair.mask, classes, settings.ignore_label, multi_label)
         if image is not None and "rotation" in check.properties and mask.shape != image.shape[:2]:
             check.hints.append(ROTATION_HINT)
     return check
@@ -114,10 +115,13 @@ def read_image_and_properties(path: ImageFile, settings: ReadSettings) -> tuple[
     return image, tuple(name for name in IMAGE_PROPERTIES if has[name]), hash(data)
 
 
-def check_labels(check: PairCheck, path: ImageFile | None, classes: int, ignore_label: int | None) -> None:
+def check_labels(
+    check: PairCheck, path: ImageFile | None, classes: int, ignore_label: int | None, multi_label: bool = False
+) -> None:
     """Add a problem and a hint if the mask has labels that the number of classes does not allow."""
     values = np.flatnonzero(check.labels).tolist()
-    allowed = max(classes - 1, 1)  # one class is foreground against background
+    # One class is foreground against background; overlapping ones are a bit each.
+    allowed = 2**classes - 1 if multi_label else max(classes - 1, 1)
     if all(value <= allowed or value == ignore_label for value in values):
         return
     shown = ", ".join(map(str, values[:10])) + (", ..." if len(values) > 10 else "")
@@ -125,6 +129,12 @@ def check_labels(check: PairCheck, path: ImageFile | None, classes: int, ignore_
     check.problems.append(
         f"{path}: contains the values {shown}; OUTPUT.CLASSES={classes} allows 0 to {allowed}{ignored}."
     )
+    if multi_label:
+        check.hints.append(
+            "OUTPUT.MULTI_LABEL=True: bit c - 1 of a mask's value says whether class c is there, so C classes have "
+            "the values 0 to 2^C - 1; see docs/reference/file-formats.md."
+        )
+        return
     if values in ([0, 255], [255]):
         check.hints.append("Masks of 0 and 255: PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True turns 255 into class 1.")
         return

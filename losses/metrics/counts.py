@@ -5,9 +5,11 @@ from keras import KerasTensor, ops
 from losses.targets import foreground, prepare, with_background
 
 
-def count_pixels(y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | None = None) -> tuple[KerasTensor, ...]:
+def count_pixels(
+    y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | None = None, multi_label: bool = False
+) -> tuple[KerasTensor, ...]:
     """Return the common, true and predicted pixels of each class, each float32 `(batch, classes)`."""
-    true, predicted, _ = hard_masks(y_true, y_pred, ignore_label)
+    true, predicted, _ = hard_masks(y_true, y_pred, ignore_label, multi_label)
     return tuple(ops.sum(maps, axis=(1, 2)) for maps in (true * predicted, true, predicted))
 
 
@@ -23,27 +25,48 @@ def count_confusion(y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int 
     return ops.einsum("bhwt,bhwp->btp", true, predicted)
 
 
+def count_tables(y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | None = None) -> KerasTensor:
+    """Return how sigmoids decide, for each class a table of its own: float32 `(batch, classes + 1, 2, 2)`.
+
+    The rows of a table are truth, its columns prediction, absent first. The first table is of pixels with any class.
+    """
+    true, predicted, valid = hard_masks(y_true, y_pred, ignore_label, multi_label=True)
+    true, predicted = (
+        ops.concatenate([ops.max(maps, axis=-1, keepdims=True), maps], axis=-1) for maps in (true, predicted)
+    )
+    pixels = ops.ones_like(true) if valid is None else ops.broadcast_to(valid, ops.shape(true))
+    counts = (ops.sum(maps, axis=(1, 2)) for maps in (pixels, true, predicted, true * predicted))
+    pixels, true, predicted, common = counts
+    table = ops.stack([pixels - true - predicted + common, predicted - common, true - common, common], axis=-1)
+    return ops.reshape(table, (-1, table.shape[1], 2, 2))
+
+
 def hard_masks(
-    y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | None
+    y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | None, multi_label: bool = False
 ) -> tuple[KerasTensor, KerasTensor, KerasTensor | None]:
     """True and predicted maps of 0 and 1, float32 `(batch, height, width, classes)`; ignored pixels are 0 in all."""
-    y_true, y_pred, valid = prepare(y_true, y_pred, ignore_label)
+    y_true, y_pred, valid = prepare(y_true, y_pred, ignore_label, multi_label)
     classes = y_pred.shape[-1]
     true = ops.cast(y_true > 0.5, "float32")
-    if classes == 1:
+    if classes == 1 or multi_label:
         predicted = ops.cast(y_pred > 0.5, "float32")
     else:
         predicted = ops.one_hot(ops.argmax(y_pred, axis=-1), classes, dtype="float32")
     return true, predicted if valid is None else predicted * valid, valid
 
 
-def overlap_results(common: KerasTensor, true: KerasTensor, predicted: KerasTensor) -> dict[str, KerasTensor]:
-    """Dice and IoU from pixel counts `(classes,)`, of one foreground class or of background and others."""
+def overlap_results(
+    common: KerasTensor, true: KerasTensor, predicted: KerasTensor, multi_label: bool = False
+) -> dict[str, KerasTensor]:
+    """Dice and IoU from pixel counts `(classes,)`, of one foreground class or of background and others.
+
+    Of several classes none is the background with `multi_label`.
+    """
     total = true + predicted
-    first = 1 if total.shape[-1] == 1 else 0  # a single class has no results of its background
+    first = 1 if total.shape[-1] == 1 or multi_label else 0  # sigmoids have no results of the background
     results = {}
     for name, part, whole in (("dice", 2 * common, total), ("iou", common, total - common)):
-        results[name] = mean_of_defined(foreground(part), foreground(whole))
+        results[name] = mean_of_defined(foreground(part, multi_label), foreground(whole, multi_label))
         results |= of_each_class(name, part / whole, first)
     return results
 

@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 
 from losses.metrics.exact_sums import ExactSums
 from losses.targets import prepare
+from utils.base.classes import is_multi_label
 
 
 class ChannelScores(ExactSums):
@@ -18,13 +19,18 @@ class ChannelScores(ExactSums):
     """
 
     def __init__(
-        self, classes: int, ignore_label: int | None = None, name: str = "channels", dtype: str | None = None
+        self,
+        classes: int,
+        ignore_label: int | None = None,
+        name: str = "channels",
+        dtype: str | None = None,
+        multi_label: bool = False,
     ) -> None:
         # Axis 0: products, truths, probabilities, right decisions, pixels.
-        super().__init__((5, classes), classes, ignore_label, name, dtype)
+        super().__init__((5, classes), classes, ignore_label, name, dtype, multi_label)
 
     def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
-        y_true, y_pred, valid = prepare(y_true, y_pred, self.ignore_label)
+        y_true, y_pred, valid = prepare(y_true, y_pred, self.ignore_label, self.multi_label)
         counted = ops.ones_like(y_pred) if valid is None else ops.broadcast_to(valid, ops.shape(y_pred))
         right = ops.cast((y_true > 0.5) == (y_pred > 0.5), "float32")
         maps = (y_true * y_pred, y_true, y_pred, right, ops.ones_like(y_pred))
@@ -41,4 +47,4 @@ class ChannelScores(ExactSums):
 
 def channel_scores(cfg: DictConfig) -> ChannelScores:
     """Scores of the probabilities, and of a threshold of 0.5 in each channel."""
-    return ChannelScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+    return ChannelScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL, multi_label=is_multi_label(cfg))

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from losses.metrics.counts import count_pixels, mean_of_defined, of_each_class
 from losses.metrics.exact_sums import ExactSums
 from losses.targets import foreground, prepare
+from utils.base.classes import is_multi_label
 
 
 class DiceCoefficient(ExactSums):
@@ -20,13 +21,19 @@ class DiceCoefficient(ExactSums):
     Dice coefficient.
     """
 
-    def __init__(self, ignore_label: int | None = None, name: str = "dice_coef", dtype: str | None = None) -> None:
-        super().__init__((2,), None, ignore_label, name, dtype)
+    def __init__(
+        self,
+        ignore_label: int | None = None,
+        name: str = "dice_coef",
+        dtype: str | None = None,
+        multi_label: bool = False,
+    ) -> None:
+        super().__init__((2,), None, ignore_label, name, dtype, multi_label)
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None) -> None:
         """Add a batch; `sample_weight` is one weight of at least 0 per image."""
-        counts = count_pixels(y_true, y_pred, self.ignore_label)
-        common, true, predicted = (foreground(pixels) for pixels in counts)
+        counts = count_pixels(y_true, y_pred, self.ignore_label, self.multi_label)
+        common, true, predicted = (foreground(pixels, self.multi_label) for pixels in counts)
         dice = ops.mean((2 * common + 1e-9) / (true + predicted + 1e-9), axis=-1)
         weight = ops.ones_like(dice) if sample_weight is None else ops.cast(sample_weight, "float32")
         self.add(ops.stack([ops.round(dice * weight * self.STEPS), weight], axis=-1))
@@ -60,14 +67,16 @@ class ImageScores(ExactSums):
         ignore_label: int | None = None,
         name: str = "images",
         dtype: str | None = None,
+        multi_label: bool = False,
     ) -> None:
         # Axis 0: Dice, IoU, images counted.
-        super().__init__((3, max(classes - 1, 1)), classes, ignore_label, name, dtype)
+        shape = (3, classes if classes == 1 or multi_label else classes - 1)
+        super().__init__(shape, classes, ignore_label, name, dtype, multi_label)
         self.empty = empty
 
     def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
-        counts = count_pixels(y_true, y_pred, self.ignore_label)
-        common, true, predicted = (foreground(pixels) for pixels in counts)
+        counts = count_pixels(y_true, y_pred, self.ignore_label, self.multi_label)
+        common, true, predicted = (foreground(pixels, self.multi_label) for pixels in counts)
         total = true + predicted
         value = 1.0 if self.empty == "one" else 0.0
         dice = ops.where(total > 0, 2 * common / ops.maximum(total, 1.0), value)
@@ -97,12 +106,18 @@ class SoftImageScores(ExactSums):
     """
 
     def __init__(
-        self, classes: int, ignore_label: int | None = None, name: str = "soft_images", dtype: str | None = None
+        self,
+        classes: int,
+        ignore_label: int | None = None,
+        name: str = "soft_images",
+        dtype: str | None = None,
+        multi_label: bool = False,
     ) -> None:
-        super().__init__((3,), classes, ignore_label, name, dtype)  # the two sums, images
+        # The two sums, images.
+        super().__init__((3,), classes, ignore_label, name, dtype, multi_label)
 
     def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
-        y_true, y_pred, valid = prepare(y_true, y_pred, self.ignore_label)
+        y_true, y_pred, valid = prepare(y_true, y_pred, self.ignore_label, self.multi_label)
         y_pred = y_pred if valid is None else y_pred * valid
         common, total = ops.sum(y_true * y_pred, axis=(1, 2)), ops.sum(y_true + y_pred, axis=(1, 2))
         of_image = (2 * ops.sum(common, axis=-1) + 1) / (ops.sum(total, axis=-1) + 1)
@@ -120,14 +135,15 @@ class SoftImageScores(ExactSums):
 
 def dice_coefficient(cfg: DictConfig) -> DiceCoefficient:
     """The metric that training watches, `dice_coef`."""
-    return DiceCoefficient(cfg.DATASET.IGNORE_LABEL)
+    return DiceCoefficient(cfg.DATASET.IGNORE_LABEL, multi_label=is_multi_label(cfg))
 
 
 def image_scores(cfg: DictConfig) -> ImageScores:
     """Dice and IoU of each image, mean over images."""
-    return ImageScores(cfg.OUTPUT.CLASSES, cfg.EVALUATION.EMPTY_IMAGES, cfg.DATASET.IGNORE_LABEL)
+    form = (cfg.OUTPUT.CLASSES, cfg.EVALUATION.EMPTY_IMAGES, cfg.DATASET.IGNORE_LABEL)
+    return ImageScores(*form, multi_label=is_multi_label(cfg))
 
 
 def soft_image_scores(cfg: DictConfig) -> SoftImageScores:
     """Dice of the probabilities of each image, mean over images."""
-    return SoftImageScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+    return SoftImageScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL, multi_label=is_multi_label(cfg))

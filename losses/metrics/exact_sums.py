@@ -17,6 +17,7 @@ class ExactSums(keras.metrics.Metric):
         shape: of the sums.
         classes: int, channels of the prediction.
         ignore_label: int or None.
+        multi_label: whether the classes may overlap, each decided by itself; none is the background.
     """
 
     # float32 alone stops counting at 2**24: a sum is kept as `high * UNIT + low`, low below UNIT.
@@ -31,10 +32,12 @@ class ExactSums(keras.metrics.Metric):
         ignore_label: int | None,
         name: str,
         dtype: str | None = None,
+        multi_label: bool = False,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.classes = classes
         self.ignore_label = ignore_label
+        self.multi_label = multi_label
         self.low = self.add_variable(shape, "zeros", dtype="float32", name="low")
         self.high = self.add_variable(shape, "zeros", dtype="float32", name="high")
 
@@ -61,4 +64,5 @@ class ExactSums(keras.metrics.Metric):
         return self.high * self.UNIT + self.low
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "classes": self.classes, "ignore_label": self.ignore_label}
+        own = {"classes": self.classes, "ignore_label": self.ignore_label}
+        return {**super().get_config(), **own, **({"multi_label": True} if self.multi_label else {})}

@@ -1,11 +1,21 @@
 """Scores of all pixels of a set, as if it was one image."""
 
+from typing import Any
+
 import numpy as np
 from keras import KerasTensor, ops
 from omegaconf import DictConfig
 
-from losses.metrics.counts import count_confusion, count_pixels, mean_of_defined, of_each_class, overlap_results
+from losses.metrics.counts import (
+    count_confusion,
+    count_pixels,
+    count_tables,
+    mean_of_defined,
+    of_each_class,
+    overlap_results,
+)
 from losses.metrics.exact_sums import ExactSums
+from utils.base.classes import is_multi_label
 
 
 class OverlapScores(ExactSums):
@@ -14,21 +24,26 @@ class OverlapScores(ExactSums):
     `result()` is a dict of scalars in [0, 1]: `dice`, `iou` are the means over the foreground classes that occur in
     truth or prediction, `dice_class1`, `iou_class1` ... are those of one class. With several classes there are
     `..._class0`, the background, and `iou_all_classes`, the mean with it. A class that never occurs is NaN; so are the
-    means if none occurs.
+    means if none occurs. With `multi_label` class n is channel n - 1, and there is no background.
     """
 
     def __init__(
-        self, classes: int, ignore_label: int | None = None, name: str = "overlap", dtype: str | None = None
+        self,
+        classes: int,
+        ignore_label: int | None = None,
+        name: str = "overlap",
+        dtype: str | None = None,
+        multi_label: bool = False,
     ) -> None:
-        super().__init__((3, classes), classes, ignore_label, name, dtype)
+        super().__init__((3, classes), classes, ignore_label, name, dtype, multi_label)
 
     def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
-        return ops.stack(count_pixels(y_true, y_pred, self.ignore_label), axis=1)
+        return ops.stack(count_pixels(y_true, y_pred, self.ignore_label, self.multi_label), axis=1)
 
     def result(self) -> dict[str, KerasTensor]:
         common, true, predicted = ops.unstack(self.sums(), 3)
-        results = overlap_results(common, true, predicted)
-        if common.shape[0] > 1:
+        results = overlap_results(common, true, predicted, self.multi_label)
+        if common.shape[0] > 1 and not self.multi_label:
             results["iou_all_classes"] = mean_of_defined(common, true + predicted - common)
         return results
 
@@ -85,11 +100,46 @@ class ConfusionScores(ExactSums):
         return results
 
 
+class TableScores(ExactSums):
+    """The scores of `ConfusionScores` that classes which may overlap have, each class counted by itself.
+
+    `result()` is a dict of scalars in [0, 1], NaN where there is nothing to divide by: `dice`, `iou`, `sensitivity`,
+    `precision` and `specificity`, each as mean over the classes where it is defined, and of each class.
+    """
+
+    def __init__(
+        self, classes: int, ignore_label: int | None = None, name: str = "confusion", dtype: str | None = None
+    ) -> None:
+        super().__init__((classes, 2, 2), classes, ignore_label, name, dtype, multi_label=True)
+
+    def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        return count_tables(y_true, y_pred, self.ignore_label)[:, 1:]
+
+    def result(self) -> dict[str, KerasTensor]:
+        tables = self.sums()
+        (rejected, false), (missed, common) = (ops.unstack(row, axis=1) for row in ops.unstack(tables, axis=1))
+        results = overlap_results(common, common + missed, common + false, multi_label=True)
+        for name, part, whole in (
+            ("sensitivity", common, common + missed),
+            ("precision", common, common + false),
+            ("specificity", rejected, rejected + false),
+        ):
+            results[name] = mean_of_defined(part, whole)
+            results |= of_each_class(name, part / whole, first=1)
+        return results
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["multi_label"]
+        return config
+
+
 def overlap_scores(cfg: DictConfig) -> OverlapScores:
     """Dice and IoU of each class over the whole set."""
-    return OverlapScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+    return OverlapScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL, multi_label=is_multi_label(cfg))
 
 
-def confusion_scores(cfg: DictConfig) -> ConfusionScores:
-    """All that follows from the confusion matrix of the whole set."""
-    return ConfusionScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+def confusion_scores(cfg: DictConfig) -> ConfusionScores | TableScores:
+    """All that follows from the confusion matrix of the whole set, or from a table for each overlapping class."""
+    scores = TableScores if is_multi_label(cfg) else ConfusionScores
+    return scores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)

@@ -47,6 +47,22 @@ def test_coco_options(tmp_path, capsys):
     assert number_mask(tmp_path, 3)[0, 12] == 200
 
 
+def test_overlapping_categories_are_bits(tmp_path, capsys):
+    make_coco(tmp_path)
+    chosen = coco_arguments(tmp_path, "--categories", "cat", 1)
+    run(coco, capsys, *chosen)
+    on_top = [number_mask(tmp_path, number) for number in range(1, 6)]
+    run(coco, capsys, *chosen, "--multi-label")
+    bits = [number_mask(tmp_path, number) for number in range(1, 6)]
+    for index, values in zip(on_top, bits, strict=True):
+        assert ((index > 0) == (values > 0)).all() and (values[index > 0] >> (index[index > 0] - 1) & 1).all()
+    assert bits[0][5, 5] == 3
+    run(coco, capsys, *chosen, "--multi-label", "--crowd", "ignore")
+    assert number_mask(tmp_path, 3)[0, 12] == 255 and number_mask(tmp_path, 3)[5, 12] == 1
+    options = ["--multi-label", "--crowd", "ignore", "--ignore", 3]
+    assert "2 have 0 to 3" in refuse(coco, capsys, tmp_path / "data", *chosen, *options)
+
+
 @pytest.mark.parametrize("kind", ["polygons", "text", "list"])
 def test_coco_draws_what_pycocotools_draws(kind):
     @given(

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from utils.base.class_bits import class_areas
+
 # Colours of class 1, 2, ... (RGB), from ColorBrewer's Set1 and Dark2: distinct on grey images.
 CLASS_COLORS = (
     (228, 26, 28),
@@ -43,12 +45,15 @@ def displayable(image: np.ndarray, center_channel: bool) -> np.ndarray:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.35) -> np.ndarray:
-    """Draw a mask `(height, width)` of class indices over an RGB image: tinted areas with a bright contour."""
+def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.35, multi_label: bool = False) -> np.ndarray:
+    """Draw a mask `(height, width)` over an RGB image: tinted areas with a bright contour.
+
+    Its values are class indices, or with `multi_label` those of `utils.base.class_bits`.
+    """
     picture = image.copy()
-    for index in np.unique(mask[mask > 0]):
-        area = (mask == index).astype(np.uint8)
-        color = class_color(int(index))
+    for index, present in class_areas(mask, multi_label):
+        area = present.astype(np.uint8)
+        color = class_color(index)
         tinted = (1 - alpha) * picture + alpha * np.array(color)
         picture = np.where(area[..., None] > 0, tinted.astype(np.uint8), picture)
         contours, _ = cv2.findContours(area, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -56,13 +61,16 @@ def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.35) -> np.ndar
     return picture
 
 
-def side_by_side(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray) -> np.ndarray:
+def side_by_side(
+    image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray, multi_label: bool = False
+) -> np.ndarray:
     """One picture of the image, the truth (if any) and the prediction, each with a caption.
 
     Args:
         image: `(height, width, 3)` uint8 RGB.
         truth: `(height, width)` class indices, or None.
         prediction: `(height, width)` class indices.
+        multi_label: whether both are values of overlapping classes, see `overlay`.
 
     Returns:
         `(height', width', 3)` uint8 RGB.
@@ -75,7 +83,7 @@ def side_by_side(image: np.ndarray, truth: np.ndarray | None, prediction: np.nda
             continue
         panel = enlarge(image, factor)
         if caption != "image":
-            panel = overlay(panel, enlarge(content, factor))
+            panel = overlay(panel, enlarge(content, factor), multi_label=multi_label)
         drawn += [titled(panel, caption), np.zeros((STRIP + panel.shape[0], 4, 3), np.uint8)]
     return np.hstack(drawn[:-1])
 

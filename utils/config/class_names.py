@@ -2,6 +2,8 @@
 
 from omegaconf import DictConfig
 
+from utils.base.classes import number_of_classes
+
 
 def mask_class_names(cfg: DictConfig) -> list[str]:
     """The classes of a mask in order: OUTPUT.CLASS_NAMES, else background, class1, class2, ...
@@ -12,4 +14,4 @@ def mask_class_names(cfg: DictConfig) -> list[str]:
     """
     if cfg.OUTPUT.CLASS_NAMES is not None:
         return list(cfg.OUTPUT.CLASS_NAMES)
-    return ["background", *(f"class{index}" for index in range(1, max(cfg.OUTPUT.CLASSES, 2)))]
+    return ["background", *(f"class{index}" for index in range(1, number_of_classes(cfg)))]

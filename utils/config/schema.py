@@ -120,7 +120,11 @@ SCHEMA = Group(
     DATALOADER_WORKERS=Key(int, low=1, high=256, roles=RESUMABLE | PER_COMMAND | SHARED),
     SHOW_CENTER_CHANNEL_IMAGE=Key(bool, roles=RESUMABLE),
     INPUT=Group(HEIGHT=SIZE, WIDTH=SIZE, CHANNELS=Key(int, low=1, high=512, roles=ARCHITECTURE)),
-    OUTPUT=Group(CLASS_NAMES=Key(list[str] | None), CLASSES=Key(int, low=1, high=256, roles=ARCHITECTURE)),
+    OUTPUT=Group(
+        CLASS_NAMES=Key(list[str] | None),
+        CLASSES=Key(int, low=1, high=256, roles=ARCHITECTURE),
+        MULTI_LABEL=Key(bool, roles=ARCHITECTURE),
+    ),
     HYPER_PARAMETERS=Group(
         EPOCHS=Key(int, low=1, roles=RESUMABLE),
         BATCH_SIZE=Key(int, low=1),

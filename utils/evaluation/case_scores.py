@@ -54,7 +54,8 @@ class ScoredCase:
 
     Attributes:
         name: file name, or name of the volume.
-        confusion: int64 `(n, n)`, rows truth, columns prediction.
+        confusion: int64 `(n, n)`, rows truth, columns prediction; of overlapping classes `(n, 2, 2)`, a table of
+            absent and present for each, the first of all of them together.
         volume, slice: the volume it is or belongs to, and which slice of it; None where there are no volumes.
         images: how many images it consists of.
         voxel_ml: volume of a voxel, None if the spacing is unknown.
@@ -73,6 +74,8 @@ class ScoredCase:
 def find_regions(classes: int) -> dict[str, list[int]]:
     """`{name: class indices}`: each foreground class, and all of them together if there are several.
 
+    `classes` are with the background.
+
     >>> find_regions(3)
     {'class1': [1], 'class2': [2], 'foreground': [1, 2]}
     """
@@ -87,7 +90,11 @@ def score_region(confusion: np.ndarray, region: Sequence[int]) -> dict[str, Any]
 
     >>> score_region(np.array([[86, 4], [2, 6]]), [1])["iou"]
     0.5
+    >>> score_region(np.array([[[80, 0], [0, 18]], [[86, 4], [2, 6]]]), [1])["iou"]
+    0.5
     """
+    if confusion.ndim == 3:
+        confusion, region = confusion[region[0] if len(region) == 1 else 0], [1]
     common = int(confusion[np.ix_(region, region)].sum())
     true, predicted = int(confusion[region].sum()), int(confusion[:, region].sum())
     absent = true + predicted == 0

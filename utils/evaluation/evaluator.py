@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 
 from data_generators.files.volume_slices import VolumeSlice
 from losses.surface import surface_scores
+from utils.base.class_bits import in_region
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.pictures import displayable
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
 from utils.evaluation.gallery import Gallery
@@ -57,7 +59,7 @@ class Evaluator:
     Args:
         cfg: checked config; EVALUATION, PREDICT.POSTPROCESS, OUTPUT.CLASSES, DATASET.IGNORE_LABEL are read.
         data: the images of the split, in the order in which they come.
-        update: function (masks, probabilities) -> confusion matrices `(batch, n, n)`, which also updates metrics.
+        update: function (masks, probabilities) -> confusions of `ScoredCase`; it also updates metrics.
         gallery: is offered every picture.
 
     Attributes:
@@ -70,7 +72,8 @@ class Evaluator:
         self.classes, self.ignore_label = cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL
         self.center_channel = cfg.SHOW_CENTER_CHANNEL_IMAGE
         self.batch_size, self.seed = cfg.HYPER_PARAMETERS.BATCH_SIZE, cfg.SEED
-        self.regions = find_regions(self.classes)
+        self.multi_label = is_multi_label(cfg)
+        self.regions = find_regions(number_of_classes(cfg))
         self.data, self.update, self.gallery = data, update, gallery
         self.images: list[ScoredCase] = []
         self.volumes: list[ScoredCase] = []
@@ -97,7 +100,7 @@ class Evaluator:
                 self.new_case(confusion),
                 displayable(center_crop(image, size), self.center_channel),
                 center_crop(truth, size),
-                class_indices(probability, self.thresholds),
+                class_indices(probability, self.thresholds, self.multi_label),
             )
             complete = self.buffer.add(predicted) if self.buffer else [predicted]
             if complete:
@@ -136,7 +139,7 @@ class Evaluator:
         for start in range(0, len(slices), self.batch_size):
             batch = slices[start : start + self.batch_size]
             masks = np.stack([entry.truth for entry in batch])[..., np.newaxis]
-            predicted = one_hot(np.stack([entry.predicted for entry in batch]), self.classes)
+            predicted = one_hot(np.stack([entry.predicted for entry in batch]), self.classes, self.multi_label)
             for entry, confusion in zip(batch, np.asarray(self.update(masks, predicted)), strict=True):
                 entry.case.confusion = confusion.astype(np.int64)
         return slices
@@ -152,7 +155,7 @@ class Evaluator:
         tolerance = self.settings.SURFACE_TOLERANCE_MM
         scores: dict[str, dict[str, float] | None] = {}
         for name, region in self.regions.items():
-            true, found = (np.isin(labels, region) & valid for labels in (truth, predicted))
+            true, found = (in_region(labels, region, self.multi_label) & valid for labels in (truth, predicted))
             if true.any() and found.any():
                 scores[name] = surface_scores(true, found, spacing, tolerance)
             else:
@@ -172,5 +175,5 @@ class Evaluator:
         }
 
     def confusion(self) -> np.ndarray:
-        """int64 `(n, n)` of all pixels of the split, rows truth, columns prediction."""
+        """The `ScoredCase.confusion` of all pixels of the split."""
         return np.sum([case.confusion for case in self.images], axis=0)

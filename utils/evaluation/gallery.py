@@ -5,6 +5,7 @@ import heapq
 import cv2
 import numpy as np
 
+from utils.base.class_bits import class_areas
 from utils.base.errors import UserError
 from utils.base.pictures import class_color, enlarge, overlay
 
@@ -19,14 +20,16 @@ class Gallery:
 
     Args:
         size: how many are kept, and in memory at any time.
-        classes: OUTPUT.CLASSES; decides between contours in one picture and two pictures side by side.
+        classes: with the background; decides between contours in one picture and two pictures side by side.
+        multi_label: whether the values of masks are those of `utils.base.class_bits`.
 
     Attributes:
         contours: which of the two it is.
     """
 
-    def __init__(self, size: int, classes: int) -> None:
+    def __init__(self, size: int, classes: int, multi_label: bool = False) -> None:
         self.size = size
+        self.multi_label = multi_label
         self.contours = classes - 1 <= MAX_CONTOUR_CLASSES
         self.heap: list[tuple[float, int, bytes]] = []  # (-Dice, -number, WebP): the best one kept is on top
 
@@ -46,9 +49,9 @@ class Gallery:
             return
         image, truth, predicted = fit(image, truth, predicted)
         if self.contours:
-            picture = draw_contours(image, truth, predicted)
+            picture = draw_contours(image, truth, predicted, self.multi_label)
         else:
-            picture = np.hstack([overlay(image, truth), overlay(image, predicted)])
+            picture = np.hstack([overlay(image, mask, multi_label=self.multi_label) for mask in (truth, predicted)])
         (heapq.heappushpop if len(self.heap) == self.size else heapq.heappush)(self.heap, (*key, encode(picture)))
 
     def pictures(self) -> list[tuple[int, bytes]]:
@@ -71,13 +74,13 @@ def fit(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> tuple[np
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), truth, predicted
 
 
-def draw_contours(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def draw_contours(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, multi_label: bool = False) -> np.ndarray:
     """The image with the contours of the truth (class colour) and of the prediction (the complement), uint8 RGB."""
     picture = image.copy()
     for mask, color in ((truth, class_color), (predicted, prediction_color)):
-        for index in np.unique(mask[mask > 0]):
-            contours, _ = cv2.findContours((mask == index).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, contours, -1, color(int(index)), 1)
+        for index, area in class_areas(mask, multi_label):
+            contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(picture, contours, -1, color(index), 1)
     return picture
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from utils.base.classes import number_of_classes
 from utils.base.files import atomic_write
 from utils.base.text_files import SHOWN, spreadsheet_cell
 from utils.checkpoints.paths import evaluation_folder, weights_path
@@ -48,7 +49,7 @@ def write_results(
     evaluators = {result.split: result.evaluator for result in results if result.evaluator}
     if not evaluators:
         return folder
-    regions = find_regions(trained.OUTPUT.CLASSES)
+    regions = find_regions(number_of_classes(trained))
     write_table(folder / "per_image.csv", {split: found.images for split, found in evaluators.items()}, regions)
     if any(found.volumes for found in evaluators.values()):
         write_table(folder / "per_volume.csv", {split: found.volumes for split, found in evaluators.items()}, regions)
@@ -74,7 +75,9 @@ def describe_weights(cfg: DictConfig, weights: Sequence[Path]) -> dict[str, Any]
 
 def split_entry(result: SplitResult) -> dict[str, Any]:
     """What `evaluation.json` says about a split."""
-    confusion = {"confusion": result.evaluator.confusion().tolist()} if result.evaluator else {}
+    # Overlapping classes have no confusion matrix.
+    matrix = result.evaluator.confusion() if result.evaluator else None
+    confusion = {"confusion": matrix.tolist()} if matrix is not None and matrix.ndim == 2 else {}
     return {
         "images": result.images,
         "images_per_second": round(result.speed, 2),

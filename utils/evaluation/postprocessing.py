@@ -6,6 +6,7 @@ import numpy as np
 from omegaconf import DictConfig
 from scipy.ndimage import label
 
+from utils.base.class_bits import unpack
 from utils.base.errors import UserError
 from utils.inference.postprocessing import Postprocess, build_postprocessing
 
@@ -60,12 +61,16 @@ def largest_component(labels: np.ndarray) -> np.ndarray:
     return np.where(components == sizes.argmax(), labels, 0).astype(labels.dtype)
 
 
-def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+def one_hot(labels: np.ndarray, classes: int, multi_label: bool = False) -> np.ndarray:
     """Class indices `(batch, height, width)` -> float32 probabilities of 0 and 1, `(batch, height, width, classes)`.
 
     >>> one_hot(np.array([[[0, 1]]]), 2).tolist()
     [[[[1.0, 0.0], [0.0, 1.0]]]]
+
+    With `multi_label` the values are those of `utils.base.class_bits`.
     """
+    if multi_label:
+        return unpack(labels, classes).astype(np.float32)
     if classes == 1:
         return labels[..., np.newaxis].astype(np.float32)
     return np.eye(classes, dtype=np.float32)[labels]

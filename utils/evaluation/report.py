@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from omegaconf import DictConfig, OmegaConf
 
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write
 from utils.base.learning_curves import draw_curves
 from utils.base.pictures import class_color
@@ -65,7 +66,7 @@ def write_report(
 
 def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, Any]:
     """What the template needs for tables and charts."""
-    regions = find_regions(cfg.OUTPUT.CLASSES)
+    regions = find_regions(number_of_classes(cfg))
     evaluators = [(result.split, result.evaluator) for result in results if result.evaluator]
     return {
         "results": results,
@@ -75,8 +76,13 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
         "class_metrics": [name for name in results[0].rules if re.search(r"_class\d+$", name)],
         "states": STATES,
         "histogram": embed(draw_histograms(results, regions, lambda name: region_label(cfg, name))),
-        "confusions": [(split, confusion_cells(evaluator.confusion())) for split, evaluator in evaluators],
-        "confusion_labels": [region_label(cfg, f"class{index}") for index in range(max(cfg.OUTPUT.CLASSES, 2))],
+        "multi_label": is_multi_label(cfg),
+        "confusions": [
+            (split, confusion_cells(matrix))
+            for split, evaluator in evaluators
+            if (matrix := evaluator.confusion()).ndim == 2
+        ],
+        "confusion_labels": [region_label(cfg, f"class{index}") for index in range(number_of_classes(cfg))],
         "volumes": [
             {"split": split, **case_columns(case, regions)}
             for split, evaluator in evaluators
@@ -87,7 +93,7 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
 
 def picture_context(cfg: DictConfig, results: Sequence[SplitResult], gallery: Gallery) -> dict[str, Any]:
     """What the template needs for the gallery and the table of images."""
-    regions = find_regions(cfg.OUTPUT.CLASSES)
+    regions = find_regions(number_of_classes(cfg))
     rows = [row for result in results for row in image_rows(result, regions)]
     return {
         "rows": rows,
@@ -127,7 +133,7 @@ def region_label(cfg: DictConfig, name: str) -> str:
     if name == "foreground":
         return "all foreground"
     index, names = int(name.removeprefix("class")), cfg.OUTPUT.CLASS_NAMES
-    if names is not None and index < len(names) and len(names) >= max(cfg.OUTPUT.CLASSES, 2):
+    if names is not None and index < len(names) and len(names) >= number_of_classes(cfg):
         return names[index]
     return "background" if index == 0 else f"class {index}"
 

@@ -12,9 +12,10 @@ import keras
 
 from data_generators import build_dataset
 from losses import averaging
-from losses.metrics.counts import count_confusion
+from losses.metrics.counts import count_confusion, count_tables
 from losses.supervision import build_output_metrics, build_training_loss
 from models import mask_output
+from utils.base.classes import is_multi_label
 from utils.base.progress import progress
 from utils.checkpoints import load_weights
 from utils.evaluation.evaluator import Evaluator
@@ -103,7 +104,8 @@ def evaluate_split(
     cfg, result = folds[0], SplitResult(data.split, data.images, data.first)
     output_name = mask_output(model.output, cfg.MODEL.PRUNE)
     metrics = build_output_metrics(cfg, model.output, output_name, full=True)
-    count = partial(count_confusion, ignore_label=cfg.DATASET.IGNORE_LABEL) if data.pairs else None
+    function = count_tables if is_multi_label(cfg) else count_confusion
+    count = partial(function, ignore_label=cfg.DATASET.IGNORE_LABEL) if data.pairs else None
     updates = {
         name: make_metric_update(found, count if name == output_name else None) for name, found in metrics.items()
     }

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
+from utils.base.class_bits import pack
 from utils.base.errors import UserError
 
 MAX_DIFFERENCE = 1e-4  # of probabilities; more, and the file is refused, unless it is quantised
@@ -30,6 +31,7 @@ def compare(
     exported: Callable[[np.ndarray], np.ndarray],
     images: np.ndarray,
     settings: DictConfig,
+    multi_label: bool = False,
 ) -> list[Agreement]:
     """Run model and file on the images.
 
@@ -37,6 +39,7 @@ def compare(
         model, exported: functions of a batch of images.
         images: `(count, height, width, channels)`, as both take them.
         settings: EXPORT of the config.
+        multi_label: whether classes overlap; pixels agree if all their classes do.
 
     Raises:
         UserError: the file's output differs from the model's.
@@ -47,7 +50,7 @@ def compare(
         if expected.shape != found.shape:
             raise UserError(f"The exported file gives the shape {found.shape}, the model {expected.shape}.")
         difference = float(np.abs(expected.astype(np.float64) - found).max())
-        one, other = (value if settings.PREPROCESS else to_classes(value) for value in (expected, found))
+        one, other = (value if settings.PREPROCESS else to_classes(value, multi_label) for value in (expected, found))
         in_both = 2 * int(((one == other) & (one > 0)).sum())
         in_either = int((one > 0).sum() + (other > 0).sum())
         common, total = common + in_both, total + in_either
@@ -57,8 +60,10 @@ def compare(
     return rows
 
 
-def to_classes(probabilities: np.ndarray) -> np.ndarray:
-    """`(..., classes)` -> class indices `(...)`."""
+def to_classes(probabilities: np.ndarray, multi_label: bool = False) -> np.ndarray:
+    """`(..., classes)` -> class indices `(...)`, or with `multi_label` the bits of `utils.base.class_bits`."""
+    if multi_label:
+        return pack(probabilities > 0.5)
     return probabilities[..., 0] > 0.5 if probabilities.shape[-1] == 1 else probabilities.argmax(-1)
 
 

@@ -40,7 +40,7 @@ class ExportJob:
     settings: DictConfig
 
 
-def make_job(model: keras.Model, images: np.ndarray, settings: DictConfig) -> ExportJob:
+def make_job(model: keras.Model, images: np.ndarray, settings: DictConfig, multi_label: bool = False) -> ExportJob:
     """Wrap an inference model for export.
 
     With EXPORT.PREPROCESS=False it takes float32 images in [0, 1] and returns probabilities. With True it takes uint8
@@ -50,6 +50,7 @@ def make_job(model: keras.Model, images: np.ndarray, settings: DictConfig) -> Ex
         model: image -> probabilities.
         images: uint8 `(count, height, width, channels)`.
         settings: EXPORT of the config.
+        multi_label: whether classes overlap: class indices are then bits, see `utils.base.class_bits`.
     """
     _, *shape = model.input_shape
     preprocess = settings.PREPROCESS
@@ -60,6 +61,9 @@ def make_job(model: keras.Model, images: np.ndarray, settings: DictConfig) -> Ex
         if not preprocess:
             return model(image, training=False)
         output = model(tf.cast(image, tf.float32) / 255.0, training=False)
+        if multi_label:
+            bits = tf.constant([2**index for index in range(output.shape[-1])])
+            return tf.reduce_sum(tf.cast(output > 0.5, tf.int32) * bits, axis=-1)
         if output.shape[-1] == 1:
             return tf.cast(output[..., 0] > 0.5, tf.int32)
         return tf.argmax(output, axis=-1, output_type=tf.int32)

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import DictConfig
 
+from utils.base.classes import is_multi_label
 from utils.base.files import atomic_write
 from utils.base.version import VERSION
 from utils.checkpoints import companion_path
@@ -53,16 +54,26 @@ def write_model_card(
 def describe_interface(cfg: DictConfig) -> dict[str, str]:
     """Input, output, classes, slices and loss of the model in words."""
     names, preprocess = cfg.OUTPUT.CLASS_NAMES, cfg.EXPORT.PREPROCESS
+    if names and is_multi_label(cfg):
+        names = names[1:]  # the background has no channel
     size = (None, None) if cfg.EXPORT.SIZE == "dynamic" else (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
     terms = " + ".join(f"{weight:g} {name}" for name, weight in cfg.LOSS.items() if weight)
     return {
         "shape": " x ".join(str(side or "any") for side in (*size, cfg.INPUT.CHANNELS)),
         "takes": "uint8 as stored (scaled inside)" if preprocess else "float32 in [0, 1] (grey values / 255)",
-        "returns": "class index of each pixel, int32" if preprocess else "probability of each class, float32",
+        "returns": describe_output(cfg),
         "classes": ", ".join(names) if names else f"{cfg.OUTPUT.CLASSES}, without names",
         "slices": describe_slices(cfg),
         "loss": "cross-entropy" if cfg.MODEL.TYPE == "classifier" else terms,
     }
+
+
+def describe_output(cfg: DictConfig) -> str:
+    """What a pixel of the output is."""
+    if is_multi_label(cfg):
+        bits = "classes of each pixel, int32: bit n is that of channel n"
+        return bits if cfg.EXPORT.PREPROCESS else "probability of each class by a sigmoid of its own, float32"
+    return "class index of each pixel, int32" if cfg.EXPORT.PREPROCESS else "probability of each class, float32"
 
 
 def describe_slices(cfg: DictConfig) -> str:

@@ -129,7 +129,7 @@ class MaskOutput(Output):
         if item.frame == 0 or self.current is None:
             self.check_names(source)
             self.current = MaskPrediction(source)
-        labels, confidence = classes_and_mean_confidence(probability, self.thresholds)
+        labels, confidence = classes_and_mean_confidence(probability, self.thresholds, self.settings.multi_label)
         self.current.labels.append(labels)
         self.current.confidences.append(confidence)
         self.current.truths.append(item.truth)

@@ -7,6 +7,8 @@ import numpy as np
 from omegaconf import DictConfig
 from scipy import ndimage
 
+from utils.base.class_bits import pack, unpack
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 
 Postprocess = Callable[[np.ndarray], np.ndarray]
@@ -18,16 +20,22 @@ def build_postprocessing(cfg: DictConfig) -> Postprocess | None:
     Raises:
         UserError: the number of thresholds is not that of the foreground classes.
     """
-    settings, classes = cfg.PREDICT.POSTPROCESS, max(cfg.OUTPUT.CLASSES - 1, 1)
+    settings, classes = cfg.PREDICT.POSTPROCESS, number_of_classes(cfg) - 1
     if settings.THRESHOLDS is not None and len(settings.THRESHOLDS) != classes:
         raise UserError(
             f"PREDICT.POSTPROCESS.THRESHOLDS={list(settings.THRESHOLDS)} needs {classes}, one per foreground class."
         )
     if not (settings.LARGEST or settings.MINIMUM_SIZE or settings.FILL_HOLES):
         return None
-    return partial(
+    steps = partial(
         postprocess, largest=settings.LARGEST, minimum_size=settings.MINIMUM_SIZE, fill_holes=settings.FILL_HOLES
     )
+    return partial(each_class, steps, classes) if is_multi_label(cfg) else steps
+
+
+def each_class(steps: Postprocess, classes: int, labels: np.ndarray) -> np.ndarray:
+    """Apply steps to the mask of each overlapping class; labels are those of `utils.base.class_bits`."""
+    return pack(np.stack([steps(mask) for mask in np.moveaxis(unpack(labels, classes), -1, 0)], axis=-1))
 
 
 def postprocess(

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
+from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.pictures import displayable, side_by_side
 from utils.base.registry import load_object
@@ -109,8 +110,9 @@ class TensorBoardPanel(keras.callbacks.Callback):
         for image, truth, probabilities in self.examples:
             picture = displayable(image, self.cfg.SHOW_CENTER_CHANNEL_IMAGE)
             size = probabilities.shape[:2]
-            masks = center_crop(truth[..., 0], size), class_indices(probabilities)
-            rows.append(side_by_side(center_crop(picture, size), *masks))
+            multi_label = is_multi_label(self.cfg)
+            masks = center_crop(truth[..., 0], size), class_indices(probabilities, multi_label=multi_label)
+            rows.append(side_by_side(center_crop(picture, size), *masks, multi_label))
         return np.vstack(rows)
 
 

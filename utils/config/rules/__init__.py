@@ -29,6 +29,7 @@ RULES = (
     training.schedule_stays_below_its_peak,
     *DEVICE_RULES,
     training.classifier_has_its_own_loss,
+    training.classifier_has_its_own_sigmoid,
     training.monitor_is_a_score,
 )
 
@@ -37,6 +38,7 @@ MASK_RULES = (
     training.loss_has_a_term,
     training.no_loss_option_is_removed,
     training.images_are_large_enough_for_the_loss,
+    training.overlapping_classes_fit_their_masks,
     training.ignored_label_is_no_class,
     training.class_names_fit_the_classes,
     training.label_values_fit_the_classes,

@@ -2,6 +2,8 @@
 
 from omegaconf import DictConfig
 
+from utils.base.class_bits import MOST_CLASSES
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.registry import load_object
 from utils.base.text_files import CONTROL_CHARACTER
@@ -34,6 +36,14 @@ def classifier_has_its_own_loss(cfg: DictConfig) -> None:
         )
 
 
+def classifier_has_its_own_sigmoid(cfg: DictConfig) -> None:
+    if cfg.MODEL.TYPE == "classifier" and cfg.OUTPUT.MULTI_LABEL:
+        raise UserError(
+            "OUTPUT.MULTI_LABEL is for masks; MODEL.TYPE=classifier with several labels per image takes "
+            "MODEL.CLASSIFIER_ACTIVATION=sigmoid."
+        )
+
+
 def loss_has_a_term(cfg: DictConfig) -> None:
     if not any(cfg.LOSS.values()):
         raise UserError("LOSS has no term with a weight above 0. Choose one with loss=NAME, see configs/loss.")
@@ -53,13 +63,30 @@ def images_are_large_enough_for_the_loss(cfg: DictConfig) -> None:
             load_object("losses:check_size")(name, cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
 
 
-def number_of_classes(cfg: DictConfig) -> int:
-    """Classes of the masks: OUTPUT.CLASSES=1 stands for background and foreground."""
-    return max(cfg.OUTPUT.CLASSES, 2)
+def overlapping_classes_fit_their_masks(cfg: DictConfig) -> None:
+    if not is_multi_label(cfg):
+        return
+    if cfg.OUTPUT.CLASSES > MOST_CLASSES:
+        raise UserError(
+            f"OUTPUT.MULTI_LABEL=True takes up to {MOST_CLASSES} classes, a bit each of a mask's value, not "
+            f"OUTPUT.CLASSES={cfg.OUTPUT.CLASSES}."
+        )
+    for key, is_set in {
+        "DATASET.LABEL_VALUES": cfg.DATASET.LABEL_VALUES is not None,
+        "PREPROCESS_DATA.NORMALIZE_MASK.VALUE": cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE,
+    }.items():
+        if is_set:
+            raise UserError(f"OUTPUT.MULTI_LABEL=True reads the bits of a mask's values as stored: leave {key} out.")
 
 
 def ignored_label_is_no_class(cfg: DictConfig) -> None:
     ignored, classes = cfg.DATASET.IGNORE_LABEL, number_of_classes(cfg)
+    if ignored is not None and is_multi_label(cfg) and ignored < 2**cfg.OUTPUT.CLASSES:
+        raise UserError(
+            f"DATASET.IGNORE_LABEL={ignored} is the value of overlapping classes: OUTPUT.MULTI_LABEL=True with "
+            f"OUTPUT.CLASSES={cfg.OUTPUT.CLASSES} has the values 0 to {2**cfg.OUTPUT.CLASSES - 1}. "
+            "Choose a value above."
+        )
     if ignored is not None and ignored < classes:
         raise UserError(
             f"DATASET.IGNORE_LABEL={ignored} is a class index: OUTPUT.CLASSES={cfg.OUTPUT.CLASSES} has the classes 0 "

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from utils.base.classes import is_multi_label
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
@@ -48,7 +50,7 @@ class MaskPrediction:
 
     Attributes:
         source: open; one image, or a series.
-        labels: uint8 `(height, width)` class indices of each slice.
+        labels: uint8 `(height, width)` class indices of each slice, or the bits of overlapping classes.
         confidences: of each slice, the mean probability of the classes chosen.
         truths: `(height, width)` class indices of each slice, or None.
         image: of a source that is one image, `(height, width, channels)` uint8 or uint16; of a series None.
@@ -89,17 +91,25 @@ class WriterSettings:
         center_channel: pictures show the middle channel.
         ignore_label: pixels of the truth with this value are not drawn.
         show: how many pictures to open on the screen.
+        multi_label: whether classes overlap: the values of masks are those of `utils.base.class_bits`.
     """
 
     class_names: Sequence[str]
     center_channel: bool = True
     ignore_label: int | None = None
     show: int = 0
+    multi_label: bool = False
 
     @classmethod
     def from_config(cls, cfg: DictConfig, class_names: Sequence[str]) -> Self:
         """The settings of PREDICT and DATASET."""
-        return cls(class_names, cfg.SHOW_CENTER_CHANNEL_IMAGE, cfg.DATASET.IGNORE_LABEL, cfg.PREDICT.SHOW)
+        return cls(
+            class_names,
+            cfg.SHOW_CENTER_CHANNEL_IMAGE,
+            cfg.DATASET.IGNORE_LABEL,
+            cfg.PREDICT.SHOW,
+            is_multi_label(cfg),
+        )
 
 
 AnyPrediction = TypeVar("AnyPrediction", MaskPrediction, LabelPrediction)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco
 
+from utils.base.class_bits import in_region
 from utils.inference.writers import MaskPrediction
 from utils.inference.writers.text_file import TextFileWriter
 
@@ -28,13 +29,15 @@ class CocoWriter(TextFileWriter[MaskPrediction]):
         assert prediction.probabilities is not None
         for number, (name, labels) in enumerate(zip(prediction.names(), prediction.labels, strict=True)):
             for index in range(1, len(self.settings.class_names)):
-                self.write_class(name, index, labels == index, prediction.probabilities[:, :, number])
+                area = in_region(labels, [index], self.settings.multi_label)
+                self.write_class(name, index, area, prediction.probabilities[:, :, number])
 
     def write_class(self, name: str, index: int, area: np.ndarray, probability: np.ndarray) -> None:
         """Write the components of one class in one image."""
         image_id = int(name) if name.isdigit() else name
         count, components, boxes, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8), connectivity=CONNECTIVITY)
-        channel = probability[..., index if probability.shape[-1] > 1 else 0]
+        without_background = len(self.settings.class_names) - probability.shape[-1]  # 1 of sigmoids
+        channel = probability[..., index - without_background]
         for number in range(1, count):
             component = components == number
             runs = coco.encode(np.asfortranarray(component.astype(np.uint8)))

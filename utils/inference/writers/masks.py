@@ -1,5 +1,12 @@
-"""Masks: PNG of a picture, TIFF of a stack, NIfTI of a volume; class indices as values."""
+"""Masks: PNG of a picture, TIFF of a stack, NIfTI of a volume; class indices as values.
 
+Of overlapping classes the values are bits (`utils.base.class_bits`); NIfTI then has a fourth axis, a mask per class.
+"""
+
+import numpy as np
+
+from utils.base.class_bits import unpack
+from utils.inference.sources import VolumeSource
 from utils.inference.writers import MaskPrediction, Writer
 
 
@@ -8,4 +15,9 @@ class MaskWriter(Writer[MaskPrediction]):
 
     def write(self, prediction: MaskPrediction) -> None:
         source = prediction.source
-        source.save_mask(self.folder / "masks" / f"{source.name}{source.ending}", prediction.labels)
+        path = self.folder / "masks" / f"{source.name}{source.ending}"
+        if self.settings.multi_label and isinstance(source, VolumeSource):
+            volume = np.stack(prediction.labels, axis=-1)
+            source.save_array(path, unpack(volume, len(self.settings.class_names) - 1))
+            return
+        source.save_mask(path, prediction.labels)

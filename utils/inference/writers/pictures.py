@@ -41,7 +41,7 @@ class PictureWriter(Writer[MaskPrediction]):
             if self.settings.ignore_label is not None:
                 truth = np.where(truth == self.settings.ignore_label, 0, truth)
         image = displayable(image / np.float32(np.iinfo(image.dtype).max), self.settings.center_channel)
-        panels = side_by_side(image, truth, labels)
+        panels = side_by_side(image, truth, labels, self.settings.multi_label)
         return np.vstack([panels, legend(self.settings.class_names, panels.shape[1])])
 
 

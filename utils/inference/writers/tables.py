@@ -8,6 +8,7 @@ import csv
 import numpy as np
 
 from utils.base import rle
+from utils.base.class_bits import count_classes, in_region
 from utils.base.text_files import spreadsheet_cell
 from utils.inference.writers import LabelPrediction, MaskPrediction
 from utils.inference.writers.text_file import TextFileWriter
@@ -26,7 +27,7 @@ class AreaWriter(TextFileWriter[MaskPrediction]):
     def write(self, prediction: MaskPrediction) -> None:
         source, classes = prediction.source, len(self.settings.class_names)
         for index, (labels, confidence) in enumerate(zip(prediction.labels, prediction.confidences, strict=True)):
-            areas = np.bincount(labels.ravel(), minlength=classes).tolist()
+            areas = count_classes(np.bincount(labels.ravel()), classes, self.settings.multi_label).tolist()
             position = index if source.is_series else ""
             self.rows.writerow([spreadsheet_cell(source.path), position, *labels.shape, *areas, f"{confidence:.4f}"])
 
@@ -48,7 +49,8 @@ class RleWriter(TextFileWriter[MaskPrediction]):
     def write(self, prediction: MaskPrediction) -> None:
         for name, labels in zip(prediction.names(), prediction.labels, strict=True):
             for index in self.classes:
-                self.rows.writerow([name, *self.class_column(index), rle.encode(labels == index)])
+                area = in_region(labels, [index], self.settings.multi_label)
+                self.rows.writerow([name, *self.class_column(index), rle.encode(area)])
 
 
 class LabelWriter(TextFileWriter[LabelPrediction]):

@@ -1,0 +1,143 @@
+"""Overlapping classes from a run-length table to predictions."""
+
+import csv
+import json
+
+import cv2
+import nibabel as nib
+import numpy as np
+import pytest
+
+from data_generators import build_dataset
+from data_preparation import rle_csv
+from data_preparation.verify_data import verify_data, with_preparation_of_data
+from evaluate import evaluate
+from models import build_model, inference_model
+from predict import predict
+from train import train
+from utils.base import rle
+from utils.base.class_bits import pack, unpack
+from utils.base.errors import UserError
+from utils.config import load_config
+from utils.export.exporters import make_job
+from utils.inference.postprocessing import build_postprocessing
+
+SIDE = 16
+OVERLAP = ["OUTPUT.MULTI_LABEL=True", "OUTPUT.CLASSES=2"]
+TINY = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,8]", f"INPUT.HEIGHT={SIDE}", f"INPUT.WIDTH={SIDE}", "VERBOSE=0"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with `data`, made from a table: squares of class 1 and, shifted over them, of class 2."""
+    folder, rows = tmp_path_factory.mktemp("overlap"), [["ImageId", "ClassId", "EncodedPixels"]]
+    (folder / "raw").mkdir()
+    for number in range(8):
+        masks = np.zeros((SIDE, SIDE, 2), np.uint8)
+        masks[2:9, 1 + number : 8, 0] = masks[5:13, 4:11, 1] = 1
+        image = np.stack([masks[..., 0] * 200, masks[..., 1] * 200, masks[..., 0] * 0], axis=-1)
+        cv2.imwrite(str(folder / f"raw/{number}.png"), image)
+        rows += [[number, index + 1, rle.encode(masks[..., index])] for index in range(2)]
+    with open(folder / "table.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    arguments = [folder / "table.csv", folder / "raw", folder / "data", "--val", "0.5", "--multi-label", "--quiet"]
+    rle_csv.main([*map(str, arguments), "--class-column", "ClassId"])
+    return folder
+
+
+def config(folder, *overrides):
+    return load_config([f"WORK_DIR={folder}", *TINY, *overrides])
+
+
+def test_preparation_and_verification_know_that_classes_overlap(folder):
+    masks = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (folder / "data/train/mask").iterdir()]
+    assert {3} <= set(np.unique(masks)) <= {0, 1, 2, 3} and (unpack(masks[0], 2)[..., 1].sum() == 56)
+    with pytest.raises(UserError, match=r"MULTI_LABEL=False contradicts the data.*Type OUTPUT.MULTI_LABEL=True"):
+        with_preparation_of_data(config(folder, "OUTPUT.CLASSES=4"))
+    labels = verify_data(config(folder, *OVERLAP), details=True)["train"]["labels"]
+    assert list(labels) == [0, 1, 2] and labels[2]["pixels"] == 4 * 56 and labels[2]["images"] == 4
+    assert labels[0]["pixels"] + labels[1]["pixels"] + labels[2]["pixels"] > 4 * SIDE**2
+    with pytest.raises(UserError, match="allows 0 to 1"):
+        verify_data(config(folder, "OUTPUT.MULTI_LABEL=True", "OUTPUT.CLASSES=1"))
+
+
+@pytest.mark.parametrize("loader, engine", [("TF_GENERATOR", "albumentations"), ("TF_DATA", "tensorflow")])
+def test_loaders_and_engines_keep_the_bits(folder, loader, engine):
+    changed = ["augmentation=medical", f"AUGMENTATION.ENGINE={engine}", "AUGMENTATION.FILL=zero"]
+    cfg = config(folder, *OVERLAP, f"DATA_GENERATOR_TYPE={loader}", *changed, "DATASET.FOREGROUND_FRACTION=0.5")
+    for image, mask in build_dataset(cfg, "train", augment=True):
+        assert np.asarray(mask).dtype == np.uint8 and np.isin(mask, [0, 1, 2, 3]).all() and np.any(mask)
+        assert np.asarray(image).shape[:3] == np.asarray(mask).shape[:3]
+
+
+def test_from_training_to_predictions(folder):
+    quick = [*OVERLAP, "loss=bce_dice", "HYPER_PARAMETERS.EPOCHS=12", "HYPER_PARAMETERS.LEARNING_RATE=0.02"]
+    history = train(config(folder, *quick))
+    assert max(history["val_dice"]) > 0.5 and {"val_dice_class1", "val_dice_class2"} <= set(history)
+    nib.save(nib.Nifti1Image(np.zeros((SIDE, SIDE, 3), np.int16), np.eye(4)), folder / "scan.nii.gz")
+    names = sorted(path.stem for path in (folder / "data/val/images").iterdir())
+    sources = [folder / f"data/val/images/{name}.png" for name in names] + [folder / "scan.nii.gz"]
+
+    thresholds = ["PREDICT.POSTPROCESS.THRESHOLDS=[0.5,0.4]", "EVALUATION.POSTPROCESS=True"]
+    scores = evaluate(config(folder, *thresholds))
+    saved = json.loads((folder / "checkpoint/model_unet.evaluation/evaluation.json").read_text())
+    assert "confusion" not in saved["splits"]["val"]
+    assert "None: classes may overlap" in (folder / "checkpoint/model_unet.evaluation/report.html").read_text()
+
+    formats = ["PREDICT.RLE=True", "PREDICT.COCO=True", "PREDICT.PROBABILITIES=True"]
+    output = predict(config(folder, f"PREDICT.INPUT=[{','.join(map(str, sources))}]", *thresholds[:1], *formats))
+    runs = {(row["ImageId"], row["ClassId"]): row["EncodedPixels"] for row in read_rows(output / "rle.csv")}
+    areas = {row["file"].rsplit("/", 1)[-1]: row for row in read_rows(output / "predictions.csv")}
+    truth, found = np.zeros((2, len(names), SIDE, SIDE, 2), np.uint8)
+    for number, name in enumerate(names):
+        present = np.load(output / f"probabilities/{name}.npy") > (0.5, 0.4)
+        mask = cv2.imread(str(output / f"masks/{name}.png"), cv2.IMREAD_UNCHANGED)
+        assert (mask == pack(present)).all()
+        assert int(areas[f"{name}.png"]["area_class2"]) == present[..., 1].sum()
+        assert (rle.decode(runs[name, "2"], SIDE, SIDE) == present[..., 1]).all()
+        truth[number] = unpack(cv2.imread(str(folder / f"data/val/mask/{name}.png"), cv2.IMREAD_UNCHANGED), 2)
+        found[number] = present
+    dice = 2 * (truth & found).sum((0, 1, 2)) / (truth + found).sum((0, 1, 2))
+    for score in ("dice_class{}", "dice_global_class{}"):
+        assert [scores[score.format(index)] for index in (1, 2)] == pytest.approx(dice.tolist(), abs=1e-5)
+    either = 2 * (truth.any(-1) & found.any(-1)).sum() / (truth.any(-1).sum() + found.any(-1).sum())
+    assert scores["dice_global_foreground"] == pytest.approx(either)
+    assert {entry["category_id"] for entry in json.loads((output / "coco_results.json").read_text())} == {1, 2}
+    assert nib.load(output / "masks/scan.nii.gz").shape == (SIDE, SIDE, 3, 2)
+
+
+def test_postprocessing_treats_each_class_by_itself():
+    maps = np.array([[[1, 1, 0, 1], [0, 1, 1, 1]], [[1, 1, 0, 0], [0, 0, 0, 1]]], np.uint8).transpose(0, 2, 1)
+    run = build_postprocessing(load_config([*OVERLAP, "PREDICT.POSTPROCESS.LARGEST=True"]))
+    assert run is not None
+    kept = maps.copy()
+    kept[0, 3, 0] = 0  # class 1 apart from its largest component, although class 2 is there
+    assert (unpack(run(pack(maps)[..., None])[..., 0], 2) == kept).all()
+
+
+def test_an_export_with_preprocessing_gives_the_values_of_masks():
+    model = inference_model(build_model(load_config([*TINY, *OVERLAP])))
+    images = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    job = make_job(model, images, load_config(["EXPORT.PREPROCESS=True"]).EXPORT, multi_label=True)
+    probabilities = model(images / np.float32(255)).numpy()
+    assert (job.function(images).numpy() == pack(probabilities > 0.5)).all()
+
+
+def read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["OUTPUT.CLASSES=9"], "up to 8 classes"),
+        (["OUTPUT.CLASSES=3", "DATASET.IGNORE_LABEL=7"], "0 to 7. Choose a value above"),
+        (["OUTPUT.CLASSES=2", "DATASET.LABEL_VALUES=[0,1,2]"], "leave DATASET.LABEL_VALUES out"),
+        (["OUTPUT.CLASSES=2", "LOSS_OPTIONS.bce.class_weights=[1,2]"], "needs 3 entries"),
+        (["MODEL.TYPE=classifier"], "MODEL.CLASSIFIER_ACTIVATION=sigmoid"),
+    ],
+)
+def test_what_cannot_be_is_said_first(overrides, words):
+    with pytest.raises(UserError, match=words):
+        load_config(["OUTPUT.MULTI_LABEL=True", *overrides])
