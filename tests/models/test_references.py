@@ -95,6 +95,8 @@ def row(system, key, side, overrides, epsilon=None, slow=False):
 
 
 CGM = ["MODEL.TYPE=unet3plus_deepsup_cgm", "OUTPUT.CLASSES=1"]
+AUTHORS_UNET = ["MODEL.TYPE=unet", "MODEL.CONV_BIAS=True", "MODEL.DECODER.UPSAMPLE_KERNEL=4", "OUTPUT.CLASSES=1"]
+AUTHORS_UNET += ["MODEL.DECODER.NORM=encoder"]
 LGG = ["MODEL.TYPE=unet", "MODEL.FILTERS=[16,32,64,128,256]", "MODEL.HEAD.KERNEL=1", "OUTPUT.CLASSES=1"]
 NEAREST = ["MODEL.TYPE=unet", "MODEL.DECODER.UPSAMPLE=nearest", "OUTPUT.CLASSES=1"]
 RESNET_ROWS = [*ROWS, *KIT, *on("resnet50"), f"MODEL.BACKBONE.DOWN_LAYERS={RESNET_DOWN}"]
@@ -107,6 +109,7 @@ NETWORKS = [
     row("unet3plus_port", "unet3plus_deepsup_cgm", 32, CGM),
     row("unet3plus_authors", "unet3plus", 32, ["MODEL.TYPE=unet3plus", "OUTPUT.CLASSES=1"], PYTORCH, slow=True),
     row("unet3plus_authors", "unet3plus_deepsup_cgm", 32, CGM, PYTORCH),
+    row("unet3plus_authors", "unet", 32, AUTHORS_UNET, PYTORCH, slow=True),
     row("lgg", "unet", 32, LGG, PYTORCH),
     row("tpu_kit", "unet_efficientnetb0", 64, ["MODEL.TYPE=unet", *KIT, *on("efficientnetb0")]),
     row("tpu_kit", "unet_resnet50_upsampling", 64, [*NEAREST, *on("resnet50")], slow=True),
