@@ -31,7 +31,7 @@ FEATURES = {
     "sgd": ["OPTIMIZER.NAME=sgd", "OPTIMIZER.CLIP_NORM=1.0"],
     "float16": ["OPTIMIZATION.AMP=True"],
     "bfloat16": ["OPTIMIZATION.AMP=bfloat16"],
-    "xla": ["OPTIMIZATION.XLA=True"],
+    "xla": ["OPTIMIZATION.XLA=True", "CALLBACKS.MODEL_CHECKPOINT.KEEP=4"],
     "cgm": [*ALIKE, "MODEL.TYPE=unet3plus_deepsup_cgm", "MODEL.FILTERS=[4,4,6,6,8]", "loss=unet3plus_hybrid"],
     "classifier": [*ALIKE, "MODEL.TYPE=classifier"],
     "keep": ["CALLBACKS.MODEL_CHECKPOINT.KEEP=4", "CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"],
