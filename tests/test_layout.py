@@ -36,7 +36,18 @@ LAYERS = {
 CHOICES = {"utils/config": {"models", "losses", "data_generators", "utils/devices", "utils/training", "utils/export"}}
 # May be imported inside functions, so that `--help`, a typo in a setting and commands that need none of these answer at
 # once; and what only some users install. So may a module of ours that imports one of them at its top.
-HEAVY = {"tensorflow", "keras", "h5py", "matplotlib", "scipy", "sklearn", "albumentations", "nibabel", "pydicom"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "h5py",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "albumentations",
+    "nibabel",
+    "pydicom",
+    "rich",
+}
 OPTIONAL = {"gradio", "kubernetes", "mlflow", "nvidia", "onnxruntime", "starlette", "tensorflow_datasets", "wandb"}
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 70  # lines without the docstring

@@ -1,9 +1,209 @@
-"""Progress bars."""
+"""Progress with a clock that ticks: a line per task at the foot of a terminal, a plain line now and then elsewhere."""
 
-from omegaconf import DictConfig
-from tqdm import tqdm
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from utils.base.streams import PLAIN_WIDTH, is_terminal, make_console, write_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+PER_SECOND = 4  # times that a line is drawn again
+PLAIN_EVERY = 10  # seconds between plain lines
+WORTH_A_LINE = 1  # seconds that a task takes to leave a line in the terminal
+BAR = 20  # columns of the longest bar
+
+Item = TypeVar("Item")
 
 
-def progress(cfg: DictConfig, total: int | None, name: str, unit: str) -> tqdm:
-    """A tqdm bar, silent with VERBOSE=0."""
-    return tqdm(total=total, desc=name, unit=unit, disable=not cfg.VERBOSE)
+class Task:
+    """Something that takes time: a context manager.
+
+    Args:
+        name: what is done, such as "loading TensorFlow".
+        total: how many steps it has, if they are known; a bar shows them.
+        quiet: says nothing.
+        leave: whether a terminal keeps the last line.
+        settle: steps after which the time left is told.
+
+    Attributes:
+        done: steps so far.
+        text: what stands at the end of the line.
+    """
+
+    def __init__(
+        self, name: str, total: int | None = None, *, quiet: bool = False, leave: bool = True, settle: int = 2
+    ) -> None:
+        self.name, self.total, self.quiet, self.leave, self.settle = name, total, quiet, leave, settle
+        self.done, self.text = 0, ""
+        self.begin = self.said = time.monotonic()
+        self.drawn = False  # by a display, in a terminal
+        self.time_from_here()
+
+    def __enter__(self) -> "Task":
+        if not self.quiet:
+            display.add(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self.quiet:
+            display.remove(self)
+
+    def update(self, steps: int = 1, text: str | None = None) -> None:
+        """Count steps as done, and change the text."""
+        self.done += steps
+        if text is not None:
+            self.text = text
+        now = time.monotonic()
+        if not self.quiet and not self.drawn and now - self.said >= PLAIN_EVERY:
+            self.said = now
+            write_line(self.line(PLAIN_WIDTH, now, None).plain, "stderr")
+
+    def time_from_here(self) -> None:
+        """Tell the time left from the steps that follow: the first one may compile a graph."""
+        self.timed = (self.done, time.monotonic())
+
+    def seconds_a_step(self, now: float) -> float | None:
+        """How long the steps took so far; None until `settle` of them are done."""
+        steps = self.done - self.timed[0]
+        return (now - self.timed[1]) / steps if steps and self.done >= self.settle else None
+
+    def line(self, width: int, now: float, symbols: str | None = "━╌") -> "Text":
+        """The task on one line.
+
+        Args:
+            width: columns.
+            now: of `time.monotonic`.
+            symbols: of the bar, for done and to do; None is no bar.
+        """
+        from rich.text import Text
+
+        clock = clock_time(now - self.begin)
+        if self.total is None:
+            words = [self.name, *([f"{self.done}"] if self.done else []), clock, self.text]
+            return Text("  ".join(filter(None, words)))
+        pace = self.seconds_a_step(now)
+        left = [f"{clock_time(pace * (self.total - self.done))} left"] if pace and self.done < self.total else []
+        end = "  ".join(filter(None, [f"{self.done}/{self.total}", clock, *left, self.text]))
+        room = min(BAR, width - 1 - len(self.name) - len(end) - 4)
+        if symbols is None or room < 4:
+            return Text(f"{self.name}  {end}")
+        full = min(room * self.done // self.total, room) if self.total else room
+        return Text.assemble(f"{self.name}  ", symbols[0] * full, (symbols[1] * (room - full), "dim"), f"  {end}")
+
+
+class Display:
+    """The tasks that are under way, drawn on stderr by a thread, also while the main one is inside native code.
+
+    What others print meanwhile appears above.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.live: Live | None = None
+        self.lock = threading.RLock()
+
+    def add(self, task: Task) -> None:
+        """Begin to show a task."""
+        with self.lock:
+            self.tasks.append(task)
+            task.drawn = is_terminal("stderr")
+            if not task.drawn:
+                write_line(f"{task.name}  {task.total}" if task.total else task.name, "stderr")
+            elif self.live is None:
+                self.start()
+
+    def start(self) -> None:
+        """Begin to draw."""
+        from rich.live import Live
+
+        console = make_console("stderr")
+        self.live = Live(
+            get_renderable=lambda: self.draw(console),
+            console=console,
+            refresh_per_second=PER_SECOND,
+            transient=True,
+            redirect_stdout=is_terminal("stdout"),  # a file gets what is written to it
+        )
+        self.live.start(refresh=True)
+
+    def draw(self, console: "Console") -> "Text":
+        """The lines of all tasks."""
+        from rich.text import Text
+
+        symbols = "#." if console.options.ascii_only else "━╌"
+        lines = [task.line(console.width, time.monotonic(), symbols) for task in list(self.tasks) if task.drawn]
+        for line in lines:
+            line.truncate(console.width - 1)
+        return Text("\n").join(lines)
+
+    def remove(self, task: Task) -> None:
+        """End a task: stop drawing after the last one, and keep its line if it is worth it."""
+        with self.lock:
+            if task not in self.tasks:
+                return
+            self.tasks.remove(task)
+            if self.live is not None and not self.tasks:
+                self.live.stop()
+                self.live = None
+            now = time.monotonic()
+            if now - task.begin >= (WORTH_A_LINE if task.drawn else PLAIN_EVERY) and task.leave:
+                with self.paused():
+                    write_line(task.line(PLAIN_WIDTH, now, None).plain, "stderr")
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is drawn inside this block, so that lines can be written."""
+        with self.lock:
+            live, self.live = self.live, None
+            if live is not None:
+                live.stop()
+            try:
+                yield
+            finally:
+                if live is not None:
+                    self.start()
+
+    @contextlib.contextmanager
+    def cleared(self) -> Iterator[None]:
+        """Tasks that begin inside this block end with it, however it ends."""
+        before = list(self.tasks)
+        try:
+            yield
+        finally:
+            for task in [task for task in self.tasks if task not in before]:
+                task.leave = False
+                self.remove(task)
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds as a clock shows them.
+
+    >>> clock_time(75), clock_time(3675)
+    ('1:15', '1:01:15')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def track(
+    items: Iterable[Item], name: str, total: int | None = None, *, quiet: bool = False, leave: bool = True
+) -> Iterator[Item]:
+    """Yield the items and show how many are done.
+
+    >>> list(track([1, 2], "measure", 2, quiet=True))
+    [1, 2]
+    """
+    with Task(name, total, quiet=quiet, leave=leave) as task:
+        for item in items:
+            yield item
+            task.update()
+
+
+display = Display()

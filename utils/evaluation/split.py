@@ -16,7 +16,7 @@ from losses.metrics.counts import count_confusion, count_tables
 from losses.supervision import build_output_metrics, build_training_loss
 from models import mask_output
 from utils.base.classes import is_multi_label
-from utils.base.progress import progress
+from utils.base.progress import Task
 from utils.checkpoints import load_weights
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.scoring import MeanLoss, make_metric_update
@@ -112,7 +112,7 @@ def evaluate_split(
     loss = MeanLoss(model, build_training_loss(cfg))
     evaluator = Evaluator(cfg, data, updates.pop(output_name), gallery) if data.pairs else None
     begin = time.perf_counter()
-    with progress(cfg, data.images, f"Evaluate {data.split}", "image") as bar:
+    with Task(f"evaluate {data.split}", data.images, quiet=not cfg.VERBOSE) as task:
         for images, targets, *boundary_weights in fold_batches(folds, data.split, model, replicas):
             outputs = forward(images)
             loss.add(targets, outputs, *boundary_weights)
@@ -120,7 +120,7 @@ def evaluate_split(
                 update(targets, outputs[name])
             if evaluator:
                 evaluator.add(images, targets, outputs[output_name])
-            bar.update(len(images))
+            task.update(len(images))
     result.seconds = time.perf_counter() - begin
     result.add_metrics(loss.result(), (metric for found in metrics.values() for metric in found))
     if evaluator:
