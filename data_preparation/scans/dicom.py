@@ -13,6 +13,13 @@ from utils.base.listing import list_folder
 
 MAX_OFFSET = 0.15  # voxels by which a slice may lie off the place that the affine gives it: rounded positions
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # from the axes of DICOM (left, back, head) to those of NIfTI
+ONE_IN_A_SCAN = {  # elements that all slices of a scan share
+    "SeriesInstanceUID": "series",
+    "PatientID": "patients",
+    "FrameOfReferenceUID": "frames of reference, whose positions cannot be compared",
+    "Modality": "modalities",
+    "PhotometricInterpretation": "kinds of pixels",
+}
 NAMED = 5  # files that a note names
 
 
@@ -69,9 +76,7 @@ def read_frames(path: Path) -> tuple[list[Frame], list[str]]:
             frames += frames_of(file, data)
     if not frames:
         raise UserError(f"{path}: contains no DICOM files with pixels.")
-    series = sorted({str(frame.data.get("SeriesInstanceUID")) for frame in frames})
-    if len(series) > 1:
-        raise UserError(f"{path}: contains {len(series)} series, {', '.join(series[:3])}. Give each its own folder.")
+    check_one_scan(path, frames)
     first = frames[0]
     for frame in frames:
         one, other = (
@@ -85,6 +90,33 @@ def read_frames(path: Path) -> tuple[list[Frame], list[str]]:
     more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
     named = ", ".join(left_out[:NAMED]) + more
     return frames, [f"{path}: {len(frames)} slices; left out, as they are none: {named}."]
+
+
+def check_one_scan(path: Path, frames: Sequence[Frame]) -> None:
+    """Raise a UserError if slices are of several series, or say of themselves that they do not belong together."""
+    for key, what in ONE_IN_A_SCAN.items():
+        values = sorted({str(frame.data.get(key)) for frame in frames})
+        if len(values) > 1:
+            found = ", ".join(values[:3])
+            raise UserError(f"{path}: contains {len(values)} {what}, {found} ({key}). Give each its own folder.")
+
+
+def header_notes(path: Path, frames: Sequence[Frame], apart: float | None) -> list[str]:
+    """What the headers say that the voxels do not follow; apart: mm between slices, None for a single one."""
+    notes = []
+    first = frames[0].data
+    if first.get("PhotometricInterpretation") == "MONOCHROME1":
+        notes.append(
+            f"{path}: is MONOCHROME1: viewers show low values bright. The values are used as stored, so its pictures are "
+            "the negative of what a viewer shows."
+        )
+    stated = first.get("SpacingBetweenSlices")
+    if stated and apart and abs(apart - abs(float(stated))) > MAX_OFFSET * apart:
+        notes.append(
+            f"{path}: its header states {abs(float(stated)):g} mm between slices, their positions are {apart:g} mm apart. "
+            "The positions are used. Are slices missing?"
+        )
+    return notes
 
 
 def stack_frames(path: Path, frames: list[Frame], notes: list[str]) -> StoredVoxels:
@@ -107,6 +139,7 @@ def stack_frames(path: Path, frames: list[Frame], notes: list[str]) -> StoredVox
     check_affine(path, affine)
     if len(frames) > 1:
         check_positions(path, frames, heights, affine)
+    notes = [*notes, *header_notes(path, frames, float(normal @ step) if len(frames) > 1 else None)]
     pixels, slope, intercept = pixels_and_scale(frames)
     return StoredVoxels(np.stack(pixels, axis=2).transpose(1, 0, 2), affine, slope, intercept, tuple(notes))
 

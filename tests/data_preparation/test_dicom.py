@@ -1,5 +1,7 @@
 """DICOM series: every slice lies where its header says, every file is read or named, single and multi-frame files."""
 
+import re
+
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -199,6 +201,30 @@ def change_value(**values):
             setattr(data, key, value)
 
     return change
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "the negative of what a viewer shows"),
+        ({"SpacingBetweenSlices": 2.5}, r"states 2\.5 mm between slices, .* 5 mm apart.* Are slices missing"),
+        ({"SpacingBetweenSlices": -5.0}, None),
+    ],
+)
+def test_what_a_header_says_against_its_voxels(tmp_path, values, words):
+    write_series(tmp_path / "CT", scan(), change=change_value(**values))
+    _, *notes = read_scan(tmp_path / "CT").notes  # the first names the file that is not DICOM
+    assert [bool(re.search(words or "", note)) for note in notes] == [True] * bool(words)
+
+
+@pytest.mark.parametrize("key", ["PatientID", "FrameOfReferenceUID", "Modality", "PhotometricInterpretation"])
+def test_slices_that_say_they_are_of_two_scans(tmp_path, key):
+    one, other = {"Modality": ("CT", "MR"), "PhotometricInterpretation": ("MONOCHROME1", "MONOCHROME2")}.get(
+        key, ("1.1", "1.2")
+    )
+    write_series(tmp_path / "CT", scan(), change=lambda index, data: setattr(data, key, other if index else one))
+    with pytest.raises(UserError, match=rf"contains 2 .*{one}, {other} \({key}\)"):
+        read_scan(tmp_path / "CT")
 
 
 def compressed(index, data):
