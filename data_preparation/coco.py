@@ -28,12 +28,20 @@ from data_preparation.common.coco_files import (
     class_names,
     find_placeholder,
     image_file,
+    image_size,
     number_by_id,
     read_annotations,
     read_crowd,
     read_id,
+    refuse_listed_twice,
 )
-from data_preparation.common.coco_segmentations import NO_SEGMENTATION, draw_segmentation, enclosing_parts
+from data_preparation.common.coco_segmentations import (
+    COVERS_NOTHING,
+    NO_SEGMENTATION,
+    covers_no_pixel,
+    draw_segmentation,
+    enclosing_parts,
+)
 from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, NewPair
 from data_preparation.common.image_files import Skipped, raise_problems
@@ -58,8 +66,8 @@ class ImageInstances(NamedTuple):
 
     path: Path
     number: int | str
-    height: int | None
-    width: int | None
+    height: int
+    width: int
     instances: list[Instance]
 
 
@@ -118,16 +126,17 @@ def collect_split(
     """Return `(pairs, skipped, names of the classes)` of one annotation file; images in the order of their names."""
     data = read_annotations(path)
     images = number_by_id(data["images"], f"{path}: image")
+    files = {number: image_file(folder, image, f"{path}: image {number}") for number, image in images.items()}
+    refuse_listed_twice(files, str(path))
     instances, skipped, names = collect_instances(path, data, images, options)
     pairs, problems = [], []
-    files = {number: image_file(folder, image, f"{path}: image {number}") for number, image in images.items()}
     for number, file in sorted(files.items(), key=lambda entry: str(entry[1])):
         if not file.is_file():
             problems.append(f"{path}: image {number} is {file}, which does not exist.")
         elif not instances[number] and options.empty == "skip":
             skipped.append((file, "no instances of the chosen categories"))
         else:
-            size = images[number].get("height"), images[number].get("width")
+            size = image_size(images[number], f"{path}: image {number}")
             described = ImageInstances(path, number, *size, instances[number])
             pairs.append(NewPair(split, file, file.stem, file.stem, described, (path,)))
     raise_problems(problems)
@@ -170,6 +179,11 @@ def collect_instances(
                 label = bit_of(label, name)
             instances[image].append(Instance(name, label, is_crowd, segmentation))
     refuse_shares(path, [instance for found in instances.values() for instance in found])
+    for number, found in instances.items():
+        size = image_size(images[number], f"{path}: image {number}") if found else (0, 0)
+        missed = {one.name for one in found if covers_no_pixel(one.segmentation, *size, one.name)}
+        skipped += [(name, COVERS_NOTHING) for name in sorted(missed)]
+        instances[number] = [one for one in found if one.name not in missed]
     without = [name for name, reason in skipped if reason == NO_SEGMENTATION]
     if without and not any(instances.values()):
         raise UserError(

@@ -64,6 +64,8 @@ def collect(options: Namespace) -> Conversion:
             else:
                 skipped.append((path, f"not in {table.name}"))
     raise_problems(problems)
+    if pairs and not any(pair.annotation[0] for pair in pairs):
+        raise UserError(f"{pairs[0].sources[0]}: no row has runs, so that every mask would be empty. See --rle-column.")
     groups = [group_of(pair.name, options.group) for pair in pairs]
     return Conversion(with_splits(pairs, groups, options), draw_mask, skipped, multi_label=options.multi_label)
 

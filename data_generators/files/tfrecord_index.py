@@ -154,7 +154,8 @@ def index_shard(path: str, stamp: tuple[int, int] | None) -> list[ShardPair]:
             if "mask" in features:
                 mask_name = text(data, features.get("mask_name")) or name
                 mask = ShardEntry(path, mask_name, start + features["mask"][0], length(features["mask"]))
-            check_file_name(name, f"{path}: record {number}")
+            for entry in filter(None, (image, mask)):
+                check_file_name(entry.name, f"{path}: record {number}")
             pairs.append((image, mask))
     named = re.search(r"-(\d+)\.tfrec$", path)
     if named and int(named.group(1)) != len(pairs):

@@ -82,6 +82,30 @@ def image_file(folder: Path, image: Mapping[str, Any], name: str) -> Path:
     return file
 
 
+def image_size(image: Mapping[str, Any], name: str) -> tuple[int, int]:
+    """`(height, width)` of an image, which the format of COCO requires.
+
+    Raises:
+        UserError: one is missing, or no whole number from 1.
+    """
+    size = [image.get(key) for key in ("height", "width")]
+    if not all(type(number) in (int, float) and number >= 1 and float(number).is_integer() for number in size):
+        raise UserError(
+            f"{name} has the height {str(size[0])[:20]} and the width {str(size[1])[:20]}. Give both as whole numbers of "
+            "pixels: they tell whether its polygons belong to this picture."
+        )
+    return int(size[0]), int(size[1])
+
+
+def refuse_listed_twice(files: Mapping[Id, Path], name: str) -> None:
+    """Raise a UserError if two entries are one file: each would have a part of its annotations."""
+    first: dict[Path, Id] = {}
+    for number, file in files.items():
+        other = first.setdefault(file, number)
+        if other != number:
+            raise UserError(f"{name}: images {other} and {number} are both {file}. Merge the two entries.")
+
+
 def find_placeholder(categories: Entries, annotations: Sequence[dict]) -> Id | None:
     """The category 0 that Roboflow writes as a heading of all others and never uses, or None."""
     others = [category for number, category in categories.items() if number != 0]

@@ -22,6 +22,7 @@ EMPTY_REGION = Region(0, 0, np.zeros((0, 0), np.uint8))
 
 
 NO_SEGMENTATION = "no segmentation"
+COVERS_NOTHING = "covers no pixel of its image"
 
 
 def enclosing_parts(segmentation: Any) -> tuple[Any, str]:
@@ -38,6 +39,26 @@ def enclosing_parts(segmentation: Any) -> tuple[Any, str]:
         return segmentation, ""
     short = [part for part in segmentation if isinstance(part, list) and len(part) < 6]
     return parts, f"polygons of fewer than three points enclose nothing: {', '.join(map(str, short))[:80]}"
+
+
+def covers_no_pixel(segmentation: Any, height: int, width: int, name: str) -> bool:
+    """Whether drawing would leave nothing in the image: all polygons lie outside it, or between the pixels.
+
+    Only those that reach over an edge or are narrower than a pixel are drawn to find out; RLE has at least one run.
+    """
+    if not isinstance(segmentation, list):
+        counts = segmentation.get("counts") if isinstance(segmentation, dict) else None
+        return isinstance(counts, list) and counts == [height * width]
+    try:
+        across = [(min(part[::2]), max(part[::2])) for part in segmentation]
+        down = [(min(part[1::2]), max(part[1::2])) for part in segmentation]
+        doubtful = all(
+            min(right - left, bottom - top) < 1 or left < 0 or top < 0 or right > width or bottom > height
+            for (left, right), (top, bottom) in zip(across, down, strict=True)
+        )
+    except (TypeError, ValueError, KeyError):
+        return False  # drawing it names what is wrong
+    return doubtful and not draw_polygons(segmentation, height, width, name).pixels.any()
 
 
 def draw_segmentation(segmentation: object, height: int, width: int, name: str) -> Region:

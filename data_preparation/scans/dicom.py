@@ -107,14 +107,14 @@ def header_notes(path: Path, frames: Sequence[Frame], apart: float | None) -> li
     first = frames[0].data
     if first.get("PhotometricInterpretation") == "MONOCHROME1":
         notes.append(
-            f"{path}: is MONOCHROME1: viewers show low values bright. The values are used as stored, so its pictures are "
-            "the negative of what a viewer shows."
+            f"{path}: is MONOCHROME1: viewers show low values bright. The values are used as stored, so its pictures "
+            "are the negative of what a viewer shows."
         )
     stated = first.get("SpacingBetweenSlices")
     if stated and apart and abs(apart - abs(float(stated))) > MAX_OFFSET * apart:
         notes.append(
-            f"{path}: its header states {abs(float(stated)):g} mm between slices, their positions are {apart:g} mm apart. "
-            "The positions are used. Are slices missing?"
+            f"{path}: its header states {abs(float(stated)):g} mm between slices, their positions are {apart:g} mm "
+            "apart. The positions are used. Are slices missing?"
         )
     return notes
 

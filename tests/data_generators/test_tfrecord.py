@@ -6,7 +6,7 @@ import pytest
 from helpers import PROJECT, TINY, assert_one_clear_error, run_command
 
 from data_generators.files.pairing import find_pairs, match_pairs
-from data_generators.files.tfrecord import decode_example, encode_example
+from data_generators.files.tfrecord import decode_example, encode_example, write_records
 from data_generators.files.tfrecord_index import read_shard
 from data_preparation.tfrecord import main, shards_of, write_shards
 from evaluate import evaluate
@@ -142,6 +142,15 @@ def test_damage_is_found_and_named(folders):
         assert path.name in problem and words in problem
 
 
+@pytest.mark.parametrize("feature", ["name", "mask_name"])
+def test_names_with_escape_sequences(feature, tmp_path):
+    features = {"image": b"x", "mask": b"x", "name": b"a.png", "mask_name": b"a.png", feature: b"\x1b[31m.png"}
+    with open(tmp_path / "a.tfrec", "wb") as file:
+        write_records(file, [encode_example(features)])
+    with pytest.raises(UserError, match="record 0: the file name .* contains control characters"):
+        read_shard(str(tmp_path / "a.tfrec"))
+
+
 def test_a_wrong_count_in_the_name(folders):
     path = write(folders, 1)[0]
     path.rename(path.with_name("train-00-13.tfrec"))
@@ -156,8 +165,6 @@ def test_an_image_in_two_shards(folders):
 
 
 def test_a_truncated_picture_inside_a_shard(folders):
-    from data_generators.files.tfrecord import write_records
-
     whole = (folders / "mask/mask_0_0.png").read_bytes()
     (folders / "shards").mkdir()
     with open(folders / "shards/bad-00-1.tfrec", "wb") as file:

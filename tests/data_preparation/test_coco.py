@@ -154,7 +154,7 @@ def test_bad_coco(tmp_path, capsys):
         images=[*data["images"], {**data["images"][0], "id": 6, "file_name": "000000000006.jpg"}]
     )
     same = {**data["images"][0], "id": 6}
-    assert "would both be written as 000000000003" in error(images=[*data["images"], same])
+    assert "images 3 and 6 are both" in error(images=[*data["images"], same])
     make_coco(tmp_path)
     text = (tmp_path / "train.json").read_text()
     (tmp_path / "train.json").write_text(text[: len(text) // 2])
@@ -213,6 +213,37 @@ def test_annotations_without_segmentation_do_not_vanish(tmp_path, capsys):
     make_coco(tmp_path, annotations=[{**annotation, "segmentation": []} for annotation in data["annotations"]])
     error = refuse(coco, capsys, tmp_path / "data", *coco_arguments(tmp_path))
     assert "no annotation has a segmentation" in error
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[40, 2, 50, 2, 50, 9]],  # right of the image
+        [[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]],  # between the pixels
+        [[2, 2, 9, 2, 9, 2]],  # a line
+        {"size": [20, 30], "counts": [600]},
+    ],
+)
+def test_annotations_that_cover_no_pixel_are_named(segmentation, tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    make_coco(tmp_path, annotations=[{**data["annotations"][0], "segmentation": segmentation}, *data["annotations"][1:]])
+    assert "annotation 10: covers no pixel of its image" in run(coco, capsys, *coco_arguments(tmp_path))
+
+
+@pytest.mark.parametrize("segmentation", [[[25, 2, 50, 2, 50, 9]], [[4.2, 4.2, 5, 4.2, 5, 5, 4.2, 5]]])
+def test_what_covers_some_pixels_is_drawn(segmentation, tmp_path, capsys):
+    make_coco(tmp_path, annotations=[{"id": 7, "image_id": 4, "category_id": 7, "segmentation": segmentation}])
+    assert "covers no pixel" not in run(coco, capsys, *coco_arguments(tmp_path))
+    assert number_mask(tmp_path, 4).any()
+
+
+@pytest.mark.parametrize("size", [(None, None), ("20", "30"), (20, True), (0, 30), (20.5, 30), (float("nan"), 30)])
+def test_images_without_size(size, tmp_path, capsys):
+    data, _ = make_coco(tmp_path)
+    make_coco(tmp_path, images=[{**image, "height": size[0], "width": size[1]} for image in data["images"]])
+    assert f"height {size[0]} and the width {size[1]}. Give both" in refuse(
+        coco, capsys, tmp_path / "data", *coco_arguments(tmp_path)
+    )
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ def test_bad_rows(tmp_path, capsys, row, words):
         assert word in error
 
 
+def test_a_table_without_any_run(tmp_path, capsys):
+    error = refuse(rle_csv, capsys, tmp_path / "data", *make_table(tmp_path, ["a,", "b,-1"]))
+    assert "train.csv: no row has runs, so that every mask would be empty" in error
+
+
 def test_bad_tables(tmp_path, capsys):
     output, arguments = tmp_path / "data", make_table(tmp_path, ["a,1 3"])
     assert "has no column mask" in refuse(rle_csv, capsys, output, *arguments, "--rle-column", "mask")
