@@ -91,8 +91,8 @@ def image_size(image: Mapping[str, Any], name: str) -> tuple[int, int]:
     size = [image.get(key) for key in ("height", "width")]
     if not all(type(number) in (int, float) and number >= 1 and float(number).is_integer() for number in size):
         raise UserError(
-            f"{name} has the height {str(size[0])[:20]} and the width {str(size[1])[:20]}. Give both as whole numbers of "
-            "pixels: they tell whether its polygons belong to this picture."
+            f"{name} has the height {str(size[0])[:20]} and the width {str(size[1])[:20]}. Give both as whole numbers "
+            "of pixels: they tell whether its polygons belong to this picture."
         )
     return int(size[0]), int(size[1])
 

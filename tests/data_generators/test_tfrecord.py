@@ -147,7 +147,7 @@ def test_names_with_escape_sequences(feature, tmp_path):
     features = {"image": b"x", "mask": b"x", "name": b"a.png", "mask_name": b"a.png", feature: b"\x1b[31m.png"}
     with open(tmp_path / "a.tfrec", "wb") as file:
         write_records(file, [encode_example(features)])
-    with pytest.raises(UserError, match="record 0: the file name .* contains control characters"):
+    with pytest.raises(UserError, match=r"record 0: the file name .* contains control characters"):
         read_shard(str(tmp_path / "a.tfrec"))
 
 

@@ -226,7 +226,8 @@ def test_annotations_without_segmentation_do_not_vanish(tmp_path, capsys):
 )
 def test_annotations_that_cover_no_pixel_are_named(segmentation, tmp_path, capsys):
     data, _ = make_coco(tmp_path)
-    make_coco(tmp_path, annotations=[{**data["annotations"][0], "segmentation": segmentation}, *data["annotations"][1:]])
+    first, *others = data["annotations"]
+    make_coco(tmp_path, annotations=[{**first, "segmentation": segmentation}, *others])
     assert "annotation 10: covers no pixel of its image" in run(coco, capsys, *coco_arguments(tmp_path))
 
 
