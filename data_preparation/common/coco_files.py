@@ -89,18 +89,14 @@ def image_size(image: Mapping[str, Any], name: str) -> tuple[int, int]:
         UserError: one is missing, or no whole number from 1.
     """
     size = [image.get(key) for key in ("height", "width")]
-    whole = [int(number) for number in size if type(number) in (int, float) and is_whole(number)]
+    numbers = [number for number in size if isinstance(number, int | float) and not isinstance(number, bool)]
+    whole = [int(number) for number in numbers if float(number).is_integer()]  # converted tables have 7.0 for 7
     if len(whole) < 2 or min(whole) < 1:
         raise UserError(
             f"{name} has the height {str(size[0])[:20]} and the width {str(size[1])[:20]}. Give both as whole numbers "
             "of pixels: they tell whether its polygons belong to this picture."
         )
     return whole[0], whole[1]
-
-
-def is_whole(number: Any) -> bool:
-    """Whether a number is whole; tables that were converted have 7.0 for 7."""
-    return float(number).is_integer()
 
 
 def refuse_listed_twice(files: Mapping[Id, Path], name: str) -> None:
