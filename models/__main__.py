@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def show(cfg: DictConfig) -> None:
-    """Print one model if MODEL is set on the command line, else all of them."""
+    """Print one model if MODEL or an experiment is set on the command line, else all of them."""
     make_strategy(cfg)
-    if any(override.lstrip("+").startswith("MODEL.") for override in cfg.OVERRIDES):
+    if any(override.lstrip("+").startswith(("MODEL.", "experiment=")) for override in cfg.OVERRIDES):
         show_one(cfg)
     else:
         show_all(cfg)

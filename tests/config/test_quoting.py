@@ -7,7 +7,7 @@ from helpers import assert_one_clear_error, run_command
 
 from utils.base.errors import UserError
 from utils.config import load_config
-from utils.config.overrides import quoted
+from utils.config.overrides import command_line, quoted, text_override
 
 UNREADABLE = ["my data/a=b", "data (1)", "data(1)", "scans [old]", "R&D", "~/data", "été", "it's", 'the "old"', "a#b"]
 ODD = [
@@ -40,6 +40,29 @@ def test_the_message_quotes_what_was_typed(name):
 def test_a_quoted_name_is_read_as_it_is(name):
     (typed,) = shlex.split(quoted(f"PREDICT.INPUT={name}"))
     assert name == load_config([typed]).PREDICT.INPUT
+
+
+@pytest.mark.parametrize("name", ["liver", *UNREADABLE, *ODD])
+def test_a_text_is_read_as_it_is(name):
+    assert name == load_config([text_override("PREDICT.INPUT", name)]).PREDICT.INPUT
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["+experiment=isbi_unet", "loss=dice", "augmentation=medical", "MODEL.FILTERS=[4,6]", "+bench_steps=3"],
+        [
+            "WORK_DIR='/my data/$x'",
+            "DATASET.FOLDS=folds",
+            "DATASET.FOLD=all",
+            "OUTPUT.CLASS_NAMES=['a b',c]",
+        ],
+    ],
+)
+def test_a_command_typed_again_gives_the_same_config(overrides):
+    cfg = load_config(overrides)
+    python, script, *typed = shlex.split(command_line("train.py", cfg.OVERRIDES))
+    assert (python, script) == ("python", "train.py") and load_config(typed) == cfg
 
 
 def test_the_example():

@@ -28,8 +28,9 @@ def test_all_outputs_have_the_role():
 def job_folders(monkeypatch, *overrides):
     hydra = OmegaConf.create({"overrides": {"task": list(overrides)}, "sweep": {"dir": "/nowhere"}})
     monkeypatch.setattr("utils.config.sweeps.HydraConfig.get", lambda: hydra)
-    cfg = load_config()
-    give_own_folders(cfg)
+    cfg = load_config(overrides)
+    alone = load_config(give_own_folders(cfg))  # a single run with these overrides is the job
+    assert all(OmegaConf.select(alone, key) == OmegaConf.select(cfg, key) for key in OUTPUTS)
     assert cfg.EVALUATION.PATH is None  # beside the weights, which have a folder of their own
     return [OmegaConf.select(cfg, key) for key in OUTPUTS[:-1]]
 

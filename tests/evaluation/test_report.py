@@ -14,6 +14,7 @@ from utils.config import load_config
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import LARGEST_SIDE, Gallery
 from utils.evaluation.output import write_results
+from utils.evaluation.report import commands
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import SplitData
 
@@ -77,9 +78,17 @@ def test_the_report_needs_nothing_else(written):
     assert "<td>dice_global_class1</td>" in page  # as in evaluation.json and in the terminal
     assert "<img src=x" not in page and 'name="viewport"' in page
     assert (
-        "2 classes" in page and "WEIGHTS_FILE_NAME: model_unet3plus" in page and f"WORK_DIR={folder.parents[1]}" in page
+        "2 classes" in page
+        and "WEIGHTS_FILE_NAME: model_unet3plus" in page
+        and f"<code>python evaluate.py WORK_DIR={folder.parents[1]} " in page
     )
     assert len(page) < 4_000_000
+
+
+def test_the_command_of_all_folds_can_be_typed_again():
+    cfg = load_config(["+experiment=isbi_unet", "DATASET.FOLDS=folds", "DATASET.FOLD=all", "MODEL.FILTERS=[4,8]"])
+    typed = "python evaluate.py +experiment=isbi_unet DATASET.FOLDS=folds DATASET.FOLD=all 'MODEL.FILTERS=[4,8]'"
+    assert commands(cfg, [cfg, cfg]) == {"evaluate.py": typed}
 
 
 def test_the_gallery_holds_the_worst(written):

@@ -1,6 +1,7 @@
 """What TensorBoard, MLflow and Weights & Biases are told, and the summary at the end of a run."""
 
 import json
+import shlex
 import sys
 import types
 
@@ -8,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from helpers import assert_one_clear_error, run_command
+from omegaconf import OmegaConf
 
+from data_preparation.verify_data import with_preparation_of_data
 from utils.config import load_config
 
 SMALL = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48", "HYPER_PARAMETERS.BATCH_SIZE=5"]
@@ -58,6 +61,8 @@ def test_everyone_is_told_of_each_epoch(tmp_path, phantom, stubs):
     assert summary["precision"] == "float32" and summary["images"] == {"train": 20, "val": 10}
     assert (summary["devices"], summary["strategy"]) == (1, "single")
     assert 0 <= summary["share_of_time_waiting_for_data"] <= 1
+    again = with_preparation_of_data(load_config(shlex.split(summary["command"])[2:]))
+    assert {**OmegaConf.load(tmp_path / "model_unet.yaml"), "RUN": None} == dict(again)
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

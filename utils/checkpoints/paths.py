@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from utils.base.backups import list_backups
 from utils.base.files import resolve_path
+from utils.config.overrides import command_line, override_key, text_override
 
 ENDING = ".weights.h5"
 ARCHIVED = (".evaluation", ".keras", ".run.json", ".yaml")  # what is renamed together with weights
@@ -45,6 +46,22 @@ def evaluation_folder(cfg: DictConfig) -> Path:
     beside = companion_path(weights_path(cfg), ".evaluation")
     path = cfg.EVALUATION.PATH
     return beside if path is None else resolve_path(cfg, path) / beside.name
+
+
+def evaluate_command(cfg: DictConfig) -> str:
+    """What to type to evaluate the weights of this run.
+
+    >>> from utils.config import load_config
+    >>> evaluate_command(load_config(["WORK_DIR=/tmp", "MODEL.TYPE=unet"]))
+    'python evaluate.py WORK_DIR=/tmp MODEL.TYPE=unet'
+    """
+    overrides = [override for override in cfg.OVERRIDES if override_key(override) == "WORK_DIR"]
+    folder, name = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, cfg.MODEL.WEIGHTS_FILE_NAME
+    if folder != "/checkpoint":
+        overrides.append(text_override("CALLBACKS.MODEL_CHECKPOINT.PATH", folder))
+    default = name == f"model_{cfg.MODEL.TYPE}"
+    key, value = ("MODEL.TYPE", cfg.MODEL.TYPE) if default else ("MODEL.WEIGHTS_FILE_NAME", name)
+    return command_line("evaluate.py", [*overrides, text_override(key, value)])
 
 
 def log_path(cfg: DictConfig) -> Path:

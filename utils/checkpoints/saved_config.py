@@ -15,7 +15,7 @@ from utils.base.registry import load_object
 from utils.checkpoints.paths import companion_path, weights_path
 from utils.config.checks import check_config
 from utils.config.defaults import default_config
-from utils.config.overrides import assignment, override_key
+from utils.config.overrides import EXPERIMENT, assignment, override_key
 from utils.config.schema import keys_with_role
 
 SIGNATURE = "# sha256 of the lines below: "  # first line of the file
@@ -60,9 +60,12 @@ def restore_config(cfg: DictConfig) -> DictConfig:
 
 
 def overridden_keys(cfg: DictConfig) -> list[str]:
-    """The keys that the overrides set; LOSS counts as a whole, however a part of it was chosen."""
+    """The keys that the overrides set; LOSS counts as a whole, however a part of it was chosen.
+
+    What an experiment sets does not count: the weights know their settings.
+    """
     keys = [override_key(override) for override in cfg.OVERRIDES]
-    return ["LOSS" if key.startswith("LOSS.") else key for key in keys]
+    return ["LOSS" if key.startswith("LOSS.") else key for key in keys if key != EXPERIMENT]
 
 
 def check_architecture(trained: DictConfig, cfg: DictConfig, overridden: list[str], weights: Path) -> None:

@@ -41,10 +41,10 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         try:
             show_any_name()
             choose_backend()
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                give_own_folders(cfg)
+            several = HydraConfig.get().mode == RunMode.MULTIRUN
+            overrides = give_own_folders(cfg) if several else list(HydraConfig.get().overrides.task)
             with survive_closed_output():
-                task(finish_config(cfg, HydraConfig.get().overrides.task))
+                task(finish_config(cfg, overrides))
         except UserError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:

@@ -48,17 +48,12 @@ def load_config(overrides: Iterable[str] = ()) -> DictConfig:
 def finish_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Record the overrides, read "none" as null, check every value, and fill in the fold. Changes and returns `cfg`."""
     OmegaConf.set_struct(cfg, False)
-    record_overrides(cfg, overrides)
+    cfg.OVERRIDES = list(overrides)
     read_numbers_as_text(cfg, overrides)
     read_none_as_null(cfg)
     check_config(cfg)
     apply_fold(cfg)
     return cfg
-
-
-def record_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Keep what was typed, except an experiment: that is no key, and what it chose is in the config."""
-    cfg.OVERRIDES = [override for override in overrides if not override.startswith("+experiment=")]
 
 
 def read_numbers_as_text(cfg: DictConfig, overrides: Iterable[str]) -> None:

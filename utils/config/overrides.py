@@ -1,9 +1,13 @@
-"""What was typed on the command line: the keys that overrides set."""
+"""What was typed on the command line: the keys that overrides set, and how to type it again."""
 
 import re
 import shlex
+from collections.abc import Iterable
 
 from utils.config.defaults import CONFIGS
+
+EXPERIMENT = "EXPERIMENT"  # what `override_key` says of +experiment=NAME, which is no key
+PLAIN = re.compile(r"(?!(true|false|null|none|nan|inf)$)[a-z_./][\w./-]*", re.IGNORECASE | re.ASCII)
 
 
 def override_key(override: str) -> str:
@@ -33,9 +37,36 @@ def quoted(override: str) -> str:
     'PREDICT.INPUT="my data/a=b"'
     """
     key, _, value = override.partition("=")
+    return shlex.quote(f"{key}={hydra_text(value)}")
+
+
+def hydra_text(value: str) -> str:
+    """What Hydra reads as this text, whatever characters it has: in quotes.
+
+    >>> print(hydra_text('the "old" data'))
+    "the \\"old\\" data"
+    """
     # In quotes, Hydra reads backslashes as escapes only before a quote, OmegaConf before ${ and at the end.
     value = re.sub(r'(\\*)("|\$\{|$)', lambda found: found[1] * 2 + ("\\" + found[2] if found[2] else ""), value)
-    return shlex.quote(f'{key}="{value}"')
+    return f'"{value}"'
+
+
+def text_override(key: str, value: str) -> str:
+    """The override that sets a key to a text, in the quotes of Hydra's grammar where it needs them.
+
+    >>> text_override("MODEL.WEIGHTS_FILE_NAME", "liver"), text_override("CALLBACKS.CSV_LOGGER.PATH", "/logs/SEED=1")
+    ('MODEL.WEIGHTS_FILE_NAME=liver', 'CALLBACKS.CSV_LOGGER.PATH="/logs/SEED=1"')
+    """
+    return f"{key}={value if PLAIN.fullmatch(value) else hydra_text(value)}"
+
+
+def command_line(script: str, overrides: Iterable[str]) -> str:
+    """What to type in a shell to run a command with these overrides again.
+
+    >>> print(command_line("train.py", ["+experiment=cells", "MODEL.FILTERS=[4,8]"]))
+    python train.py +experiment=cells 'MODEL.FILTERS=[4,8]'
+    """
+    return shlex.join(["python", script, *overrides])
 
 
 def assignment(key: str, value: object) -> str:

@@ -11,28 +11,35 @@ from omegaconf import DictConfig, OmegaConf
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.keys import Role
-from utils.config.overrides import override_key
+from utils.config.overrides import override_key, text_override
 from utils.config.schema import has_role, keys_with_role
 
 MAX_NAME = 180  # characters; file systems take 255 bytes
 
 
-def give_own_folders(cfg: DictConfig) -> None:
+def give_own_folders(cfg: DictConfig) -> list[str]:
     """Make a job of a sweep write below a folder that is named after its own overrides, so that no two share files.
 
     Keys of role SHARED are not in the name. The same sweep of `evaluate.py` and `predict.py` finds in these folders
     what that of `train.py` wrote.
+
+    Returns:
+        The overrides that give a single run the settings of this job: those typed, and these folders.
     """
     overrides = swept_overrides(HydraConfig.get())
     own = [override for override in overrides if not has_role(override_key(override), Role.SHARED)]
     name = ",".join(override.lstrip("+~").replace("/", "_") for override in own)
     if len(name) > MAX_NAME:
         name = f"{name[:MAX_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    folders: dict[str, str] = {}
     for key in keys_with_role(Role.OUTPUT) if name else ():
         path = OmegaConf.select(cfg, key)
         if isinstance(path, str):  # else it is reported as soon as the config is checked
             make_folder(cfg, path)
-            OmegaConf.update(cfg, key, f"{path.rstrip('/')}/{name}")
+            folders[key] = f"{path.rstrip('/')}/{name}"
+            OmegaConf.update(cfg, key, folders[key])
+    typed = [override for override in HydraConfig.get().overrides.task if override_key(override) not in folders]
+    return [*typed, *(text_override(key, path) for key, path in folders.items())]
 
 
 def make_folder(cfg: DictConfig, path: str) -> None:

@@ -18,6 +18,7 @@ from utils.base.learning_curves import draw_curves
 from utils.base.pictures import class_color
 from utils.base.text_files import SHOWN
 from utils.checkpoints import companion_path, log_path, read_config, weights_path
+from utils.config.overrides import command_line
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.gallery import Gallery, prediction_color
 from utils.evaluation.split import SplitResult
@@ -144,12 +145,12 @@ def describe_input(cfg: DictConfig) -> str:
     return " x ".join(map(str, (*size, cfg.INPUT.CHANNELS)))
 
 
-def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, list[str]]:
-    """`{command: overrides}` of this evaluation and, if it is known, of the training."""
-    typed = {"evaluate.py": list(cfg.OVERRIDES)}
+def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, str]:
+    """`{script: command line}` of this evaluation and, if it is known, of the training."""
+    typed = {"evaluate.py": command_line("evaluate.py", cfg.OVERRIDES)}
     path = companion_path(weights_path(folds[0]), ".yaml")
     if len(folds) == 1 and path.exists():
-        typed = {"train.py": list(read_config(path).OVERRIDES), **typed}
+        typed = {"train.py": command_line("train.py", read_config(path).OVERRIDES), **typed}
     return typed
 
 

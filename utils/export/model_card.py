@@ -12,7 +12,7 @@ from utils.base.classes import is_multi_label
 from utils.base.files import atomic_write
 from utils.base.version import VERSION
 from utils.checkpoints import companion_path
-from utils.checkpoints.paths import evaluation_folder
+from utils.checkpoints.paths import evaluate_command, evaluation_folder
 from utils.export.comparison import Agreement
 
 
@@ -42,7 +42,7 @@ def write_model_card(
         weights=weights.name,
         exported=exported.name,
         settings=companion_path(weights, ".yaml").name,
-        scores=score_tables(evaluation_folder(cfg) / "evaluation.json"),
+        scores=score_tables(evaluation_folder(cfg) / "evaluation.json", evaluate_command(cfg)),
         compared_on=compared_on,
         agreement=describe_agreement(rows),
         **describe_interface(cfg),
@@ -103,8 +103,8 @@ def describe_agreement(rows: Sequence[Agreement]) -> str:
     return f"largest difference {difference:.2e}, same class {same:.4%}{dice} (worst of all images)"
 
 
-def score_tables(path: Path) -> str:
-    """The scores of each split in `evaluation.json`, under the names they have there."""
+def score_tables(path: Path, command: str = "python evaluate.py") -> str:
+    """The scores of each split in `evaluation.json`, under the names they have there; `command` writes it."""
     try:
         evaluation = json.loads(path.read_text(encoding="utf-8"))
         postprocessing = evaluation.get("cleaned")
@@ -115,5 +115,5 @@ def score_tables(path: Path) -> str:
             lines += [f"Split {split}, {entry['images']} images:", "", "| score | value |", "| --- | --- |"]
             lines += [*(f"| {name} | {value:.4f} |" for name, value in numbers.items()), ""]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or a damaged one
-        return "Not measured: `python evaluate.py` writes them.\n"
+        return f"Not measured: `{command}` writes them.\n"
     return "\n".join(lines)

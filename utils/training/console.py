@@ -1,12 +1,11 @@
 """What a training run prints at its start and end."""
 
-import re
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from utils.checkpoints.paths import evaluate_command
 from utils.training.data_wait import DataWait
 from utils.training.outputs import Outputs
 from utils.training.saving import BestWeights
@@ -81,15 +80,3 @@ def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
     }.items():
         print(f"{name:>9}  {path}")
     print(f"Next: {evaluate_command(cfg)}")
-
-
-def evaluate_command(cfg: DictConfig) -> str:
-    """The command line that evaluates the weights of this run."""
-    overrides = [override for override in cfg.OVERRIDES if override.startswith("WORK_DIR")]
-    folder, name = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, cfg.MODEL.WEIGHTS_FILE_NAME
-    if folder != "/checkpoint":
-        quote = "'" if re.search(r"[^\w./-]", folder) else ""  # Hydra's own: a sweep's folder has commas
-        overrides.append(f"CALLBACKS.MODEL_CHECKPOINT.PATH={quote}{folder}{quote}")
-    default = name == f"model_{cfg.MODEL.TYPE}"
-    overrides.append(f"MODEL.TYPE={cfg.MODEL.TYPE}" if default else f"MODEL.WEIGHTS_FILE_NAME={name}")
-    return f"python evaluate.py {shlex.join(overrides)}"

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from utils.base.files import atomic_write, warn_if_not_saved
 from utils.base.version import VERSION
+from utils.config.overrides import command_line
 from utils.devices.strategy import PRECISIONS
 from utils.training.saving import BestWeights
 from utils.training.trainer import History, Trainer
@@ -51,6 +52,7 @@ def write_summary(
         "last": {name: values[-1] for name, values in history.items()} if epochs else {},
         "share_of_time_waiting_for_data": trainer.data_wait.share,
         "overrides": list(cfg.OVERRIDES),
+        "command": command_line("train.py", cfg.OVERRIDES),
     }
     with warn_if_not_saved("the summary"), atomic_write(path) as temporary:
         temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
