@@ -19,6 +19,7 @@ from utils.devices.strategy import make_strategy
 from utils.export.comparison import compare, print_comparison
 from utils.export.example_images import evenly_spaced, example_images
 from utils.export.formats import check_export
+from utils.export.interface import describe_interface, describe_tensors
 from utils.export.model_card import write_model_card
 
 
@@ -29,7 +30,7 @@ def export(cfg: DictConfig) -> Path:
     The images are those of PREDICT.INPUT or DATASET.VAL, or noise if there are none.
 
     Returns:
-        The path written, `EXPORT.PATH/<weights>/<file of the format>`; `model_card.md` beside it.
+        The path written, `EXPORT.PATH/<weights>/<file of the format>`; its model card beside it, `<file>.md`.
 
     Raises:
         UserError: bad settings or weights; a package is missing; the format cannot hold the model; the exported file
@@ -41,7 +42,7 @@ def export(cfg: DictConfig) -> Path:
         >>> path = export(cfg)  # doctest: +SKIP
         compared on ... images
         ...
-        saved .../model.keras and .../model_card.md
+        saved .../model.keras and .../model.keras.md
     """
     trained, weights, settings = restore_config(cfg), weights_path(cfg), cfg.EXPORT
     row, multi_label = check_export(trained), is_multi_label(trained)
@@ -52,7 +53,8 @@ def export(cfg: DictConfig) -> Path:
     from utils.export.exporters import make_job
     from utils.export.portable_model import load_portable_model
 
-    job = make_job(load_portable_model(trained), images[: settings.CALIBRATION], settings, multi_label)
+    words = describe_interface(trained, weights.name)
+    job = make_job(load_portable_model(trained), images[: settings.CALIBRATION], settings, multi_label, words)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / row.file_name
     with staging_folder(folder, "export") as temporary:
@@ -61,13 +63,15 @@ def export(cfg: DictConfig) -> Path:
             load_object(row.write)(job, unfinished)
             exported = load_object(row.run)(unfinished)
             inputs = as_input(evenly_spaced(images), settings.PREPROCESS)
-            rows = compare(job.function, exported, inputs, settings, multi_label)
+            rows = compare(job.run, exported, inputs, settings, multi_label)
         if path.is_dir():
             shutil.rmtree(path)
         unfinished.replace(path)
-    write_model_card(folder / "model_card.md", trained, weights, path, rows, compared_on)
+    card = folder / f"{path.name}.md"
+    interface = describe_tensors(trained, job.output_shape) | words
+    write_model_card(card, trained, weights, path, interface, rows, compared_on)
     print_comparison(rows, compared_on)
-    print(f"saved {path} and {folder / 'model_card.md'}")
+    print(f"saved {path} and {card}")
     return path
 
 

@@ -1,5 +1,8 @@
 """Exported files give what the model gives, for every model type and format."""
 
+import contextlib
+import re
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -45,7 +48,24 @@ def test_every_model_type_as_onnx_and_tflite_and_saved_model(model_type, tmp_pat
         pytest.importorskip("tf2onnx" if name == "onnx" else "tensorflow")
         path = export_as(tmp_path, model_type, f"EXPORT.FORMAT={name}", "PREDICT.INPUT=images")
         np.testing.assert_allclose(run(path, name, image), expected, atol=1e-4)
-    assert "not measured" in (path.parent / "model_card.md").read_text().lower()
+        np.testing.assert_allclose(run_card(path, tmp_path / "images/a.png")["probabilities"], expected, atol=1e-4)
+    assert "not measured" in card_of(path).read_text().lower()
+    assert len(list(path.parent.glob("*.md"))) == 3, "a card for each file"
+
+
+def card_of(path):
+    return path.with_name(f"{path.name}.md")
+
+
+def run_card(path, picture):
+    """The variables after the six lines of the model card, with that picture beside the file."""
+    (code,) = re.findall(r"```python\n(.*?)```", card_of(path).read_text(), re.DOTALL)
+    assert len(code.splitlines()) == 6
+    shutil.copy(picture, path.parent / "image.png")
+    variables = {}
+    with contextlib.chdir(path.parent):
+        exec(code, variables)
+    return variables
 
 
 def run(path, name, image):
@@ -64,6 +84,8 @@ def test_any_size_and_indices_inside(tmp_path):
         got = run(path, name, image)
         large = load_any_size(tmp_path).predict(image / np.float32(255), verbose=0).argmax(-1)
         assert got.dtype == np.int32 and got.shape == (2, 48, 64) and (got == large).mean() > 0.999
+        cv2.imwrite(str(tmp_path / "a.png"), image[0, ..., ::-1])
+        assert (run_card(path, tmp_path / "a.png")["classes"] == got[:1]).all()
     assert model.output_shape == (None, 32, 32, 2)
 
 
@@ -94,7 +116,31 @@ def test_the_keras_file_is_loaded_again(tmp_path):
     path = export_as(tmp_path, "tiny_unet3plus", "EXPORT.FORMAT=keras")
     image = np.random.default_rng(0).random((1, 48, 48, 3), np.float32)
     np.testing.assert_allclose(run(path, "keras", image), model.predict(image, verbose=0), atol=1e-5)
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["model.keras", "model_card.md"]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["model.keras", "model.keras.md"]
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.uint8(image[0] * 255)[..., ::-1])
+    expected = model.predict(np.uint8(image * 255) / np.float32(255), verbose=0)
+    np.testing.assert_allclose(run_card(path, picture)["probabilities"], expected, atol=1e-5)
+
+
+SCANS = {"PREPARED_BY": "preprocess_data.py", "SCAN_MIN_VALUE": -100, "SCAN_MAX_VALUE": 400}
+
+
+def test_card_and_onnx_metadata_say_what_the_file_takes(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("tf2onnx")
+    prepared = [f"DATA_PREPARATION.{key}={value}" for key, value in SCANS.items()]
+    make_weights(tmp_path, [*TINY, "VERBOSE=0", "OUTPUT.CLASS_NAMES=[background,liver]", *prepared])
+    path = export_as(tmp_path, "tiny_unet3plus", "EXPORT.FORMAT=onnx")
+    card, model = card_of(path).read_text(), onnx.load(path)
+    assert [tensor.name for tensor in (*model.graph.input, *model.graph.output)] == ["image", "probabilities"]
+    held = {entry.key: entry.value for entry in model.metadata_props}
+    assert held["channels"] == "slice below, slice, slice above"
+    assert held["classes"] == "0 background, 1 liver"
+    assert "-100 to 400" in held["slices of scans"]
+    for name, text in held.items():
+        assert f"| {name} | {text} |" in card
+    assert "| output | `probabilities`, float32, (batch, 48, 48, 2) |" in card
 
 
 def test_the_table_of_formats_imports_nothing_heavy():

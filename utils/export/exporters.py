@@ -4,7 +4,8 @@ Packages of a format are imported inside its functions: only the format that is 
 """
 
 import importlib
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ import tensorflow as tf
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
+from utils.export.formats import output_name
 
 OPSET = 17
 
@@ -27,10 +29,11 @@ class ExportJob:
 
     Attributes:
         model: inference model in float32.
-        function: tf.function images -> outputs, with what EXPORT.PREPROCESS adds.
+        function: tf.function images -> {name: output}, with what EXPORT.PREPROCESS adds.
         signature: its inputs.
         images: uint8 `(count, height, width, channels)` to calibrate with.
         settings: EXPORT of the config.
+        metadata: what the model is, {name: text}, for formats that can hold it.
     """
 
     model: keras.Model
@@ -38,9 +41,25 @@ class ExportJob:
     signature: list[tf.TensorSpec]
     images: np.ndarray
     settings: DictConfig
+    metadata: Mapping[str, str]
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of the output, the batch first; None where it is open."""
+        return tuple(self.function.get_concrete_function().structured_outputs[output_name(self.settings)].shape)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """The output for a batch of images."""
+        return self.function(images)[output_name(self.settings)].numpy()
 
 
-def make_job(model: keras.Model, images: np.ndarray, settings: DictConfig, multi_label: bool = False) -> ExportJob:
+def make_job(
+    model: keras.Model,
+    images: np.ndarray,
+    settings: DictConfig,
+    multi_label: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> ExportJob:
     """Wrap an inference model for export.
 
     With EXPORT.PREPROCESS=False it takes float32 images in [0, 1] and returns probabilities. With True it takes uint8
@@ -51,13 +70,13 @@ def make_job(model: keras.Model, images: np.ndarray, settings: DictConfig, multi
         images: uint8 `(count, height, width, channels)`.
         settings: EXPORT of the config.
         multi_label: whether classes overlap: class indices are then bits, see `utils.base.class_bits`.
+        metadata: of `utils.export.interface.describe_interface`.
     """
     _, *shape = model.input_shape
     preprocess = settings.PREPROCESS
     signature = [tf.TensorSpec([None, *shape], tf.uint8 if preprocess else tf.float32, name="image")]
 
-    @tf.function(input_signature=signature)
-    def function(image):
+    def outputs(image: tf.Tensor) -> tf.Tensor:
         if not preprocess:
             return model(image, training=False)
         output = model(tf.cast(image, tf.float32) / 255.0, training=False)
@@ -68,7 +87,11 @@ def make_job(model: keras.Model, images: np.ndarray, settings: DictConfig, multi
             return tf.cast(output[..., 0] > 0.5, tf.int32)
         return tf.argmax(output, axis=-1, output_type=tf.int32)
 
-    return ExportJob(model, function, signature, images, settings)
+    @tf.function(input_signature=signature)
+    def function(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output_name(settings): outputs(image)}  # the formats name their output after the key
+
+    return ExportJob(model, function, signature, images, settings, metadata or {})
 
 
 def import_package(package: str, format_name: str) -> ModuleType:
@@ -98,11 +121,14 @@ def run_saved_model(path: Path) -> Run:
 
 
 def write_onnx(job: ExportJob, path: Path) -> None:
-    """ONNX, by tf2onnx."""
-    for package in ("onnxruntime", "onnx"):
-        import_package(package, "onnx")
+    """ONNX, by tf2onnx; what the model is stands in its metadata."""
+    import_package("onnxruntime", "onnx")
+    onnx = import_package("onnx", "onnx")
     tf2onnx = import_package("tf2onnx", "onnx")
-    tf2onnx.convert.from_function(job.function, input_signature=job.signature, opset=OPSET, output_path=str(path))
+    model, _ = tf2onnx.convert.from_function(job.function, input_signature=job.signature, opset=OPSET)
+    onnx.helper.set_model_props(model, dict(job.metadata))
+    model.doc_string = job.metadata.get("model", "")
+    onnx.save(model, str(path))
 
 
 def run_onnx(path: Path) -> Run:
@@ -119,35 +145,34 @@ def write_tflite(job: ExportJob, path: Path) -> None:
 
     # As variables the weights would be left out, and reading them would give undefined values.
     frozen = convert_variables_to_constants_v2(job.function.get_concrete_function())
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    quantize = job.settings.QUANTIZE
-    if quantize is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantize == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantize == "int8":
-        images = job.images if job.settings.PREPROCESS else job.images / np.float32(255)
-        converter.representative_dataset = lambda: ([image[None]] for image in images)
-    path.write_bytes(converter.convert())
+
+    @tf.function(input_signature=job.signature)
+    def with_names(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output_name(job.settings): frozen(image)[0]}
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        tf.saved_model.save(tf.Module(), folder, signatures={"serving_default": with_names})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        quantize = job.settings.QUANTIZE
+        if quantize is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantize == "int8":
+            images = job.images if job.settings.PREPROCESS else job.images / np.float32(255)
+            converter.representative_dataset = lambda: ({"image": image[None]} for image in images)
+        path.write_bytes(converter.convert())
 
 
 def run_tflite(path: Path) -> Run:
-    interpreter = tf.lite.Interpreter(model_path=str(path))
-    take, give = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-
-    def run(image: np.ndarray) -> np.ndarray:
-        interpreter.resize_tensor_input(take, image.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(take, image)
-        interpreter.invoke()
-        return interpreter.get_tensor(give)
-
-    return run
+    runner = tf.lite.Interpreter(model_path=str(path)).get_signature_runner()
+    return lambda image: next(iter(runner(image=image).values()))
 
 
 def write_keras(job: ExportJob, path: Path) -> None:
     """Keras's own format."""
-    job.model.save(path)
+    output = keras.layers.Identity(dtype="float32", name=output_name(job.settings))(job.model.output)
+    keras.Model(job.model.input, output, name=job.model.name).save(path)
 
 
 def run_keras(path: Path) -> Run:

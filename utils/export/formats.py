@@ -15,6 +15,7 @@ class ExportFormat:
         file_name: of the exported file or folder.
         write: "module:function", a function (`ExportJob`, path) that writes it.
         run: "module:function", a function (path) -> (images -> outputs) that runs it.
+        code: Python lines for the model card that turn `image`, a batch, into OUTPUT with nothing but the file.
         quantizes: values of EXPORT.QUANTIZE that it can do.
         preprocesses: whether EXPORT.PREPROCESS=True is possible.
         any_size: whether EXPORT.SIZE=dynamic is possible.
@@ -23,27 +24,65 @@ class ExportFormat:
     file_name: str
     write: str
     run: str
+    code: str
     quantizes: tuple[str, ...] = ()
     preprocesses: bool = True
     any_size: bool = True
 
 
+ONNX_CODE = """\
+import onnxruntime
+session = onnxruntime.InferenceSession("model.onnx")
+OUTPUT = session.run(["OUTPUT"], {"image": image})[0]"""
+TFLITE_CODE = """\
+import tensorflow as tf
+run = tf.lite.Interpreter("model.tflite").get_signature_runner()
+OUTPUT = run(image=image)["OUTPUT"]"""
+SAVED_MODEL_CODE = """\
+import tensorflow as tf
+model = tf.saved_model.load("saved_model")
+OUTPUT = model.signatures["serving_default"](image=tf.constant(image))["OUTPUT"].numpy()"""
+KERAS_CODE = """\
+import keras, models.layers  # of this application: PYTHONPATH is its folder
+model = keras.models.load_model("model.keras")
+OUTPUT = model.predict(image)"""
+
 # EXPORT.FORMAT -> its row
 FORMATS = {
-    "onnx": ExportFormat("model.onnx", "utils.export.exporters:write_onnx", "utils.export.exporters:run_onnx"),
+    "onnx": ExportFormat(
+        "model.onnx", "utils.export.exporters:write_onnx", "utils.export.exporters:run_onnx", ONNX_CODE
+    ),
     "tflite": ExportFormat(
         "model.tflite",
         "utils.export.exporters:write_tflite",
         "utils.export.exporters:run_tflite",
+        TFLITE_CODE,
         quantizes=("float16", "int8"),
     ),
     "saved_model": ExportFormat(
-        "saved_model", "utils.export.exporters:write_saved_model", "utils.export.exporters:run_saved_model"
+        "saved_model",
+        "utils.export.exporters:write_saved_model",
+        "utils.export.exporters:run_saved_model",
+        SAVED_MODEL_CODE,
     ),
     "keras": ExportFormat(
-        "model.keras", "utils.export.exporters:write_keras", "utils.export.exporters:run_keras", preprocesses=False
+        "model.keras",
+        "utils.export.exporters:write_keras",
+        "utils.export.exporters:run_keras",
+        KERAS_CODE,
+        preprocesses=False,
     ),
 }
+
+
+def output_name(settings: DictConfig) -> str:
+    """The name of the output in the file, by EXPORT of the config.
+
+    >>> from utils.config import load_config
+    >>> output_name(load_config(["EXPORT.PREPROCESS=True"]).EXPORT)
+    'classes'
+    """
+    return "classes" if settings.PREPROCESS else "probabilities"
 
 
 def check_export(cfg: DictConfig) -> ExportFormat:

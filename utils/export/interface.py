@@ -1,0 +1,121 @@
+"""What an exported file takes and returns, in words: for the model card and for the metadata that the file holds."""
+
+from omegaconf import DictConfig
+
+from utils.base.classes import is_multi_label
+from utils.base.version import VERSION
+from utils.export.formats import FORMATS, output_name
+
+GREY, COLOUR = 1, 3  # channels
+
+
+def describe_interface(cfg: DictConfig, weights: str) -> dict[str, str]:
+    """What the model is and what its input must look like, as {name: text}.
+
+    Args:
+        cfg: config of the weights, with EXPORT.
+        weights: their file name.
+
+    >>> from utils.config import load_config
+    >>> words = describe_interface(load_config(["INPUT.CHANNELS=1", "OUTPUT.CLASS_NAMES=[other,liver]"]), "liver")
+    >>> words["channels"], words["classes"]
+    ('grey', '0 other, 1 liver')
+    """
+    words = {
+        "model": f"{cfg.MODEL.TYPE}, encoder {cfg.MODEL.BACKBONE.TYPE}",
+        "weights": weights,
+        "channels": describe_channels(cfg),
+        "pixel values": (
+            "uint8 as stored (0 to 255); scaled inside"
+            if cfg.EXPORT.PREPROCESS
+            else "float32 in [0, 1]: stored value / 255, of 16-bit images / 65535"
+        ),
+        "slices of scans": describe_slices(cfg),
+        "classes": describe_classes(cfg),
+        "values of the output": describe_output(cfg),
+        "application": f"unet-family-segmentation {VERSION}, MIT License; the weights have the terms of their data",
+    }
+    return {name: text for name, text in words.items() if text}
+
+
+def describe_tensors(cfg: DictConfig, output_shape: tuple[int | None, ...]) -> dict[str, str]:
+    """Name, type and shape of input and output.
+
+    >>> from utils.config import load_config
+    >>> describe_tensors(load_config([]), (None, 320, 320, 2))["output"]
+    '`probabilities`, float32, (batch, 320, 320, 2)'
+    """
+    size = (None, None) if cfg.EXPORT.SIZE == "dynamic" else (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
+    taken, returned = ("uint8", "int32") if cfg.EXPORT.PREPROCESS else ("float32", "float32")
+    return {
+        "input": f"`image`, {taken}, {shape_text((None, *size, cfg.INPUT.CHANNELS))}: batch, height, width, channels",
+        "output": f"`{output_name(cfg.EXPORT)}`, {returned}, {shape_text(output_shape)}",
+    }
+
+
+def shape_text(shape: tuple[int | None, ...]) -> str:
+    """The batch first, then sizes, `any` where they are open."""
+    return f"({', '.join(['batch', *(str(side or 'any') for side in shape[1:])])})"
+
+
+def describe_channels(cfg: DictConfig) -> str:
+    """The channels in their order."""
+    channels = cfg.INPUT.CHANNELS
+    if cfg.DATA_PREPARATION.PREPARED_BY is not None and channels == COLOUR:
+        return "slice below, slice, slice above"
+    names = {GREY: "grey", COLOUR: "red, green, blue (RGB); grey images three times"}
+    return names.get(channels, f"{channels}, in the order of the training images")
+
+
+def describe_classes(cfg: DictConfig) -> str:
+    """Number and name of each class of the output."""
+    names = cfg.OUTPUT.CLASS_NAMES
+    if not names:
+        return f"{cfg.OUTPUT.CLASSES}, without names"
+    if is_multi_label(cfg):
+        names = names[1:]  # the background has no channel
+    return ", ".join(f"{index} {name}" for index, name in enumerate(names))
+
+
+def describe_output(cfg: DictConfig) -> str:
+    """What a value of the output is, and how classes follow from it."""
+    of = "the image" if cfg.MODEL.TYPE == "classifier" else "a pixel"
+    if is_multi_label(cfg):
+        bits = f"the classes of {of}: bit n is set where class n is there"
+        return bits if cfg.EXPORT.PREPROCESS else f"probability of each class at {of}; above 0.5 the class is there"
+    if cfg.EXPORT.PREPROCESS:
+        return f"the class of {of}"
+    if cfg.OUTPUT.CLASSES == 1:
+        return f"probability that {of} is foreground"
+    return f"probability of each class at {of}; `argmax(-1)` is the class"
+
+
+def describe_slices(cfg: DictConfig) -> str:
+    """How the slices of scans become images, in words; empty if the training data was not made of scans."""
+    group = cfg.DATA_PREPARATION
+    if group.PREPARED_BY is None:
+        return ""
+    window = "0.5th to 99.5th percentile of the volume"
+    if group.SCAN_MIN_VALUE is not None:
+        window = f"{group.SCAN_MIN_VALUE:g} to {group.SCAN_MAX_VALUE:g}"
+    by_slice = ", then the range of the slice within it" if group.INTENSITY_SCALING == "slice_min_max" else ""
+    size = "as in the scan"
+    if group.RESIZED_HEIGHT is not None:
+        size = f"{group.RESIZED_HEIGHT} x {group.RESIZED_WIDTH} ({group.RESIZE_METHOD})"
+    return (
+        f"intensities {window} become 0 to 255{by_slice}; size {size}; channels: slice below, slice, slice above, at "
+        "the ends of the scan the slice itself; radiological view"
+    )
+
+
+def example_code(cfg: DictConfig) -> str:
+    """Python lines that read an image and run the exported file beside them."""
+    size = "" if cfg.EXPORT.SIZE == "dynamic" else f".resize(({cfg.INPUT.WIDTH}, {cfg.INPUT.HEIGHT}))"
+    batch = "[None, ..., None]" if cfg.INPUT.CHANNELS == GREY else "[None]"
+    scaled = batch if cfg.EXPORT.PREPROCESS else f'{batch}.astype("float32") / 255'
+    mode = "L" if cfg.INPUT.CHANNELS == GREY else "RGB"
+    packages, *run = FORMATS[cfg.EXPORT.FORMAT].code.replace("OUTPUT", output_name(cfg.EXPORT)).splitlines()
+    read = ["from PIL import Image", f'image = np.asarray(Image.open("image.png").convert("{mode}"){size}){scaled}']
+    if cfg.INPUT.CHANNELS not in (GREY, COLOUR):
+        read = [f'image = np.load("image.npy"){scaled}  # uint8 (height, width, channels)']
+    return "\n".join([packages, "import numpy as np", *read, *run])
