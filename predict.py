@@ -36,8 +36,8 @@ def predict(cfg: DictConfig) -> Path:
 
     Returns:
         The folder written: `masks/<name>` (class indices as values; PNG for a picture, TIFF for a stack, NIfTI for a
-        volume), `pictures/` with image, truth (if there are masks) and prediction side by side, the table
-        `predictions.csv`; for a classifier `labels.csv`.
+        volume), `color_masks/` and `pictures/` to look at (image, truth and prediction, errors side by side), the
+        table `predictions.csv`; for a classifier `labels.csv`.
 
     Raises:
         UserError: bad settings or weights, or nothing could be predicted.
@@ -97,6 +97,8 @@ def report(output: Output, sources: Collection[Source], problems: Mapping[Source
     if len(problems) == len(sources):
         raise UserError(f"nothing was predicted:\n{listed}")
     print(f"Predicted {len(sources) - len(problems)} of {len(sources)}: {output}")
+    for note in output.notes:
+        print(note)
     if problems:
         raise PartlyDone(f"{len(problems)} of {len(sources)} could not be predicted:\n{listed}")
 

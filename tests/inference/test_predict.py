@@ -223,17 +223,26 @@ def test_a_name_that_is_too_long_for_its_outputs_costs_that_file_only(tiny, tmp_
     assert {f"{'a' * 251}.png", "z.png"} <= masks
 
 
-def test_earlier_output_is_kept_unless_it_may_be_replaced(tiny, tmp_path):
+def test_earlier_output_is_kept_unless_it_may_be_replaced(tiny, tmp_path, capsys):
     folder, _ = tiny
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 48), np.uint8))
     pattern = f"PREDICT.INPUT='{tmp_path}/*.png'"
-    for _ in range(3):
+    for number in range(3):
         output = run(folder, tmp_path, pattern, "PREDICT.PICTURES=False")
-    names = {WEIGHTS, f"{WEIGHTS}.previous1", f"{WEIGHTS}.previous2"}
+        (output / "note.txt").write_text(str(number))
+    names = {WEIGHTS, f"{WEIGHTS}.previous1"}
     assert {path.name for path in output.parent.iterdir()} == names
+    assert (output.parent / f"{WEIGHTS}.previous1" / "note.txt").read_text() == "1"
+    printed = capsys.readouterr().out
+    assert f"Earlier output is now in {output}.previous1; the one before was removed (PREDICT.KEEP" in printed
+    (output / "note.txt").unlink()
     assert {path.name for path in output.iterdir()} == {"masks", "predictions.csv"}
     run(folder, tmp_path, pattern, "PREDICT.OVERWRITE=True")
     assert {path.name for path in output.parent.iterdir()} == names
+    assert "Earlier output" not in capsys.readouterr().out
+    run(folder, tmp_path, pattern, "PREDICT.PICTURES=False", "PREDICT.KEEP_PREVIOUS=null")
+    kept = [output.parent / f"{WEIGHTS}.previous{number}" for number in (1, 2)]
+    assert [path.is_dir() for path in kept] == [True, True] and (kept[0] / "note.txt").exists()
 
 
 def test_tiles_with_enough_overlap_give_what_the_whole_image_gives(tmp_path):

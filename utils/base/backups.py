@@ -1,8 +1,9 @@
-"""Earlier versions of a file, kept beside it: `m.older1.weights.h5` is the newest of them."""
+"""Earlier versions of a file, kept beside it: `m.older1.weights.h5` is the newest of them. And earlier folders."""
 
 import filecmp
 import os
 import re
+import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -81,3 +82,32 @@ def number_of(backup: Path) -> int:
     12
     """
     return int(backup.name.rsplit(".", 3)[1].removeprefix("older"))
+
+
+def list_previous_folders(folder: Path) -> list[Path]:
+    """The earlier folders `<folder>.previous<n>`, the oldest first."""
+    pattern = re.compile(rf"{re.escape(folder.name)}\.previous(\d+)")
+    found = {path: match for path in folder.parent.glob("*") if (match := pattern.fullmatch(path.name))}
+    return sorted(found, key=lambda path: int(found[path][1]))
+
+
+def keep_previous_folder(folder: Path, count: int | None) -> tuple[Path | None, list[Path]]:
+    """Rename a folder to `<folder>.previous<n>`, and remove all of these but the newest.
+
+    Args:
+        folder: exists.
+        count: how many earlier folders are there afterwards; 0: this one is removed, and those before stay; None: all.
+
+    Returns:
+        The new name, None if none is kept, and the folders that were removed.
+    """
+    earlier = list_previous_folders(folder)
+    if count == 0:
+        shutil.rmtree(folder)
+        return None, []
+    excess = [] if count is None else earlier[: max(0, len(earlier) + 1 - count)]
+    for old in excess:
+        shutil.rmtree(old)
+    for number, old in enumerate(earlier[len(excess) :], 1):  # numbers only fall, so that names are free
+        old.replace(folder.with_name(f"{folder.name}.previous{number}"))
+    return folder.replace(folder.with_name(f"{folder.name}.previous{len(earlier) - len(excess) + 1}")), excess

@@ -6,31 +6,14 @@ import cv2
 import numpy as np
 
 from utils.base.class_bits import class_areas
+from utils.base.palette import class_color
 
-# Colours of class 1, 2, ... (RGB), from ColorBrewer's Set1 and Dark2: distinct on grey images.
-CLASS_COLORS = (
-    (228, 26, 28),
-    (55, 126, 184),
-    (77, 175, 74),
-    (255, 127, 0),
-    (152, 78, 163),
-    (255, 255, 51),
-    (166, 86, 40),
-    (247, 129, 191),
-    (27, 158, 119),
-    (102, 194, 165),
-    (231, 41, 138),
-    (117, 112, 179),
-    (230, 171, 2),
-    (217, 95, 2),
-)
 STRIP = 22  # height of the caption above a panel, pixels
+WHITE = (255, 255, 255)
+LIGHTER = 0.7  # share of white in the colour of dashed contours
+DASH = 5  # pixels of a dash
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))  # the neighbours that a contour separates
 MIN_PANEL = 192  # panels are enlarged by a whole factor to at least this width, so that captions are readable
-
-
-def class_color(index: int) -> tuple[int, int, int]:
-    """RGB colour of a class index >= 1."""
-    return CLASS_COLORS[(index - 1) % len(CLASS_COLORS)]
 
 
 def displayable(image: np.ndarray, center_channel: bool) -> np.ndarray:
@@ -61,37 +44,27 @@ def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.35, multi_labe
     return picture
 
 
-def side_by_side(
-    image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray, multi_label: bool = False
-) -> np.ndarray:
-    """One picture of the image, the truth (if any) and the prediction, each with a caption.
+def draw_contours(picture: np.ndarray, mask: np.ndarray, multi_label: bool = False, dashed: bool = False) -> None:
+    """Draw the contours of a mask, as in `overlay`, into an RGB picture of its size; none along the edge of the image.
 
     Args:
-        image: `(height, width, 3)` uint8 RGB.
-        truth: `(height, width)` class indices, or None.
-        prediction: `(height, width)` class indices.
-        multi_label: whether both are values of overlapping classes, see `overlay`.
-
-    Returns:
-        `(height', width', 3)` uint8 RGB.
+        dashed: in dashes of black and of the class's colour, lighter, which show on any image and beside solid ones.
     """
-    factor = max(1, -(-MIN_PANEL // image.shape[1]))
-    panels = [("image", image), ("truth", truth), ("prediction", prediction)]
-    drawn: list[np.ndarray] = []
-    for caption, content in panels:
-        if content is None:
-            continue
-        panel = enlarge(image, factor)
-        if caption != "image":
-            panel = overlay(panel, enlarge(content, factor), multi_label=multi_label)
-        drawn += [titled(panel, caption), np.zeros((STRIP + panel.shape[0], 4, 3), np.uint8)]
-    return np.hstack(drawn[:-1])
+    rows, columns = np.arange(mask.shape[0])[:, None], np.arange(mask.shape[1])
+    dark = (columns + 2 * rows) // DASH % 2 == 1
+    for index, area in class_areas(mask, multi_label):
+        inner = cv2.erode(area.astype(np.uint8), CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+        edge = area & (inner == 0)
+        color = np.array(class_color(index))
+        picture[edge] = LIGHTER * 255 + (1 - LIGHTER) * color if dashed else color
+        if dashed:
+            picture[edge & dark] = 0
 
 
 def titled(picture: np.ndarray, title: str) -> np.ndarray:
     """A picture `(height, width, 3)` below a strip with its title."""
     strip = np.zeros((STRIP, picture.shape[1], 3), np.uint8)
-    cv2.putText(strip, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(strip, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, WHITE, 1, cv2.LINE_AA)
     return np.vstack([strip, picture])
 
 
@@ -100,22 +73,27 @@ def enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def legend(names: Sequence[str], width: int) -> np.ndarray:
-    """A strip `(height, width, 3)` with colour and name of each foreground class, on several lines if needed."""
+def legend(entries: Sequence[tuple[str, tuple[int, int, int] | None]], width: int) -> np.ndarray:
+    """A strip `(height, width, 3)` with colour and name of each entry, on several lines if needed.
+
+    Args:
+        entries: `(text, RGB colour)`; None for a text without a colour.
+    """
     font, x = cv2.FONT_HERSHEY_SIMPLEX, 6
-    line: list[tuple[int, int, str]] = []
+    line: list[tuple[int, str, tuple[int, int, int] | None]] = []
     lines = [line]
-    for index, name in enumerate(names[1:], 1):
-        needed = 20 + cv2.getTextSize(name, font, 0.45, 1)[0][0] + 12
+    for name, color in entries:
+        needed = (18 if color else 0) + cv2.getTextSize(name, font, 0.45, 1)[0][0] + 14
         if line and x + needed > width:
             line, x = [], 6
             lines.append(line)
-        line.append((x, index, name))
+        line.append((x, name, color))
         x += needed
     strip = np.zeros((STRIP * len(lines), width, 3), np.uint8)
-    for row, entries in enumerate(lines):
-        for x, index, name in entries:
+    for row, shown in enumerate(lines):
+        for x, name, color in shown:
             top = STRIP * row
-            cv2.rectangle(strip, (x, top + 5), (x + 12, top + 17), class_color(index), -1)
-            cv2.putText(strip, name, (x + 18, top + 16), font, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+            if color:
+                cv2.rectangle(strip, (x, top + 5), (x + 12, top + 17), color, -1)
+            cv2.putText(strip, name, (x + (18 if color else 0), top + 16), font, 0.45, WHITE, 1, cv2.LINE_AA)
     return strip

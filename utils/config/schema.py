@@ -217,6 +217,8 @@ SCHEMA = Group(
         INPUT=PATHS,
         OUTPUT_PATH=Key(str, roles=OUTPUT | SHARED),
         OVERWRITE=Key(bool),
+        KEEP_PREVIOUS=Key(int | None, low=1),
+        MASK_VALUES=Key(choices=("classes", "labels")),
         PICTURES=Key(bool),
         SHOW=Key(int, low=0, high=100),
         PROBABILITIES=Key(bool),

@@ -7,7 +7,8 @@ import numpy as np
 
 from utils.base.class_bits import class_areas
 from utils.base.errors import UserError
-from utils.base.pictures import class_color, enlarge, overlay
+from utils.base.palette import class_color
+from utils.base.pictures import enlarge, overlay
 
 LARGEST_SIDE = 384  # pixels; sharp on a phone, about 15 kB
 SMALLEST_SIDE = 256  # smaller pictures are enlarged by a whole factor, so that contours are thin beside the image

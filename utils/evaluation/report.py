@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write
 from utils.base.learning_curves import draw_curves
-from utils.base.pictures import class_color
+from utils.base.palette import class_color, hex_color
 from utils.base.text_files import SHOWN
 from utils.checkpoints import companion_path, log_path, read_config, weights_path
 from utils.config.overrides import command_line
@@ -48,7 +48,7 @@ def write_report(
     """
     # File names come from outside: everything is escaped.
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    environment.filters |= {"number": format_number, "hex": "#{0[0]:02x}{0[1]:02x}{0[2]:02x}".format}
+    environment.filters |= {"number": format_number, "hex": hex_color}
     trained = folds[0]
     context = {
         "cfg": trained,

@@ -1,7 +1,6 @@
 """The folder of a prediction: probabilities become masks or labels, which the writers of the chosen formats write."""
 
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from typing import Self
 import numpy as np
 from omegaconf import DictConfig
 
+from utils.base.backups import keep_previous_folder
 from utils.base.errors import UserError
 from utils.base.locks import lock_path, locked
 from utils.base.registry import load_object
@@ -41,16 +41,20 @@ class Output(ABC):
     if the block ends without an error.
 
     Args:
-        folder: an earlier one is kept under another name, or replaced with `overwrite`.
+        folder: an earlier one is kept under another name.
         formats: {name: row of the table in `utils.inference.writers`} to write.
         settings: what the writers need to know.
-        overwrite: PREDICT.OVERWRITE.
+        keep: how many earlier folders are kept, see `utils.base.backups.keep_previous_folder`.
+
+    Attributes:
+        notes: what became of earlier output, a line each.
     """
 
     def __init__(
-        self, folder: Path, formats: Mapping[str, Format], settings: WriterSettings, overwrite: bool = False
+        self, folder: Path, formats: Mapping[str, Format], settings: WriterSettings, keep: int | None = None
     ) -> None:
-        self.folder, self.formats, self.settings, self.overwrite = Path(folder), formats, settings, overwrite
+        self.folder, self.formats, self.settings, self.kept = Path(folder), formats, settings, keep
+        self.notes: list[str] = []
         self.writers: list[Writer] = []
         self.stack = ExitStack()
 
@@ -72,7 +76,7 @@ class Output(ABC):
     def write(self, prediction: MaskPrediction | LabelPrediction) -> None:
         """Write a source in every format."""
         if not self.writers:
-            prepare_folder(self.folder, self.overwrite)
+            self.notes = prepare_folder(self.folder, self.kept)
             for row in self.formats.values():
                 self.writers.append(self.stack.enter_context(load_object(row.writer)(self.folder, self.settings)))
         for writer in self.writers:
@@ -96,11 +100,11 @@ class MaskOutput(Output):
         folder: Path,
         formats: Mapping[str, Format],
         settings: WriterSettings,
-        overwrite: bool = False,
+        keep: int | None = None,
         postprocess: Postprocess | None = None,
         thresholds: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(folder, formats, settings, overwrite)
+        super().__init__(folder, formats, settings, keep)
         self.postprocess, self.thresholds = postprocess, thresholds
         self.keeps_probabilities = any(row.needs_probabilities for row in formats.values())
         self.current: MaskPrediction | None = None
@@ -121,7 +125,7 @@ class MaskOutput(Output):
         }
         settings = WriterSettings.from_config(cfg, class_names)
         postprocess, thresholds = build_postprocessing(cfg), cfg.PREDICT.POSTPROCESS.THRESHOLDS
-        return cls(folder, chosen, settings, cfg.PREDICT.OVERWRITE, postprocess, thresholds)
+        return cls(folder, chosen, settings, kept_folders(cfg), postprocess, thresholds)
 
     def add(self, item: SourceImage, probability: np.ndarray) -> None:
         source = item.source
@@ -173,20 +177,26 @@ class LabelOutput(Output):
     def from_config(cls, cfg: DictConfig, folder: Path, class_names: Sequence[str]) -> Self:
         """The output of a classifier."""
         settings = WriterSettings.from_config(cfg, class_names)
-        return cls(folder, LABEL_FORMATS, settings, cfg.PREDICT.OVERWRITE)
+        return cls(folder, LABEL_FORMATS, settings, kept_folders(cfg))
 
     def add(self, item: SourceImage, probability: np.ndarray) -> None:
         self.write(LabelPrediction(item.source, probability))
 
 
-def prepare_folder(folder: Path, overwrite: bool) -> None:
-    """Keep the folder of an earlier run as `<folder>.previous<n>`, or remove it with `overwrite`; make a new one."""
+def kept_folders(cfg: DictConfig) -> int | None:
+    """How many folders of earlier output PREDICT keeps; None: all."""
+    return 0 if cfg.PREDICT.OVERWRITE else cfg.PREDICT.KEEP_PREVIOUS
+
+
+def prepare_folder(folder: Path, keep: int | None) -> list[str]:
+    """Make the folder anew; say what became of an earlier one, see `keep_previous_folder`."""
+    notes = []
     if folder.is_dir() and any(folder.iterdir()):
-        if overwrite:
-            shutil.rmtree(folder)
-        else:
-            number = 1
-            while (previous := folder.with_name(f"{folder.name}.previous{number}")).exists():
-                number += 1
-            folder.replace(previous)
+        previous, removed = keep_previous_folder(folder, keep)
+        if previous is not None:
+            notes.append(f"Earlier output is now in {previous}")
+        if removed:
+            older = "the one before was" if len(removed) == 1 else f"the {len(removed)} before were"
+            notes[-1] += f"; {older} removed (PREDICT.KEEP_PREVIOUS=null keeps all)"
     folder.mkdir(parents=True, exist_ok=True)
+    return notes

@@ -10,11 +10,13 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
-from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
-from utils.base.pictures import displayable, side_by_side
+from utils.base.pictures import displayable
 from utils.base.registry import load_object
+from utils.config.class_names import mask_class_names
 from utils.inference.class_indices import center_crop, class_indices
+from utils.inference.comparison import compare
+from utils.inference.mask_meaning import MaskMeaning
 from utils.training.data_wait import DataWait
 from utils.training.validation import Example
 
@@ -107,12 +109,12 @@ class TensorBoardPanel(keras.callbacks.Callback):
     def draw(self) -> np.ndarray:
         """One picture with a row for each example."""
         rows = []
+        meaning = MaskMeaning.from_config(self.cfg, mask_class_names(self.cfg))
         for image, truth, probabilities in self.examples:
             picture = displayable(image, self.cfg.SHOW_CENTER_CHANNEL_IMAGE)
             size = probabilities.shape[:2]
-            multi_label = is_multi_label(self.cfg)
-            masks = center_crop(truth[..., 0], size), class_indices(probabilities, multi_label=multi_label)
-            rows.append(side_by_side(center_crop(picture, size), *masks, multi_label))
+            predicted = class_indices(probabilities, multi_label=meaning.multi_label)
+            rows.append(compare(center_crop(picture, size), center_crop(truth[..., 0], size), predicted, meaning))
         return np.vstack(rows)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from utils.base.classes import is_multi_label
+from utils.inference.mask_meaning import MaskMeaning, stored_values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,7 @@ class Format:
 # What predict.py writes: name in the output folder -> its writer. They write in this order.
 MASK_FORMATS = {
     "masks": Format("utils.inference.writers.masks:MaskWriter"),
+    "color_masks": Format("utils.inference.writers.masks:ColorMaskWriter", "PICTURES"),
     "pictures": Format("utils.inference.writers.pictures:PictureWriter", "PICTURES"),
     "predictions.csv": Format("utils.inference.writers.tables:AreaWriter"),
     "rle.csv": Format("utils.inference.writers.tables:RleWriter", "RLE"),
@@ -87,29 +88,34 @@ class WriterSettings:
     """What writers need to know of the config.
 
     Attributes:
-        class_names: a name per class, the background first; of a classifier in the order of the model's output.
+        meaning: of the values of masks, with the names of the classes, the background first; of a classifier these are
+            in the order of the model's output.
         center_channel: pictures show the middle channel.
-        ignore_label: pixels of the truth with this value are not drawn.
         show: how many pictures to open on the screen.
-        multi_label: whether classes overlap: the values of masks are those of `utils.base.class_bits`.
+        mask_values: the value of each class in the masks written, 0 to 65535; None: its index.
     """
 
-    class_names: Sequence[str]
+    meaning: MaskMeaning
     center_channel: bool = True
-    ignore_label: int | None = None
     show: int = 0
-    multi_label: bool = False
+    mask_values: Sequence[int] | None = None
 
     @classmethod
     def from_config(cls, cfg: DictConfig, class_names: Sequence[str]) -> Self:
         """The settings of PREDICT and DATASET."""
-        return cls(
-            class_names,
-            cfg.SHOW_CENTER_CHANNEL_IMAGE,
-            cfg.DATASET.IGNORE_LABEL,
-            cfg.PREDICT.SHOW,
-            is_multi_label(cfg),
-        )
+        values = stored_values(cfg) if cfg.PREDICT.MASK_VALUES == "labels" else None
+        meaning = MaskMeaning.from_config(cfg, class_names)
+        return cls(meaning, cfg.SHOW_CENTER_CHANNEL_IMAGE, cfg.PREDICT.SHOW, values)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """A name per class."""
+        return self.meaning.class_names
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether classes overlap."""
+        return self.meaning.multi_label
 
 
 AnyPrediction = TypeVar("AnyPrediction", MaskPrediction, LabelPrediction)

@@ -1,11 +1,14 @@
-"""Masks: PNG of a picture, TIFF of a stack, NIfTI of a volume; class indices as values.
+"""Masks: PNG of a picture, TIFF of a stack, NIfTI of a volume; class indices as values, or those of the data set.
 
 Of overlapping classes the values are bits (`utils.base.class_bits`); NIfTI then has a fourth axis, a mask per class.
 """
 
 import numpy as np
+from PIL import Image
 
 from utils.base.class_bits import unpack
+from utils.base.files import atomic_write
+from utils.base.palette import color_table
 from utils.inference.sources import VolumeSource
 from utils.inference.writers import MaskPrediction, Writer
 
@@ -20,4 +23,30 @@ class MaskWriter(Writer[MaskPrediction]):
             volume = np.stack(prediction.labels, axis=-1)
             source.save_array(path, unpack(volume, len(self.settings.class_names) - 1))
             return
-        source.save_mask(path, prediction.labels)
+        source.save_mask(path, self.to_stored(prediction.labels))
+
+    def to_stored(self, labels: list[np.ndarray]) -> list[np.ndarray]:
+        """Class indices -> the values to write, uint8 or uint16."""
+        values = self.settings.mask_values
+        if values is None:
+            return labels
+        table = np.array(values, np.uint8 if max(values) < 256 else np.uint16)
+        return [table[classes] for classes in labels]
+
+
+class ColorMaskWriter(Writer[MaskPrediction]):
+    """Writes `color_masks/<name>.png` of single images: class indices with a table of colours, to look at.
+
+    Pillow reads the indices. Other readers (OpenCV, TensorFlow, torchvision) turn them into colours, which is why the
+    files in `masks` have no such table.
+    """
+
+    def write(self, prediction: MaskPrediction) -> None:
+        source = prediction.source
+        if source.is_series:  # viewers of volumes colour labels themselves
+            return
+        picture = Image.fromarray(prediction.labels[0])
+        picture.putpalette(color_table(self.settings.multi_label))
+        path = self.folder / "color_masks" / f"{source.name}{source.ending}"
+        with atomic_write(path) as temporary:
+            picture.save(temporary, format="PNG")

@@ -1,4 +1,4 @@
-"""Pictures to look at: image, truth and prediction side by side."""
+"""Pictures to look at: image, truth and prediction, errors side by side; masks in colours."""
 
 import os
 import sys
@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from utils.base.pictures import displayable, legend, side_by_side
+from utils.base.pictures import displayable
+from utils.inference.comparison import compare
 from utils.inference.writers import MaskPrediction, Writer, WriterSettings
 from utils.inference.writers.png import write_png
-
-LARGEST_SIDE = 2048  # pixels; larger images are shown smaller
 
 
 class PictureWriter(Writer[MaskPrediction]):
@@ -34,15 +33,8 @@ class PictureWriter(Writer[MaskPrediction]):
 
     def draw(self, image: np.ndarray, truth: np.ndarray | None, labels: np.ndarray) -> np.ndarray:
         """The panels with a legend, uint8 RGB."""
-        shrink = max(1, -(-max(labels.shape) // LARGEST_SIDE))
-        image, labels = image[::shrink, ::shrink], labels[::shrink, ::shrink]
-        if truth is not None:
-            truth = truth[::shrink, ::shrink]
-            if self.settings.ignore_label is not None:
-                truth = np.where(truth == self.settings.ignore_label, 0, truth)
         image = displayable(image / np.float32(np.iinfo(image.dtype).max), self.settings.center_channel)
-        panels = side_by_side(image, truth, labels, self.settings.multi_label)
-        return np.vstack([panels, legend(self.settings.class_names, panels.shape[1])])
+        return compare(image, truth, labels, self.settings.meaning)
 
 
 def has_screen() -> bool:

@@ -1,0 +1,107 @@
+"""What predict.py draws, and the values and colours of the masks it writes."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_generators.reading.mask_values import read_values
+from utils.base.palette import CLASS_COLORS, ERROR_COLORS, class_color
+from utils.config import load_config
+from utils.config.class_names import mask_class_names
+from utils.inference.comparison import LARGEST_PANEL, compare, find_errors, mean_dice
+from utils.inference.mask_meaning import MaskMeaning
+from utils.inference.sources import ImageSource
+from utils.inference.writers import MaskPrediction, WriterSettings
+from utils.inference.writers.masks import ColorMaskWriter, MaskWriter
+
+TRUTH, PREDICTED = np.array([[0, 1, 1, 2, 255]]), np.array([[1, 1, 0, 1, 1]])
+NAMES = ["background", "liver", "tumour"]
+
+
+@pytest.mark.parametrize(
+    ("meaning", "dice", "errors"),
+    [
+        (MaskMeaning(NAMES, 255), (2 / 5 + 0) / 2, {"missed": [2], "excess": [0], "other class": [3]}),
+        (MaskMeaning(NAMES, 255, has_background=False), (0 + 2 / 5 + 0) / 3, {"other class": [0, 2, 3]}),
+        # bits: 3 is both classes. 2 of the truth has class 2 alone, the prediction class 1 alone
+        (
+            MaskMeaning(NAMES, 255, multi_label=True),
+            (2 / 5 + 0) / 2,
+            {"missed": [2], "excess": [0], "other class": [3]},
+        ),
+    ],
+)
+def test_scores_and_errors_of_a_picture(meaning, dice, errors):
+    assert mean_dice(TRUTH, PREDICTED, meaning) == pytest.approx(dice)
+    found = find_errors(TRUTH, PREDICTED, meaning)
+    assert {name: np.flatnonzero(area).tolist() for name, area in found.items()} == errors
+
+
+def test_pictures_are_bounded_and_show_errors_in_their_colours():
+    truth = np.zeros((600, 1200), np.uint8)
+    truth[100:300, 100:500] = 1
+    meaning = MaskMeaning(NAMES[:2])
+    picture = compare(np.zeros((600, 1200, 3), np.uint8), truth, np.zeros_like(truth), meaning)
+    assert picture.shape[1] == 3 * LARGEST_PANEL + 2 * 4 and picture.shape[0] < 400
+    errors = picture[:, -LARGEST_PANEL:]
+    tint = np.round(0.35 * 64 + 0.65 * np.array(ERROR_COLORS["missed"]))
+    assert np.abs(errors[22 + 85, 120] - tint).max() <= 1
+    small = compare(np.zeros((8, 8, 3), np.uint8), None, np.ones((8, 8), np.uint8), meaning)
+    assert small.shape[1] == 2 * 192 + 4
+
+
+def distance(one, other, loss):
+    """CIE76 distance of two colours as people see them who lack a kind of cones.
+
+    Source: F. Viénot, H. Brettel, J. Mollon, "Digital video colourmaps for checking the legibility of displays by
+    dichromats", 1999, in linear RGB.
+    """
+    matrix = {
+        "protan": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
+        "deutan": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
+        "none": np.eye(3),
+    }[loss]
+    seen = np.clip((np.array([one, other]) / 255) ** 2.2 @ np.array(matrix).T, 0, 1) ** (1 / 2.2)
+    lab = cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    return float(np.linalg.norm(lab[0] - lab[1]))
+
+
+@pytest.mark.parametrize("loss", ["none", "protan", "deutan"])
+def test_classes_are_told_apart_by_colour_blind_people(loss):
+    """A just noticeable difference is about 2.3; ColorBrewer's Set1 has two classes at 5."""
+    for count, least in ((10, 17), (len(CLASS_COLORS), 8)):
+        colors = CLASS_COLORS[:count]
+        assert min(distance(a, b, loss) for i, a in enumerate(colors) for b in colors[:i]) > least
+    errors = list(ERROR_COLORS.values())
+    assert min(distance(a, b, loss) for i, a in enumerate(errors) for b in errors[:i]) > 25
+
+
+@pytest.mark.parametrize(
+    ("overrides", "written"),
+    [
+        (["DATASET.LABEL_VALUES=[0,128,600]"], [0, 128, 600]),
+        (
+            ["PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True", "PREPROCESS_DATA.NORMALIZE_MASK.NORMALIZE_VALUE=100"],
+            [0, 100, 200],
+        ),
+        ([], [0, 1, 2]),
+    ],
+)
+def test_values_of_masks(overrides, written, tmp_path):
+    """Those of the data set where they are asked for, which the project reads as the same classes; colours beside."""
+    cfg = load_config(["OUTPUT.CLASSES=3", "PREDICT.MASK_VALUES=labels", *overrides])
+    labels = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
+    source = ImageSource(tmp_path / "image.png")
+    prediction = MaskPrediction(source, labels=[labels])
+    settings = WriterSettings.from_config(cfg, mask_class_names(cfg))
+    for writer in (MaskWriter, ColorMaskWriter):
+        writer(tmp_path, settings).write(prediction)
+    mask = tmp_path / "masks" / f"{source.name}.png"
+    assert np.array_equal(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED), np.array(written)[labels])
+    assert np.array_equal(read_values(mask), np.array(written)[labels])
+    colored = tmp_path / "color_masks" / f"{source.name}.png"
+    assert np.array_equal(read_values(colored), labels)
+    with Image.open(colored) as picture:
+        assert np.array_equal(np.array(picture), labels)
+        assert picture.convert("RGB").getpixel((1, 0)) == class_color(1)

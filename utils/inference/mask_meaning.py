@@ -1,0 +1,57 @@
+"""What the values of truth and prediction mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from omegaconf import DictConfig
+
+from losses.monitor import has_background
+from utils.base.classes import is_multi_label, number_of_classes
+
+MOST_CONTOURS = 3  # foreground classes; more are told apart as tinted areas only
+
+
+@dataclass(frozen=True)
+class MaskMeaning:
+    """What the values of masks mean.
+
+    Attributes:
+        class_names: the first that of class 0.
+        ignore_label: pixels of the truth with this value are not scored.
+        multi_label: whether classes overlap, so that values are those of `utils.base.class_bits`.
+        has_background: whether class 0 is the background, so that errors are missed or excess.
+    """
+
+    class_names: Sequence[str]
+    ignore_label: int | None = None
+    multi_label: bool = False
+    has_background: bool = True
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig, class_names: Sequence[str]) -> Self:
+        """That of a model for masks."""
+        return cls(class_names, cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg), has_background(cfg))
+
+    @property
+    def draws_contours(self) -> bool:
+        """Whether contours of truth and prediction fit one panel."""
+        return len(self.class_names) - 1 <= MOST_CONTOURS
+
+    def is_void(self, truth: np.ndarray) -> np.ndarray:
+        """Which pixels are not scored: bool, of the shape of the truth."""
+        return np.zeros(truth.shape, bool) if self.ignore_label is None else truth == self.ignore_label
+
+
+def stored_values(cfg: DictConfig) -> list[int] | None:
+    """The value of each class in the masks of the data set; None if it is the class index.
+
+    >>> from utils.config import load_config
+    >>> stored_values(load_config(["DATASET.LABEL_VALUES=[0,255]"])), stored_values(load_config())
+    ([0, 255], None)
+    """
+    if cfg.DATASET.LABEL_VALUES is not None:
+        return list(cfg.DATASET.LABEL_VALUES)
+    divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK
+    return [index * divide.NORMALIZE_VALUE for index in range(number_of_classes(cfg))] if divide.VALUE else None
