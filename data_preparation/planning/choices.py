@@ -8,9 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_generators.files.pairing import Pair
-from data_preparation.planning.classes import COLOUR, choose_channels, choose_class_weights, choose_classes
+from data_generators.files.preparation import CLASS_NAMES, MULTI_LABEL, single_preparation
+from data_preparation.planning.classes import (
+    COLOUR,
+    Classes,
+    choose_channels,
+    choose_class_weights,
+    choose_classes,
+    choose_overlapping_classes,
+)
 from data_preparation.planning.input_size import choose_input_size
 from data_preparation.planning.pair_properties import PairProperties, count_values
+from utils.base.class_bits import count_classes
 
 RARE_FOREGROUND = 0.05  # share of foreground pixels below which crops are sampled around it
 UPDATES = 3000
@@ -37,8 +46,8 @@ def choose_settings(
     """
     everything = [*measured["train"], *measured["val"]]
     counts, train_counts = count_values(everything), count_values(measured["train"])
-    classes = choose_classes(np.flatnonzero(counts.pixels).tolist(), options.values, options.ignore)
-    values = classes.values
+    classes = find_classes(options, splits, np.flatnonzero(counts.pixels).tolist())
+    values, overlapping = classes.values, classes.overlapping
     train_pixels, train_shares = train_counts.pixels[values], train_counts.shares[values]
     foreground = train_pixels[1:].sum() / max(train_pixels.sum(), 1)
     with_foreground = np.mean([pair.has_any(values[1:]) for pair in measured["train"]])
@@ -46,10 +55,12 @@ def choose_settings(
     size = choose_input_size(measured["train"], measured["val"], options.model, options.size, options.memory)
     wants_foreground = with_foreground < 0.5 or (foreground < RARE_FOREGROUND and size.needs_crop)
     epochs = min(max(round(UPDATES / math.ceil(len(splits["train"]) / size.batch) / 10) * 10, 20), 300)
-    weights, weights_reason = choose_class_weights(train_shares)
+    # Of overlapping classes the factor of class 0 would be that of pixels without the class of a channel.
+    weights, weights_reason = (None, "") if overlapping else choose_class_weights(train_shares)
     chosen = [
         Choice("DATASET.IGNORE_LABEL", classes.ignored, ignore_reason(options)),
-        Choice("DATASET.LABEL_VALUES", None if values == list(range(len(values))) else values, classes.reason),
+        Choice("DATASET.LABEL_VALUES", None if overlapping or values == list(range(len(values))) else values,
+               classes.reason),
         Choice("DATASET.CROP.MODE", "random" if size.needs_crop else None,
                "details are kept; validation takes the centre"),
         Choice("DATASET.FOREGROUND_FRACTION", 0.5 if wants_foreground else None,
@@ -61,7 +72,8 @@ def choose_settings(
         Choice("INPUT.HEIGHT", size.height, size.reason),
         Choice("INPUT.WIDTH", size.width),
         Choice("INPUT.CHANNELS", channels, channels_reason),
-        Choice("OUTPUT.CLASSES", len(values), describe_shares(values, counts.pixels, counts.images)),
+        Choice(MULTI_LABEL, True if overlapping else None, "the data was prepared so: the bits of a mask are classes"),
+        Choice("OUTPUT.CLASSES", overlapping or len(values), describe_shares(everything, classes)),
         Choice("HYPER_PARAMETERS.BATCH_SIZE", size.batch, size.batch_reason),
         Choice("HYPER_PARAMETERS.EPOCHS", epochs, f"about {UPDATES} updates in total, but 20 to 300 epochs"),
         Choice("HYPER_PARAMETERS.LEARNING_RATE", 1e-3, "usual with Adam for networks without pretrained weights"),
@@ -86,8 +98,30 @@ def model_reason(options: Namespace) -> str:
     return "--model"
 
 
-def describe_shares(values: Sequence[int], pixels: np.ndarray, images: np.ndarray) -> str:
+def find_classes(options: Namespace, splits: Mapping[str, Sequence[Pair]], found: Sequence[int]) -> Classes:
+    """The classes that the values of masks mean: bits where the preparation noted so beside the images."""
+    prepared = single_preparation(pair.image for pairs in splits.values() for pair in pairs)
+    settings = prepared.settings if prepared else {}
+    if settings.get(MULTI_LABEL):
+        return choose_overlapping_classes(found, settings.get(CLASS_NAMES), options.values, options.ignore)
+    return choose_classes(found, options.values, options.ignore)
+
+
+def describe_shares(measured: Sequence[PairProperties], classes: Classes) -> str:
     """The share of pixels and the number of masks of the first classes."""
-    labelled = pixels[list(values)].sum()
+    labelled = count_values(measured).pixels[classes.values].sum()
+    values = classes.values
+    if classes.overlapping:
+        values = list(range(classes.overlapping + 1))
+        measured = [of_bits(pair, classes) for pair in measured]
+    pixels, images, _ = count_values(measured)
     shares = [f"{value}: {pixels[value] / labelled:.2%} in {int(images[value])} masks" for value in values]
     return "; ".join(shares[:4] + ["..."] * (len(values) > 4))
+
+
+def of_bits(pair: PairProperties, classes: Classes) -> PairProperties:
+    """A pair whose `values` count the pixels of each overlapping class, the first those without any."""
+    values = pair.values.copy()
+    if classes.ignored is not None:
+        values[classes.ignored : classes.ignored + 1] = 0
+    return pair._replace(values=count_classes(values, classes.overlapping + 1, multi_label=True))

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from data_generators.files.pairing import Pair
+from data_generators.files.preparation import FILE
 from data_preparation.common.dataset_report import median_frequency
 from data_preparation.planning.pair_properties import PairProperties
+from utils.base.class_bits import MOST_CLASSES as MOST_CLASSES_OF_BITS
 from utils.base.errors import UserError
 
 MOST_CLASSES = 64  # masks with more values do not contain classes
@@ -19,11 +21,16 @@ WEIGHTS_FROM = 10  # ratio between the pixels of the commonest and the rarest cl
 
 
 class Classes(NamedTuple):
-    """values: pixel value of each class; ignored: value that is not labelled, or None; reason."""
+    """What the pixel values of masks mean.
+
+    values: of each class, background first; of overlapping classes every value there is. ignored: value that is not
+    labelled, or None. overlapping: how many classes the bits of a value hold, 0 where a value is a class.
+    """
 
     values: list[int]
     ignored: int | None
     reason: str
+    overlapping: int = 0
 
 
 def choose_classes(found: Sequence[int], values: list[int] | None, ignore: int | str | None) -> Classes:
@@ -55,6 +62,36 @@ def choose_classes(found: Sequence[int], values: list[int] | None, ignore: int |
         raise UserError(f"The masks contain only {values}: there are no two classes. Name the classes with --values.")
     shown = ", ".join(map(str, values[:12])) + (" ..." if len(values) > 12 else "")
     return Classes(values, ignored, f"the masks contain {shown}")
+
+
+def choose_overlapping_classes(
+    found: Sequence[int], names: Sequence[str] | None, values: list[int] | None, ignore: int | str | None
+) -> Classes:
+    """Choose the classes of masks whose bits are classes, see `utils/base/class_bits.py`.
+
+    Args:
+        found: sorted pixel values of all masks.
+        names: of the background and the classes, as the preparation noted them; None if it knows none.
+        values, ignore: see `choose_classes`.
+
+    Raises:
+        UserError: --values, no class, or values that the classes do not have.
+    """
+    if values:
+        raise UserError(f"--values {values}: the bits of these masks are classes ({FILE}). Leave --values out.")
+    ignored = ignore if isinstance(ignore, int) else None
+    if ignore is None and found[-1] == 255 and all(value < 128 for value in found[:-1]):
+        ignored = 255
+    present = [value for value in found if value not in (0, ignored)]
+    if not present:
+        raise UserError("The masks contain no class.")
+    number = len(names) - 1 if names else present[-1].bit_length()
+    if present[-1] >= 2**number or number > MOST_CLASSES_OF_BITS:
+        raise UserError(
+            f"The masks contain {present[-1]}, but the bits of {min(number, MOST_CLASSES_OF_BITS)} classes are 0 to "
+            f"{2 ** min(number, MOST_CLASSES_OF_BITS) - 1}. Prepare them again."
+        )
+    return Classes([0, *present], ignored, "", number)
 
 
 def choose_channels(measured: Sequence[PairProperties], pairs: Sequence[Pair]) -> tuple[int, str]:

@@ -7,8 +7,9 @@ import cv2
 import nibabel as nib
 import numpy as np
 import pytest
+from helpers import installed, source_of
 
-from data_generators import build_dataset
+from data_generators import LOADERS, build_dataset
 from data_preparation import rle_csv
 from data_preparation.verify_data import verify_data, with_preparation_of_data
 from evaluate import evaluate
@@ -34,7 +35,7 @@ def folder(tmp_path_factory):
     (folder / "raw").mkdir()
     for number in range(8):
         masks = np.zeros((SIDE, SIDE, 2), np.uint8)
-        masks[2:9, 1 + number : 8, 0] = masks[5:13, 4:11, 1] = 1
+        masks[2:9, 1 + number // 2 : 8, 0] = masks[5:13, 4:11, 1] = 1
         image = np.stack([masks[..., 0] * 200, masks[..., 1] * 200, masks[..., 0] * 0], axis=-1)
         cv2.imwrite(str(folder / f"raw/{number}.png"), image)
         rows += [[number, index + 1, rle.encode(masks[..., index])] for index in range(2)]
@@ -61,13 +62,34 @@ def test_preparation_and_verification_know_that_classes_overlap(folder):
         verify_data(config(folder, "OUTPUT.MULTI_LABEL=True", "OUTPUT.CLASSES=1"))
 
 
-@pytest.mark.parametrize("loader, engine", [("TF_GENERATOR", "albumentations"), ("TF_DATA", "tensorflow")])
-def test_loaders_and_engines_keep_the_bits(folder, loader, engine):
-    changed = ["augmentation=medical", f"AUGMENTATION.ENGINE={engine}", "AUGMENTATION.FILL=zero"]
-    cfg = config(folder, *OVERLAP, f"DATA_GENERATOR_TYPE={loader}", *changed, "DATASET.FOREGROUND_FRACTION=0.5")
-    for image, mask in build_dataset(cfg, "train", augment=True):
-        assert np.asarray(mask).dtype == np.uint8 and np.isin(mask, [0, 1, 2, 3]).all() and np.any(mask)
-        assert np.asarray(image).shape[:3] == np.asarray(mask).shape[:3]
+KNOBS = [f"AUGMENTATION.{knob}.PROBABILITY=1.0" for knob in ("ROTATION", "ZOOM", "HORIZONTAL_FLIP")]
+KNOBS += ["AUGMENTATION.ZOOM.FACTOR=[1.1,3.0]", "AUGMENTATION.FILL=zero"]
+
+
+ENGINE_AND_CACHE = {
+    "TF_GENERATOR": ("albumentations", "memory"),
+    "TF_DATA": ("tensorflow", "null"),
+    "TFRECORD": ("tensorflow", "kept"),
+    "DALI_GENERATOR": ("albumentations", "null"),  # it has neither: changes and decodes pictures itself
+}
+
+
+@pytest.mark.parametrize("loader", installed(LOADERS))
+def test_loaders_engines_and_caches_keep_the_bits(loader, folder):
+    engine, cache = ENGINE_AND_CACHE[loader]
+    options = [f"DATA_GENERATOR_TYPE={loader}", *source_of(loader, folder), f"DATASET.CACHE={cache}"]
+    cfg = config(folder, *OVERLAP, *options)
+    stored = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (folder / "data/train/mask").iterdir()}
+    dataset = build_dataset(cfg, "train", augment=False)
+    for _ in range(2):  # the second epoch comes from the cache
+        found = np.concatenate([np.asarray(mask)[..., 0] for _, mask in dataset])
+        assert found.dtype == np.uint8
+        assert sorted(mask.tobytes() for mask in found) == sorted(mask.tobytes() for mask in stored.values())
+
+    cfg = config(folder, *OVERLAP, *options, f"AUGMENTATION.ENGINE={engine}", *KNOBS)
+    for _, masks in build_dataset(cfg, "train", augment=True):
+        assert np.asarray(masks).dtype == np.uint8 and np.isin(masks, [0, 1, 2, 3]).all()
+        assert all(unpack(mask, 2).any((0, 1, 2)).all() for mask in np.asarray(masks))  # ZOOM keeps both classes
 
 
 def test_from_training_to_predictions(folder):

@@ -6,6 +6,8 @@ import pytest
 from helpers import PROJECT, assert_one_clear_error, run_command
 
 from data_generators.files.pairing import find_pairs
+from data_generators.files.preparation import write_preparation
+from data_generators.files.preparation_check import with_preparation
 from data_preparation.plan import find_groups, main
 from data_preparation.planning.input_size import MEMORY
 from utils.config import load_config
@@ -67,6 +69,32 @@ def test_classes_follow_from_the_values(values, options, expected, write):
     write({f"a{number}": (grey(), striped(values)) for number in range(4)})
     cfg = planned(*options)
     assert expected == (cfg.OUTPUT.CLASSES, cfg.DATASET.LABEL_VALUES, cfg.DATASET.IGNORE_LABEL)
+
+
+@pytest.mark.parametrize(
+    "values, names, expected",
+    [([0, 1, 3, 5], None, (3, None)), ([0, 1, 3, 255], None, (2, 255)), ([0, 1], ["none", "a", "b"], (2, None))],
+)
+def test_bits_of_masks_are_classes_where_the_preparation_says_so(values, names, expected, write, tmp_path):
+    write({f"a{number}": (grey(), striped(values)) for number in range(4)})
+    named = {"OUTPUT.CLASS_NAMES": names} if names else {}
+    write_preparation(tmp_path, {"OUTPUT.MULTI_LABEL": True, **named})
+    cfg = planned()
+    assert cfg.OUTPUT.MULTI_LABEL and expected == (cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+    assert cfg.DATASET.LABEL_VALUES is None
+    assert names == with_preparation(cfg, [pair.image for pair in find_pairs(cfg, "train")]).OUTPUT.CLASS_NAMES
+    if values == [0, 1, 3, 5]:  # columns: class 1 is in three of four, class 2 and class 3 in one
+        text = (tmp_path / "configs/experiment/mine.yaml").read_text()
+        assert "0: 25.00% in 4 masks; 1: 75.00% in 4 masks; 2: 25.00% in 4 masks; 3: 25.00% in 4 masks" in text
+
+
+def test_values_and_too_few_names_of_bits_are_refused(write, tmp_path, capsys):
+    write({f"a{number}": (grey(), striped([0, 4])) for number in range(4)})
+    write_preparation(tmp_path, {"OUTPUT.MULTI_LABEL": True, "OUTPUT.CLASS_NAMES": ["none", "a", "b"]})
+    for options, words in ((["--values", 0, 4], "Leave --values out"), ([], "bits of 2 classes are 0 to 3")):
+        with pytest.raises(SystemExit, match="2"):
+            planned(*options)
+        assert words in capsys.readouterr().err
 
 
 def test_channels_follow_from_the_images(write):
