@@ -14,6 +14,8 @@ from train import train
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.training.callbacks import EarlyStopping, LearningRate
+from utils.training.console import print_end
+from utils.training.outputs import Outputs
 from utils.training.progress import DivergenceWarning
 from utils.training.saving import BestWeights, EpochLog, find_best_weights
 
@@ -182,6 +184,19 @@ def epochs_with_histograms(folder):
     ]
     kinds = {(event.step, value.metadata.plugin_data.plugin_name) for event in events for value in event.summary.value}
     return {step for step, kind in kinds if kind == "histograms"}
+
+
+@pytest.mark.parametrize(
+    "value, words", [(0.0, "val_dice is 0 in every epoch"), (math.nan, "val_dice is not defined in any"), (0.1, "")]
+)
+def test_a_network_that_learnt_nothing_is_said(value, words, tmp_path, capsys):
+    best = best_weights(tmp_path)
+    best.on_epoch_end(0, logs(value, 1.0))
+    cfg = load_config(["VERBOSE=1", "CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"])
+    print_end(cfg, best, Outputs(*[tmp_path / "m.weights.h5"] * 4))
+    printed = capsys.readouterr()
+    assert words in printed.err and bool(printed.err) == bool(words)
+    assert "The weights are those of the newest epoch" in printed.out
 
 
 def test_a_loss_that_grows_a_thousandfold_is_said_once(capsys):

@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -174,3 +175,16 @@ def path_inside(folder: Path, name: object, where: str) -> Path:
     if ".." in Path(name).parts or not path.is_relative_to(folder):
         raise UserError(f"{where}: the path {name} leads out of the folder {folder}. Make it relative to it.")
     return path
+
+
+def without_nan(value: Any) -> Any:
+    """The same for JSON, which knows no NaN: null for a score that is not defined.
+
+    >>> without_nan({"dice": float("nan"), "counts": [1, 2]})
+    {'dice': None, 'counts': [1, 2]}
+    """
+    if isinstance(value, dict):
+        return {key: without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 
 from utils.base.classes import number_of_classes
 from utils.base.files import atomic_write
-from utils.base.text_files import SHOWN, spreadsheet_cell
+from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.checkpoints.paths import evaluation_folder, weights_path
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
 from utils.evaluation.gallery import Gallery
@@ -95,16 +94,3 @@ def write_table(path: Path, cases: dict[str, list[ScoredCase]], regions: Regions
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)
-
-
-def without_nan(value: Any) -> Any:
-    """The same for JSON, which knows no NaN: null for a score that is not defined.
-
-    >>> without_nan({"dice": float("nan"), "counts": [1, 2]})
-    {'dice': None, 'counts': [1, 2]}
-    """
-    if isinstance(value, dict):
-        return {key: without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,5 +1,7 @@
 """What a training run prints at its start and end."""
 
+import math
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +63,8 @@ def print_data_wait(cfg: DictConfig, data_wait: DataWait) -> None:
 
 def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
     """Say how good the best epoch was, where everything is, and what to run next."""
+    if warning := nothing_learnt(best):
+        print(f"Warning: {warning}", file=sys.stderr)
     if not cfg.VERBOSE:
         return
     logs = best.best_logs
@@ -71,6 +75,8 @@ def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
     for name, value in logs.items():
         if f"val_{name}" in logs:
             print(f"{name:>20} {value:9.4f} {logs[f'val_{name}']:9.4f}")
+    if not cfg.CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY:
+        print("The weights are those of the newest epoch (CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False).")
     for name, path in {
         "weights": outputs.weights,
         "config": outputs.config,
@@ -80,3 +86,13 @@ def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
     }.items():
         print(f"{name:>9}  {path}")
     print(f"Next: {evaluate_command(cfg)}")
+
+
+def nothing_learnt(best: BestWeights) -> str | None:
+    """What is wrong with a best epoch whose score is undefined, or the lowest there is; None if nothing is."""
+    score = best.monitor.log
+    if best.best is None or math.isnan(best.best):
+        return f"{score} is not defined in any epoch, as the validation data has nothing to find: no epoch is best."
+    if best.monitor.higher_is_better and best.best == 0:
+        return f"{score} is 0 in every epoch: the network finds nothing in the validation data. Train longer."
+    return None

@@ -11,6 +11,7 @@ import tensorflow as tf
 from omegaconf import DictConfig
 
 from utils.base.files import atomic_write, warn_if_not_saved
+from utils.base.text_files import without_nan
 from utils.base.version import VERSION
 from utils.config.overrides import command_line
 from utils.devices.strategy import PRECISIONS
@@ -55,4 +56,4 @@ def write_summary(
         "command": command_line("train.py", cfg.OVERRIDES),
     }
     with warn_if_not_saved("the summary"), atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(without_nan(summary), indent=1, allow_nan=False), encoding="utf-8")
