@@ -48,7 +48,7 @@ def train_all(data, runs):
 
 def read_log(folder):
     with open(folder / "checkpoint" / "training_logs_unet.csv") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items() if name != "run"} for row in csv.DictReader(file)]
 
 
 def weights(folder):

@@ -14,7 +14,7 @@ from utils.config import load_config
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import LARGEST_SIDE, Gallery
 from utils.evaluation.output import write_results
-from utils.evaluation.report import commands
+from utils.evaluation.report import commands, draw_training_log
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import SplitData
 
@@ -58,7 +58,8 @@ def written(tmp_path_factory):
     weights_path(cfg).parent.mkdir()
     weights_path(cfg).write_bytes(b"weights")
     log = folder / "checkpoint/training_logs_unet3plus.csv"
-    log.write_text("epoch,loss,val_loss,dice_coef,val_dice_coef\n0,2,3,0.1,0.2\n1,1,2,0.3,0.4\n")
+    log.write_text("epoch,loss,val_loss,dice_coef,val_dice_coef,run\n0,2,3,0.1,0.2,a\n1,1,2,0.3,0.4,a\n")
+    cfg.RUN = "a"
     gallery = Gallery(SHOWN, classes=2)
     results = [evaluated(cfg, "val", gallery, 0), evaluated(cfg, "test", gallery, IMAGES)]
     return write_results(cfg, [cfg], results, gallery), results, gallery
@@ -221,13 +222,12 @@ def test_more_rows_and_a_larger_picture(page):
 
 
 def test_a_report_shows_the_curves_of_its_own_run_only(tmp_path):
-    from utils.evaluation.report import draw_training_log
-
-    for name in ("one", "two"):
-        log = tmp_path / "checkpoint" / f"training_logs_{name}.csv"
-        log.parent.mkdir(exist_ok=True)
-        log.write_text("epoch,loss,val_loss\n1,0.5,0.6\n")
+    (tmp_path / "checkpoint").mkdir()
     settings = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet"]
-    assert draw_training_log(load_config([*settings, "MODEL.WEIGHTS_FILE_NAME=one"]))
-    assert draw_training_log(load_config([*settings, "MODEL.WEIGHTS_FILE_NAME=three"])) is None
-    assert draw_training_log(load_config(settings)) is None
+    for name, run in (("one", "a"), ("two", "b"), ("old", "")):
+        log = tmp_path / "checkpoint" / f"training_logs_{name}.csv"
+        log.write_text(f"epoch,loss,val_loss,run\n0,0.5,0.6,{run}\n")
+    for name, run, shown in (("one", "a", True), ("one", "b", False), ("old", None, False), ("three", "a", False)):
+        cfg = load_config([*settings, f"MODEL.WEIGHTS_FILE_NAME={name}"])
+        cfg.RUN = run
+        assert (draw_training_log(cfg) is not None) == shown

@@ -10,7 +10,7 @@ from utils.training.saving import EpochLog
 
 
 def write_log(path, *losses):
-    log = EpochLog(path, path.with_suffix(".png"), append=False)
+    log = EpochLog(path, path.with_suffix(".png"), append=False, run=path.stem)
     for epoch, loss in enumerate(losses):
         log.on_epoch_end(epoch, {"loss": loss, "val_loss": 2 * loss, "dice": math.nan, "learning_rate": 0.1})
     return path

@@ -144,7 +144,7 @@ def test_states_of_earlier_versions_watched_another_score(tmp_path):
 
 
 def test_the_scores_of_the_best_epoch_come_from_the_log_if_the_state_has_none(tmp_path):
-    best, log = best_weights(tmp_path), EpochLog(tmp_path / "log.csv", tmp_path / "curves.png", False)
+    best, log = best_weights(tmp_path), EpochLog(tmp_path / "log.csv", tmp_path / "curves.png", False, "a")
     best.restore({"best": 0.9, "best_epoch": 2})
     log.restore({"rows": [{"epoch": 0, **logs(0.1, 3.0)}, {"epoch": 1, **logs(0.2, 2.0)}]})
     assert find_best_weights([log, best]).best_logs == logs(0.2, 2.0)
@@ -171,7 +171,7 @@ def test_an_empty_network_is_not_the_best(tmp_path):
     assert '"score": "val_dice"' in summary
     epoch = int(re.search(r'"best": {\s*"epoch": (\d+)', summary)[1])
     assert history["val_dice"][epoch - 1] == max(history["val_dice"]) > 0
-    assert epochs_with_histograms(tmp_path / "checkpoint/tb_logs") == {0, 2}
+    assert epochs_with_histograms(tmp_path / "checkpoint/tb_logs") == {1, 3}
 
 
 def epochs_with_histograms(folder):

@@ -27,7 +27,7 @@ GOOD = {
 def callbacks(folder):
     cfg, monitor = load_config(), Monitor("dice", higher_is_better=True)
     return {
-        "EpochLog": EpochLog(folder / "log.csv", folder / "curves.png", append=False),
+        "EpochLog": EpochLog(folder / "log.csv", folder / "curves.png", append=False, run="a"),
         "BestWeights": BestWeights(None, cfg, folder / "m.weights.h5", monitor),
         "LearningRate": LearningRate(cfg, monitor),
         "EarlyStopping": EarlyStopping(monitor, 3, verbose=False),

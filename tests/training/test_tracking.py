@@ -1,6 +1,7 @@
 """What TensorBoard, MLflow and Weights & Biases are told, and the summary at the end of a run."""
 
 import json
+import re
 import shlex
 import sys
 import types
@@ -12,7 +13,12 @@ from helpers import assert_one_clear_error, run_command
 from omegaconf import OmegaConf
 
 from data_preparation.verify_data import with_preparation_of_data
+from utils.checkpoints import log_path, restore_config
+from utils.checkpoints.training_log import read_history, read_rows
 from utils.config import load_config
+from utils.training.compare_curves import read_log
+from utils.training.saving import EpochLog
+from utils.training.tensorboard import log_folder
 
 SMALL = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48", "HYPER_PARAMETERS.BATCH_SIZE=5"]
 SMALL += ["HYPER_PARAMETERS.EPOCHS=2", "VERBOSE=0", "loss=bce_dice", "RESUME=never"]
@@ -66,17 +72,49 @@ def test_everyone_is_told_of_each_epoch(tmp_path, phantom, stubs):
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    (folder,) = tmp_path.glob("model_unet */validation_images")
-    found = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    (events,) = tmp_path.rglob("events.out.tfevents.*")  # one run in TensorBoard
+    assert events.parent.parent == tmp_path
+    assert re.fullmatch(rf"model_unet \d{{4}}-\d\d-\d\d \d\d-\d\d-\d\d {summary['run']}", events.parent.name)
+    found = EventAccumulator(str(events.parent), size_guidance={"tensors": 0})
     found.Reload()
-    assert {"images_per_second", "share_of_time_waiting_for_data", "validation"} <= set(found.Tags()["tensors"])
-    assert [event.step for event in found.Tensors("validation")] == [0, 1]
-    picture = found.Tensors("validation")[0].tensor_proto.string_val[2]
+    scores = {"loss/train", "loss/val", "dice_coef/train", "dice/val", "dice/val_class1", "images/validation"}
+    rates = {"learning_rate", "gradient_norm", "images_per_second", "share_of_time_waiting_for_data"}
+    assert {*scores, *(f"training/{name}" for name in rates)} <= set(found.Tags()["tensors"])
+    assert all([event.step for event in found.Tensors(tag)] == [1, 2] for tag in found.Tags()["tensors"])
+    picture = found.Tensors("images/validation")[0].tensor_proto.string_val[2]
     assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).shape[1] > 3 * 192
-    (rates,) = tmp_path.glob("model_unet */train")
-    rates = EventAccumulator(str(rates), size_guidance={"tensors": 0})
-    rates.Reload()
-    assert "epoch_learning_rate" in rates.Tags()["tensors"]
+    assert (
+        log_folder(tmp_path, "model_unet", summary["run"]) == events.parent != log_folder(tmp_path, "model_unet", "b")
+    )
+
+    # Its rows carry its id. Another run renames its log and curves, and the report finds those of the weights.
+    log = tmp_path / "training_logs_unet.csv"
+    assert [row["run"] for row in read_rows(log)] == [summary["run"]] * 2
+    curves = tmp_path / "training_curves_unet.png"
+    other = EpochLog(log, curves, append=False, run="b")
+    other.on_train_begin()
+    other.on_epoch_end(0, {"loss": 7.0})
+    assert [row["loss"] for row in read_rows(log)] == ["7.0"]
+    assert curves.exists() and (tmp_path / "training_curves_unet.previous.png").exists()
+    trained = restore_config(load_config(settings(phantom, tmp_path)))
+    history = read_history(trained)
+    assert history["epoch"] == [0, 1] and history["val_loss"][1] == summary["last"]["val_loss"]
+    trained.MODEL.WEIGHTS_FILE_NAME = "model_unet.previous"
+    assert log_path(trained).name == "training_logs_unet.previous.csv" and read_history(trained) == history
+    trained.RUN = "c"
+    assert read_history(trained) is None
+
+
+def test_rows_of_other_runs_stay_with_append_logs(tmp_path):
+    log, curves = tmp_path / "log.csv", tmp_path / "curves.png"
+    for run, epochs in (("a", (0, 1)), ("b", (0,)), ("b", (1,))):  # the last one resumes
+        written = EpochLog(log, curves, append=True, run=run)
+        written.restore({"rows": [{"epoch": 0, "loss": 2.0}] if epochs == (1,) and run == "b" else []})
+        written.on_train_begin()
+        for epoch in epochs:
+            written.on_epoch_end(epoch, {"loss": 2.0 - epoch})
+    assert [(row["run"], row["epoch"]) for row in read_rows(log)] == [("a", "0"), ("a", "1"), ("b", "0"), ("b", "1")]
+    assert read_log(log) == {"epoch": [0, 1], "loss": [2, 1]} and not list(tmp_path.glob("*previous*"))
 
 
 @pytest.mark.parametrize("key, package", [("MLFLOW", "mlflow"), ("WANDB", "wandb")])

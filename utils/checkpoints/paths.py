@@ -11,6 +11,7 @@ from utils.base.files import resolve_path
 from utils.config.overrides import command_line, override_key, text_override
 
 ENDING = ".weights.h5"
+PREVIOUS = ".previous"  # in the names of the files of the run before
 ARCHIVED = (".evaluation", ".keras", ".run.json", ".yaml")  # what is renamed together with weights
 
 
@@ -80,9 +81,18 @@ def curves_path(cfg: DictConfig) -> Path:
 
 
 def run_label(cfg: DictConfig) -> str:
-    """MODEL.TYPE, or the name of the weights if it was chosen."""
+    """MODEL.TYPE, or the name of the weights if it was chosen; with ".previous" for those of the run before."""
     name = companion_path(weights_path(cfg), "").name
-    return cfg.MODEL.TYPE if name == f"model_{cfg.MODEL.TYPE}" else name
+    return name.removeprefix("model_") if name.removesuffix(PREVIOUS) == f"model_{cfg.MODEL.TYPE}" else name
+
+
+def previous_path(path: Path) -> Path:
+    """What a file of the run before is called.
+
+    >>> previous_path(Path("training_logs_liver.csv")).name
+    'training_logs_liver.previous.csv'
+    """
+    return path.with_name(f"{path.stem}{PREVIOUS}{path.suffix}")
 
 
 def archive_previous_run(weights: Path, run: str | None) -> None:
@@ -98,10 +108,10 @@ def archive_previous_run(weights: Path, run: str | None) -> None:
         backup.unlink()
     if weights.exists():
         for ending in ARCHIVED:
-            remove(companion_path(weights, f".previous{ending}"))
-        weights.replace(companion_path(weights, f".previous{ENDING}"))
+            remove(companion_path(weights, f"{PREVIOUS}{ending}"))
+        weights.replace(companion_path(weights, f"{PREVIOUS}{ENDING}"))
     for ending in ARCHIVED:
-        path, previous = companion_path(weights, ending), companion_path(weights, f".previous{ending}")
+        path, previous = companion_path(weights, ending), companion_path(weights, f"{PREVIOUS}{ending}")
         if path.exists() and not previous.exists():
             path.replace(previous)
 

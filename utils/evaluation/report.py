@@ -1,7 +1,6 @@
 """The report of an evaluation: one self-contained HTML file, which opens without a network."""
 
 import base64
-import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,8 @@ from utils.base.files import atomic_write
 from utils.base.learning_curves import draw_curves
 from utils.base.palette import class_color, hex_color
 from utils.base.text_files import SHOWN
-from utils.checkpoints import companion_path, log_path, read_config, weights_path
+from utils.checkpoints import companion_path, read_config, weights_path
+from utils.checkpoints.training_log import read_history
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.gallery import Gallery, prediction_color
@@ -155,13 +155,8 @@ def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, str]:
 
 
 def draw_training_log(cfg: DictConfig) -> str | None:
-    """Learning curves of the training as the URL of a picture; None if there is no log that can be read."""
-    try:
-        with open(log_path(cfg), newline="") as file:
-            rows = list(csv.DictReader(file))
-        history = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
-    except (OSError, ValueError, TypeError):
-        return None
+    """Learning curves of the run that trained the weights, as the URL of a picture; None if it left no log."""
+    history = read_history(cfg)
     return embed(draw_curves(history)) if history else None
 
 

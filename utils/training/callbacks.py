@@ -15,7 +15,8 @@ from utils.training.progress import DivergenceWarning, EpochLines, Progress, Ste
 from utils.training.saving import BestWeights, EpochLog
 from utils.training.schedules import learning_rate
 from utils.training.state import LogName, StatefulCallback
-from utils.training.tracking import TensorBoardPanel, build_trackers, new_log_folder
+from utils.training.tensorboard import TensorBoard, log_folder
+from utils.training.tracking import build_trackers
 from utils.training.trainer import Trainer
 from utils.training.validation import Validation
 
@@ -55,16 +56,13 @@ def build_callbacks(
     if "bench_steps" in cfg:
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [*printers, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
-    tensorboard = new_log_folder(outputs.tensorboard, outputs.name)
+    tensorboard = log_folder(outputs.tensorboard, outputs.name, cfg.RUN)
     callbacks = [
         rate,
         BestWeights(trainer.network, cfg, outputs.weights, monitor),
-        EpochLog(outputs.log, outputs.curves, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS),
+        EpochLog(outputs.log, outputs.curves, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS, cfg.RUN),
         *early_stopping,
-        keras.callbacks.TensorBoard(
-            str(tensorboard), write_graph=False, histogram_freq=cfg.CALLBACKS.TENSORBOARD.HISTOGRAM_EVERY or 0
-        ),
-        TensorBoardPanel(tensorboard, cfg, validate.examples, trainer.data_wait, len(data.samples)),
+        TensorBoard(tensorboard, cfg, validate.examples, trainer.data_wait, len(data.samples)),
         *build_trackers(cfg, outputs.name),
         DivergenceWarning(),
         *printers,

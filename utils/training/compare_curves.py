@@ -14,6 +14,7 @@ from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.learning_curves import MANY_EPOCHS, PANELS, History, panel_of
 from utils.base.text_files import read_csv
+from utils.checkpoints.training_log import RUN
 from utils.config.command import fail
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ PREFIX = "training_logs_"  # of the CSV logs of training
 def read_log(path: Path) -> History:
     """The CSV log of a run: `{log name: values, one per epoch}`; an empty cell is NaN.
 
+    Of several runs in one log, the last.
+
     Raises:
         UserError: it cannot be read, or is not the log of a training.
     """
@@ -34,11 +37,14 @@ def read_log(path: Path) -> History:
     names = rows[0].cells if rows else []
     if "epoch" not in names or "loss" not in names or len(rows) < 2:
         raise UserError(f"{path}: is not the log of a training: it needs columns epoch and loss, and a row per epoch.")
-    history: dict[str, list[float]] = {name: [] for name in names}
+    history: dict[str, list[float]] = {name: [] for name in names if name != RUN}
+    last = dict(zip(names, rows[-1].cells, strict=False)).get(RUN)
     for row in rows[1:]:
         try:
-            for name, cell in zip(names, row.cells, strict=True):
-                history[name].append(float(cell or "nan"))
+            cells = dict(zip(names, row.cells, strict=True))
+            if cells.pop(RUN, None) == last:
+                for name, cell in cells.items():
+                    history[name].append(float(cell or "nan"))
         except ValueError:
             raise UserError(f"{row.where}: is not a row of numbers for the {len(names)} columns of the log.") from None
     return history

@@ -16,6 +16,8 @@ from utils.base.errors import UserError
 from utils.base.files import atomic_write, warn_if_not_saved
 from utils.base.learning_curves import plot_curves
 from utils.checkpoints import companion_path, save_config, save_first_weights, save_weights
+from utils.checkpoints.paths import previous_path
+from utils.checkpoints.training_log import RUN, read_rows
 from utils.training.state import LogName, LogValues, StatefulCallback
 
 EARLIER_MONITOR = "dice_coef"  # in states of versions that did not name it
@@ -129,7 +131,8 @@ class EpochLog(StatefulCallback):
     Args:
         path: of the table.
         curves: path of the picture.
-        append: keep the rows of a table that is already there, instead of replacing it.
+        append: keep the rows of other runs in the table, instead of renaming their table and curves.
+        run: id of the run, which every row gets.
 
     Attributes:
         rows: `{log name: value}` of each epoch.
@@ -138,11 +141,12 @@ class EpochLog(StatefulCallback):
     state_key = "EpochLog"
     remembered: ClassVar = {"rows": list[LogValues]}
 
-    def __init__(self, path: Path, curves: Path, append: bool) -> None:
+    def __init__(self, path: Path, curves: Path, append: bool, run: str) -> None:
         super().__init__()
         self.path = path
         self.curves = curves
         self.append = append
+        self.run = run
         self.earlier: list[dict[str, str]] = []
         self.rows: list[dict[str, float]] = []
 
@@ -153,18 +157,28 @@ class EpochLog(StatefulCallback):
         self.rows = state["rows"]
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        if self.append and not self.rows and self.path.exists():
-            with open(self.path, newline="", encoding="utf-8") as file:
-                self.earlier = list(csv.DictReader(file))
+        # Rows without an id, of an earlier version, are those of a run that continues, and else of another.
+        unknown = self.run if self.rows else None
+        self.earlier = [row for row in read_rows(self.path) if row.get(RUN, unknown) != self.run]
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
         with warn_if_not_saved("the log"):
+            self.rename_earlier()
             with atomic_write(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, ["epoch", *sorted(logs)], extrasaction="ignore", restval="")
+                writer = csv.DictWriter(file, ["epoch", *sorted(logs), RUN], extrasaction="ignore", restval="")
                 writer.writeheader()
-                writer.writerows([*self.earlier, *self.rows])
+                writer.writerows([*self.earlier, *({**row, RUN: self.run} for row in self.rows)])
             plot_curves({name: [row.get(name, math.nan) for row in self.rows] for name in logs}, self.curves)
+
+    def rename_earlier(self) -> None:
+        """Rename table and curves of an earlier run, unless its rows are kept."""
+        if self.append or not self.earlier:
+            return
+        for path in (self.path, self.curves):
+            if path.exists():
+                path.replace(previous_path(path))
+        self.earlier = []
 
 
 def find_best_weights(callbacks: Sequence[keras.callbacks.Callback]) -> BestWeights | None:

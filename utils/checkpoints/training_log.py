@@ -1,0 +1,35 @@
+"""The CSV log of training runs: a row per epoch, with the id (RUN) of the run that it belongs to."""
+
+import csv
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from utils.base.learning_curves import History
+from utils.checkpoints.paths import log_path, previous_path
+
+RUN = "run"  # the column with the id; logs of earlier versions have none
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a log, `{column: text}`; none if there is no such file."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_history(cfg: DictConfig) -> History | None:
+    """`{log name: values, one per epoch}` of the run that trained the weights of a restored config, and of no other.
+
+    None if no log that can be read has a row of that run: not the one of this name, nor that of the run before.
+    """
+    for path in (log_path(cfg), previous_path(log_path(cfg))):
+        try:
+            rows = [row for row in read_rows(path) if cfg.RUN is not None and row.get(RUN) == cfg.RUN]
+            history = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {}) if name != RUN}
+        except (OSError, ValueError, TypeError, KeyError):  # a damaged file
+            continue
+        if history:
+            return history
+    return None
