@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     (folder / "raw").mkdir()
     for number in range(8):
         masks = np.zeros((SIDE, SIDE, 2), np.uint8)
-        masks[2:9, 1 + number // 2 : 8, 0] = masks[5:13, 4:11, 1] = 1
+        masks[2 + number % 2 : 9, 1 + number // 2 : 8, 0] = masks[5:13, 4:11, 1] = 1
         image = np.stack([masks[..., 0] * 200, masks[..., 1] * 200, masks[..., 0] * 0], axis=-1)
         cv2.imwrite(str(folder / f"raw/{number}.png"), image)
         rows += [[number, index + 1, rle.encode(masks[..., index])] for index in range(2)]
