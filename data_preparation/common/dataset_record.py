@@ -8,7 +8,7 @@ from typing import Any
 
 from data_preparation.common.splits import SPLITS
 from utils.base.errors import UserError
-from utils.base.files import atomic_write
+from utils.base.files import atomic_write, refuse_unreadable
 from utils.base.text_files import read_json
 
 RECORD = "prepared.json"
@@ -27,6 +27,10 @@ def read_record(output: Path, origin: Mapping[str, str]) -> Record:
     path = output / RECORD
     if not path.exists():
         return {}
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        refuse_unreadable(path, error)
     try:
         record = read_json(path)
         earlier, files = record["origin"], record["files"]

@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from data_preparation.scans.file_kinds import DICOM_SUFFIXES, is_dicom
 from utils.base.errors import UserError
+from utils.base.files import refuse_unreadable
 
 MAX_VOXELS = 400_000_000  # of a file; one whose header declares more is not decoded
 NOT_SQUARE = 1e-2  # by which the directions of rows and columns may differ from unit vectors at right angles
@@ -27,6 +28,7 @@ def explain_damage(path: Path, what: str = "is incomplete or damaged") -> Iterat
     except UserError:
         raise
     except Exception as error:
+        refuse_unreadable(path, error)
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: {what}: {cause}") from None
 

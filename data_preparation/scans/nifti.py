@@ -15,6 +15,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 from data_preparation.scans.file_kinds import is_dicom, is_gzip, is_nifti
 from data_preparation.scans.geometry import affine_note, nifti_geometry, shear_angle, to_radiological, voxel_spacing
 from utils.base.errors import UserError
+from utils.base.files import refuse_unreadable
 
 MAX_VOXELS = 4_000_000_000
 
@@ -88,6 +89,7 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
     except UserError:
         raise
     except Exception as error:  # whatever a damaged header makes nibabel do
+        refuse_unreadable(path, error)
         cause = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: is not a complete NIfTI file ({cause}). Copy it again.") from None
     if stored.ndim == 4:

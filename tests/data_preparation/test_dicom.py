@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLosslessSV1
 from scan_helpers import AFFINE, SHAPE, labels, position, scan, write_seg, write_series
 
+from data_preparation.common.dataset_record import read_record
 from data_preparation.scans.dicom_seg import read_seg
 from data_preparation.scans.nifti import read_scan, voxel_affine
 from data_preparation.scans.slices import label_slice
@@ -277,6 +278,26 @@ def test_nearly_whole_labels(tmp_path):
     nib.save(nib.Nifti1Image(whole + 0.02, AFFINE), tmp_path / "labels.nii")
     with pytest.raises(UserError, match=r"labels 0\.02, "):
         label_slice(read_scan(tmp_path / "labels.nii"), 0, "as_stored")
+
+
+@pytest.mark.parametrize("reader", ["nibabel.load", "pydicom.dcmread", "pathlib.Path.open"])
+def test_what_may_not_be_read_is_not_called_damaged(reader, tmp_path, monkeypatch):
+    write_series(tmp_path / "CT", scan())
+    nib.save(nib.Nifti1Image(scan(), AFFINE), tmp_path / "a.nii")
+    (tmp_path / "prepared.json").touch()
+    read = {
+        "nibabel.load": lambda: read_scan(tmp_path / "a.nii"),
+        "pydicom.dcmread": lambda: read_scan(tmp_path / "CT"),
+        "pathlib.Path.open": lambda: read_record(tmp_path, {}),
+    }
+
+    def forbid(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(reader, forbid)
+    with pytest.raises(UserError, match=r": cannot be read: Permission denied\.") as error:
+        read[reader]()
+    assert "damaged" not in str(error.value) and "complete" not in str(error.value)
 
 
 def test_names_against_compression_and_a_fourth_axis_of_one(tmp_path):

@@ -47,6 +47,12 @@ def exists(path: Path) -> bool:
         raise UserError(f"{path}: a folder above it may not be entered: {error.strerror}.") from None
 
 
+def refuse_unreadable(path: Path, error: Exception) -> None:
+    """Raise a UserError if the system kept a file from being read: that says nothing about what is in it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
 def is_list_file(value: object) -> bool:
     """Whether a value names a text file that lists paths."""
     return str(value).lower().endswith(".txt")
