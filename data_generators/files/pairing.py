@@ -96,11 +96,16 @@ def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
 def expand_pages(files: Sequence[tuple[Path, Path | None]], problems: list[str]) -> tuple[list[Pair], list[str]]:
     """`(pairs, problems)`, a pair for each page of files with several pages."""
     pairs: list[Pair] = []
+    named = {(image.parent, image.stem): image for image, _ in files}
     for image, mask in files:
         try:
-            pairs += [Pair(*pair) for pair in page_pairs(image, mask)]
+            found = [Pair(*pair) for pair in page_pairs(image, mask)]
         except UserError as error:
             problems = [*problems, str(error)]
+            continue
+        pairs += found
+        same = [named[key] for page in found if (key := (image.parent, page.image.stem)) in named and len(found) > 1]
+        problems = [*problems, *(f"{image}: one of its pages has the name of {other}. Rename one." for other in same)]
     return pairs, problems
 
 

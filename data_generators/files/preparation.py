@@ -112,6 +112,9 @@ def checked_settings(content: object) -> dict[str, Any]:
             raise UserError(f"{short(key)} is no setting of a preparation")
         refuse_odd_text(key, value)
         check_value(key, value, declared[key])
+    names = settings.get(CLASS_NAMES)
+    if names is not None and (len(names) < 2 or len(set(names)) < len(names)):
+        raise UserError(f"{CLASS_NAMES} is {short(names)}: background and the classes, each name once")
     if settings and set(settings) <= {CLASS_NAMES, MULTI_LABEL}:
         return settings
     missing = [key for key in allowed if key not in (*settings, MULTI_LABEL)]

@@ -240,6 +240,8 @@ def test_class_names_of_the_data(tmp_path):
         ({"PREPARED_BY": "a\nb"}, "PREPARED_BY is 'a\\nb'"),
         ({"OUTPUT.CLASS_NAMES": ["background", "${oc.env:SECRET}"]}, "CLASS_NAMES is '${oc.env:SECRET}'"),
         ({"OUTPUT.CLASS_NAMES": [["a"], {}]}, "CLASS_NAMES"),
+        ({"OUTPUT.CLASS_NAMES": ["background", "a", "a"]}, "each name once"),
+        ({"OUTPUT.CLASS_NAMES": ["background"]}, "background and the classes"),
         ({"WORKERS": 3}, "'DATA_PREPARATION.WORKERS' is no setting of a preparation"),
         ({"SCANS_TRAIN_DATA_PATH": "/etc"}, "is no setting of a preparation"),
     ],

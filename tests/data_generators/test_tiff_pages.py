@@ -91,6 +91,13 @@ def test_another_number_of_pages_is_an_error(folder):
         find_pairs(config(folder), "train")
 
 
+def test_a_page_with_the_name_of_another_image_is_an_error(folder):
+    write(folder / "data/train/images/cells_2.tif", PAGES[0])
+    write(folder / "data/train/mask/cells_2_mask.tif", LABELS[0])
+    with pytest.raises(UserError, match=r"cells\.tif: one of its pages has the name of .*cells_2\.tif\. Rename one"):
+        find_pairs(config(folder), "train")
+
+
 def test_no_reader_takes_the_first_page_in_silence(folder):
     with pytest.raises(UserError, match=r"cells\.tif: has 4 pages, one picture is wanted"):
         read_image(folder / "data/train/images/cells.tif", 1)
