@@ -220,9 +220,16 @@ def build_metrics(cfg: DictConfig, full: bool = False) -> list[Metric]:
     return [load_object(location)(cfg) for location in rows]
 
 
-def averaging(name: str) -> str | None:
-    """The sentence of AVERAGING for a result, that of one class included; None for what is no metric of a mask."""
-    return AVERAGING.get(re.sub(r"_class\d+$", "", name))
+def averaging(name: str, background: bool = True) -> str | None:
+    """The sentence of AVERAGING for a result, that of one class included; None for what is no metric of a mask.
+
+    Args:
+        background: whether class 0 is the background, which means over "foreground classes" leave out.
+    """
+    rule = AVERAGING.get(re.sub(r"_class\d+$", "", name))
+    if rule is None or background:
+        return rule
+    return rule.replace("foreground classes", "all classes").replace(", background included", "")
 
 
 def check_size(name: str, height: int | None, width: int | None) -> None:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from utils.base.classes import number_of_classes
 from utils.base.errors import UserError
-from utils.config.class_names import mask_class_names
+from utils.config.class_names import has_background
 
 # Score of the log -> whether higher is better. `..._class<n>` is that of one class.
 HIGHER_IS_BETTER = {
@@ -96,22 +96,12 @@ def default_monitor(cfg: DictConfig) -> Monitor:
     """A score that no constant answer wins.
 
     Of masks the mean Dice of the foreground classes over the pixels of the whole set, where an empty prediction is 0;
-    the mean IoU of all classes if OUTPUT.CLASS_NAMES says that class 0 is no background. Of a classifier the area
+    the mean IoU of all classes if class 0 is none (OUTPUT.BACKGROUND). Of a classifier the area
     under the ROC curve: its accuracy is high for the answer that is always the most frequent class.
     """
     if cfg.MODEL.TYPE == "classifier":
         return Monitor("roc_auc", True)
     return Monitor("dice" if has_background(cfg) else "iou_all_classes", True)
-
-
-def has_background(cfg: DictConfig) -> bool:
-    """Whether class 0 is the background, which it is unless OUTPUT.CLASS_NAMES calls it something else."""
-    first = re.sub(r"[^a-z]", "", mask_class_names(cfg)[0].lower())
-    return (
-        number_of_classes(cfg) > cfg.OUTPUT.CLASSES
-        or first.startswith(("background", "bg"))
-        or first in ("none", "nothing", "empty")
-    )
 
 
 def list_scores(cfg: DictConfig) -> list[str]:

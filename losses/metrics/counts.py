@@ -56,17 +56,21 @@ def hard_masks(
 
 
 def overlap_results(
-    common: KerasTensor, true: KerasTensor, predicted: KerasTensor, multi_label: bool = False
+    common: KerasTensor,
+    true: KerasTensor,
+    predicted: KerasTensor,
+    multi_label: bool = False,
+    background: bool = True,
 ) -> dict[str, KerasTensor]:
     """Dice and IoU from pixel counts `(classes,)`, of one foreground class or of background and others.
 
-    Of several classes none is the background with `multi_label`.
+    Of several classes none is the background with `multi_label`; class 0 is none either with `background` false.
     """
     total = true + predicted
     first = 1 if total.shape[-1] == 1 or multi_label else 0  # sigmoids have no results of the background
-    results = {}
+    every, results = multi_label or not background, {}
     for name, part, whole in (("dice", 2 * common, total), ("iou", common, total - common)):
-        results[name] = mean_of_defined(foreground(part, multi_label), foreground(whole, multi_label))
+        results[name] = mean_of_defined(*(foreground(pixels, every) for pixels in (part, whole)))
         results |= of_each_class(name, part / whole, first)
     return results
 

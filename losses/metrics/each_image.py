@@ -9,6 +9,7 @@ from losses.metrics.counts import count_pixels, mean_of_defined, of_each_class
 from losses.metrics.exact_sums import ExactSums
 from losses.targets import foreground, prepare
 from utils.base.classes import is_multi_label
+from utils.config.class_names import has_background
 
 
 class DiceCoefficient(ExactSums):
@@ -18,7 +19,7 @@ class DiceCoefficient(ExactSums):
     `OverlapScores` does not have this, nor has `ImageScores` unless asked. For one and two classes the value is that of
     the TensorFlow port of UNet 3+, smoothing of 1e-9 included. With more classes it is the mean over the foreground
     classes, each absent from truth and prediction counting 1; the port multiplies label numbers there, which is no
-    Dice coefficient.
+    Dice coefficient. With `background=False` class 0 of several is a class like the others.
     """
 
     def __init__(
@@ -27,13 +28,14 @@ class DiceCoefficient(ExactSums):
         name: str = "dice_coef",
         dtype: str | None = None,
         multi_label: bool = False,
+        background: bool = True,
     ) -> None:
-        super().__init__((2,), None, ignore_label, name, dtype, multi_label)
+        super().__init__((2,), None, ignore_label, name, dtype, multi_label, background)
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None) -> None:
         """Add a batch; `sample_weight` is one weight of at least 0 per image."""
         counts = count_pixels(y_true, y_pred, self.ignore_label, self.multi_label)
-        common, true, predicted = (foreground(pixels, self.multi_label) for pixels in counts)
+        common, true, predicted = (foreground(pixels, not self.background) for pixels in counts)
         dice = ops.mean((2 * common + 1e-9) / (true + predicted + 1e-9), axis=-1)
         weight = ops.ones_like(dice) if sample_weight is None else ops.cast(sample_weight, "float32")
         self.add(ops.stack([ops.round(dice * weight * self.STEPS), weight], axis=-1))
@@ -68,15 +70,16 @@ class ImageScores(ExactSums):
         name: str = "images",
         dtype: str | None = None,
         multi_label: bool = False,
+        background: bool = True,
     ) -> None:
         # Axis 0: Dice, IoU, images counted.
-        shape = (3, classes if classes == 1 or multi_label else classes - 1)
-        super().__init__(shape, classes, ignore_label, name, dtype, multi_label)
+        shape = (3, classes if classes == 1 or multi_label or not background else classes - 1)
+        super().__init__(shape, classes, ignore_label, name, dtype, multi_label, background)
         self.empty = empty
 
     def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         counts = count_pixels(y_true, y_pred, self.ignore_label, self.multi_label)
-        common, true, predicted = (foreground(pixels, self.multi_label) for pixels in counts)
+        common, true, predicted = (foreground(pixels, not self.background) for pixels in counts)
         total = true + predicted
         value = 1.0 if self.empty == "one" else 0.0
         dice = ops.where(total > 0, 2 * common / ops.maximum(total, 1.0), value)
@@ -89,7 +92,7 @@ class ImageScores(ExactSums):
         results = {}
         for name, total in (("dice_images", dice), ("iou_images", iou)):
             results[name] = mean_of_defined(total / self.STEPS, images)
-            results |= of_each_class(name, total / self.STEPS / images, first=1)
+            results |= of_each_class(name, total / self.STEPS / images, first=int(self.background or self.multi_label))
         return results
 
     def get_config(self) -> dict[str, Any]:
@@ -135,13 +138,13 @@ class SoftImageScores(ExactSums):
 
 def dice_coefficient(cfg: DictConfig) -> DiceCoefficient:
     """The metric that training watches, `dice_coef`."""
-    return DiceCoefficient(cfg.DATASET.IGNORE_LABEL, multi_label=is_multi_label(cfg))
+    return DiceCoefficient(cfg.DATASET.IGNORE_LABEL, multi_label=is_multi_label(cfg), background=has_background(cfg))
 
 
 def image_scores(cfg: DictConfig) -> ImageScores:
     """Dice and IoU of each image, mean over images."""
     form = (cfg.OUTPUT.CLASSES, cfg.EVALUATION.EMPTY_IMAGES, cfg.DATASET.IGNORE_LABEL)
-    return ImageScores(*form, multi_label=is_multi_label(cfg))
+    return ImageScores(*form, multi_label=is_multi_label(cfg), background=has_background(cfg))
 
 
 def soft_image_scores(cfg: DictConfig) -> SoftImageScores:

@@ -18,6 +18,7 @@ class ExactSums(keras.metrics.Metric):
         classes: int, channels of the prediction.
         ignore_label: int or None.
         multi_label: whether the classes may overlap, each decided by itself; none is the background.
+        background: whether class 0 of several is the background, which means over foreground classes leave out.
     """
 
     # float32 alone stops counting at 2**24: a sum is kept as `high * UNIT + low`, low below UNIT.
@@ -33,11 +34,13 @@ class ExactSums(keras.metrics.Metric):
         name: str,
         dtype: str | None = None,
         multi_label: bool = False,
+        background: bool = True,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.classes = classes
         self.ignore_label = ignore_label
         self.multi_label = multi_label
+        self.background = background and not multi_label
         self.low = self.add_variable(shape, "zeros", dtype="float32", name="low")
         self.high = self.add_variable(shape, "zeros", dtype="float32", name="high")
 
@@ -64,5 +67,9 @@ class ExactSums(keras.metrics.Metric):
         return self.high * self.UNIT + self.low
 
     def get_config(self) -> dict[str, Any]:
-        own = {"classes": self.classes, "ignore_label": self.ignore_label}
-        return {**super().get_config(), **own, **({"multi_label": True} if self.multi_label else {})}
+        own: dict[str, Any] = {"classes": self.classes, "ignore_label": self.ignore_label}
+        if self.multi_label:
+            own["multi_label"] = True
+        elif not self.background:
+            own["background"] = False
+        return {**super().get_config(), **own}

@@ -15,7 +15,9 @@ from losses.metrics.counts import (
     overlap_results,
 )
 from losses.metrics.exact_sums import ExactSums
+from losses.targets import foreground
 from utils.base.classes import is_multi_label
+from utils.config.class_names import has_background
 
 
 class OverlapScores(ExactSums):
@@ -24,7 +26,8 @@ class OverlapScores(ExactSums):
     `result()` is a dict of scalars in [0, 1]: `dice`, `iou` are the means over the foreground classes that occur in
     truth or prediction, `dice_class1`, `iou_class1` ... are those of one class. With several classes there are
     `..._class0`, the background, and `iou_all_classes`, the mean with it. A class that never occurs is NaN; so are the
-    means if none occurs. With `multi_label` class n is channel n - 1, and there is no background.
+    means if none occurs. With `multi_label` class n is channel n - 1, and there is no background. With `background`
+    false class 0 of several is a class like the others, and all means have it.
     """
 
     def __init__(
@@ -34,15 +37,16 @@ class OverlapScores(ExactSums):
         name: str = "overlap",
         dtype: str | None = None,
         multi_label: bool = False,
+        background: bool = True,
     ) -> None:
-        super().__init__((3, classes), classes, ignore_label, name, dtype, multi_label)
+        super().__init__((3, classes), classes, ignore_label, name, dtype, multi_label, background)
 
     def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         return ops.stack(count_pixels(y_true, y_pred, self.ignore_label, self.multi_label), axis=1)
 
     def result(self) -> dict[str, KerasTensor]:
         common, true, predicted = ops.unstack(self.sums(), 3)
-        results = overlap_results(common, true, predicted, self.multi_label)
+        results = overlap_results(common, true, predicted, self.multi_label, self.background)
         if common.shape[0] > 1 and not self.multi_label:
             results["iou_all_classes"] = mean_of_defined(common, true + predicted - common)
         return results
@@ -59,14 +63,19 @@ class ConfusionScores(ExactSums):
         pixel_accuracy: share of pixels whose class is right.
 
     Means leave out the classes where the score is not defined. Each pixel has one true class: with overlapping maps
-    a pixel counts in the row of each.
+    a pixel counts in the row of each. With `background=False` class 0 of several is a class like the others.
     """
 
     def __init__(
-        self, classes: int, ignore_label: int | None = None, name: str = "confusion", dtype: str | None = None
+        self,
+        classes: int,
+        ignore_label: int | None = None,
+        name: str = "confusion",
+        dtype: str | None = None,
+        background: bool = True,
     ) -> None:
         size = max(classes, 2)
-        super().__init__((size, size), classes, ignore_label, name, dtype)
+        super().__init__((size, size), classes, ignore_label, name, dtype, background=background)
 
     def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         return count_confusion(y_true, y_pred, self.ignore_label)
@@ -85,13 +94,13 @@ class ConfusionScores(ExactSums):
         pixels = ops.sum(true)
         negative = pixels - true
         first = 1 if self.classes == 1 else 0  # a single class has no results of its background
-        results = overlap_results(common[first:], true[first:], predicted[first:])
+        results = overlap_results(common[first:], true[first:], predicted[first:], background=self.background)
         for name, part, whole in (
             ("sensitivity", common, true),
             ("precision", common, predicted),
             ("specificity", negative - (predicted - common), negative),
         ):
-            results[name] = mean_of_defined(part[1:], whole[1:])
+            results[name] = mean_of_defined(*(foreground(pixels, not self.background) for pixels in (part, whole)))
             results |= of_each_class(name, (part / whole)[first:], first)
         results["dice_all_classes"] = mean_of_defined(2 * common, true + predicted)
         results["iou_all_classes"] = mean_of_defined(common, true + predicted - common)
@@ -136,10 +145,11 @@ class TableScores(ExactSums):
 
 def overlap_scores(cfg: DictConfig) -> OverlapScores:
     """Dice and IoU of each class over the whole set."""
-    return OverlapScores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL, multi_label=is_multi_label(cfg))
+    form = (cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+    return OverlapScores(*form, multi_label=is_multi_label(cfg), background=has_background(cfg))
 
 
 def confusion_scores(cfg: DictConfig) -> ConfusionScores | TableScores:
     """All that follows from the confusion matrix of the whole set, or from a table for each overlapping class."""
-    scores = TableScores if is_multi_label(cfg) else ConfusionScores
-    return scores(cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+    form = (cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL)
+    return TableScores(*form) if is_multi_label(cfg) else ConfusionScores(*form, background=has_background(cfg))

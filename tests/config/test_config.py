@@ -104,6 +104,10 @@ def test_one_clear_message_for_each_mistake(override, words):
         (["DATASET.LABEL_VALUES=[0,9]", "PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True"], ["exclude"]),
         (["DATASET.CROP.MODE=random", "PREPROCESS_DATA.RESIZE.VALUE=True"], ["DATASET.CROP.MODE=random", "RESIZE"]),
         (["DATASET.CROP.MODE=random", "DATASET.CROP.WIDTH=64"], ["320x64", "320x320"]),
+        (
+            ["DATASET.FOREGROUND_FRACTION=0.5", "OUTPUT.BACKGROUND=False"],
+            ["FRACTION=0.5", "class 0"],
+        ),
         (["DATASET.CROP.MODE=random", "MODEL.TYPE=classifier"], ["DATASET.CROP.MODE=random", "masks"]),
         (["DATASET.FOREGROUND_FRACTION=0.5", "MODEL.TYPE=classifier"], ["FOREGROUND_FRACTION=0.5", "masks"]),
     ],

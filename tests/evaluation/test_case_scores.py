@@ -88,6 +88,7 @@ def test_several_classes_and_all_together():
     )
     assert mean_dice(ScoredCase("x", confusion), regions) == pytest.approx((40 / 50 + 40 / 47) / 2)
     assert find_regions(1) == find_regions(2) == {"class1": [1]}
+    assert find_regions(2, background=False) == {"class0": [0], "class1": [1]}
 
 
 def test_slices_are_summed_to_volumes():

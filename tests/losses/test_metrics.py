@@ -12,7 +12,7 @@ from utils.config import load_config
 tf = pytest.importorskip("tensorflow")
 
 from losses.metrics.counts import count_confusion  # noqa: E402
-from losses.metrics.each_image import DiceCoefficient  # noqa: E402
+from losses.metrics.each_image import DiceCoefficient, ImageScores  # noqa: E402
 from losses.metrics.whole_set import ConfusionScores, OverlapScores  # noqa: E402
 
 CLASSES = [1, 2, 4]
@@ -412,3 +412,22 @@ def test_two_replicas_give_the_result_of_one(tmp_path):
     assert single == pytest.approx(expected, abs=1e-6)
     assert mirrored == pytest.approx(expected, abs=1e-6)
     assert matrix == same_matrix and sum(map(sum, matrix)) == masks.size
+
+
+def test_without_background_class_0_counts_in_every_mean():
+    """Four pixels of class 0, one of them predicted as 1; two of class 1, both right."""
+    masks, predicted = np.array([[[0, 0, 0], [0, 1, 1]]]), np.array([[[1, 0, 0], [0, 1, 1]]])
+    p = np.eye(2, dtype=np.float32)[predicted]
+    dice0, dice1, iou0, iou1 = 6 / 7, 4 / 5, 3 / 4, 2 / 3
+    for metric, names in (
+        (OverlapScores(2, background=False), ("dice", "iou")),
+        (ConfusionScores(2, background=False), ("dice", "iou")),
+        (ImageScores(2, background=False), ("dice_images", "iou_images")),
+    ):
+        found = collect(metric, masks, p, 1)
+        assert found[names[0]] == pytest.approx((dice0 + dice1) / 2, abs=1e-6)
+        assert found[names[1]] == pytest.approx((iou0 + iou1) / 2, abs=1e-6)
+        assert found[f"{names[0]}_class0"] == pytest.approx(dice0, abs=1e-6)
+        assert type(metric).from_config(metric.get_config()).background is False
+    assert collect(DiceCoefficient(background=False), masks, p, 1)["dice_coef"] == pytest.approx((dice0 + dice1) / 2)
+    assert collect(ConfusionScores(2, background=False), masks, p, 1)["sensitivity"] == pytest.approx((3 / 4 + 1) / 2)

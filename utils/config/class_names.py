@@ -1,4 +1,6 @@
-"""Names of the classes of masks."""
+"""Names of the classes of masks, and whether the first one is the background."""
+
+import re
 
 from omegaconf import DictConfig
 
@@ -15,3 +17,18 @@ def mask_class_names(cfg: DictConfig) -> list[str]:
     if cfg.OUTPUT.CLASS_NAMES is not None:
         return list(cfg.OUTPUT.CLASS_NAMES)
     return ["background", *(f"class{index}" for index in range(1, number_of_classes(cfg)))]
+
+
+def has_background(cfg: DictConfig) -> bool:
+    """Whether class 0 is the background, which no mean counts: OUTPUT.BACKGROUND, else by its name in CLASS_NAMES.
+
+    >>> from utils.config import load_config
+    >>> has_background(load_config(["OUTPUT.CLASS_NAMES=[sky,road]"])), has_background(load_config())
+    (False, True)
+    """
+    if number_of_classes(cfg) > cfg.OUTPUT.CLASSES:
+        return True
+    if cfg.OUTPUT.BACKGROUND is not None:
+        return bool(cfg.OUTPUT.BACKGROUND)
+    first = re.sub(r"[^a-z]", "", mask_class_names(cfg)[0].lower())
+    return first.startswith(("background", "bg")) or first in ("none", "nothing", "empty")

@@ -122,6 +122,7 @@ SCHEMA = Group(
     INPUT=Group(HEIGHT=SIZE, WIDTH=SIZE, CHANNELS=Key(int, low=1, high=512, roles=ARCHITECTURE)),
     OUTPUT=Group(
         CLASS_NAMES=Key(list[str] | None),
+        BACKGROUND=FLAG_OR_NULL,
         CLASSES=Key(int, low=1, high=256, roles=ARCHITECTURE),
         MULTI_LABEL=Key(bool, roles=ARCHITECTURE),
     ),

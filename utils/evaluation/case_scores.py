@@ -71,14 +71,18 @@ class ScoredCase:
     surface: dict[str, dict[str, float] | None] | None = None
 
 
-def find_regions(classes: int) -> dict[str, list[int]]:
+def find_regions(classes: int, background: bool = True) -> dict[str, list[int]]:
     """`{name: class indices}`: each foreground class, and all of them together if there are several.
 
-    `classes` are with the background.
+    Args:
+        classes: with class 0.
+        background: whether class 0 is the background; else it is a region like the others, and nothing is foreground.
 
     >>> find_regions(3)
     {'class1': [1], 'class2': [2], 'foreground': [1, 2]}
     """
+    if not background:
+        return {f"class{index}": [index] for index in range(classes)}
     regions = {f"class{index}": [index] for index in range(1, max(classes, 2))}
     return {**regions, "foreground": list(range(1, classes))} if len(regions) > 1 else regions
 

@@ -12,6 +12,7 @@ from losses.surface import surface_scores
 from utils.base.class_bits import in_region
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.pictures import displayable
+from utils.config.class_names import has_background
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import build_evaluation_postprocessing, one_hot, stack_slices
@@ -73,7 +74,7 @@ class Evaluator:
         self.center_channel = cfg.SHOW_CENTER_CHANNEL_IMAGE
         self.batch_size, self.seed = cfg.HYPER_PARAMETERS.BATCH_SIZE, cfg.SEED
         self.multi_label = is_multi_label(cfg)
-        self.regions = find_regions(number_of_classes(cfg))
+        self.regions = find_regions(number_of_classes(cfg), has_background(cfg))
         self.data, self.update, self.gallery = data, update, gallery
         self.images: list[ScoredCase] = []
         self.volumes: list[ScoredCase] = []

@@ -14,6 +14,7 @@ from utils.base.classes import number_of_classes
 from utils.base.files import atomic_write
 from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.checkpoints.paths import evaluation_folder, weights_path
+from utils.config.class_names import has_background
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import describe_postprocessing
@@ -48,7 +49,7 @@ def write_results(
     evaluators = {result.split: result.evaluator for result in results if result.evaluator}
     if not evaluators:
         return folder
-    regions = find_regions(number_of_classes(trained))
+    regions = find_regions(number_of_classes(trained), has_background(trained))
     write_table(folder / "per_image.csv", {split: found.images for split, found in evaluators.items()}, regions)
     if any(found.volumes for found in evaluators.values()):
         write_table(folder / "per_volume.csv", {split: found.volumes for split, found in evaluators.items()}, regions)

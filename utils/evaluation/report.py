@@ -18,6 +18,7 @@ from utils.base.palette import class_color, hex_color
 from utils.base.text_files import SHOWN
 from utils.checkpoints import companion_path, read_config, weights_path
 from utils.checkpoints.training_log import read_history
+from utils.config.class_names import has_background
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.gallery import Gallery, prediction_color
@@ -67,7 +68,7 @@ def write_report(
 
 def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, Any]:
     """What the template needs for tables and charts."""
-    regions = find_regions(number_of_classes(cfg))
+    regions = find_regions(number_of_classes(cfg), has_background(cfg))
     evaluators = [(result.split, result.evaluator) for result in results if result.evaluator]
     return {
         "results": results,
@@ -94,7 +95,7 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
 
 def picture_context(cfg: DictConfig, results: Sequence[SplitResult], gallery: Gallery) -> dict[str, Any]:
     """What the template needs for the gallery and the table of images."""
-    regions = find_regions(number_of_classes(cfg))
+    regions = find_regions(number_of_classes(cfg), has_background(cfg))
     rows = [row for result in results for row in image_rows(result, regions)]
     return {
         "rows": rows,
@@ -102,7 +103,8 @@ def picture_context(cfg: DictConfig, results: Sequence[SplitResult], gallery: Ga
         "contours": gallery.contours,
         "colors": {
             name: {"truth": class_color(index), "predicted": prediction_color(index)}
-            for index, name in enumerate(class_regions(regions), start=1)
+            for name in class_regions(regions)
+            for index in regions[name]
         },
     }
 
@@ -136,7 +138,7 @@ def region_label(cfg: DictConfig, name: str) -> str:
     index, names = int(name.removeprefix("class")), cfg.OUTPUT.CLASS_NAMES
     if names is not None and index < len(names) and len(names) >= number_of_classes(cfg):
         return names[index]
-    return "background" if index == 0 else f"class {index}"
+    return "background" if index == 0 and has_background(cfg) else f"class {index}"
 
 
 def describe_input(cfg: DictConfig) -> str:

@@ -18,6 +18,7 @@ from models import mask_output
 from utils.base.classes import is_multi_label
 from utils.base.progress import Task
 from utils.checkpoints import load_weights
+from utils.config.class_names import has_background
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.scoring import MeanLoss, make_metric_update
 
@@ -60,14 +61,14 @@ class SplitResult:
         """Images per second, reading included."""
         return self.images / self.seconds
 
-    def add_metrics(self, loss: float, metrics: Iterable[keras.metrics.Metric]) -> None:
-        """Take the loss and the results of Keras metrics."""
+    def add_metrics(self, loss: float, metrics: Iterable[keras.metrics.Metric], background: bool = True) -> None:
+        """Take the loss and the results of Keras metrics; `background`: whether means leave class 0 out."""
         self.scores["loss"], self.rules["loss"] = loss, LOSS_RULE
         for metric in metrics:
             value = metric.result()
             values = value if isinstance(value, dict) else {metric.name: value}
             self.scores |= {name: float(value) for name, value in values.items()}
-            self.rules |= {name: averaging(name) or first_paragraph(metric) for name in values}
+            self.rules |= {name: averaging(name, background) or first_paragraph(metric) for name in values}
 
     def add_cases(self, evaluator: Evaluator) -> None:
         """Take the scores of cases; a score of a region is called `<score>_<region>`."""
@@ -122,7 +123,8 @@ def evaluate_split(
                 evaluator.add(images, targets, outputs[output_name])
             task.update(len(images))
     result.seconds = time.perf_counter() - begin
-    result.add_metrics(loss.result(), (metric for found in metrics.values() for metric in found))
+    measured = [metric for found in metrics.values() for metric in found]
+    result.add_metrics(loss.result(), measured, has_background(cfg))
     if evaluator:
         result.add_cases(evaluator)
     return result

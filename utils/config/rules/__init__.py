@@ -41,6 +41,7 @@ MASK_RULES = (
     training.overlapping_classes_fit_their_masks,
     training.ignored_label_is_no_class,
     training.class_names_fit_the_classes,
+    training.foreground_needs_a_background,
     training.label_values_fit_the_classes,
     training.class_weights_fit_the_classes,
 )

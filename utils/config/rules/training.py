@@ -103,6 +103,20 @@ def class_names_fit_the_classes(cfg: DictConfig) -> None:
             raise UserError(f"OUTPUT.CLASS_NAMES: the name {str(name)!r} contains control characters.")
 
 
+def foreground_needs_a_background(cfg: DictConfig) -> None:
+    if cfg.OUTPUT.BACKGROUND is not False or cfg.OUTPUT.CLASSES == 1:
+        return
+    asked = {
+        f"DATASET.FOREGROUND_FRACTION={cfg.DATASET.FOREGROUND_FRACTION}": cfg.DATASET.FOREGROUND_FRACTION is not None,
+        "DATASET.CROP.MODE=foreground": cfg.DATASET.CROP.MODE == "foreground",
+    }
+    for setting in (setting for setting, is_set in asked.items() if is_set):
+        raise UserError(
+            f"{setting} looks for foreground, but OUTPUT.BACKGROUND=False makes class 0 a class like the others: every "
+            "pixel is foreground. Leave one of the two out."
+        )
+
+
 def label_values_fit_the_classes(cfg: DictConfig) -> None:
     values, ignored, classes = cfg.DATASET.LABEL_VALUES, cfg.DATASET.IGNORE_LABEL, number_of_classes(cfg)
     if values is None:
