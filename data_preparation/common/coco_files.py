@@ -93,7 +93,7 @@ def image_size(image: Mapping[str, Any], name: str) -> tuple[int, int]:
     whole = [int(number) for number in numbers if float(number).is_integer()]  # converted tables have 7.0 for 7
     if len(whole) < 2 or min(whole) < 1:
         raise UserError(
-            f"{name} has the height {str(size[0])[:20]} and the width {str(size[1])[:20]}. Give both as whole numbers "
+            f"{name} has the height {size[0]!r:.20} and the width {size[1]!r:.20}. Give both as whole numbers "
             "of pixels: they tell whether its polygons belong to this picture."
         )
     return whole[0], whole[1]

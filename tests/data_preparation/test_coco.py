@@ -242,7 +242,7 @@ def test_what_covers_some_pixels_is_drawn(segmentation, tmp_path, capsys):
 def test_images_without_size(size, tmp_path, capsys):
     data, _ = make_coco(tmp_path)
     make_coco(tmp_path, images=[{**image, "height": size[0], "width": size[1]} for image in data["images"]])
-    assert f"height {size[0]} and the width {size[1]}. Give both" in refuse(
+    assert f"height {size[0]!r} and the width {size[1]!r}. Give both" in refuse(
         coco, capsys, tmp_path / "data", *coco_arguments(tmp_path)
     )
 
