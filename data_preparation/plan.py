@@ -150,6 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("masks", help="folder of masks, likewise")
     parser.add_argument("name", help="name of the experiment")
     parser.add_argument("--values", type=int, nargs="+", help="pixel value of each class, background first")
+    parser.add_argument(
+        "--names", help="name of each class in order (sky,building,...), or a table of names and colours (CSV)"
+    )
     parser.add_argument("--ignore", type=ignore_value, help="pixel value that is not labelled (none: all are classes)")
     parser.add_argument(
         "--group",

@@ -10,6 +10,7 @@ import numpy as np
 from data_generators.files.pairing import Pair
 from data_generators.files.preparation import FILE
 from data_preparation.common.dataset_report import median_frequency
+from data_preparation.planning.class_names import Names
 from data_preparation.planning.pair_properties import PairProperties
 from utils.base.class_bits import MOST_CLASSES as MOST_CLASSES_OF_BITS
 from utils.base.errors import UserError
@@ -32,19 +33,37 @@ class Classes(NamedTuple):
     reason: str
     overlapping: int = 0
 
+    @property
+    def in_order(self) -> list[int]:
+        """The value of each class that has a name: of overlapping classes 0, 1, 2, ..."""
+        return list(range(self.overlapping + 1)) if self.overlapping else self.values
 
-def choose_classes(found: Sequence[int], values: list[int] | None, ignore: int | str | None) -> Classes:
+
+def choose_classes(
+    found: Sequence[int], values: list[int] | None, ignore: int | str | None, names: Names | None = None
+) -> Classes:
     """Choose the classes.
 
     Args:
         found: sorted pixel values of all masks.
         values: of --values: pixel value of each class, or None.
         ignore: of --ignore: a pixel value, "none", or None for the usual one.
+        names: of --names; a table of them also says which values there are.
 
     Raises:
-        UserError: too many values, too few, or some that --values does not list.
+        UserError: too many values, too few, or some that --values or the table does not list.
     """
     ignored = ignore if isinstance(ignore, int) else None
+    if ignore is None and names and (void := names.of_void(found)) is not None:
+        ignored = void
+    if names and names.by_value and not values:
+        values = [value for value in sorted(names.by_value) if value != ignored]
+        missing = sorted(set(found) - set(values) - {ignored})
+        if missing:
+            raise UserError(
+                f"The masks contain {missing[:10]}, which the table of --names lacks. Add them, or --ignore one."
+            )
+        return Classes(values, ignored, "the values of the table of --names")
     if values:
         missing = sorted(set(found) - set(values) - {ignored})
         if missing:
@@ -55,7 +74,13 @@ def choose_classes(found: Sequence[int], values: list[int] | None, ignore: int |
             f"The masks contain {len(found)} different values, too many for classes. Name the value of each class with "
             "--values (JPEG masks: save them again as PNG)."
         )
-    if ignore is None and found[-1] == 255 and len(found) > 2 and list(found[:-1]) == list(range(len(found) - 1)):
+    if (
+        ignored is None
+        and ignore is None
+        and found[-1] == 255
+        and len(found) > 2
+        and list(found[:-1]) == list(range(len(found) - 1))
+    ):
         ignored = 255
     values = [value for value in found if value != ignored]
     if len(values) < 2:

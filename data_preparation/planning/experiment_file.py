@@ -1,6 +1,7 @@
 """Write a planned experiment: the YAML file and the lists of its images and masks."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from utils.config import load_config
 from utils.config.checks import check_config
 
 REASON_COLUMN = 39
-LONGEST_REASON = 78  # longer ones get a line of their own
+WIDTH = 80  # of a line with a reason; one that is too long stands above its key
 
 
 def list_files(splits: Mapping[str, Sequence[Pair]], folder: Path) -> dict[str, tuple[Path, str]]:
@@ -35,16 +36,22 @@ def list_files(splits: Mapping[str, Sequence[Pair]], folder: Path) -> dict[str, 
     return lists
 
 
+def group_overrides(choices: Sequence[Choice]) -> list[str]:
+    """What to type for the choices that are files of a group, such as loss=cce_dice."""
+    return [f"{choice.key[1:]}={choice.value}" for choice in choices if choice.key.startswith("/")]
+
+
 def check_choices(choices: Sequence[Choice]) -> None:
     """Raise a UserError unless the choices make a config that training accepts."""
-    cfg = load_config(["loss=cce_dice"])
+    cfg = load_config(group_overrides(choices))
     for choice in choices:
-        OmegaConf.update(cfg, choice.key, choice.value)
+        if not choice.key.startswith("/"):
+            OmegaConf.update(cfg, choice.key, choice.value)
     check_config(cfg)
 
 
 def experiment_yaml(choices: Sequence[Choice], name: str, images: str, masks: str, split: str) -> str:
-    """The experiment as YAML, with the reason beside each choice.
+    """The experiment as YAML, with the reason beside or above each choice, in lines of 80 columns.
 
     Args:
         choices: the settings.
@@ -52,25 +59,20 @@ def experiment_yaml(choices: Sequence[Choice], name: str, images: str, masks: st
         images, masks: the folders it was planned from.
         split: how many images each split has, and why.
     """
-    lines = [
-        "# @package _global_",
-        "# Planned by data_preparation/plan.py from",
-        f"# {images} and",
-        f"# {masks}:",
-        f"# {split}.",
-        f"# train: python train.py +experiment={name}",
-        "# augmentation: none here; flips are safe for images without a fixed up and left",
-        "defaults:",
-        "  - override /loss: cce_dice            # cross-entropy and Dice: sound for balanced and for rare classes",
-        "",
-    ]
     tree: dict = {}
+    defaults = []
     for choice in choices:
+        if choice.key.startswith("/"):
+            defaults += commented(f"  - override {choice.key}: {choice.value}", choice.reason)
+            continue
         *parents, last = choice.key.split(".")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = choice
+    lines = ["# @package _global_", *comment("Planned by data_preparation/plan.py from")]
+    lines += [*comment(f"{images} and"), *comment(f"{masks}:"), *comment(f"{split}.")]
+    lines += [f"# train: python train.py +experiment={name}", "defaults:", *defaults, ""]
     return "\n".join(lines + yaml_lines(tree, "")) + "\n"
 
 
@@ -80,11 +82,29 @@ def yaml_lines(tree: Mapping[str, dict | Choice], indent: str) -> list[str]:
     for key, value in tree.items():
         if isinstance(value, dict):
             lines += [f"{indent}{key}:", *yaml_lines(value, indent + "  ")]
-            continue
-        # JSON is YAML: it quotes what needs quotes.
-        line, reason = f"{indent}{key}: {json.dumps(value.value)}", value.reason
-        if len(reason) > LONGEST_REASON:
-            lines.append(f"{indent}# {reason}")
-            reason = ""
-        lines.append(f"{line.ljust(REASON_COLUMN)} # {reason}" if reason else line)
+        else:
+            # JSON is YAML: it quotes what needs quotes.
+            lines += commented(f"{indent}{key}: {json.dumps(value.value, ensure_ascii=False)}", value.reason)
     return lines
+
+
+def commented(line: str, reason: str) -> list[str]:
+    """A line with its reason beside it, or above it where it does not fit.
+
+    >>> commented("  CLASSES: 2", "the masks contain 0, 255")
+    ['  CLASSES: 2                            # the masks contain 0, 255']
+    """
+    if not reason:
+        return [line]
+    beside = f"{line.ljust(REASON_COLUMN)} # {reason}"
+    if len(beside) <= WIDTH:
+        return [beside]
+    return [*comment(reason, line[: len(line) - len(line.lstrip())]), line]
+
+
+def comment(text: str, indent: str = "") -> list[str]:
+    """A text as comments; only a word that is longer than a line, such as a path, is longer."""
+    mark = f"{indent}# "
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=mark, subsequent_indent=mark, break_long_words=False, break_on_hyphens=False
+    )

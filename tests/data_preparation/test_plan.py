@@ -84,7 +84,7 @@ def test_bits_of_masks_are_classes_where_the_preparation_says_so(values, names, 
     assert cfg.DATASET.LABEL_VALUES is None
     assert names == with_preparation(cfg, [pair.image for pair in find_pairs(cfg, "train")]).OUTPUT.CLASS_NAMES
     if values == [0, 1, 3, 5]:  # columns: class 1 is in three of four, class 2 and class 3 in one
-        text = (tmp_path / "configs/experiment/mine.yaml").read_text()
+        text = " ".join((tmp_path / "configs/experiment/mine.yaml").read_text().replace("#", "").split())
         assert "0: 25.00% in 4 masks; 1: 75.00% in 4 masks; 2: 25.00% in 4 masks; 3: 25.00% in 4 masks" in text
 
 
@@ -95,6 +95,65 @@ def test_values_and_too_few_names_of_bits_are_refused(write, tmp_path, capsys):
         with pytest.raises(SystemExit, match="2"):
             planned(*options)
         assert words in capsys.readouterr().err
+
+
+def test_a_value_that_looks_like_void_is_asked_about(write, capsys, tmp_path):
+    """A gap before the largest value, or strips of it between the others; a rare class is neither."""
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 1
+    strips, inside = mask.copy(), mask.copy()
+    strips[:, 30:34], inside[20:30, 40:50] = 2, 2
+    for odd, value in ((striped([0, 1, 2, 11]), 11), (strips, 2)):
+        write({f"a{number}": (grey(), odd) for number in range(4)})
+        with pytest.raises(SystemExit, match="2"):
+            planned()
+        message = capsys.readouterr().err
+        assert f"mask value {value} " in message and f"--ignore {value} " in message and "--ignore none" in message
+        assert not (tmp_path / "configs/experiment/mine.yaml").exists()
+        cfg = planned("--ignore", "none")
+        assert len(np.unique(odd)) == cfg.OUTPUT.CLASSES and cfg.DATASET.IGNORE_LABEL is None
+        (tmp_path / "configs/experiment/mine.yaml").unlink()
+    write({f"a{number}": (grey(), inside) for number in range(4)})
+    assert planned().OUTPUT.CLASSES == 3
+
+
+TABLE = "id,name,r,g,b\n0,Sky,128,128,128\n1,Road,128,0,0\n2,Tree,0,128,0\n11,Void,0,0,0\n"
+
+
+@pytest.mark.parametrize(
+    "values, names, options, expected",
+    [
+        ([0, 1], "sky,road", [], (["sky", "road"], None, None)),
+        ([0, 255], "cell, membrane", ["--values", 255, 0], (["cell", "membrane"], [255, 0], None)),
+        ([0, 1, 2], "sky,road,void", [], (["sky", "road"], None, 2)),
+        ([0, 1, 255], "sky,road", [], (["sky", "road"], None, 255)),
+        ([0, 1, 11], TABLE, [], (["Sky", "Road", "Tree"], None, 11)),  # the table knows a class that no mask has
+    ],
+)
+def test_names_of_classes_are_typed_or_from_a_table(values, names, options, expected, write, tmp_path):
+    if names is TABLE:
+        names = tmp_path / "classes.csv"
+        names.write_text(TABLE)
+    write({f"a{number}": (grey(), striped(values)) for number in range(4)})
+    cfg = planned("--names", names, *options)
+    assert expected == (cfg.OUTPUT.CLASS_NAMES, cfg.DATASET.LABEL_VALUES, cfg.DATASET.IGNORE_LABEL)
+    assert len(expected[0]) == cfg.OUTPUT.CLASSES
+
+
+def test_few_images_are_augmented(write, monkeypatch, tmp_path):
+    colour = np.dstack([grey(), 255 - grey(), grey()])
+    for image, policy in ((grey(), "medical"), (colour, "light")):
+        write({f"a{number}": (image, striped([0, 1])) for number in range(4)})
+        assert planned().AUGMENTATION == load_config([f"augmentation={policy}"]).AUGMENTATION
+    monkeypatch.setattr("data_preparation.planning.choices.FEW_IMAGES", 3)
+    assert planned().AUGMENTATION == load_config().AUGMENTATION
+
+
+def test_comments_fit_80_columns(write, tmp_path):
+    write({f"a{number}": (grey(60, 90), striped(range(20), 60, 90)) for number in range(4)})
+    planned("--ignore", "none")
+    lines = (tmp_path / "configs/experiment/mine.yaml").read_text().splitlines()
+    assert [line for line in lines if "#" in line and len(line) > 80] == []
 
 
 def test_channels_follow_from_the_images(write):
@@ -201,6 +260,9 @@ def test_a_published_split_is_kept_and_every_pair_is_found(write):
         ([0, 1], ["--group", "a"], ["one group", "--group"]),
         ([0, 1], ["--group", "(x"], ["--group (x", "regular expression"]),
         ([1, 2, 3, 0], ["--ignore", "0"], ["IGNORE_LABEL=0"]),
+        ([0, 1, 2], ["--names", "sky,road"], ["2 names", "3 classes", "--ignore 2"]),
+        ([0, 1], ["--names", "sky,sky"], ["--names sky,sky", "same"]),
+        ([0, 1], ["--names", "gone.csv"], ["gone.csv", "no such file"]),
     ],
 )
 def test_what_cannot_be_decided_names_the_option(values, options, words, write, tmp_path, capsys):
