@@ -1,5 +1,6 @@
 """The report of 2,000 images in headless Chromium: it opens, sorts, filters, enlarges, and trusts no file name."""
 
+import re
 import time
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_the_report_needs_nothing_else(written):
     }
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page and "https://" not in page
-    assert page.count("data:image/webp;base64,") == SHOWN and page.count("data:image/svg+xml;base64,") == 2
+    assert page.count("data:image/webp;base64,") == 3 * SHOWN and page.count("data:image/svg+xml;base64,") == 2
     assert "<td>dice_global_class1</td>" in page  # as in evaluation.json and in the terminal
     assert "<img src=x" not in page and 'name="viewport"' in page
     assert (
@@ -101,20 +102,25 @@ def test_the_gallery_holds_the_worst(written):
             dices.append(2 * common / (2 * common + false + missed) if common + false + missed else 2)
     worst = sorted(range(len(dices)), key=lambda number: (dices[number], number))[:SHOWN]
     assert [order for order, _ in gallery.pictures()] == worst
-    picture = cv2.imdecode(np.frombuffer(gallery.pictures()[0][1], np.uint8), cv2.IMREAD_COLOR)
-    assert 256 <= max(picture.shape) <= LARGEST_SIDE
+    image, *masks = map(decoded, gallery.pictures()[0][1])
+    assert image.shape == (16, 16, 3) and all(mask.shape == (256, 256, 4) for mask in masks)
 
 
-def test_large_pictures_shrink_and_many_classes_lie_side_by_side():
+def decoded(data):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+def test_large_pictures_shrink_and_many_classes_are_tinted():
     image, mask = np.zeros((300, 1200, 3), np.uint8), np.zeros((300, 1200), np.uint8)
     mask[100:200, 300:900] = 5
-    for classes, width in ((2, LARGEST_SIDE), (6, 2 * LARGEST_SIDE)):
+    for classes, drawn in ((2, [0, 255]), (6, [0, round(0.45 * 255), 255])):
         gallery = Gallery(1, classes)
         gallery.offer(0, 0.5, image, mask, 0 * mask)
         gallery.offer(1, 0.6, image, mask, mask)
-        ((order, data),) = gallery.pictures()
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        assert order == 0 and picture.shape == (LARGEST_SIDE // 4, width, 3) and picture.max() > 100
+        ((order, layers),) = gallery.pictures()
+        image, truth, predicted = map(decoded, layers)
+        assert order == 0 and image.shape == (LARGEST_SIDE // 4, LARGEST_SIDE, 3)
+        assert np.unique(truth[..., 3]).tolist() == drawn and not predicted[..., 3].any()
     none = Gallery(0, 2)
     none.offer(0, 0.5, image, mask, mask)
     assert none.pictures() == []
@@ -160,9 +166,71 @@ def test_it_opens_quickly_without_an_error_or_a_script_from_a_name(browser, writ
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert browser.title == "Evaluation of model_unet3plus.weights.h5"
     lazy = find(browser, "#gallery img[loading=lazy]")
-    assert len(lazy) == SHOWN and len(shown_rows(browser)) == 200
-    wide = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0  # nothing to scroll sideways on a phone but tables
+    assert len(lazy) == 3 * SHOWN and len(shown_rows(browser)) == 200
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_is_cut_off(browser, written, width):
+    """On a phone nothing scrolls sideways but tables in their own boxes."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    )
+    browser.get((written[0] / "report.html").as_uri())
+    try:
+        browser.execute_script("document.querySelectorAll('details').forEach(details => details.open = true)")
+        too_wide = browser.execute_script(
+            "const right = document.documentElement.clientWidth;"
+            "return [...document.querySelectorAll('body *')].filter(one => !one.closest('.scroll *, dialog, pre *') &&"
+            " one.getBoundingClientRect().right > right + 1).map(one => one.outerHTML.slice(0, 80))"
+        )
+        assert too_wide == [] and browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_headline_pictures_and_tables_in_this_order(page):
+    titles = [heading.text for heading in find(page, "h2")]
+    assert titles[:4] == ["Scores", "Worst images", "Classes", "Confusion matrix"]
+    cells = [cell.text for cell in find(page, "#classes table:first-of-type tr:nth-child(1) td")][:7]
+    assert cells[0] == "class 1" and cells[6] == f"{IMAGES // 10}"
+    assert all(re.match(r"0\.\d{3}\n\[0\.\d{3}, 0\.\d{3}\]$", cell) for cell in cells[1:6]), cells
+    right, wrong = (
+        {cell.value_of_css_property("background-color").split(", ")[0] for cell in find(page, f".confusion .{kind}")}
+        for kind in ("right", "wrong")
+    )
+    assert len(right) == len(wrong) == 1 and right != wrong
+
+
+def test_next_previous_toggles_and_zoom(page):
+    from selenium.webdriver.common.keys import Keys
+
+    dialog, names = page.find_element("id", "large"), [figure.text for figure in find(page, "#gallery figure")]
+
+    def layers():
+        return [img.is_displayed() for img in dialog.find_elements("css selector", "img")]
+
+    find(page, "#gallery figure button")[0].click()
+    assert not page.find_element("id", "previous").is_enabled() and f"1 of {SHOWN}" in dialog.text
+    first = dialog.find_element("id", "about").text
+    page.find_element("id", "next").click()
+    assert f"2 of {SHOWN}" in dialog.text and dialog.find_element("id", "about").text.split(" ")[0] in names[1]
+    page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert dialog.find_element("id", "about").text == first
+
+    assert layers() == [True, True, True]
+    page.find_element("id", "truth").click()
+    assert layers() == [True, False, True]
+    page.switch_to.active_element.send_keys("p")
+    assert layers() == [True, False, False]
+    for shown in (True, False):
+        page.find_element("id", "plain").click()
+        assert layers() == [True, shown, shown]
+
+    picture = dialog.find_element("css selector", "img")
+    width = picture.size["width"]
+    page.find_element("id", "in").click()
+    assert picture.size["width"] == pytest.approx(2 * width, abs=1)
+    assert picture.value_of_css_property("image-rendering") == "pixelated"
 
 
 def test_sorting(page):
@@ -215,9 +283,9 @@ def test_more_rows_and_a_larger_picture(page):
     dialog = page.find_element("id", "large")
     picture = dialog.find_element("css selector", "img")
     assert dialog.is_displayed() and "Dice: mean of classes 0.000" in dialog.text
-    assert page.execute_script("return arguments[0].naturalWidth", picture) >= 256
+    assert page.execute_script("return arguments[0].naturalWidth", picture) == 16  # as it is, and enlarged by the page
     assert picture.size["width"] > button.size["width"]
-    dialog.find_element("css selector", "button").click()
+    dialog.find_element("id", "close").click()
     assert not dialog.is_displayed()
 
 

@@ -1,6 +1,7 @@
 """Pictures of the worst predictions for the report: a bounded number, compressed as they come."""
 
 import heapq
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -8,12 +9,26 @@ import numpy as np
 from utils.base.class_bits import class_areas
 from utils.base.errors import UserError
 from utils.base.palette import class_color
-from utils.base.pictures import enlarge, overlay
+from utils.base.pictures import draw_contours, enlarge
 
-LARGEST_SIDE = 384  # pixels; sharp on a phone, about 15 kB
-SMALLEST_SIDE = 256  # smaller pictures are enlarged by a whole factor, so that contours are thin beside the image
-LIGHTER = 0.3  # share of white in the colour of a predicted contour
+LARGEST_SIDE = 512  # pixels; a CT slice keeps all of its own, about 30 kB
+SMALLEST_SIDE = 256  # smaller masks are enlarged by a whole factor, so that contours are thin beside the image
 MAX_CONTOUR_CLASSES = 3  # more foreground classes cannot be told apart as contours in one picture
+TINT = 0.45  # opacity of their areas
+QUALITY, LOSSLESS = 82, 101  # of WebP
+UNUSED = 1  # red, green and blue where nothing is drawn; no colour of the palette
+
+
+class Layers(NamedTuple):
+    """A picture of the report in three WebP files that lie on each other, so that the page can show and hide masks.
+
+    image: RGB, at most LARGEST_SIDE; truth and predicted: transparent but for contours (the truth's dashed) and, of
+    many classes, tinted areas. The masks may have a whole multiple of the image's size.
+    """
+
+    image: bytes
+    truth: bytes
+    predicted: bytes
 
 
 class Gallery:
@@ -21,7 +36,7 @@ class Gallery:
 
     Args:
         size: how many are kept, and in memory at any time.
-        classes: with the background; decides between contours in one picture and two pictures side by side.
+        classes: with the background; decides between contours of both masks and tinted areas of one at a time.
         multi_label: whether the values of masks are those of `utils.base.class_bits`.
 
     Attributes:
@@ -32,7 +47,7 @@ class Gallery:
         self.size = size
         self.multi_label = multi_label
         self.contours = classes - 1 <= MAX_CONTOUR_CLASSES
-        self.heap: list[tuple[float, int, bytes]] = []  # (-Dice, -number, WebP): the best one kept is on top
+        self.heap: list[tuple[float, int, Layers]] = []  # (-Dice, -number, layers): the best one kept is on top
 
     def offer(
         self, number: int, dice: float | None, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray
@@ -48,25 +63,28 @@ class Gallery:
         key = (-np.inf if dice is None else -dice, -number)
         if self.size == 0 or (len(self.heap) == self.size and key < self.heap[0][:2]):
             return
-        image, truth, predicted = fit(image, truth, predicted)
-        if self.contours:
-            picture = draw_contours(image, truth, predicted, self.multi_label)
-        else:
-            picture = np.hstack([overlay(image, mask, multi_label=self.multi_label) for mask in (truth, predicted)])
-        (heapq.heappushpop if len(self.heap) == self.size else heapq.heappush)(self.heap, (*key, encode(picture)))
+        layers = self.draw(*shrink(image, truth, predicted))
+        (heapq.heappushpop if len(self.heap) == self.size else heapq.heappush)(self.heap, (*key, layers))
 
-    def pictures(self) -> list[tuple[int, bytes]]:
-        """`(number of the image, WebP bytes)`, the worst first."""
-        return [(-number, data) for _, number, data in sorted(self.heap, reverse=True)]
+    def draw(self, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> Layers:
+        """The layers of a picture of its final size."""
+        factor = max(1, SMALLEST_SIDE // max(image.shape[:2]))
+        masks = [
+            draw_mask(enlarge(mask, factor), dashed and self.contours, not self.contours, self.multi_label)
+            for mask, dashed in ((truth, True), (predicted, False))
+        ]
+        return Layers(encode(image, QUALITY), *(encode(mask, LOSSLESS) for mask in masks))
+
+    def pictures(self) -> list[tuple[int, Layers]]:
+        """`(number of the image, its layers)`, the worst first."""
+        return [(-number, layers) for _, number, layers in sorted(self.heap, reverse=True)]
 
 
-def fit(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image and masks at the size of the report's pictures."""
+def shrink(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image and masks, at most LARGEST_SIDE pixels high and wide."""
     height, width = image.shape[:2]
     if max(height, width) <= LARGEST_SIDE:
-        factor = max(1, SMALLEST_SIDE // max(height, width))
-        larger = cv2.resize(image, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR)
-        return larger, enlarge(truth, factor), enlarge(predicted, factor)
+        return image, truth, predicted
     ratio = LARGEST_SIDE / max(height, width)
     height, width = max(1, round(height * ratio)), max(1, round(width * ratio))
     truth, predicted = (
@@ -75,24 +93,22 @@ def fit(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> tuple[np
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), truth, predicted
 
 
-def draw_contours(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, multi_label: bool = False) -> np.ndarray:
-    """The image with the contours of the truth (class colour) and of the prediction (the complement), uint8 RGB."""
-    picture = image.copy()
-    for mask, color in ((truth, class_color), (predicted, prediction_color)):
-        for index, area in class_areas(mask, multi_label):
-            contours, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, contours, -1, color(index), 1)
-    return picture
+def draw_mask(mask: np.ndarray, dashed: bool, filled: bool, multi_label: bool = False) -> np.ndarray:
+    """A mask `(height, width)` as contours, and with `filled` tinted areas: `(height, width, 4)` uint8 RGBA."""
+    colors, tint = np.full((*mask.shape, 3), UNUSED, np.uint8), np.zeros(mask.shape, np.uint8)
+    for index, area in class_areas(mask, multi_label) if filled else ():
+        colors[area], tint[area] = class_color(index), round(TINT * 255)
+    areas = colors.copy()
+    colors[:] = UNUSED
+    draw_contours(colors, mask, multi_label, dashed)
+    drawn = (colors != UNUSED).any(axis=-1, keepdims=True)
+    return np.dstack([np.where(drawn, colors, areas), np.where(drawn[..., 0], 255, tint).astype(np.uint8)])
 
 
-def prediction_color(index: int) -> tuple[int, ...]:
-    """RGB colour of the contour of a predicted class: the complement of the class's, lighter."""
-    return tuple(round(LIGHTER * 255 + (1 - LIGHTER) * (255 - value)) for value in class_color(index))
-
-
-def encode(picture: np.ndarray) -> bytes:
-    """RGB picture -> bytes of a WebP file."""
-    done, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 82])
+def encode(picture: np.ndarray, quality: int) -> bytes:
+    """RGB or RGBA picture -> bytes of a WebP file."""
+    code = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, data = cv2.imencode(".webp", cv2.cvtColor(picture, code), [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
         raise UserError(f"OpenCV could not encode a picture of shape {picture.shape}.")
     return data.tobytes()

@@ -21,9 +21,18 @@ from utils.checkpoints.training_log import read_history
 from utils.config.class_names import has_background
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
-from utils.evaluation.gallery import Gallery, prediction_color
+from utils.evaluation.gallery import Gallery
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import evaluates_any_size
+
+# Columns of the table of classes: score -> what it is called there.
+CLASS_SCORES = {
+    "dice_global": "Dice",
+    "iou_global": "IoU",
+    "precision": "precision",
+    "sensitivity": "recall",
+    "dice_per_case": "Dice per {case}",
+}
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,6 +84,12 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
         "regions": list(regions),
         "labels": {name: region_label(cfg, name) for name in regions},
         "scores": [(name, *texts) for name, texts in SCORES.items()],
+        "class_names": class_regions(regions),
+        "class_scores": [
+            (name, title.format(case=results[0].summary["case"] if results[0].summary else "image"))
+            for name, title in CLASS_SCORES.items()
+        ],
+        "means": {result.split: class_means(result, class_regions(regions)) for result in results},
         "class_metrics": [name for name in results[0].rules if re.search(r"_class\d+$", name)],
         "states": STATES,
         "histogram": embed(draw_histograms(results, regions, lambda name: region_label(cfg, name))),
@@ -93,19 +108,28 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
     }
 
 
+def class_means(result: SplitResult, names: Sequence[str]) -> dict[str, float | None]:
+    """The scores of the table of classes, each the mean over the classes for which it is defined."""
+    assert result.summary is not None
+    means: dict[str, float | None] = {}
+    for score in CLASS_SCORES:
+        found = [entry["value"] for name in names if (entry := result.summary["regions"][name].get(score))]
+        means[score] = sum(found) / len(found) if found else None
+    return means
+
+
 def picture_context(cfg: DictConfig, results: Sequence[SplitResult], gallery: Gallery) -> dict[str, Any]:
     """What the template needs for the gallery and the table of images."""
     regions = find_regions(number_of_classes(cfg), has_background(cfg))
     rows = [row for result in results for row in image_rows(result, regions)]
     return {
         "rows": rows,
-        "pictures": [(rows[number], data_url(data, "image/webp")) for number, data in gallery.pictures()],
+        "pictures": [
+            (rows[number], {name: data_url(data, "image/webp") for name, data in layers._asdict().items()})
+            for number, layers in gallery.pictures()
+        ],
         "contours": gallery.contours,
-        "colors": {
-            name: {"truth": class_color(index), "predicted": prediction_color(index)}
-            for name in class_regions(regions)
-            for index in regions[name]
-        },
+        "colors": {name: class_color(regions[name][0]) for name in class_regions(regions) if regions[name][0]},
     }
 
 
