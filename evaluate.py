@@ -9,7 +9,8 @@ from data_preparation.verify_data import verify_data
 from models import build_model
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
-from utils.base.files import check_folder_writable
+from utils.base.files import check_folder_writable, new_folders
+from utils.base.locks import lock_path, locked
 from utils.checkpoints import restore_config
 from utils.checkpoints.paths import evaluation_folder
 from utils.config.command import command
@@ -32,7 +33,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         `dice_per_case_class<n>`; with CGM `presence_accuracy`. For a classifier: `loss`, `accuracy`, `roc_auc`.
 
     Raises:
-        UserError: bad data, weights or settings; a volume with a missing slice, or without spacing where it is needed.
+        UserError: bad data, weights or settings; a volume with a missing slice, or without spacing where it is needed;
+            another evaluation that writes the same folder.
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
@@ -41,7 +43,14 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         >>> 0 <= scores["dice_coef"] <= 1  # doctest: +SKIP
         True
     """
-    check_folder_writable(evaluation_folder(cfg), "EVALUATION.PATH")
+    folder = evaluation_folder(cfg)
+    check_folder_writable(folder, "EVALUATION.PATH")
+    with new_folders([folder.parent]), locked(lock_path(folder), f"the evaluation {folder}"):
+        return evaluate_locked(cfg)
+
+
+def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
+    """See `evaluate`."""
     folds = [restore_config(fold) for fold in fold_configs(cfg)]
     trained = folds[0]
     found = [verify_data(fold, splits=trained.EVALUATION.SPLITS, whole_images=True) for fold in folds]

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from utils.base.classes import is_multi_label
 from utils.base.files import staging_folder, writable_folder
+from utils.base.locks import lock_path, locked
 from utils.base.registry import load_object
 from utils.base.startup import quiet_stderr
 from utils.checkpoints import ENDING, restore_config, weights_path
@@ -34,7 +35,8 @@ def export(cfg: DictConfig) -> Path:
 
     Raises:
         UserError: bad settings or weights; a package is missing; the format cannot hold the model; the exported file
-            gives other values (by more than 1e-4; quantised files may differ more).
+            gives other values (by more than 1e-4; quantised files may differ more); another export
+            writes the same file.
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
@@ -57,7 +59,7 @@ def export(cfg: DictConfig) -> Path:
     job = make_job(load_portable_model(trained), images[: settings.CALIBRATION], settings, multi_label, words)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / row.file_name
-    with staging_folder(folder, "export") as temporary:
+    with locked(lock_path(path), f"the export {path}"), staging_folder(folder, "export") as temporary:
         unfinished = temporary / row.file_name
         with quiet_stderr():
             load_object(row.write)(job, unfinished)

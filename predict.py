@@ -46,7 +46,7 @@ def predict(cfg: DictConfig) -> Path:
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
         >>> folder = predict(load_config(["WORK_DIR=demo", "MODEL.TYPE=tiny_unet3plus"]))  # doctest: +SKIP
-        Predicted ...: masks, pictures and predictions.csv in ...
+        Predicted ... in ...
         >>> (folder / "predictions.csv").exists()  # doctest: +SKIP
         True
     """

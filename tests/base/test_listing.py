@@ -25,6 +25,7 @@ OWN_FILES = {
     "utils/base/listing.py": "the walker",
     "utils/config/values.py": "groups of the configuration",
     "utils/inference/output.py": "whether a folder is empty",
+    "utils/training/tensorboard.py": "folders of earlier runs",
 }
 
 

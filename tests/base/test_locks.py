@@ -7,9 +7,12 @@ import sys
 import pytest
 from helpers import PROJECT, assert_one_clear_error, run_command
 
+from evaluate import evaluate
 from utils.base import locks
 from utils.base.errors import UserError
 from utils.base.locks import lock, lock_path, locked, locked_output, release, releases_locks
+from utils.checkpoints.paths import evaluation_folder
+from utils.config import load_config
 
 HOLD = "import sys; from pathlib import Path; from utils.base.locks import lock; lock(Path(sys.argv[1]), 'it'); "
 WAIT = "print('locked', flush=True); sys.stdin.read()"
@@ -113,3 +116,13 @@ def test_two_trainings_do_not_write_the_same_weights(tmp_path, phantom):
         result = run_command("train.py", *settings, "loss=bce_dice", "VERBOSE=0")
     assert_one_clear_error(result, "Another process writes the weights", str(os.getpid()))
     assert not [file for file in (tmp_path / "checkpoint").rglob("*") if file.is_file()]
+
+
+def test_two_evaluations_do_not_write_the_same_folder(tmp_path):
+    cfg = load_config([f"WORK_DIR={tmp_path}", "EVALUATION.PATH=scores"])
+    (tmp_path / "scores").mkdir()
+    with (
+        locked(lock_path(evaluation_folder(cfg)), "the evaluation"),
+        pytest.raises(UserError, match="Another process writes the evaluation"),
+    ):
+        evaluate(cfg)
