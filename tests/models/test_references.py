@@ -95,21 +95,21 @@ def row(system, key, side, overrides, epsilon=None, slow=False):
 
 
 CGM = ["MODEL.TYPE=unet3plus_deepsup_cgm", "OUTPUT.CLASSES=1"]
-AUTHORS_UNET = ["MODEL.TYPE=unet", "MODEL.CONV_BIAS=True", "MODEL.DECODER.UPSAMPLE_KERNEL=4", "OUTPUT.CLASSES=1"]
-AUTHORS_UNET += ["MODEL.DECODER.NORM=encoder"]
+AUTHORS = ["MODEL.CONV_BIAS=True", "MODEL.DECODER.UPSAMPLE_KERNEL=4", "MODEL.DECODER.NORM=encoder", "OUTPUT.CLASSES=1"]
 LGG = ["MODEL.TYPE=unet", "MODEL.FILTERS=[16,32,64,128,256]", "MODEL.HEAD.KERNEL=1", "OUTPUT.CLASSES=1"]
 NEAREST = ["MODEL.TYPE=unet", "MODEL.DECODER.UPSAMPLE=nearest", "OUTPUT.CLASSES=1"]
 RESNET_ROWS = [*ROWS, *KIT, *on("resnet50"), f"MODEL.BACKBONE.DOWN_LAYERS={RESNET_DOWN}"]
 B0_ROWS = [*ROWS, *KIT, *on("efficientnetb0")]
 PETS = [*CONCAT_ONLY, "OUTPUT.CLASSES=3", "MODEL.DECODER.FILTERS=[512,256,128,64]", *on("mobilenetv2")]
-# Slow are those whose parts all occur in another row.
+MAPPING = [*CONCAT_ONLY, *SWISH, "OUTPUT.CLASSES=1", *on("efficientnetb4")]
+# Slow are those whose parts nearly all occur in another row.
 NETWORKS = [
     row("unet3plus_port", "unet3plus", 32, ["MODEL.TYPE=unet3plus"], slow=True),
     row("unet3plus_port", "unet3plus_deepsup", 32, ["MODEL.TYPE=unet3plus_deepsup"], slow=True),
     row("unet3plus_port", "unet3plus_deepsup_cgm", 32, CGM),
     row("unet3plus_authors", "unet3plus", 32, ["MODEL.TYPE=unet3plus", "OUTPUT.CLASSES=1"], PYTORCH, slow=True),
     row("unet3plus_authors", "unet3plus_deepsup_cgm", 32, CGM, PYTORCH),
-    row("unet3plus_authors", "unet", 32, AUTHORS_UNET, PYTORCH, slow=True),
+    row("unet3plus_authors", "unet", 32, ["MODEL.TYPE=unet", *AUTHORS], PYTORCH, slow=True),
     row("lgg", "unet", 32, LGG, PYTORCH),
     row("tpu_kit", "unet_efficientnetb0", 64, ["MODEL.TYPE=unet", *KIT, *on("efficientnetb0")]),
     row("tpu_kit", "unet_resnet50_upsampling", 64, [*NEAREST, *on("resnet50")], slow=True),
@@ -118,7 +118,7 @@ NETWORKS = [
     row("tpu_kit", "unetpp_efficientnetb0_four_skips", 64, B0_ROWS, slow=True),
     row("pets", "conv_deconv", 128, ["MODEL.TYPE=conv_deconv", "OUTPUT.CLASSES=3"]),
     row("pets", "unet_mobilenetv2", 128, PETS),
-    row("mapping", "unet_efficientnetb4", 100, [*CONCAT_ONLY, *SWISH, "OUTPUT.CLASSES=1", *on("efficientnetb4")]),
+    row("mapping", "unet_efficientnetb4", 100, MAPPING, slow=True),
 ]
 
 
@@ -147,6 +147,18 @@ def test_networks(system, key, side, overrides, epsilon):
     assert (model.count_params() if epsilon is None else trained) == expected.pop("parameters")
     fill_model(model, epsilon)
     compare(model, side, expected)
+
+
+@pytest.mark.slow
+def test_unetplusplus_of_the_authors():
+    expected = expected_of("unet3plus_authors", "unetplusplus")
+    heads = ["MODEL.DEEP_SUPERVISION=True", "MODEL.HEAD.KERNEL=1"]
+    model = build_model(load_config(["MODEL.TYPE=unet++", *heads, *AUTHORS]), size=(32, 32))
+    assert sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) == expected["parameters"]
+    fill_model(model, PYTORCH)
+    found = logits(model, np.random.default_rng(1).random((1, 32, 32, 3), np.float32))
+    for name, values in (("mask", found["mask"]), ("mean", sum(found.values()) / 4)):  # their output is the mean
+        np.testing.assert_allclose(sample(values), expected[name], rtol=0, atol=1e-5 * np.abs(expected[name]).max())
 
 
 def test_classifier():
