@@ -84,6 +84,23 @@ def test_no_class_loses_a_part(name, form):
     assert lost > DRAWS / 10
 
 
+# What zooming of the TPU kit (tests/references/README.md) did to a square of 16 in the middle of 96x96 in 300
+# draws: the least and the largest factor of its sides.
+KIT = {"out": (0.70, 0.91), "in": (1.10, 1.50)}
+
+
+@pytest.mark.parametrize("name", ["albumentations", "tensorflow"])
+@pytest.mark.parametrize("way", KIT)
+def test_zoom_reaches_what_the_tpu_kit_reaches(way, name):
+    low, high = KIT[way]
+    change = engine(name, f"AUGMENTATION.ZOOM.FACTOR=[{low},{high}]", "AUGMENTATION.ZOOM.PAN=0.15")
+    mask = np.zeros(SIZE, np.uint8)
+    mask[24:40, 40:56] = 1
+    factors = np.sort([np.sqrt(change(mask, position).sum()) / 16 for position in range(60)])
+    pixel = 1 / 16  # a side is a whole number of pixels
+    assert low - pixel < factors[0] < low + 2 * pixel and high - 2 * pixel < factors[-1] < high + pixel
+
+
 def test_dali_draws_keep_the_box():
     cfg = config(*KNOBS, size=SIZE)
     random, cut = np.random.default_rng(0), 0
