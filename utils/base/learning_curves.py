@@ -8,51 +8,78 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.base.files import atomic_write
+from utils.base.palette import class_color, hex_color, line_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 History = Mapping[str, Sequence[float]]  # {log name: values, one per epoch}; validation starts with val_
 
-# Panel -> its relative width. Each log has one, see `panel_of`; panels without logs are left out.
-PANELS = {"loss": 3, "score": 3, "learning rate": 2, "gradient norm": 2}
+PANELS = ("loss", "score")  # side by side, and beside them the scores of each class
+STRIPS = ("learning rate", "gradient norm", "seconds per epoch")  # low, below the panels
+OF_CLASSES = "validation score of each class"
 MANY_EPOCHS = 30  # above which single epochs are not marked
+MANY_LINES = 6  # above which the legend has two columns
+LOG_OF_CLASS = re.compile(r"val_(\w+)_class(\d+)")
 
 
-def plot_curves(history: History, path: Path) -> None:
+def plot_curves(
+    history: History, path: Path, title: str = "", best: int | None = None, class_names: Sequence[str] = ()
+) -> None:
     """Write the learning curves of `draw_curves` as a PNG."""
     with atomic_write(path) as temporary:
-        draw_curves(history).savefig(temporary, dpi=110)
+        draw_curves(history, title, best, class_names).savefig(temporary, dpi=110)
 
 
-def draw_curves(history: History) -> Figure:
-    """Draw losses, scores and learning rates over epochs, of training (solid) and validation (dashed).
+def draw_curves(history: History, title: str = "", best: int | None = None, class_names: Sequence[str] = ()) -> Figure:
+    """Draw losses and scores over epochs, of training (solid) and validation (dashed); the other logs in strips below.
+
+    Args:
+        title: above all.
+        best: the number of the best epoch, from 1, which is marked.
+        class_names: of the classes from 0 on; empty if they are not known.
 
     Example:
         >>> figure = draw_curves({"loss": [2.0, 1.0], "val_loss": [3.0, 2.0], "dice": [0.1, 0.4]})
-        >>> [axes.get_ylabel() for axes in figure.axes]
+        >>> [axes.get_title() for axes in figure.axes]
         ['loss', 'score']
     """
     from matplotlib.figure import Figure
 
-    curves: dict[str, dict[str, History]] = {panel: {} for panel in PANELS}
+    curves = sort_into_panels(history)
+    classes = scores_of_classes(history)
+    panels = [name for name in PANELS if curves.get(name)] + ([OF_CLASSES] if len(classes) > 1 else [])
+    strips = [name for name in STRIPS if curves.get(name)]
+    figure = Figure(figsize=(14, 4.6 if strips else 4), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    rows = [(names, height) for names, height in ((panels, 4), (strips, 1)) if names]
+    parts = figure.subfigures(max(1, len(rows)), 1, height_ratios=[height for _, height in rows] or None, squeeze=False)
+    for part, (names, _) in zip(parts[:, 0], rows, strict=False):
+        for axes, name in zip(part.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            if name == OF_CLASSES:
+                draw_classes(axes, classes, class_names)
+            else:
+                draw_panel(axes, name, curves[name])
+            finish(axes, best, is_strip=name in STRIPS)
+    return figure
+
+
+def sort_into_panels(history: History) -> dict[str, dict[str, History]]:
+    """`{panel: {log: that of training and that of validation}}`."""
+    curves: dict[str, dict[str, History]] = {}
     for log in history:
         name = log.removeprefix("val_")
         panel = panel_of(name)
         if panel is not None:
-            curves[panel].setdefault(name, {key: history[key] for key in (name, f"val_{name}") if key in history})
-    shown = [panel for panel in PANELS if curves[panel]]
-    figure = Figure(figsize=(14, 4), layout="constrained")
-    if shown:
-        grid = figure.subplots(1, len(shown), width_ratios=[PANELS[panel] for panel in shown], squeeze=False)
-        for axes, panel in zip(grid[0], shown, strict=True):
-            draw_panel(axes, panel, curves[panel])
-    return figure
+            both = {key: history[key] for key in (name, f"val_{name}") if key in history}
+            curves.setdefault(panel, {}).setdefault(name, both)
+    return curves
 
 
 def panel_of(name: str) -> str | None:
-    """The panel of a log; None for the number of the epoch and for scores of single classes, of which there are many.
+    """The panel of a log; None for the number of the epoch and for scores of single classes, which have their own.
 
     >>> [panel_of(name) for name in ("loss", "dice_coef", "dice_class1", "learning_rate")]
     ['loss', 'score', None, 'learning rate']
@@ -61,9 +88,19 @@ def panel_of(name: str) -> str | None:
         return None
     if name == "loss" or name.endswith("_loss"):
         return "loss"
-    if name == "gradient_norm":
-        return "gradient norm"
-    return "learning rate" if name.endswith("learning_rate") else "score"
+    named = {"gradient_norm": "gradient norm", "seconds": "seconds per epoch"}
+    return named.get(name, "learning rate" if name.endswith("learning_rate") else "score")
+
+
+def scores_of_classes(history: History) -> dict[tuple[str, int], Sequence[float]]:
+    """`{(score, class): values}` of validation, of the first score that the log has for each class, such as Dice.
+
+    >>> scores_of_classes({"val_dice_class1": [0.5], "val_dice_class2": [0.1], "val_iou_class1": [0.3]})
+    {('dice', 1): [0.5], ('dice', 2): [0.1]}
+    """
+    found = {(match[1], int(match[2])): history[log] for log in history if (match := LOG_OF_CLASS.fullmatch(log))}
+    first = next(iter(found), ("", 0))[0]
+    return {key: found[key] for key in sorted(found, key=lambda key: key[1]) if key[0] == first}
 
 
 def draw_panel(axes: Axes, panel: str, curves: Mapping[str, History]) -> None:
@@ -71,19 +108,57 @@ def draw_panel(axes: Axes, panel: str, curves: Mapping[str, History]) -> None:
     for number, (name, lines) in enumerate(curves.items()):
         for log, values in lines.items():
             validation = log != name
-            axes.plot(
-                range(1, len(values) + 1),
-                values,
-                "--" if validation else "-",
-                color=f"C{number}",
-                marker="." if len(values) < MANY_EPOCHS else "",
-                label=f"{name} ({'validation' if validation else 'training'})",
-            )
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(panel)
-    axes.grid(alpha=0.3)
-    if panel != "learning rate":
-        axes.legend()
+            label = f"{name} ({'validation' if validation else 'training'})"
+            draw_line(axes, values, line_color(number), "--" if validation else "-", label)
+    axes.set_title(panel, fontsize=10)
+    if panel in PANELS:
+        axes.legend(fontsize=8, ncols=1 if len(axes.get_lines()) <= MANY_LINES else 2)
     values = [value for lines in curves.values() for line in lines.values() for value in line]
     if panel == "score" and not any(value < 0 or value > 1 for value in values):  # NaN is neither
         axes.set_ylim(0, 1.02)
+    if panel == "seconds per epoch":
+        axes.set_ylim(0, 1.2 * max((value for value in values if value > 0), default=1))
+
+
+def draw_classes(axes: Axes, classes: Mapping[tuple[str, int], Sequence[float]], class_names: Sequence[str]) -> None:
+    """Draw the validation score of each class in its colour of all pictures, with a dark rim to be seen on white."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    for (_, index), values in classes.items():
+        name = class_names[index] if index < len(class_names) else f"class {index}"
+        color = hex_color(class_color(index)) if index else "black"
+        line = draw_line(axes, values, color, "-", f"{name} {values[-1]:.3f}")
+        line.set_path_effects([Stroke(linewidth=line.get_linewidth() + 1.2, foreground="0.25"), Normal()])
+    score = next(iter(classes))[0]
+    axes.set_title(f"{score} of each class (validation)", fontsize=10)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.set_ylim(0, 1.02)
+
+
+def draw_line(axes: Axes, values: Sequence[float], color: str, style: str, label: str) -> Line2D:
+    """Draw values over epochs, from 1 on."""
+    marker = "." if len(values) < MANY_EPOCHS else ""
+    (line,) = axes.plot(range(1, len(values) + 1), values, style, color=color, marker=marker, label=label)
+    return line
+
+
+def finish(axes: Axes, best: int | None, is_strip: bool) -> None:
+    """Grid, whole numbers of epochs, and a line at the best epoch."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(labelsize=8)
+    if best is not None:
+        axes.axvline(best, color="0.4", linestyle=":", linewidth=1.2)
+    if is_strip:
+        axes.title.set_fontsize(9)
+        return
+    axes.set_xlabel("epoch", fontsize=9)
+    if best is not None:
+        left = best > sum(axes.get_xlim()) / 2  # the text stays within the panel
+        axes.annotate(
+            f"best: {best}", (best, 1), xycoords=("data", "axes fraction"), xytext=(-3 if left else 3, -2), va="top",
+            ha="right" if left else "left", textcoords="offset points", fontsize=8, color="0.3",
+        )  # fmt: skip

@@ -35,11 +35,9 @@ def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.35, multi_labe
     """
     picture = image.copy()
     for index, present in class_areas(mask, multi_label):
-        area = present.astype(np.uint8)
         color = class_color(index)
-        tinted = (1 - alpha) * picture + alpha * np.array(color)
-        picture = np.where(area[..., None] > 0, tinted.astype(np.uint8), picture)
-        contours, _ = cv2.findContours(area, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        picture[present] = (1 - alpha) * picture[present] + alpha * np.array(color)
+        contours, _ = cv2.findContours(present.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, color, 1)
     return picture
 

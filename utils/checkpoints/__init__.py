@@ -3,7 +3,7 @@
 paths: names of the files; weights: save and load; saved_config: the config beside them. Imports no Keras.
 """
 
-from utils.checkpoints.paths import ENDING, companion_path, curves_path, log_path, weights_path
+from utils.checkpoints.paths import ENDING, companion_path, curves_path, log_path, pictures_path, weights_path
 from utils.checkpoints.saved_config import read_config, restore_config, save_config
 from utils.checkpoints.weights import load_weights, save_first_weights, save_weights
 
@@ -13,6 +13,7 @@ __all__ = [
     "curves_path",
     "load_weights",
     "log_path",
+    "pictures_path",
     "read_config",
     "restore_config",
     "save_config",

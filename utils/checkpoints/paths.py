@@ -80,6 +80,11 @@ def curves_path(cfg: DictConfig) -> Path:
     return weights_path(cfg).parent / f"training_curves_{run_label(cfg)}.png"
 
 
+def pictures_path(cfg: DictConfig) -> Path:
+    """The picture of validation images of this run, beside its weights."""
+    return weights_path(cfg).parent / f"validation_{run_label(cfg)}.png"
+
+
 def run_label(cfg: DictConfig) -> str:
     """MODEL.TYPE, or the name of the weights if it was chosen; with ".previous" for those of the run before."""
     name = companion_path(weights_path(cfg), "").name

@@ -163,6 +163,7 @@ SCHEMA = Group(
         TENSORBOARD=Group(PATH=Key(str, roles=OUTPUT | SHARED), HISTOGRAM_EVERY=Key(int | None, low=1)),
         MLFLOW=Key(bool),
         WANDB=Key(bool),
+        VALIDATION_IMAGES=Key(int, low=0, high=1000),
         EARLY_STOPPING=Group(PATIENCE=Key(int | None, low=0), MONITOR=Key(str | None)),
         MODEL_CHECKPOINT=Group(
             PATH=Key(str, roles=OUTPUT | SHARED),

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from utils.base.class_bits import class_areas
+from utils.base.class_bits import unpack
 from utils.base.palette import ERROR_COLORS, VOID, class_color
 from utils.base.pictures import MIN_PANEL, STRIP, draw_contours, enlarge, legend, overlay, titled
 from utils.inference.mask_meaning import MaskMeaning
@@ -27,16 +27,17 @@ def mean_dice(truth: np.ndarray, predicted: np.ndarray, meaning: MaskMeaning) ->
     0.3333333333333333
     """
     scored = ~meaning.is_void(truth)
-    areas = [dict(class_areas(mask, meaning.multi_label)) for mask in (truth, predicted)]
-    if not meaning.has_background:
-        for mask, found in zip((truth, predicted), areas, strict=True):
-            found[0] = mask == 0
-    scores, empty = [], np.zeros(truth.shape, bool)
-    for index in sorted({*areas[0], *areas[1]}):
-        one, other = (area.get(index, empty) & scored for area in areas)
-        if total := int(one.sum()) + int(other.sum()):
-            scores.append(2 * int((one & other).sum()) / total)
-    return sum(scores) / len(scores) if scores else None
+    truth, predicted = truth[scored].astype(np.uint8), predicted[scored].astype(np.uint8)
+    if meaning.multi_label:
+        maps = [unpack(labels, len(meaning.class_names) - 1).astype(bool) for labels in (truth, predicted)]
+        both, either = (maps[0] & maps[1]).sum(axis=0), maps[0].sum(axis=0) + maps[1].sum(axis=0)
+    else:
+        both = np.bincount(truth[truth == predicted], minlength=256)
+        either = np.bincount(truth, minlength=256) + np.bincount(predicted, minlength=256)
+        first = 1 if meaning.has_background else 0
+        both, either = both[first:], either[first:]
+    found = either > 0
+    return float(np.mean(2 * both[found] / either[found])) if found.any() else None
 
 
 def find_errors(truth: np.ndarray, predicted: np.ndarray, meaning: MaskMeaning) -> dict[str, np.ndarray]:
@@ -66,9 +67,7 @@ def compare(image: np.ndarray, truth: np.ndarray | None, predicted: np.ndarray, 
     Returns:
         `(height', width', 3)` uint8 RGB; a panel has LARGEST_PANEL pixels at most.
     """
-    entries: LegendEntries = [(name, class_color(index)) for index, name in enumerate(meaning.class_names) if index]
-    if not meaning.has_background:
-        entries.insert(0, (f"{meaning.class_names[0]}: no colour", None))
+    entries = class_legend(meaning)
     if truth is None:
         image, predicted = (fit(picture) for picture in (image, predicted))
         panels = {"image": image, "prediction": overlay(image, predicted, multi_label=meaning.multi_label)}
@@ -87,6 +86,14 @@ def compare(image: np.ndarray, truth: np.ndarray | None, predicted: np.ndarray, 
     drawn = [part for pair in zip(map(titled, panels.values(), panels), strips, strict=True) for part in pair]
     picture = np.hstack(drawn[:-1])
     return np.vstack([picture, legend(entries, picture.shape[1])])
+
+
+def class_legend(meaning: MaskMeaning) -> LegendEntries:
+    """The classes with their colours; class 0 has none."""
+    entries: LegendEntries = [(name, class_color(index)) for index, name in enumerate(meaning.class_names) if index]
+    if not meaning.has_background:
+        entries.insert(0, (f"{meaning.class_names[0]}: no colour", None))
+    return entries
 
 
 def describe_dice(dice: float | None) -> str:

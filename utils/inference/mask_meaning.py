@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 from omegaconf import DictConfig
 
-from losses.monitor import has_background
 from utils.base.classes import is_multi_label, number_of_classes
+from utils.config.class_names import has_background
 
 MOST_CONTOURS = 3  # foreground classes; more are told apart as tinted areas only
 

@@ -8,8 +8,10 @@ from pydantic import Field, NonNegativeInt
 
 from data_generators.dataset import Dataset
 from losses.monitor import Monitor, Rank, build_monitor, default_monitor
+from utils.config.class_names import mask_class_names
 from utils.devices.strategy import worker
 from utils.training.checkpoint import Checkpoint, StopOnSignal
+from utils.training.mosaic import Mosaic, ValidationPicture
 from utils.training.outputs import Outputs
 from utils.training.progress import DivergenceWarning, EpochLines, Progress, StepTimer
 from utils.training.saving import BestWeights, EpochLog
@@ -57,18 +59,50 @@ def build_callbacks(
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [*printers, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
     tensorboard = log_folder(outputs.tensorboard, outputs.name, cfg.RUN)
+    best = BestWeights(trainer.network, cfg, outputs.weights, monitor)
+    title = describe_run(cfg, outputs.name, len(data.samples))
     callbacks = [
         rate,
-        BestWeights(trainer.network, cfg, outputs.weights, monitor),
-        EpochLog(outputs.log, outputs.curves, cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS, cfg.RUN),
+        best,
+        build_log(cfg, outputs, title, best),
         *early_stopping,
         TensorBoard(tensorboard, cfg, validate.examples, trainer.data_wait, len(data.samples)),
+        *build_pictures(cfg, validate, outputs, title),
         *build_trackers(cfg, outputs.name),
         DivergenceWarning(),
         *printers,
         *averages,
     ]
     return [*callbacks, Checkpoint(cfg, trainer, outputs.weights, callbacks, data)]
+
+
+def build_log(cfg: DictConfig, outputs: Outputs, title: str, best: BestWeights) -> EpochLog:
+    """The callback that writes the table of scores and the learning curves."""
+    names = [] if cfg.MODEL.TYPE == "classifier" else mask_class_names(cfg)
+    append = cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS
+    return EpochLog(outputs.log, outputs.curves, append, cfg.RUN, [outputs.pictures], title, best, names)
+
+
+def build_pictures(
+    cfg: DictConfig, validate: Validation, outputs: Outputs, title: str
+) -> list[keras.callbacks.Callback]:
+    """The callback that writes CALLBACKS.VALIDATION_IMAGES, if it asks for some: the validation keeps them."""
+    if cfg.MODEL.TYPE == "classifier" or not cfg.CALLBACKS.VALIDATION_IMAGES:
+        return []
+    validate.mosaic = Mosaic(cfg, len(validate.dataset.samples))
+    return [ValidationPicture(outputs.pictures, validate.mosaic, title)]
+
+
+def describe_run(cfg: DictConfig, name: str, images: int) -> str:
+    """What the pictures of a run are titled.
+
+    >>> from utils.config import load_config
+    >>> describe_run(load_config(["DATASET.TRAIN.IMAGES_PATH=/data/isbi/train/images"]), "model_unet", 18)
+    'model_unet, trained on 18 images of /data/isbi/train/images'
+    """
+    paths = cfg.DATASET.TRAIN.IMAGES_PATH
+    where = paths if isinstance(paths, str) else f"{paths[0]}, ..."
+    return f"{name}, trained on {images:,} images of {where}"
 
 
 class SinceBest:

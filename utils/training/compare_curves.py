@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
-from utils.base.learning_curves import MANY_EPOCHS, PANELS, History, panel_of
+from utils.base.learning_curves import MANY_EPOCHS, PANELS, STRIPS, History, panel_of
 from utils.base.text_files import read_csv
 from utils.checkpoints.training_log import RUN
 from utils.config.command import fail
@@ -74,7 +74,7 @@ def draw_runs(runs: Mapping[str, History]) -> "Figure":
     from matplotlib.figure import Figure
 
     names = {log.removeprefix("val_"): None for history in runs.values() for log in history}
-    panels = [name for kind in PANELS for name in names if panel_of(name) == kind]
+    panels = [name for kind in (*PANELS, *STRIPS) for name in names if panel_of(name) == kind]
     lines = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(14, 3.6 * lines + 0.5), layout="constrained")
     for number, name in enumerate(panels, 1):

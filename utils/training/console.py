@@ -83,7 +83,10 @@ def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
         "log": outputs.log,
         "summary": outputs.summary,
         "curves": outputs.curves,
+        "pictures": outputs.pictures,
     }.items():
+        if path == outputs.pictures and not path.exists():  # of a classifier, or not asked for
+            continue
         print(f"{name:>9}  {path}")
     print(f"Next: {evaluate_command(cfg)}")
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from utils.base.files import check_writable, remove_leftovers, writable_folder
 from utils.base.locks import lock, lock_path
-from utils.checkpoints import companion_path, curves_path, log_path, weights_path
+from utils.checkpoints import companion_path, curves_path, log_path, pictures_path, weights_path
 
 WRITERS = ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")  # keys of CALLBACKS with a PATH
 
@@ -20,12 +20,14 @@ class Outputs:
         weights: the best weights; config, state and summary stand beside them.
         log: CSV table, a row per epoch.
         curves: picture of the learning curves.
+        pictures: picture of validation images.
         tensorboard: folder of all TensorBoard logs.
     """
 
     weights: Path
     log: Path
     curves: Path
+    pictures: Path
     tensorboard: Path
 
     @property
@@ -54,7 +56,7 @@ class Outputs:
 
     def remove_leftovers(self) -> None:
         """Remove temporary files that killed runs left behind."""
-        for path in (self.weights, self.log, self.curves):
+        for path in (self.weights, self.log, self.curves, self.pictures):
             remove_leftovers(path)
 
 
@@ -71,7 +73,7 @@ def make_outputs(cfg: DictConfig, locks: bool) -> Outputs:
         UserError: one cannot be created or written to, or another training writes there.
     """
     *_, tensorboard = (writable_folder(cfg, cfg.CALLBACKS[name].PATH, f"CALLBACKS.{name}.PATH") for name in WRITERS)
-    outputs = Outputs(weights_path(cfg), log_path(cfg), curves_path(cfg), tensorboard)
+    outputs = Outputs(weights_path(cfg), log_path(cfg), curves_path(cfg), pictures_path(cfg), tensorboard)
     if locks and "bench_steps" not in cfg:
         outputs.lock()
     return outputs

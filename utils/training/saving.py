@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -133,20 +134,40 @@ class EpochLog(StatefulCallback):
         curves: path of the picture.
         append: keep the rows of other runs in the table, instead of renaming their table and curves.
         run: id of the run, which every row gets.
+        pictures: of another callback, which are renamed with the curves of their run.
+        title: of the curves.
+        best: whose best epoch is marked; None: none is.
+        class_names: of the classes from 0 on.
 
     Attributes:
         rows: `{log name: value}` of each epoch.
+        seconds: `{epoch: its duration with validation}`, of those that this process went through from their first step;
+            drawn, but kept out of log and state, which do not depend on interruptions.
     """
 
     state_key = "EpochLog"
     remembered: ClassVar = {"rows": list[LogValues]}
 
-    def __init__(self, path: Path, curves: Path, append: bool, run: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        curves: Path,
+        append: bool,
+        run: str,
+        pictures: Sequence[Path] = (),
+        title: str = "",
+        best: BestWeights | None = None,
+        class_names: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.path = path
         self.curves = curves
         self.append = append
         self.run = run
+        self.pictures = pictures
+        self.title, self.best, self.class_names = title, best, class_names
+        self.seconds: dict[int, float] = {}
+        self.begin: float | None = None
         self.earlier: list[dict[str, str]] = []
         self.rows: list[dict[str, float]] = []
 
@@ -161,7 +182,13 @@ class EpochLog(StatefulCallback):
         unknown = self.run if self.rows else None
         self.earlier = [row for row in read_rows(self.path) if row.get(RUN, unknown) != self.run]
 
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        if batch == 0:
+            self.begin = time.perf_counter()
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.begin is not None:
+            self.seconds[epoch], self.begin = time.perf_counter() - self.begin, None
         self.rows.append({"epoch": epoch, **{name: float(value) for name, value in sorted(logs.items())}})
         with warn_if_not_saved("the log"):
             self.rename_earlier()
@@ -169,13 +196,20 @@ class EpochLog(StatefulCallback):
                 writer = csv.DictWriter(file, ["epoch", *sorted(logs), RUN], extrasaction="ignore", restval="")
                 writer.writeheader()
                 writer.writerows([*self.earlier, *({**row, RUN: self.run} for row in self.rows)])
-            plot_curves({name: [row.get(name, math.nan) for row in self.rows] for name in logs}, self.curves)
+            self.draw(logs)
+
+    def draw(self, names: Iterable[str]) -> None:
+        """Draw the logs of these names."""
+        history = {name: [row.get(name, math.nan) for row in self.rows] for name in names}
+        history["seconds"] = [self.seconds.get(int(row["epoch"]), math.nan) for row in self.rows]
+        best = self.best.best_epoch if self.best is not None else None
+        plot_curves(history, self.curves, self.title, best or None, self.class_names)
 
     def rename_earlier(self) -> None:
         """Rename table and curves of an earlier run, unless its rows are kept."""
         if self.append or not self.earlier:
             return
-        for path in (self.path, self.curves):
+        for path in (self.path, self.curves, *self.pictures):
             if path.exists():
                 path.replace(previous_path(path))
         self.earlier = []

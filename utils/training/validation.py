@@ -12,6 +12,7 @@ from data_generators.dataset import Dataset
 from losses.supervision import build_output_metrics
 from utils.evaluation.scoring import MeanLoss, make_metric_update
 from utils.inference.forward import in_unit_range, make_forward
+from utils.training.mosaic import Mosaic
 from utils.training.trainer import Trainer
 
 MAX_EXAMPLES = 4
@@ -42,6 +43,7 @@ class Validation:
 
     Attributes:
         examples: the first images with foreground, MAX_EXAMPLES at most. Each call replaces them.
+        mosaic: if it is set, each call fills it anew.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Validation:
         self.updates = {name: make_metric_update(found) for name, found in metrics.items()}
         self.dataset = dataset
         self.examples: list[Example] = []
+        self.mosaic: Mosaic | None = None
 
     def __call__(self) -> dict[str, float]:
         """Go over the dataset once; return {name: value}."""
@@ -67,6 +70,8 @@ class Validation:
         for metric in metrics:
             metric.reset_state()
         self.examples.clear()
+        if self.mosaic is not None:
+            self.mosaic.begin()
         for images, targets, *boundary_weights in self.dataset:
             outputs = self.forward(images)
             self.loss.add(targets, outputs, *boundary_weights)
@@ -74,6 +79,8 @@ class Validation:
                 update(targets, outputs[name])
             if "mask" in outputs and len(self.examples) < MAX_EXAMPLES:
                 self.keep_examples(np.asarray(in_unit_range(images)), np.asarray(targets), outputs["mask"])
+            if self.mosaic is not None:
+                self.mosaic.add(images, targets, outputs["mask"])
         logs = {"loss": self.loss.result()}
         for metric in metrics:
             value = metric.result()
