@@ -5,9 +5,10 @@
 
     python data_preparation/plan.py 'isbi/{split}/images' 'isbi/{split}/mask' cells    # with folders train and val
 
-It writes configs/experiment/NAME.yaml, with the reason for each choice, and lists of the files of each split in
-data/NAME/. Images and masks belong together by name (docs/getting-started/your-own-images.md); the pixel values of
-masks are the classes.
+It writes configs/experiment/NAME.yaml, with the reason for each choice, lists of the files of each split in data/NAME/,
+and data/NAME/pairs.png, which shows some images with the contours of their masks. It takes a few training steps to say
+how long the training will take; --no-timing leaves that out. Images and masks belong together by name
+(docs/getting-started/your-own-images.md); the pixel values of masks are the classes.
 """
 
 import argparse
@@ -19,17 +20,21 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
+import cv2
 import numpy as np
 
 from data_generators.files.pairing import Pair, find_pairs
 from data_preparation.common.command_line import Parser, errors_in_one_line
 from data_preparation.common.groups import VOLUME, describe_groups, group_of
 from data_preparation.common.stratified_splits import assign_fractions
-from data_preparation.planning.choices import DEFAULT_MODEL, Choice, choose_settings
+from data_preparation.planning.choices import DEFAULT_MODEL, Choice, choose_settings, find_classes
+from data_preparation.planning.class_names import parse_names
 from data_preparation.planning.classes import NO_VALUE
+from data_preparation.planning.contact_sheet import draw_sheet
 from data_preparation.planning.experiment_file import check_choices, experiment_yaml, list_files
 from data_preparation.planning.input_size import MEMORY
 from data_preparation.planning.pair_properties import PairProperties, count_values, measure_pairs
+from data_preparation.planning.timing import seconds_of_epoch, with_duration
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.text_files import AS_ON_DISK
@@ -37,6 +42,7 @@ from utils.config import load_config
 from utils.config.defaults import CONFIGS
 
 SPLITS = ("train", "val")
+SHEET = "pairs.png"
 
 
 class Split(NamedTuple):
@@ -47,8 +53,16 @@ class Split(NamedTuple):
     reason: str
 
 
-def plan(options: argparse.Namespace) -> Path:
-    """Choose the settings and write the experiment; returns its path.
+class Plan(NamedTuple):
+    """What was written: the experiment and the picture of pairs; notes: lines about the duration."""
+
+    path: Path
+    sheet: Path
+    notes: list[str]
+
+
+def plan(options: argparse.Namespace) -> Plan:
+    """Choose the settings and write the experiment.
 
     Raises:
         UserError: pairs that cannot be used, an experiment of that name, or a choice that only the user can make; names
@@ -60,19 +74,29 @@ def plan(options: argparse.Namespace) -> Path:
     if path.exists() and not options.force:
         raise UserError(f"{path} exists. Choose another name, or replace it with --force.")
     split = find_split(options)
-    lists = list_files(split.pairs, Path("data", options.name).resolve())
+    folder = Path("data", options.name).resolve()
+    lists = list_files(split.pairs, folder)
+    names = parse_names(options.names)
+    classes = find_classes(options, split.pairs, split.measured, names)
     choices = [Choice(key, str(file)) for key, (file, _) in lists.items()]
-    choices += choose_settings(options, split.pairs, split.measured)
+    choices += choose_settings(options, split.pairs, split.measured, classes, names)
     check_choices(choices)
+    notes: list[str] = []
+    if not options.no_timing:
+        epoch = seconds_of_epoch(choices, split.pairs, options.quiet)
+        choices, notes = with_duration(choices, epoch, options.hours)
     for file, text in lists.values():
         with atomic_write(file) as temporary:
             temporary.write_text(text, encoding="utf-8", errors=AS_ON_DISK)
+    sheet = draw_sheet(split.pairs, split.measured, classes, names and names.of_classes(classes.in_order))
+    with atomic_write(folder / SHEET) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     train, val = (len(split.pairs[name]) for name in SPLITS)
     described = f"{train} images for training, {val} for validation, {split.reason}"
     text = experiment_yaml(choices, options.name, options.images, options.masks, described)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return path
+    return Plan(path, folder / SHEET, notes)
 
 
 def find_split(options: argparse.Namespace) -> Split:
@@ -162,6 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="input size of the network")
     parser.add_argument("--model", choices=MEMORY, default=DEFAULT_MODEL, help=f"default {DEFAULT_MODEL}")
     parser.add_argument("--memory", type=float, help="GiB of memory for training (default: what is free now)")
+    parser.add_argument("--hours", type=float, help="choose as many epochs as fit into so many hours on this machine")
+    parser.add_argument("--no-timing", action="store_true", help="take no training steps to see how long they take")
+    parser.add_argument(
+        "--no-background", action="store_true", help="class 0 is a class like the others, as the sky in street scenes"
+    )
     parser.add_argument("--seed", type=int, default=5, help="random seed of the split (default 5)")
     parser.add_argument("--force", action="store_true", help="replace an experiment of that name")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -169,9 +198,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with errors_in_one_line():
         if not 0 < options.val < 1:
             raise UserError(f"--val {options.val} must be between 0 and 1.")
-        path = plan(options)
-    print(path.read_text(), end="")
-    print(f"\nsaved {path}\nNext: python train.py +experiment={options.name}")
+        if options.hours is not None and (options.no_timing or not options.hours > 0):
+            raise UserError(f"--hours {options.hours:g} must be above 0, and needs the timing: leave --no-timing out.")
+        written = plan(options)
+    print(written.path.read_text(), end="")
+    print("", *written.notes, f"saved {written.path}", f"saved {written.sheet}: see whether the masks fit", sep="\n")
+    print(f"Next: python train.py +experiment={options.name}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from data_generators.files.pairing import Pair
 from data_generators.files.preparation import CLASS_NAMES, MULTI_LABEL, single_preparation
 from data_preparation.common.colour_tables import VOID
-from data_preparation.planning.class_names import Names, parse_names
+from data_preparation.planning.class_names import Names
 from data_preparation.planning.classes import (
     COLOUR,
     Classes,
@@ -23,6 +23,7 @@ from data_preparation.planning.input_size import choose_input_size
 from data_preparation.planning.pair_properties import PairProperties, count_values
 from data_preparation.planning.void import refuse_to_guess
 from utils.base.class_bits import count_classes
+from utils.config.class_names import is_background
 
 RARE_FOREGROUND = 0.05  # share of foreground pixels below which crops are sampled around it
 FEW_IMAGES = 200  # of training, below which they are varied
@@ -43,7 +44,11 @@ class Choice(NamedTuple):
 
 
 def choose_settings(
-    options: Namespace, splits: Mapping[str, Sequence[Pair]], measured: Mapping[str, Sequence[PairProperties]]
+    options: Namespace,
+    splits: Mapping[str, Sequence[Pair]],
+    measured: Mapping[str, Sequence[PairProperties]],
+    classes: Classes,
+    names: Names | None,
 ) -> list[Choice]:
     """Choose the settings that differ from their defaults.
 
@@ -51,18 +56,21 @@ def choose_settings(
         options: of the command line.
         splits: {"train": pairs, "val": pairs}.
         measured: their properties.
+        classes: of `find_classes`.
+        names: of --names.
     """
     everything = [*measured["train"], *measured["val"]]
-    counts, train_counts = count_values(everything), count_values(measured["train"])
-    names = parse_names(options.names)
-    classes = find_classes(options, splits, np.flatnonzero(counts.pixels).tolist(), names)
+    train_counts = count_values(measured["train"])
     values, overlapping = classes.values, classes.overlapping
     train_pixels, train_shares = train_counts.pixels[values], train_counts.shares[values]
     foreground = train_pixels[1:].sum() / max(train_pixels.sum(), 1)
     with_foreground = np.mean([pair.has_any(values[1:]) for pair in measured["train"]])
     channels, channels_reason = choose_channels(everything, splits["train"])
     size = choose_input_size(measured["train"], measured["val"], options.model, options.size, options.memory)
-    wants_foreground = with_foreground < 0.5 or (foreground < RARE_FOREGROUND and size.needs_crop)
+    wants_foreground = bool(with_foreground < 0.5 or (foreground < RARE_FOREGROUND and size.needs_crop))
+    class_names = names and names.of_classes(classes.in_order)
+    background, background_reason = choose_background(options, class_names)
+    wants_foreground &= background is None  # otherwise every pixel is of a class that counts
     epochs = usual_epochs(math.ceil(len(splits["train"]) / size.batch))
     # Of overlapping classes the factor of class 0 would be that of pixels without the class of a channel.
     weights, weights_reason = (None, "") if overlapping else choose_class_weights(train_shares)
@@ -86,7 +94,8 @@ def choose_settings(
         Choice("INPUT.CHANNELS", channels, channels_reason),
         Choice(MULTI_LABEL, True if overlapping else None, "the data was prepared so: the bits of a mask are classes"),
         Choice("OUTPUT.CLASSES", overlapping or len(values), describe_shares(everything, classes)),
-        Choice(CLASS_NAMES, names and names.of_classes(classes.in_order), "--names"),
+        Choice(CLASS_NAMES, class_names, "--names"),
+        Choice("OUTPUT.BACKGROUND", background, background_reason),
         Choice("HYPER_PARAMETERS.BATCH_SIZE", size.batch, size.batch_reason),
         Choice(EPOCHS, epochs, f"about {UPDATES} updates in total, but 20 to 300 epochs"),
         Choice("HYPER_PARAMETERS.LEARNING_RATE", 1e-3, "usual with Adam for networks without pretrained weights"),
@@ -105,6 +114,15 @@ def usual_epochs(steps: int) -> int:
 def patience(epochs: int) -> int:
     """Epochs without a better one after which training ends."""
     return max(epochs // 3, 10)
+
+
+def choose_background(options: Namespace, names: Sequence[str] | None) -> tuple[bool | None, str]:
+    """Return `(False if class 0 is a class like the others, else None, reason)`."""
+    if options.no_background:
+        return False, "--no-background"
+    if names and not is_background(names[0]):
+        return False, f"class 0 is called {names[0]}"
+    return None, ""
 
 
 def choose_augmentation(images: int, has_colours: bool) -> tuple[str, str]:
@@ -135,14 +153,19 @@ def model_reason(options: Namespace) -> str:
 
 
 def find_classes(
-    options: Namespace, splits: Mapping[str, Sequence[Pair]], found: Sequence[int], names: Names | None
+    options: Namespace,
+    splits: Mapping[str, Sequence[Pair]],
+    measured: Mapping[str, Sequence[PairProperties]],
+    names: Names | None,
 ) -> Classes:
     """The classes that the values of masks mean: bits where the preparation noted so beside the images.
 
     Raises:
         UserError: see `choose_classes`; or a value that looks like void, which only the user knows.
     """
-    pairs = [pair for found in splits.values() for pair in found]
+    counts = count_values([pair for split in measured.values() for pair in split])
+    found = np.flatnonzero(counts.pixels).tolist()
+    pairs = [pair for split in splits.values() for pair in split]
     prepared = single_preparation(pair.image for pair in pairs)
     settings = prepared.settings if prepared else {}
     if settings.get(MULTI_LABEL):

@@ -9,7 +9,12 @@ from data_generators.files.pairing import find_pairs
 from data_generators.files.preparation import write_preparation
 from data_generators.files.preparation_check import with_preparation
 from data_preparation.plan import find_groups, main
+from data_preparation.planning.contact_sheet import GAP, ROWS, SIDE, WIDEST
 from data_preparation.planning.input_size import MEMORY
+from data_preparation.planning.timing import time_steps
+from utils.base.errors import UserError
+from utils.base.palette import class_color
+from utils.base.pictures import STRIP
 from utils.config import load_config
 from utils.config.defaults import CONFIGS
 
@@ -47,7 +52,7 @@ def striped(values, height=64, width=64):
 
 
 def planned(*options, images="images", masks="masks"):
-    main([images, masks, "mine", "--quiet", "--force", *map(str, options)])
+    main([images, masks, "mine", "--quiet", "--no-timing", "--force", *map(str, options)])
     return load_config(["+experiment=mine"])
 
 
@@ -147,6 +152,68 @@ def test_few_images_are_augmented(write, monkeypatch, tmp_path):
         assert planned().AUGMENTATION == load_config([f"augmentation={policy}"]).AUGMENTATION
     monkeypatch.setattr("data_preparation.planning.choices.FEW_IMAGES", 3)
     assert planned().AUGMENTATION == load_config().AUGMENTATION
+
+
+def test_a_class_0_that_is_no_background(write):
+    write({f"a{number}": (grey(), striped([0, 1])) for number in range(4)})
+    for options, expected in (
+        (["--names", "sky,road"], False),
+        (["--no-background"], False),
+        (["--names", "background,cell"], None),
+    ):
+        assert planned(*options).OUTPUT.BACKGROUND is expected
+
+
+def test_the_contact_sheet_shows_every_class(write, tmp_path):
+    rare = np.zeros((64, 96), np.uint8)
+    rare[20:40, 30:60], rare[50:, :] = 1, 255
+    only_last = rare.copy()
+    only_last[rare == 1] = 2
+    masks = {f"a{number:02d}": rare * 0 for number in range(30)} | {"b": rare, "c": only_last}
+    write({stem: (np.full((64, 96), 100, np.uint8), mask) for stem, mask in masks.items()})
+    planned()
+    sheet = cv2.imread(str(tmp_path / "data/mine/pairs.png"))[:, :, ::-1]
+    height, width = sheet.shape[:2]
+    assert width == WIDEST and height <= ROWS * (SIDE + STRIP + GAP) + STRIP
+    pictures = sheet[:-STRIP].reshape(-1, 3)  # without the legend
+    for colour in (class_color(1), class_color(2), (134, 134, 134)):  # contours; void tints grey 100 with 187
+        assert (pictures == colour).all(1).any(), colour
+
+
+def test_a_budget_sets_the_epochs(write, monkeypatch, capsys, tmp_path):
+    """At one image a second an epoch of 8 + 2 images takes 9 s, because validation takes half the time."""
+    write({f"a{number}": (grey(), striped([0, 1])) for number in range(10)})
+    typed = []
+    monkeypatch.setattr("data_preparation.planning.timing.time_steps", lambda overrides: typed.append(overrides) or 1.0)
+    for hours, epochs, words in (
+        (None, 300, "all 300 about 45 min"),
+        (0.025, 10, "Warning: 10 epochs are too few"),
+        (0.5, 200, "About 300 epochs are usual"),
+        (10, 1000, "all 1000 about 2 h 30 min"),
+    ):
+        main(["images", "masks", "mine", "--quiet", "--force", *([] if hours is None else ["--hours", str(hours)])])
+        cfg = load_config(["+experiment=mine"])
+        assert epochs == cfg.HYPER_PARAMETERS.EPOCHS and max(epochs // 3, 10) == cfg.CALLBACKS.EARLY_STOPPING.PATIENCE
+        assert words in capsys.readouterr().out
+    timed = load_config(typed[0])  # the settings of the plan, with files of its own
+    assert timed.MODEL.TYPE == cfg.MODEL.TYPE and timed.AUGMENTATION == cfg.AUGMENTATION and timed.INPUT == cfg.INPUT
+    for options in (["--hours", "0"], ["--hours", "1", "--no-timing"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["images", "masks", "mine", "--quiet", "--force", *options])
+        assert "--hours" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_steps_are_timed_in_a_training_of_their_own(phantom, tmp_path):
+    tiny = ["MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48", "+bench_steps=1"]
+    data = [f"DATASET.{split.upper()}.{key}={phantom}/data/{split}/{folder}" for split in ("train", "val")
+            for key, folder in (("IMAGES_PATH", "images"), ("MASK_PATH", "mask"))]  # fmt: skip
+    assert time_steps([*tiny, *data, f"WORK_DIR={tmp_path}", "VERBOSE=0"]) > 0
+
+
+def test_a_training_that_cannot_start_says_why():
+    with pytest.raises(UserError, match=r"cannot take a step: .*HEIGHT=0 is too small.*--no-timing"):
+        time_steps(["INPUT.HEIGHT=0"])
 
 
 def test_comments_fit_80_columns(write, tmp_path):
@@ -268,7 +335,7 @@ def test_a_published_split_is_kept_and_every_pair_is_found(write):
 def test_what_cannot_be_decided_names_the_option(values, options, words, write, tmp_path, capsys):
     write({f"a{number}": (grey(), striped(list(values))) for number in range(4)})
     with pytest.raises(SystemExit) as stopped:
-        main(["images", "masks", "mine", "--quiet", *options])
+        main(["images", "masks", "mine", "--quiet", "--no-timing", *options])
     message = capsys.readouterr().err
     assert stopped.value.code == 2 and all(word in message for word in words) and message.count("\n") == 1
     assert not (tmp_path / "configs/experiment").exists() and not (tmp_path / "data").exists()
@@ -288,7 +355,7 @@ def test_bad_folders_and_names(write, tmp_path, capsys):
         (["{split}/images", "masks", "mine", "--force"], "{split}"),
     ):
         with pytest.raises(SystemExit) as stopped:
-            main([*arguments, "--quiet"])
+            main([*arguments, "--quiet", "--no-timing"])
         assert stopped.value.code == 2 and word in capsys.readouterr().err
     assert (tmp_path / "configs/experiment/mine.yaml").read_text() == before
 

@@ -30,5 +30,14 @@ def has_background(cfg: DictConfig) -> bool:
         return True
     if cfg.OUTPUT.BACKGROUND is not None:
         return bool(cfg.OUTPUT.BACKGROUND)
-    first = re.sub(r"[^a-z]", "", mask_class_names(cfg)[0].lower())
-    return first.startswith(("background", "bg")) or first in ("none", "nothing", "empty")
+    return is_background(mask_class_names(cfg)[0])
+
+
+def is_background(name: str) -> bool:
+    """Whether a class of this name is the background.
+
+    >>> is_background("Background"), is_background("sky")
+    (True, False)
+    """
+    letters = re.sub(r"[^a-z]", "", name.lower())
+    return letters.startswith(("background", "bg")) or letters in ("none", "nothing", "empty")

@@ -1,0 +1,104 @@
+"""A picture of some pairs, image with the contours of its mask, to see whether they belong together."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from data_generators.files.pairing import Pair
+from data_generators.reading.decoding import decode
+from data_generators.reading.headers import read_whole
+from data_generators.reading.mask_values import read_values
+from data_preparation.planning.classes import Classes
+from data_preparation.planning.pair_properties import PairProperties
+from utils.base.palette import VOID, class_color
+from utils.base.pictures import displayable, legend, overlay, titled
+
+COLUMNS, ROWS, SIDE, GAP = 4, 3, 300, 6  # pairs; pixels of the longer side of an image and between two
+TINT = 0.2
+WIDEST = COLUMNS * (SIDE + GAP)
+LONGEST_TITLE = 34  # characters
+
+
+def draw_sheet(
+    splits: Mapping[str, Sequence[Pair]],
+    measured: Mapping[str, Sequence[PairProperties]],
+    classes: Classes,
+    names: Sequence[str] | None,
+) -> np.ndarray:
+    """Draw pairs in which every class occurs, with a legend below; the first class is left plain.
+
+    Args:
+        splits: `{split: pairs}`.
+        measured: their properties.
+        classes: what the values of masks mean.
+        names: of the classes, the first one included.
+
+    Returns:
+        RGB `(height, width, 3)`, WIDEST pixels wide.
+    """
+    pairs = [(split, pair) for split, found in splits.items() for pair in found]
+    chosen = choose_pairs([properties for split in splits for properties in measured[split]], classes)
+    cells = []
+    for number in chosen:
+        split, pair = pairs[number]
+        title = f"{split}: {pair.image.name}".encode("ascii", "replace").decode()
+        cells.append(titled(draw_pair(pair, classes), title[:LONGEST_TITLE]))
+    rows = [np.hstack(cells[first : first + COLUMNS]) for first in range(0, len(cells), COLUMNS)]
+    canvas = [np.pad(row, ((0, GAP), (0, WIDEST - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    values = classes.in_order
+    labels = [f"{value}: {name}" for value, name in zip(values, names, strict=True)] if names else map(str, values)
+    entries = [(label.encode("ascii", "replace").decode(), class_color(index) if index else None)
+               for index, label in enumerate(labels)]  # fmt: skip
+    entries[0] = (f"{entries[0][0]} (plain)", None)
+    if classes.ignored is not None:
+        entries.append((f"{classes.ignored}: not labelled", VOID))
+    return np.vstack([*canvas, legend(entries, WIDEST)])
+
+
+def choose_pairs(measured: Sequence[PairProperties], classes: Classes) -> list[int]:
+    """Positions of at most COLUMNS * ROWS pairs: for each class the one with most of it, rare classes first, then
+    others at equal distances, those with more than the first class before those without.
+    """
+    values = [*classes.values[1:], *([] if classes.ignored is None else [classes.ignored])]
+    pixels = np.array(
+        [[pair.values[value] if value < len(pair.values) else 0 for value in values] for pair in measured]
+    )
+    wanted = COLUMNS * ROWS
+    chosen: list[int] = []
+    for value in np.argsort(np.count_nonzero(pixels, axis=0)).tolist():
+        best = int(pixels[:, value].argmax())
+        if pixels[best, value] and not pixels[chosen, value].any():
+            chosen.append(best)
+    filled = [number for number in range(len(measured)) if pixels[number].any() and number not in chosen]
+    empty = [number for number in range(len(measured)) if not pixels[number].any()]
+    for group in (filled, empty):
+        missing = min(wanted - len(chosen), len(group))
+        if missing > 0:
+            chosen += [group[place] for place in np.linspace(0, len(group) - 1, missing).round().astype(int)]
+    return sorted(chosen[:wanted])
+
+
+def draw_pair(pair: Pair, classes: Classes) -> np.ndarray:
+    """The image with its mask `(SIDE, SIDE + GAP, 3)`, in the middle of a white cell."""
+    assert pair.mask is not None, "a plan is made from pairs"
+    image, mask = decode(pair.image, read_whole(pair.image)), read_values(pair.mask)
+    largest = 255 if image.dtype == np.uint8 else max(int(image.max()), 1)  # 12 of 16 bits are common
+    is_slice = image.shape[2] == 3 and pair.image.name.startswith("image_")  # with its neighbours as channels
+    picture = displayable(image.astype(np.float32) / largest, is_slice)
+    scale = SIDE / max(mask.shape)
+    size = (max(round(mask.shape[1] * scale), 1), max(round(mask.shape[0] * scale), 1))
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    void = mask == classes.ignored if classes.ignored is not None else np.zeros(mask.shape, bool)
+    if not classes.overlapping:
+        indices = np.zeros(65536, np.uint8)
+        indices[classes.values] = np.arange(len(classes.values))
+        mask = indices[mask]
+    mask = np.where(void, 0, mask)
+    drawn = overlay(picture, mask, TINT, bool(classes.overlapping))
+    drawn[void] = (drawn[void] * (1 - 2 * TINT) + 2 * TINT * np.array(VOID)).astype(np.uint8)
+    cell = np.full((SIDE, SIDE + GAP, 3), 255, np.uint8)
+    top, left = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
+    cell[top : top + size[1], left : left + size[0]] = drawn
+    return cell
