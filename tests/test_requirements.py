@@ -119,7 +119,7 @@ def test_every_import_of_the_tests_is_in_the_list_for_development():
 def test_every_package_of_the_base_is_used():
     """A package that nothing imports is a mistake, but for those that others load by name."""
     # the first by a row of a table, the second by tifffile, the others by Keras
-    by_name = {"efficientnet", "imagecodecs", "pydot", "tensorboard"}
+    by_name = {"efficientnet", "imagecodecs", "tensorboard"}
     used = set().union(*(imports(name) for name in tracked("*.py") if not name.startswith(("tests/", "benchmarks/"))))
     used = {canonicalize_name(PACKAGES.get(module, module)) for module in used}
     assert set(read("requirements-base.txt")) - used - by_name == set()

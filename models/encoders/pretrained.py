@@ -67,7 +67,7 @@ def tap_layers(network: keras.Model, names: list[str], backbone: Backbone, setti
             raise UserError(
                 f"MODEL.BACKBONE.SKIP_LAYERS or DOWN_LAYERS: {settings.TYPE} has no layer {name}. Its own are "
                 f"{', '.join(backbone.skips.values())}; "
-                f"`python -m models MODEL.BACKBONE.TYPE={settings.TYPE}` lists all."
+                f"`python -m models MODEL.BACKBONE.TYPE={settings.TYPE} +layers=True` lists all."
             )
     return keras.Model(network.input, [network.get_layer(name).output for name in names], name="encoder")
 

@@ -1,11 +1,12 @@
 """Every decoder on every family of encoders, the parameter counts of known systems, and other backends."""
 
+import cv2
 import keras
 import numpy as np
 import pytest
 from helpers import PROJECT, run_command
 
-from models import DECODERS, build_model, inference_model, valid_output_size
+from models import DECODERS, ENCODERS, MODEL_TYPES, build_model, inference_model, valid_output_size
 from models.cost import count_flops
 from utils.base.errors import UserError
 from utils.config import load_config
@@ -223,7 +224,12 @@ def test_the_list_and_one_model_from_the_command_line(tmp_path):
     result = run_command("-m", "models", "MODEL.TYPE=conv_deconv", *PETS, cwd=tmp_path, PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr
     assert "62,243" in result.stdout
-    assert (tmp_path / "conv_deconv_unet3plus.png").exists() or "no picture" in result.stdout
+    assert cv2.imread(str(tmp_path / "checkpoint/architecture_conv_deconv_unet3plus.png")).std() > 0
+    script = "import runpy, sys; runpy.run_module('models', run_name='__main__'); print(sorted(sys.modules))"
+    listed = run_command("-c", script, cwd=tmp_path, PYTHONPATH=str(PROJECT)).stdout
+    assert all(name in listed for name in [*MODEL_TYPES, *ENCODERS]) and "26,987,714" in listed
+    assert "'models.sizes'" in listed and "'tensorflow'" not in listed and "'keras'" not in listed
+    assert max(map(len, listed.splitlines()[:-1])) <= 80
 
 
 JAX = """
