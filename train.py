@@ -12,10 +12,11 @@ from data_preparation.verify_data import verify_data, with_preparation_of_data
 from models import build_model
 from utils.base.closed_output import survive_closed_output
 from utils.base.locks import releases_locks
-from utils.base.startup import restore_signal_handlers
+from utils.base.progress import display
 from utils.config.command import command
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy, worker
+from utils.training.announce_stop import announce_stop
 from utils.training.outputs import check_outputs, make_outputs
 from utils.training.settings import training_settings
 
@@ -101,7 +102,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
 
     # Fit
     began = time.monotonic()
-    with explain_failures(cfg), restore_signal_handlers():
+    with explain_failures(cfg), announce_stop(workers), display.cleared():
         history = trainer.fit(data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     seconds = time.monotonic() - began
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from data_generators.reading.masks import is_foreground, read_mask_as
 from utils.base.errors import UserError
+from utils.base.progress import track
 
 if TYPE_CHECKING:
     from data_generators.files.image_file import ImageFile
@@ -147,7 +147,7 @@ def find_foreground(masks: "Sequence[ImageFile]", settings: "ReadSettings", show
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         found = threads.map(has_foreground, masks)
-        return list(tqdm(found, "find foreground", len(masks), disable=not show_progress))
+        return list(track(found, "find foreground", len(masks), quiet=not show_progress))
 
 
 def make_sampler(

@@ -21,7 +21,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
 import numpy as np
-from tqdm import tqdm
 
 from data_generators.files.image_file import ImageFile
 from data_generators.files.preparation import (
@@ -43,6 +42,7 @@ from utils.base.errors import UserError
 from utils.base.files import staging_folder
 from utils.base.listing import expand_pattern
 from utils.base.locks import locked
+from utils.base.progress import Task
 from utils.config.folds import list_name
 
 
@@ -94,11 +94,11 @@ def write_shards(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     with locked(output / ".tfrecord.lock", f"the shards in {output}"), staging_folder(output, "tfrecord") as temporary:
-        with tqdm(total=len(pairs), desc="pairs", disable=quiet) as bar:
+        with Task("write pairs", len(pairs), quiet=quiet) as task:
             names = []
             for shard in range(shards):
                 chosen = [pair for pair, number in zip(pairs, shard_of, strict=True) if number == shard]
-                names.append(write_shard(temporary, name, shard, chosen, bar))
+                names.append(write_shard(temporary, name, shard, chosen, task))
         for path in shards_of(output, name):
             if path.name not in names:
                 path.unlink()
@@ -125,7 +125,7 @@ def preparation_of_shards(images: Sequence[ImageFile], output: Path) -> Preparat
     return preparation
 
 
-def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[ImageFile, ImageFile]], bar: tqdm) -> str:
+def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[ImageFile, ImageFile]], task: Task) -> str:
     """Write one shard and return its name."""
     path = folder / f"{name}-{number:02d}-{len(pairs)}{SHARD_SUFFIX}"
     with open(path, "wb") as file:
@@ -136,7 +136,7 @@ def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[Imag
             features = {"name": os.fsencode(image.name), "mask_name": os.fsencode(mask.name)}
             features |= {"image": read_whole(image), "mask": read_whole(mask)}
             write_records(file, [encode_example(features)])
-            bar.update()
+            task.update()
         file.flush()
         os.fsync(file.fileno())
     return path.name

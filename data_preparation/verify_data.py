@@ -16,7 +16,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from data_generators.files.class_labels import classifier_class_names, match_labels
 from data_generators.files.image_file import ImageFile
@@ -37,6 +36,7 @@ from data_preparation.common.shared_images import warn_of_shared_images
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import check_writable
+from utils.base.progress import track
 from utils.config.command import command
 
 
@@ -133,7 +133,7 @@ def check_pairs(
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # reading and decoding release the interpreter's lock
         checks = threads.map(work, pairs)
         quiet = cfg.VERBOSE == 0 or not pairs
-        return list(tqdm(checks, f"verify {split}", len(pairs), disable=quiet, leave=False))
+        return list(track(checks, f"verify {split}", len(pairs), quiet=quiet, leave=False))
 
 
 def summarize(checks: Sequence[PairCheck], ignore_label: int | None) -> dict[str, Any]:

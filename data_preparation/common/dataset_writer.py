@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from data_generators.files.image_file import ImageFile
 from data_generators.files.preparation import CLASS_NAMES, FILE, MULTI_LABEL, write_preparation
@@ -31,6 +30,7 @@ from data_preparation.common.splits import SPLITS
 from utils.base.errors import UserError, printable
 from utils.base.files import new_folders
 from utils.base.locks import locked_output
+from utils.base.progress import track
 
 CHUNK = 32  # pairs that a process takes at a time
 
@@ -118,10 +118,10 @@ def write_locked(conversion: Conversion, options: Namespace, sources: Iterable[s
         work = functools.partial(write_pair, make_mask=conversion.make_mask, output=output)
         workers = options.workers or min(os.cpu_count() or 1, 1 + len(todo) // PAIRS_PER_PROCESS)
         results = run_parallel(work, list(todo.items()), workers, CHUNK)
-        progress = tqdm(results, "pairs", len(todo), unit="pair", disable=options.quiet or not todo)
+        progress = track(results, "write pairs", len(todo), quiet=options.quiet or not todo)
         folders = [output / str(pair.split) / kind for pair in todo.values() for kind in ("images", "mask")]
-        with new_folders(folders), unfinished(output, todo.values(), named), progress as bar:
-            for (target, pair), _ in bar:
+        with new_folders(folders), unfinished(output, todo.values(), named), contextlib.closing(progress):
+            for (target, pair), _ in progress:
                 files[target] = [mask_target(pair), signatures[target]]
         for split in {pair.split for pair in conversion.pairs} if named else ():
             write_preparation(output / str(split), named)

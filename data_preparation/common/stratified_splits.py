@@ -3,16 +3,17 @@
 scikit-learn is imported only where it draws: it takes a second, which --help and errors need not wait for.
 """
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from data_generators.files.image_file import ImageFile
 from data_generators.reading.masks import read_mask
 from data_preparation.common.parallel import run_parallel
+from utils.base.progress import track
 
 STRATA = 4  # classes by size of the foreground, beside the class without foreground
 PART_COUNTS = (2, 3, 4, 5, 10, 20, 50, 100)  # fractions are made of equal parts: the first of these that fits them
@@ -29,8 +30,9 @@ def foreground_shares(masks: Sequence[ImageFile], background: int, workers: int 
         quiet: no progress bar.
     """
     work = functools.partial(foreground_share, background=background)
-    with tqdm(run_parallel(work, masks, workers, CHUNK), "masks", len(masks), disable=quiet, leave=False) as bar:
-        shares = dict(bar)
+    results = run_parallel(work, masks, workers, CHUNK)
+    with contextlib.closing(track(results, "measure masks", len(masks), quiet=quiet, leave=False)) as progress:
+        shares = dict(progress)
     return np.array([shares[mask] for mask in masks])
 
 

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from data_generators.files.pairing import Pair, list_problems
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import read_whole
 from data_generators.reading.mask_values import read_values
 from utils.base.errors import UserError
+from utils.base.progress import track
 
 VALUES = 65536  # that a pixel of a mask can have
 
@@ -52,7 +52,7 @@ def measure_pairs(pairs: Sequence[Pair], quiet: bool) -> list[PairProperties]:
         UserError: lists the pairs that cannot be read or whose sizes differ.
     """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results = list(tqdm(threads.map(measure_pair, pairs), "measure", len(pairs), unit="pair", disable=quiet))
+        results = list(track(threads.map(measure_pair, pairs), "measure pairs", len(pairs), quiet=quiet))
     problems = [result for result in results if isinstance(result, str)]
     if problems:
         raise UserError(f"{len(problems)} pairs cannot be used:\n{list_problems(problems)}")

@@ -4,6 +4,7 @@ The red, green and blue channel of an image are the slice below, the slice itsel
 last slice is repeated. The pixel value of a mask is the class. Slices count from the feet to the head.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Container, Sequence
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from data_generators.files.preparation import write_preparation
 from data_generators.files.volume_slices import read_manifest
@@ -29,6 +29,8 @@ from data_preparation.scans.slices import SliceSettings, fit_slice, intensity_wi
 from utils.base.errors import UserError
 from utils.base.files import new_folders
 from utils.base.locks import locked_output
+from utils.base.progress import track
+from utils.base.terminal import say
 
 
 class VolumeJob(NamedTuple):
@@ -83,14 +85,14 @@ def prepare_locked(jobs: list[VolumeJob], workers: int | None, quiet: bool) -> d
     summary = count_volumes(jobs, done)
     folders = [folder for job in jobs for folder in (job.images, job.masks)]
     results = run_parallel(prepare_volume, todo, workers, advice="DATA_PREPARATION.WORKERS")
-    progress = tqdm(results, "volumes", len(todo), disable=quiet or not todo)
-    with new_folders(folders), progress as bar:
+    progress = track(results, "prepare volumes", len(todo), quiet=quiet or not todo)
+    with new_folders(folders), contextlib.closing(progress):
         for note in notes:
-            bar.write(f"Note: {note}")
-        for job, (manifest, volume_note) in bar:
+            say(f"Note: {note}")
+        for job, (manifest, volume_note) in progress:
             done[job] = manifest
             if volume_note:
-                bar.write(f"Note: {volume_note}")
+                say(f"Note: {volume_note}")
     for folder, record in {job.images.parent: job.record for job in jobs}.items():
         write_preparation(folder, record)
     for job, manifest in done.items():

@@ -16,8 +16,8 @@ from utils.config import load_config
 from utils.training.callbacks import EarlyStopping, LearningRate
 from utils.training.console import print_end
 from utils.training.outputs import Outputs
-from utils.training.progress import DivergenceWarning
 from utils.training.saving import BestWeights, EpochLog, find_best_weights
+from utils.training.watching import DivergenceWarning
 
 DICE = Monitor("dice", True)
 

@@ -3,8 +3,8 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from utils.base.streams import PLAIN_WIDTH, is_terminal, make_console, write_line
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PER_SECOND = 4  # times that a line is drawn again
 PLAIN_EVERY = 10  # seconds between plain lines
 WORTH_A_LINE = 1  # seconds that a task takes to leave a line in the terminal
-BAR = 20  # columns of the longest bar
+BAR = 12  # columns of the longest bar
 
 Item = TypeVar("Item")
 
@@ -29,23 +29,33 @@ class Task:
         total: how many steps it has, if they are known; a bar shows them.
         quiet: says nothing.
         leave: whether a terminal keeps the last line.
+        announce: whether a place without a terminal gets a line at the beginning.
         settle: steps after which the time left is told.
 
     Attributes:
         done: steps so far.
-        text: what stands at the end of the line.
+        text: what stands at the end of the line: words, of which the last are left out where it is narrow.
     """
 
     def __init__(
-        self, name: str, total: int | None = None, *, quiet: bool = False, leave: bool = True, settle: int = 2
+        self,
+        name: str,
+        total: int | None = None,
+        *,
+        quiet: bool = False,
+        leave: bool = True,
+        announce: bool = True,
+        settle: int = 2,
     ) -> None:
-        self.name, self.total, self.quiet, self.leave, self.settle = name, total, quiet, leave, settle
-        self.done, self.text = 0, ""
+        self.name, self.total, self.quiet, self.leave = name, total, quiet, leave
+        self.announce, self.settle = announce, settle
+        self.done = 0
+        self.text: Sequence[str] = ()
         self.begin = self.said = time.monotonic()
         self.drawn = False  # by a display, in a terminal
         self.time_from_here()
 
-    def __enter__(self) -> "Task":
+    def __enter__(self) -> Self:
         if not self.quiet:
             display.add(self)
         return self
@@ -54,7 +64,7 @@ class Task:
         if not self.quiet:
             display.remove(self)
 
-    def update(self, steps: int = 1, text: str | None = None) -> None:
+    def update(self, steps: int = 1, text: Sequence[str] | None = None) -> None:
         """Count steps as done, and change the text."""
         self.done += steps
         if text is not None:
@@ -84,17 +94,21 @@ class Task:
         from rich.text import Text
 
         clock = clock_time(now - self.begin)
-        if self.total is None:
-            words = [self.name, *([f"{self.done}"] if self.done else []), clock, self.text]
-            return Text("  ".join(filter(None, words)))
+        words = [f"{self.done}/{self.total}", clock] if self.total is not None else [clock]
+        if self.total is None and self.done:
+            words.insert(0, f"{self.done}")
         pace = self.seconds_a_step(now)
-        left = [f"{clock_time(pace * (self.total - self.done))} left"] if pace and self.done < self.total else []
-        end = "  ".join(filter(None, [f"{self.done}/{self.total}", clock, *left, self.text]))
+        if self.total and pace and self.done < self.total:
+            words.append(f"left {clock_time(pace * (self.total - self.done))}")
+        for word in self.text:
+            if len("  ".join([self.name, *words, word])) < width:
+                words.append(word)
+        end = "  ".join(words)
         room = min(BAR, width - 1 - len(self.name) - len(end) - 4)
-        if symbols is None or room < 4:
+        if symbols is None or not self.total or room < 4:
             return Text(f"{self.name}  {end}")
-        full = min(room * self.done // self.total, room) if self.total else room
-        return Text.assemble(f"{self.name}  ", symbols[0] * full, (symbols[1] * (room - full), "dim"), f"  {end}")
+        full = min(room * self.done // self.total, room)
+        return Text.assemble(f"{self.name}  {symbols[0] * full}", (symbols[1] * (room - full), "dim"), f"  {end}")
 
 
 class Display:
@@ -113,9 +127,9 @@ class Display:
         with self.lock:
             self.tasks.append(task)
             task.drawn = is_terminal("stderr")
-            if not task.drawn:
-                write_line(f"{task.name}  {task.total}" if task.total else task.name, "stderr")
-            elif self.live is None:
+            if not task.drawn and task.announce:
+                write_line("  ".join([task.name, *([f"{task.total}"] if task.total else []), *task.text]), "stderr")
+            if task.drawn and self.live is None:
                 self.start()
 
     def start(self) -> None:
@@ -194,7 +208,7 @@ def clock_time(seconds: float) -> str:
 
 def track(
     items: Iterable[Item], name: str, total: int | None = None, *, quiet: bool = False, leave: bool = True
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Yield the items and show how many are done.
 
     >>> list(track([1, 2], "measure", 2, quiet=True))

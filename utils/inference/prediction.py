@@ -34,8 +34,7 @@ def predict_sources(
     Returns:
         `{source: problem}` of the sources that could not be read or written; all others are done.
     """
-    progress = Progress(len(sources), verbose)
-    with progress.bar:
+    with Progress(len(sources), verbose) as progress:
         images = read_ahead(sources, reading, workers, progress)
         for item, probability in predict_images(predictor, images):
             if item.source in progress.problems:
@@ -48,7 +47,7 @@ def predict_sources(
                 if error.errno != errno.ENAMETOOLONG:  # any other would come again at the next file
                     raise
                 progress.failed(item.source, UserError(f"{item.source.path}: a name for its mask would be too long."))
-            progress.predicted()
+            progress.update()
             if item.is_last:
                 item.source.close()
     note_turned(sources)

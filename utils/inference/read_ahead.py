@@ -1,15 +1,15 @@
 """Read the images of a prediction in threads, ahead of the networks, with a progress bar."""
 
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.base.errors import UserError
+from utils.base.progress import Task
+from utils.base.terminal import say
 from utils.inference.sources import Source, SourceSettings
 
 
@@ -31,33 +31,29 @@ class SourceImage(NamedTuple):
         return self.frame == self.source.frames - 1
 
 
-class Progress:
-    """A progress bar over images, and the sources that failed.
+class Progress(Task):
+    """How many images are predicted, and the sources that failed.
 
     Args:
         sources: how many there are; each counts as one image until it is opened.
-        verbose: false shows no bar.
+        verbose: false shows nothing.
 
     Attributes:
         problems: {source: what is wrong with it}.
     """
 
     def __init__(self, sources: int, verbose: bool = True) -> None:
-        self.bar = tqdm(total=sources, desc="Predict", unit="image", disable=not verbose)
+        super().__init__("predict", sources, quiet=not verbose)
         self.problems: dict[Source, str] = {}
 
     def opened(self, source: Source) -> None:
         """Count the images of a source."""
-        self.bar.total += source.frames - 1
-
-    def predicted(self) -> None:
-        """Count one image as done."""
-        self.bar.update()
+        self.total = (self.total or 0) + source.frames - 1
 
     def failed(self, source: Source, error: UserError) -> None:
         """Note the first problem of a source and print it."""
         self.problems.setdefault(source, str(error))
-        self.bar.write(f"Skipped: {error}", file=sys.stderr)
+        say(f"Skipped: {error}", "stderr")
 
 
 def read_ahead(

@@ -1,14 +1,13 @@
 """Which window an unpadded network slides over an image, and how long that takes."""
 
-import sys
 import time
 from collections.abc import Sequence
 
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from models import valid_output_size
 from models.model_types import model_settings
+from utils.base.terminal import say
 
 STEP = 128  # pixels between the sides to choose from: few of them, as each is a network of its own
 LARGEST = 1084  # pixels; 64 maps of that side are 300 MB
@@ -67,8 +66,8 @@ class TileClock:
         if left >= SLOW:
             self.said = True
             height, width = self.image
-            tqdm.write(
+            say(
                 f"An image of {height}x{width} takes {total} tiles of {self.window[0]}x{self.window[1]}: about "
                 f"{left:.0f} s left for it.",
-                file=sys.stderr,
+                stream="stderr",
             )

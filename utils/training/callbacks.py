@@ -11,9 +11,9 @@ from losses.monitor import Monitor, Rank, build_monitor, default_monitor
 from utils.config.class_names import mask_class_names
 from utils.devices.strategy import worker
 from utils.training.checkpoint import Checkpoint, StopOnSignal
+from utils.training.epoch_lines import EpochLines
 from utils.training.mosaic import Mosaic, ValidationPicture
 from utils.training.outputs import Outputs
-from utils.training.progress import DivergenceWarning, EpochLines, Progress, StepTimer
 from utils.training.saving import BestWeights, EpochLog
 from utils.training.schedules import learning_rate
 from utils.training.state import LogName, StatefulCallback
@@ -21,11 +21,9 @@ from utils.training.tensorboard import TensorBoard, log_folder
 from utils.training.tracking import build_trackers
 from utils.training.trainer import Trainer
 from utils.training.validation import Validation
+from utils.training.watching import DivergenceWarning, StepTimer
 
 Logs = dict[str, float]
-
-# VERBOSE -> callbacks that print, made from the number of epochs and the name of the score
-PRINTERS = {0: (), 1: (Progress,), 2: (EpochLines,)}
 
 
 def build_callbacks(
@@ -54,12 +52,13 @@ def build_callbacks(
     if number:
         return [rate, *early_stopping, *averages, StopOnSignal(workers)]
     score = default_monitor(cfg).name if monitor.name == "loss" else monitor.name  # the loss is printed anyway
-    printers = [printer(cfg.HYPER_PARAMETERS.EPOCHS, score) for printer in PRINTERS[cfg.VERBOSE]]
-    if "bench_steps" in cfg:
+    best = None if "bench_steps" in cfg else BestWeights(trainer.network, cfg, outputs.weights, monitor)
+    lines = EpochLines(cfg.HYPER_PARAMETERS.EPOCHS, score, best, live=cfg.VERBOSE == 1)
+    printers = [lines] if cfg.VERBOSE else []
+    if best is None:
         images = cfg.HYPER_PARAMETERS.BATCH_SIZE * replicas
         return [*printers, StepTimer(cfg.get("warmup_steps", 0), cfg.bench_steps, images)]
     tensorboard = log_folder(outputs.tensorboard, outputs.name, cfg.RUN)
-    best = BestWeights(trainer.network, cfg, outputs.weights, monitor)
     title = describe_run(cfg, outputs.name, len(data.samples))
     callbacks = [
         rate,

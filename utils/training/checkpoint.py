@@ -33,7 +33,7 @@ class StopOnSignal(keras.callbacks.Callback):
     A closed terminal sends SIGHUP; a signal that nohup or a shell has the process ignore stays ignored.
 
     With several workers the epoch ends first: they would have to agree on a step. The first worker saves it.
-    `utils.base.startup.restore_signal_handlers` around the training restores the handlers that were there.
+    `utils.training.announce_stop` around the training restores the handlers that were there.
 
     Args:
         workers: number of processes that train together.
@@ -51,7 +51,7 @@ class StopOnSignal(keras.callbacks.Callback):
                 signal.signal(number, self.stop)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal."""
+        """Handle a signal; `announce_stop` has said so."""
         if self.signal is not None:
             sys.exit(128 + number)
         self.signal = number

@@ -1,4 +1,4 @@
-"""Callbacks that print the progress of training, and that time its steps."""
+"""Callbacks that watch a training: what goes wrong while it runs, and how long its steps take."""
 
 import resource
 import sys
@@ -6,29 +6,8 @@ import time
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 Logs = dict[str, float]
-
-
-class Progress(keras.callbacks.Callback):
-    """A bar per epoch with loss and score, and the validation scores at its end."""
-
-    def __init__(self, epochs: int, score: str) -> None:
-        super().__init__()
-        self.epochs = epochs
-        self.score = score
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self.bar = tqdm(total=self.params["steps"], desc=f"Epoch {epoch + 1}/{self.epochs}", unit="step", leave=True)
-
-    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        self.bar.set_postfix_str(f"loss {logs['loss']:.4f} {self.score} {logs[self.score]:.4f}", refresh=False)
-        self.bar.update(batch + 1 - self.bar.n)
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self.bar.set_postfix_str(format_logs(logs, self.score))
-        self.bar.close()
 
 
 class DivergenceWarning(keras.callbacks.Callback):
@@ -51,26 +30,6 @@ class DivergenceWarning(keras.callbacks.Callback):
                 "HYPER_PARAMETERS.LEARNING_RATE, or set OPTIMIZER.CLIP_NORM=1.",
                 file=sys.stderr,
             )
-
-
-class EpochLines(keras.callbacks.Callback):
-    """A line per epoch, for logs in files."""
-
-    def __init__(self, epochs: int, score: str) -> None:
-        super().__init__()
-        self.epochs = epochs
-        self.score = score
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        print(f"Epoch {epoch + 1}/{self.epochs}  {format_logs(logs, self.score)}", flush=True)
-
-
-def format_logs(logs: Logs, score: str) -> str:
-    """Loss and score of training and validation on one line."""
-    return " | ".join(
-        f"{name}loss {logs[f'{prefix}loss']:.4f} {score} {logs[prefix + score]:.4f}"
-        for name, prefix in (("", ""), ("val ", "val_"))
-    )
 
 
 class StepTimer(keras.callbacks.Callback):
