@@ -1,8 +1,9 @@
 """What TensorBoard shows of a run: one run in its list, however often it was interrupted."""
 
+import contextlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from omegaconf import DictConfig
 
+from utils.base.files import warn_if_not_saved
 from utils.base.pictures import displayable
 from utils.config.class_names import mask_class_names
 from utils.inference.class_indices import center_crop, class_indices
@@ -58,7 +60,7 @@ class TensorBoard(keras.callbacks.Callback):
         self.end, self.steps = time.perf_counter(), self.steps + 1
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        with self.writer.as_default(step=epoch + 1):
+        with warn_if_not_written(), self.writer.as_default(step=epoch + 1):
             for name, value in logs.items():
                 tf.summary.scalar(tag_of(name), value)
             if self.steps:  # none if a run resumes right before the end of the epoch
@@ -70,10 +72,11 @@ class TensorBoard(keras.callbacks.Callback):
             if self.histogram_every and epoch % self.histogram_every == 0:
                 for variable in self.model.network.weights:
                     tf.summary.histogram(f"weights/{variable.path}", keras.ops.convert_to_numpy(variable))
-        self.writer.flush()
+            self.writer.flush()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        self.writer.close()
+        with warn_if_not_written():
+            self.writer.close()
 
     def draw(self) -> np.ndarray:
         """One picture with a row for each example."""
@@ -99,6 +102,16 @@ def tag_of(name: str) -> str:
     found = re.fullmatch(r"(.+?)(_class\d+)?", name.removeprefix("val_"))
     assert found is not None
     return f"{found[1]}/{split}{found[2] or ''}"
+
+
+@contextlib.contextmanager
+def warn_if_not_written() -> Iterator[None]:
+    """See `warn_if_not_saved`. TensorFlow reports a full disk as it reports too little memory."""
+    with warn_if_not_saved("the TensorBoard log"):
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise OSError(None, error.message.splitlines()[0]) from None
 
 
 def log_folder(folder: Path, name: str, run: str) -> Path:
