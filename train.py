@@ -112,7 +112,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
         best.check_saved()
         write_summary(cfg, trainer, best, found, history, seconds, outputs.summary)
         console.print_data_wait(cfg, trainer.data_wait)
-        console.print_end(cfg, best, outputs)
+        console.print_end(cfg, best, outputs, found)
     return history
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
+import numpy as np
 from omegaconf import DictConfig
 
 from data_generators.files.class_labels import classifier_class_names, match_labels
@@ -57,7 +58,8 @@ def verify_data(
         whole_images: check sizes for evaluation and prediction, which use whole images where training uses crops.
 
     Returns:
-        `{split: {"pairs": int, "foreground_share": float | None, "image_properties": {name: int}}}`.
+        `{split: {"pairs": int, "foreground_share": float | None, "image_properties": {name: int}, "label_counts": int64
+        (masks, classes)}}`.
         `foreground_share` is the share of labels above 0 among the pixels that are not ignored, None without masks;
         `image_properties` counts the images with each of IMAGE_PROPERTIES.
 
@@ -81,6 +83,7 @@ def verify_data(
         problems += unmatched + [problem for check in checks for problem in check.problems]
         hints += [hint for check in checks for hint in check.hints]
         summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL)
+        summary[split]["label_counts"] = count_labels(checks, number_of_classes(cfg))
         if details:
             summary[split] |= describe_split(
                 checks, number_of_classes(cfg), cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg)
@@ -147,6 +150,12 @@ def summarize(checks: Sequence[PairCheck], ignore_label: int | None) -> dict[str
     return {"pairs": len(checks), "foreground_share": share, "image_properties": properties}
 
 
+def count_labels(checks: Sequence[PairCheck], classes: int) -> np.ndarray:
+    """Pixels of each class in each mask, ignored ones left out: int64 `(masks, classes)`."""
+    counts = [check.labels[:classes] for check in checks if len(check.labels)]
+    return np.array([np.pad(found, (0, classes - len(found))) for found in counts], np.int64).reshape(-1, classes)
+
+
 def warn(pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, Any], split: str) -> None:
     """Print what is allowed but seldom intended."""
     for name, count in summary["image_properties"].items():
@@ -175,6 +184,7 @@ def main(cfg: DictConfig) -> None:
     cfg = with_preparation_of_data(cfg)
     report: dict[str, Any] = verify_data(cfg, details=True)
     for split, found in report.items():
+        del found["label_counts"]  # of every mask
         share = found["foreground_share"]
         masks = "" if share is None else f", foreground {share:.2%} of the pixels"
         print(f"{split}: {found['pairs']} pairs{masks}, no problems")

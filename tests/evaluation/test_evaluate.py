@@ -164,8 +164,13 @@ def test_splits_side_by_side(untrained, capsys):
     assert saved["val"]["scores"] == pytest.approx(run(untrained), abs=1e-6)
     entry = saved["train"]["regions"]["class1"]["dice_per_case"]
     assert entry["cases"] == 2 and entry["low"] < entry["value"] < entry["high"]
-    (line,) = (line for line in printed.splitlines() if line.startswith("dice_global_class1 "))
-    assert f"{scores['dice_global_class1']:.4f}" in line and f"{saved['val']['scores']['dice_class1']:.4f}" in line
+    lines = [line.split() for line in printed.splitlines()]
+    (first, second) = (line for line in lines if line[:1] == ["class1"] and len(line) >= 6)
+    assert first[1] == f"{scores['dice_class1']:.4f}" and second[1] == f"{saved['val']['scores']['dice_class1']:.4f}"
+    (mean, _) = (line for line in lines if line[:3] == ["mean", "of", "classes"])
+    for column, name in enumerate(("dice", "iou", "precision", "sensitivity"), start=3):
+        assert mean[column] == f"{scores[name]:.4f}"
+    assert max(map(len, printed.splitlines()[:-2])) <= 80  # all but the paths
     assert "images/s" in printed and "report" not in printed.splitlines()[0]
 
 

@@ -190,13 +190,20 @@ def epochs_with_histograms(folder):
 
 
 @pytest.mark.parametrize(
-    "value, words", [(0.0, "val_dice is 0 in every epoch"), (math.nan, "val_dice is not defined in any"), (0.1, "")]
+    "value, words",
+    [
+        (0.0, "val_dice is 0 in every epoch"),
+        (math.nan, "val_dice is not defined in any"),
+        (0.09, "no better than 0.0952"),
+        (0.1, ""),
+    ],
 )
 def test_a_network_that_learnt_nothing_is_said(value, words, tmp_path, capsys):
     best = best_weights(tmp_path)
     best.on_epoch_end(0, logs(value, 1.0))
     cfg = load_config(["VERBOSE=1", "CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"])
-    print_end(cfg, best, Outputs(*[tmp_path / "m.weights.h5"] * 4))
+    data = {"val": {"label_counts": np.array([[95, 5]])}}  # foreground everywhere: Dice 10 / 105
+    print_end(cfg, best, Outputs(*[tmp_path / "m.weights.h5"] * 4), data)
     printed = capsys.readouterr()
     assert words in printed.err and bool(printed.err) == bool(words)
     assert "The weights are those of the newest epoch" in printed.out

@@ -1,80 +1,108 @@
-"""Print the main scores of an evaluation."""
+"""Print the main scores of an evaluation: tables that fit 80 columns."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from omegaconf import DictConfig
 
-from utils.evaluation.case_scores import SCORES
+from utils.base.terminal import make_table, say, show
+from utils.evaluation.class_table import COLUMNS, class_rows, find_baseline, find_warnings
 from utils.evaluation.split import SplitResult
 
-# Scores of regions that are printed; the report has all.
-PRINTED = ("dice_global", "dice_per_case", "volume_error", "hd95_mm", "assd_mm", "surface_dice")
-RULE_WIDTH = 70  # characters
+LONGEST_NAME = 17  # characters of a class; longer names are cut, numbers never
+# Scores of cases: {what follows "mean over" in the heading: columns}; printed where a split has them.
+CASE_TABLES = {
+    "{case}s": ("dice_per_case", "iou_per_case", "volume_error"),
+    "{case}s, surfaces": ("hd95_mm", "assd_mm", "surface_dice"),
+}
 
-Row = tuple[str, list[str], str]  # name, a cell per split, how it averages
+Rows = list[list[str]]
 
 
 def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path) -> None:
-    """Print the main scores: a row per score, a column per split, and how each averages."""
+    """Print the scores of each split: a row a class, then scores of cases, then those of the whole set."""
+    for result in results:
+        for warning in find_warnings(cfg, result.evaluator) if result.evaluator else ():
+            print(f"Warning: {result.split}: {warning}", file=sys.stderr)
     if not cfg.VERBOSE:
         return
-    print(f"weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
-    print_rows([*count_rows(results), *metric_rows(results), *region_rows(results)])
+    say(f"weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
     for result in results:
-        print(f"{result.split}: {result.speed:.1f} images/s, reading included")
-    print(f"saved {folder}")
+        say(f"\n{describe(result)}")
+        for columns, rows in tables(cfg, result):
+            say("")
+            show(make_table(columns, rows))
+    say(f"\nsaved {folder}")
     if (folder / "report.html").exists():
-        print(f"open {folder / 'report.html'}")
+        say(f"open {folder / 'report.html'}")
 
 
-def print_rows(rows: Sequence[Row]) -> None:
-    """Print a table."""
-    name_width = max(len(name) for name, _, _ in rows)
-    widths = [max(map(len, cells)) for cells in zip(*(cells for _, cells, _ in rows), strict=True)]
-    for name, cells, rule in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        print(f"{name.ljust(name_width)}  {line}  {shorten(rule, RULE_WIDTH, placeholder='...')}".rstrip())
+def describe(result: SplitResult) -> str:
+    """`val: 20 images in 2 volumes, 5.1 images/s`."""
+    volumes = result.summary["cases"] if result.summary and result.summary["case"] == "volume" else 0
+    inside = f" in {volumes} volume{'s' if volumes > 1 else ''}" if volumes else ""
+    return f"{result.split}: {result.images} images{inside}, {result.speed:.1f} images/s, reading included"
 
 
-def count_rows(results: Sequence[SplitResult]) -> Iterator[Row]:
-    """Splits, images and volumes."""
-    yield "", [result.split for result in results], ""
-    yield "images", [f"{result.images}" for result in results], ""
-    summaries = [result.summary for result in results if result.summary]
-    if summaries and summaries[0]["case"] == "volume":
-        yield "volumes", [f"{summary['cases']}" for summary in summaries], ""
+def tables(cfg: DictConfig, result: SplitResult) -> Iterator[tuple[list[str], Rows]]:
+    """`(headings, rows)` of each table of a split."""
+    if result.evaluator and result.summary:
+        rows = list(class_rows(cfg, result.summary, result.evaluator))
+        yield (
+            ["class", "dice", "95% interval", "iou", "precision", "sensitivity", "n"],
+            [
+                [
+                    cut(row.name),
+                    number(row.scores.get("dice")),
+                    "" if row.low is None else f"{row.low:.4f}-{row.high:.4f}",
+                    *(number(row.scores.get(name)) for name in list(COLUMNS)[1:]),
+                    "" if row.cases is None else str(row.cases),
+                ]
+                for row in rows
+            ],
+        )
+        names = {row.region: row.name for row in rows if row.region}
+        for heading, columns in CASE_TABLES.items():
+            yield from case_table(f"mean over {heading.format(case=result.summary['case'])}", columns, names, result)
+    yield whole_set_table(cfg, result)
 
 
-def metric_rows(results: Sequence[SplitResult]) -> Iterator[Row]:
-    """Loss and Keras metrics, without those of single classes."""
-    for name, rule in results[0].rules.items():
-        if not re.search(r"_class\d+$", name):
-            yield name, [f"{result.scores[name]:.4f}" for result in results], rule
+def case_table(
+    heading: str, columns: Sequence[str], names: dict[str, str], result: SplitResult
+) -> Iterator[tuple[list[str], Rows]]:
+    """The table of some scores of cases, if the split has one of them."""
+    assert result.summary is not None
+    regions: dict[str, dict[str, Any]] = result.summary["regions"]
+    columns = [name for name in columns if any(name in found for found in regions.values())]
+    if columns:
+        values = {region: [found.get(name, {}).get("value") for name in columns] for region, found in regions.items()}
+        yield [heading, *columns], [[cut(names[region]), *map(number, found)] for region, found in values.items()]
 
 
-def region_rows(results: Sequence[SplitResult]) -> Iterator[Row]:
-    """Scores of each region with 95% interval, under their names in evaluation.json."""
-    summaries = [result.summary for result in results if result.summary]
-    for region in summaries[0]["regions"] if summaries else ():
-        regions = [summary["regions"][region] for summary in summaries]
-        for score in PRINTED:
-            title, rule = SCORES[score]
-            if any(score in found for found in regions):
-                rule = rule.format(cases=f"{summaries[0]['case']}s")
-                yield f"{score}_{region}", [format_score(found.get(score)) for found in regions], f"{title}: {rule}"
+def whole_set_table(cfg: DictConfig, result: SplitResult) -> tuple[list[str], Rows]:
+    """Loss and metrics that are no column of the classes, beside what the best constant answer has."""
+    baseline = find_baseline(cfg, result.evaluator) if result.evaluator else {}
+    names = [name for name in result.rules if name not in COLUMNS and not re.search(r"_class\d+$", name)]
+    if not baseline:
+        return ["whole set", "score"], [[name, number(result.scores[name])] for name in names]
+    return (
+        ["whole set", "score", "best constant answer"],
+        [[name, number(result.scores[name]), number(baseline.get(name, (None,))[0])] for name in names],
+    )
 
 
-def format_score(entry: Mapping[str, Any] | None) -> str:
-    """`0.9350 [0.9200, 0.9410]`, the brackets if there is an interval; a dash for a score that nothing defines.
+def cut(name: str) -> str:
+    """A name that is not too long for a table.
 
-    >>> format_score({"value": 0.5, "low": 0.25, "high": 0.75})
-    '0.5000 [0.2500, 0.7500]'
+    >>> cut("a very long class name")
+    'a very long cl...'
     """
-    if entry is None:
-        return "-"
-    text = f"{entry['value']:.4f}"
-    return text if entry["low"] is None else f"{text} [{entry['low']:.4f}, {entry['high']:.4f}]"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
+
+
+def number(value: float | None) -> str:
+    """Four digits, a dash for what is not defined."""
+    return "-" if value is None or value != value else f"{value:.4f}"

@@ -16,6 +16,7 @@ from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.checkpoints.paths import evaluation_folder, weights_path
 from utils.config.class_names import has_background
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
+from utils.evaluation.class_table import find_baseline
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import describe_postprocessing
 from utils.evaluation.report import write_report
@@ -43,7 +44,7 @@ def write_results(
     # All folds together are evaluated where no single fold writes.
     folder = evaluation_folder(trained if len(folds) == 1 else cfg)
     metadata = describe_weights(trained, weights)
-    splits = {result.split: split_entry(result) for result in results}
+    splits = {result.split: split_entry(trained, result) for result in results}
     with atomic_write(folder / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(without_nan({**metadata, "splits": splits}), indent=2, allow_nan=False))
     evaluators = {result.split: result.evaluator for result in results if result.evaluator}
@@ -73,8 +74,11 @@ def describe_weights(cfg: DictConfig, weights: Sequence[Path]) -> dict[str, Any]
     }
 
 
-def split_entry(result: SplitResult) -> dict[str, Any]:
+def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
     """What `evaluation.json` says about a split."""
+    constant = find_baseline(cfg, result.evaluator) if result.evaluator else {}
+    answers = {name: {"value": value, "class": answer} for name, (value, answer) in constant.items()}
+    baseline = {"best_constant_answer": answers} if answers else {}
     # Overlapping classes have no confusion matrix.
     matrix = result.evaluator.confusion() if result.evaluator else None
     confusion = {"confusion": matrix.tolist()} if matrix is not None and matrix.ndim == 2 else {}
@@ -82,6 +86,7 @@ def split_entry(result: SplitResult) -> dict[str, Any]:
         "images": result.images,
         "images_per_second": round(result.speed, 2),
         "scores": result.scores,
+        **baseline,
         **(result.summary or {}),
         **confusion,
     }

@@ -21,6 +21,7 @@ from utils.checkpoints.training_log import read_history
 from utils.config.class_names import has_background
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
+from utils.evaluation.class_table import COLUMNS, constant_row, find_baseline, find_warnings
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import evaluates_any_size
@@ -81,6 +82,10 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
     evaluators = [(result.split, result.evaluator) for result in results if result.evaluator]
     return {
         "results": results,
+        "warnings": {split: find_warnings(cfg, evaluator) for split, evaluator in evaluators},
+        "constant": {split: find_baseline(cfg, evaluator) for split, evaluator in evaluators},
+        "constant_rows": {split: constant_row(cfg, evaluator) for split, evaluator in evaluators},
+        "column_of": {score: column for column, score in COLUMNS.items()},
         "regions": list(regions),
         "labels": {name: region_label(cfg, name) for name in regions},
         "scores": [(name, *texts) for name, texts in SCORES.items()],

@@ -86,8 +86,14 @@ def score_tables(path: Path, command: str = "python evaluate.py") -> str:
         lines = [f"Of the model before export, by `evaluate.py`{applied}", ""]
         for split, entry in evaluation["splits"].items():
             numbers = {name: value for name, value in entry["scores"].items() if isinstance(value, (int, float))}
-            lines += [f"Split {split}, {entry['images']} images:", "", "| score | value |", "| --- | --- |"]
-            lines += [*(f"| {name} | {value:.4f} |" for name, value in numbers.items()), ""]
+            lines += [
+                f"Split {split}, {entry['images']} images:",
+                "",
+                "| score | value | best constant answer |",
+                "| --- | --- | --- |",
+            ]
+            constant = {name: f"{found['value']:.4f}" for name, found in entry.get("best_constant_answer", {}).items()}
+            lines += [*(f"| {name} | {value:.4f} | {constant.get(name, '')} |" for name, value in numbers.items()), ""]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or a damaged one
         return f"Not measured: `{command}` writes them.\n"
     return "\n".join(lines)

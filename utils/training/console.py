@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from losses.constant_answer import best_constant
+from utils.base.classes import is_multi_label
 from utils.checkpoints.paths import evaluate_command
+from utils.config.class_names import has_background, mask_class_names
 from utils.training.data_wait import DataWait
 from utils.training.outputs import Outputs
 from utils.training.saving import BestWeights
 
 if TYPE_CHECKING:
     from utils.training.trainer import Trainer
+
+SHOWN = ("dice", "iou")  # scores of a constant answer in the line at the start
 
 
 def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any]) -> None:
@@ -44,8 +49,25 @@ def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any]) ->
         "steps": f"{cfg.OPTIMIZER.NAME}, learning rate {cfg.HYPER_PARAMETERS.LEARNING_RATE:g}, {cfg.LR_SCHEDULE.NAME}",
         "speed": f"AMP {cfg.OPTIMIZATION.AMP}, XLA {cfg.OPTIMIZATION.XLA}",
     }
+    if baseline := describe_baseline(cfg, data):
+        lines["baseline"] = baseline
     for name, line in lines.items():
         print(f"{name:>9}  {line}")
+
+
+def describe_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> str:
+    """What the best constant answer scores on the validation masks; empty where nothing is a constant answer."""
+    found = find_baseline(cfg, data)
+    names = mask_class_names(cfg) if found else []
+    shown = ", ".join(f"{name} {found[name][0]:.4f} (all {names[found[name][1]]})" for name in SHOWN if name in found)
+    return f"constant answer, validation: {shown}" if shown else ""
+
+
+def find_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, tuple[float, int]]:
+    """`losses.constant_answer.best_constant` of the validation masks; empty for classifiers and overlapping classes."""
+    if cfg.MODEL.TYPE == "classifier" or is_multi_label(cfg):
+        return {}
+    return best_constant(data["val"]["label_counts"], has_background(cfg))
 
 
 def print_resumed(cfg: DictConfig, start: tuple[int, int], steps: int) -> None:
@@ -61,9 +83,10 @@ def print_data_wait(cfg: DictConfig, data_wait: DataWait) -> None:
         print(data_wait.advice(cfg) or f"Data wait: {data_wait.share:.0%} of the training time")
 
 
-def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
+def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs, data: Mapping[str, Any]) -> None:
     """Say how good the best epoch was, where everything is, and what to run next."""
-    if warning := nothing_learnt(best):
+    constant = find_baseline(cfg, data).get(best.monitor.name, (None, 0))[0]
+    if warning := nothing_learnt(best, constant):
         print(f"Warning: {warning}", file=sys.stderr)
     if not cfg.VERBOSE:
         return
@@ -91,11 +114,20 @@ def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs) -> None:
     print(f"Next: {evaluate_command(cfg)}")
 
 
-def nothing_learnt(best: BestWeights) -> str | None:
-    """What is wrong with a best epoch whose score is undefined, or the lowest there is; None if nothing is."""
+def nothing_learnt(best: BestWeights, constant: float | None = None) -> str | None:
+    """What is wrong with a best epoch whose score is undefined, or no better than `constant`; None if nothing is.
+
+    Args:
+        constant: what the best constant answer scores, None if that is not known.
+    """
     score = best.monitor.log
     if best.best is None or math.isnan(best.best):
         return f"{score} is not defined in any epoch, as the validation data has nothing to find: no epoch is best."
     if best.monitor.higher_is_better and best.best == 0:
         return f"{score} is 0 in every epoch: the network finds nothing in the validation data. Train longer."
+    if best.monitor.higher_is_better and constant is not None and best.best <= constant:
+        return (
+            f"{score} is {best.best:.4f}, no better than {constant:.4f} for the same class in every pixel: the network "
+            "has learnt nothing yet. Train longer."
+        )
     return None
