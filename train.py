@@ -12,7 +12,7 @@ from data_preparation.verify_data import verify_data, with_preparation_of_data
 from models import build_model
 from utils.base.closed_output import survive_closed_output
 from utils.base.locks import releases_locks
-from utils.base.progress import display
+from utils.base.progress import Task, display
 from utils.config.command import command
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy, worker
@@ -77,12 +77,11 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     )
     validation_data = build_dataset(cfg, "val", replicas=replicas // workers, as_stored=as_stored["val"])
 
-    # Model
-    with strategy.scope():
+    # Model and trainer
+    building = Task(f"building {cfg.MODEL.TYPE}", quiet=not cfg.VERBOSE or number > 0, leave=False)
+    with building, strategy.scope():
         network = build_model(cfg, pretrained=state is None)
-
-    # Trainer
-    with strategy.scope():
+        building.text = (f"{network.count_params():,} parameters",)
         trainer = build_trainer(cfg, network)
     validate = build_validation(cfg, trainer, validation_data)
     if number == 0:

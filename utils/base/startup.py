@@ -6,10 +6,13 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TextIO, cast
 
+from utils.base.closed_output import ForgivingStream
 from utils.base.errors import UserError
+from utils.base.streams import KEPT
 
 # Ctrl-C, the end of a job, a closed terminal, Ctrl-\ ; the last two are not everywhere.
 STOP_SIGNALS = tuple(
@@ -25,6 +28,7 @@ def quiet_stderr() -> Iterator[None]:
     """
     sys.stderr.flush()
     saved = os.dup(2)
+    progress = keep_progress()
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
@@ -38,6 +42,17 @@ def quiet_stderr() -> Iterator[None]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+            progress()
+
+
+def keep_progress() -> Callable[[], None]:
+    """Let lines and progress on stderr reach the terminal while its descriptor is hidden; return what ends this."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # None, closed, or not a file
+        if sys.stderr.fileno() == 2 and "stderr" not in KEPT:
+            file = open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115
+            KEPT["stderr"] = cast("TextIO", ForgivingStream(file))
+            return lambda: KEPT.pop("stderr").stream.close()  # type: ignore[attr-defined]
+    return lambda: None
 
 
 @contextlib.contextmanager

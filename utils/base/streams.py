@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_WIDTH = 120  # columns of a table in a file
+# Where a stream goes while its file descriptor is kept from native libraries, see `utils.base.startup.quiet_stderr`.
+KEPT: dict[str, TextIO] = {}
 
 
 class StandardStream(io.TextIOBase):
@@ -25,7 +27,7 @@ class StandardStream(io.TextIOBase):
     @property
     def stream(self) -> TextIO | None:
         """The stream, also while a display has replaced it by its own; None if it was closed before the start."""
-        stream = getattr(sys, self.name)
+        stream = KEPT.get(self.name) or getattr(sys, self.name)
         return getattr(stream, "rich_proxied_file", stream)
 
     @property

@@ -7,12 +7,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from utils.base.errors import UserError
+from utils.base.errors import UserError, printable
 from utils.base.files import atomic_write, exists
 from utils.base.keys import Role
 from utils.base.plain_yaml import MAX_CHARACTERS, read_plain_yaml
 from utils.base.registry import load_object
-from utils.checkpoints.paths import companion_path, weights_path
+from utils.checkpoints.paths import ENDING, companion_path, weights_path
 from utils.config.checks import check_config
 from utils.config.defaults import default_config
 from utils.config.overrides import EXPERIMENT, assignment, override_key
@@ -43,7 +43,7 @@ def restore_config(cfg: DictConfig) -> DictConfig:
     if not exists(weights):
         raise UserError(
             f"No weights at {weights}. Train first (python train.py MODEL.TYPE={cfg.MODEL.TYPE}), or set "
-            "MODEL.WEIGHTS_FILE_NAME or CALLBACKS.MODEL_CHECKPOINT.PATH."
+            f"MODEL.WEIGHTS_FILE_NAME or CALLBACKS.MODEL_CHECKPOINT.PATH.{weights_there(weights)}"
         )
     path = companion_path(weights, ".yaml")
     if not path.exists():
@@ -57,6 +57,14 @@ def restore_config(cfg: DictConfig) -> DictConfig:
         OmegaConf.update(restored, key, OmegaConf.select(cfg, key), merge=False)
     check_config(restored)
     return restored
+
+
+def weights_there(weights: Path) -> str:
+    """A sentence that names the weights in the folder, the newest first; empty if there are none."""
+    found = sorted(weights.parent.glob(f"*{ENDING}"), key=lambda path: -path.stat().st_mtime)
+    names = [printable(path.name.removesuffix(ENDING)) for path in found]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f" There: {', '.join(names[:10])}{more}." if names else ""
 
 
 def overridden_keys(cfg: DictConfig) -> list[str]:

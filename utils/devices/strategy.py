@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 from utils.base.keras_settings import choose_backend, set_keras
+from utils.base.progress import Task
 from utils.base.registry import load_object, look_up
 from utils.base.startup import end_at_once, interrupt_later, quiet_stderr
 from utils.config.checks import check_strategy
@@ -39,7 +41,8 @@ def make_strategy(cfg: DictConfig) -> tf.distribute.Strategy:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     choose_backend()
-    with quiet_stderr():
+    quiet = not cfg.VERBOSE or "tensorflow" in sys.modules
+    with quiet_stderr(), Task("loading TensorFlow", quiet=quiet, leave=False):
         with interrupt_later():
             import keras
             import tensorflow as tf

@@ -15,6 +15,7 @@ from utils.base.files import resolve_path
 from utils.base.keys import Role
 from utils.checkpoints import companion_path
 from utils.config.defaults import default_config
+from utils.config.overrides import override_key
 from utils.config.schema import has_role
 from utils.training.state import STATE, Metadata, StatefulCallback, TrainingState, read_state
 from utils.training.trainer import Trainer
@@ -46,6 +47,8 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
     if different and metadata["finished"]:
         return None  # another run with the same name
     if different:
+        typed = tuple(override_key(override) for override in cfg.OVERRIDES)
+        different.sort(key=lambda change: not change.startswith(typed))  # what was typed now first
         raise UserError(
             f"{path} is the state of an interrupted run with other settings: {', '.join(different)}. Use the same "
             "settings to continue, or start over with RESUME=never."
