@@ -85,6 +85,8 @@ def draw_pair(pair: Pair, classes: Classes) -> np.ndarray:
     image, mask = decode(pair.image, read_whole(pair.image)), read_values(pair.mask)
     largest = 255 if image.dtype == np.uint8 else max(int(image.max()), 1)  # 12 of 16 bits are common
     is_slice = image.shape[2] == 3 and pair.image.name.startswith("image_")  # with its neighbours as channels
+    if image.shape[2] in (3, 4):
+        image = image[:, :, [2, 1, 0]]  # `decode` keeps OpenCV's order
     picture = displayable(image.astype(np.float32) / largest, is_slice)
     scale = SIDE / max(mask.shape)
     size = (max(round(mask.shape[1] * scale), 1), max(round(mask.shape[0] * scale), 1))

@@ -171,12 +171,18 @@ def test_the_contact_sheet_shows_every_class(write, tmp_path):
     only_last[rare == 1] = 2
     masks = {f"a{number:02d}": rare * 0 for number in range(30)} | {"b": rare, "c": only_last}
     write({stem: (np.full((64, 96), 100, np.uint8), mask) for stem, mask in masks.items()})
+    cv2.imwrite(str(tmp_path / "images/c.png"), np.full((64, 96, 3), (10, 20, 200), np.uint8))  # red, as OpenCV orders
     planned()
     sheet = cv2.imread(str(tmp_path / "data/mine/pairs.png"))[:, :, ::-1]
     height, width = sheet.shape[:2]
     assert width == WIDEST and height <= ROWS * (SIDE + STRIP + GAP) + STRIP
     pictures = sheet[:-STRIP].reshape(-1, 3)  # without the legend
-    for colour in (class_color(1), class_color(2), (134, 134, 134)):  # contours; void tints grey 100 with 187
+    for colour in (
+        class_color(1),
+        class_color(2),
+        (200, 20, 10),
+        (134, 134, 134),
+    ):  # contours, red; void tints grey 100 with 187
         assert (pictures == colour).all(1).any(), colour
 
 
