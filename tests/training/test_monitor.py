@@ -203,7 +203,7 @@ def test_a_network_that_learnt_nothing_is_said(value, words, tmp_path, capsys):
     best.on_epoch_end(0, logs(value, 1.0))
     cfg = load_config(["VERBOSE=1", "CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"])
     data = {"val": {"label_counts": np.array([[95, 5]])}}  # foreground everywhere: Dice 10 / 105
-    print_end(cfg, best, Outputs(*[tmp_path / "m.weights.h5"] * 4), data)
+    print_end(cfg, best, Outputs(*[tmp_path / "m.weights.h5"] * 5), data)
     printed = capsys.readouterr()
     assert words in printed.err and bool(printed.err) == bool(words)
     assert "The weights are those of the newest epoch" in printed.out
