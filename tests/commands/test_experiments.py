@@ -224,6 +224,8 @@ def test_the_schedules_of_the_sources():
         ("mapping_efficientnetb4", "loss", "loss"),
         ("pets_conv_deconv", "loss", "loss"),
         ("pets_mobilenetv2", "loss", "loss"),
+        ("tpu_unet", "loss", "loss"),
+        ("tpu_unetpp", "loss", "loss"),
         ("lgg_unet", "iou", "iou"),
         ("lits_unet3plus", "dice", "loss"),
     ],
