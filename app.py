@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,9 +20,11 @@ from omegaconf import DictConfig
 from data_preparation.scans.file_kinds import NIFTI_SUFFIXES
 from utils.base.errors import UserError, printable
 from utils.base.files import resolve_path
-from utils.base.listing import list_folder
-from utils.checkpoints import ENDING
+from utils.base.palette import BACKGROUND, class_color, hex_color
 from utils.config.command import command
+from utils.devices.strategy import make_strategy
+from utils.inference.available import Expectation, available_weights, expectation
+from utils.inference.writers.views import draw_view
 
 if TYPE_CHECKING:
     import gradio
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"  # this machine alone
 HOSTS = [ADDRESS, "localhost", "[::1]"]  # a page elsewhere whose name leads here is refused
 MAX_FILE_SIZE = "4gb"
+# Narrow tables: numbers and names of classes are not broken into lines of a few characters.
+CSS = "#message td, #message th { padding: 4px 8px; overflow-wrap: normal; word-break: normal; white-space: nowrap }"
+OPACITY = 0.35  # of the classes at first
 ENDINGS = [*NIFTI_SUFFIXES, ".gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]
 
 
@@ -38,26 +45,44 @@ def app(cfg: DictConfig) -> None:
         UserError: no weights yet; Gradio is not installed; the port is taken.
     """
     weights = find_weights(cfg)
+    print(
+        f"{len(weights)} model{'s' if len(weights) > 1 else ''} in the list. Loading TensorFlow and Gradio ...",
+        flush=True,
+    )
+    make_strategy(cfg)
     with tempfile.TemporaryDirectory(prefix="segmentation-") as results:
         os.environ["GRADIO_TEMP_DIR"] = results  # what was uploaded is removed with the results
         page = make_page(cfg, weights, results)
         try:
-            page.launch(server_name=ADDRESS, server_port=cfg.APP.PORT, share=False, **launch_options())
+            page.launch(
+                server_name=ADDRESS,
+                server_port=cfg.APP.PORT,
+                share=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                **launch_options(),
+            )
         except OSError as error:
             raise UserError(f"APP.PORT={cfg.APP.PORT}: {error}") from None
+        print(f"Open http://{ADDRESS}:{cfg.APP.PORT} (this machine only). Ctrl-C ends it.", flush=True)
+        page.block_thread()
 
 
 def find_weights(cfg: DictConfig) -> list[str]:
-    """Names of all weights files in CALLBACKS.MODEL_CHECKPOINT.PATH, the newest first.
+    """Names of the weights in CALLBACKS.MODEL_CHECKPOINT.PATH that can be used, the newest first.
 
     Raises:
         UserError: there are none.
     """
-    folder = resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH)
-    paths = list_folder(folder, [ENDING]).files if folder.is_dir() else []
-    if not paths:
-        raise UserError(f"No weights in {folder}: train a model first, or set CALLBACKS.MODEL_CHECKPOINT.PATH.")
-    return [path.name.removesuffix(ENDING) for path in sorted(paths, key=lambda path: -path.stat().st_mtime)]
+    names, problems = available_weights(cfg)
+    reasons = [f"{name}: {problem}" for name, problem in problems.items()]
+    if not names:
+        folder = resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH)
+        found = f"No weights in {folder}" if not reasons else f"No weights in {folder} can be used ({reasons[0]})"
+        raise UserError(f"{found}: train a model first, or set CALLBACKS.MODEL_CHECKPOINT.PATH.")
+    for reason in reasons:
+        print(f"Note: not in the list: {printable(reason)}", file=sys.stderr)
+    return names
 
 
 def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradio.Blocks:
@@ -73,46 +98,67 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
     from utils.inference.segmenter import Segmenter
 
     segment = Segmenter(cfg, results)
+    expected = {name: expectation(cfg, name) for name in weights}
 
     def failed(error):
         """The values that show an error."""
-        return [[], gradio.Slider(visible=False), None, None, f"**Error:** {error}"]
+        return [None, gradio.Slider(visible=False), None, None, f"**Error:** {error}"]
 
-    def run(name, path):
-        """What the button does: values of pictures, slider, picture, mask and message."""
+    def run(name, path, truth=None, opacity=OPACITY):
+        """What the button does: values of result, slider, picture, masks and message."""
         if path is None:
             return [gradio.skip()] * 4 + ["Drop a file first."]
-        if not path.lower().endswith(tuple(ENDINGS)):
-            return failed(f"{Path(path).name} is no image or scan; these are read: {', '.join(ENDINGS)}.")
+        for file in (path, truth):
+            if file is not None and not file.lower().endswith(tuple(ENDINGS)):
+                return failed(f"{Path(file).name} is no image or scan; these are read: {', '.join(ENDINGS)}.")
         try:
-            pictures, mask, table = segment(name, Path(path))
+            result = segment(name, Path(path), None if truth is None else Path(truth))
         except (UserError, OSError) as error:
             return failed(error)
-        last = len(pictures) - 1
+        last = len(result.views) - 1
         slider = gradio.Slider(maximum=max(last, 1), value=last // 2, visible=last > 0)
-        return [pictures, slider, pictures[last // 2], mask, area_table(table)]
+        table = area_table(result.table, result.dice, result.meaning.has_background)
+        return [result, slider, show(result, last // 2, opacity), result.masks, table]
+
+    def show(result, index, opacity):
+        """The picture of a slice."""
+        return None if result is None else draw_view(result.views[int(index)], opacity, result.meaning)
 
     with gradio.Blocks(title="Segmentation", analytics_enabled=False) as page:
-        gradio.Markdown("# Segmentation\nImage and predicted contours. Files stay on this machine.")
+        gradio.Markdown("# Segmentation\nFiles stay on this machine.")
         with gradio.Row():
-            with gradio.Column(scale=1):
-                name = gradio.Dropdown(weights, value=weights[0], label="Weights", elem_id="weights")
-                file = gradio.File(label="Image, TIFF stack or NIfTI volume", elem_id="file")
+            with gradio.Column(scale=1, min_width=280):
+                choices = [(f"{name}: {expected[name]}", name) for name in weights]
+                name = gradio.Dropdown(choices, value=weights[0], label="Weights", elem_id="weights")
+                expects = gradio.Markdown(describe(expected[weights[0]]), elem_id="expects")
+                file = gradio.File(label="Image, TIFF stack or NIfTI volume", height=120, elem_id="file")
+                truth = gradio.File(label="Its true mask (for Dice; may be left out)", height=120, elem_id="truth")
                 button = gradio.Button("Segment", variant="primary", elem_id="segment")
-                message = gradio.Markdown(elem_id="message")
-                mask = gradio.File(
-                    label="Mask (value = class; of overlapping classes: bits)", interactive=False, elem_id="mask"
-                )
-            with gradio.Column(scale=3):
+            with gradio.Column(scale=2, min_width=280):
                 picture = gradio.Image(
                     show_label=False, interactive=False, buttons=["fullscreen", "download"], elem_id="picture"
                 )
                 slider = gradio.Slider(0, 1, step=1, label="Slice", visible=False, elem_id="slice")
-        pictures = gradio.State([])
-        button.click(run, [name, file], [pictures, slider, picture, mask, message])
-        slider.change(lambda pictures, index: pictures[int(index)] if pictures else None, [pictures, slider], picture)
+                opacity = gradio.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the classes", elem_id="opacity")
+                message = gradio.Markdown(elem_id="message")
+                masks = gradio.File(
+                    label="Masks (value = class; of overlapping classes: bits)", interactive=False, elem_id="mask"
+                )
+        result = gradio.State(None)
+        button.click(run, [name, file, truth, opacity], [result, slider, picture, masks, message])
+        for changed in (slider, opacity):
+            changed.change(show, [result, slider, opacity], picture, show_progress="hidden", trigger_mode="always_last")
+        name.change(lambda name: describe(expected[name]), name, expects)
     answer_in_one_line(page)
     return page
+
+
+def describe(expected: Expectation) -> str:
+    """What weights expect, as Markdown: the names of classes with their colours."""
+    names = [f"{swatch(index)}&nbsp;{markdown_text(name)}" for index, name in enumerate(expected.classes)]
+    score = f"best validation {expected.score}" if expected.score else "its score is in no log"
+    channels = f"{expected.channels} channel{'s' if expected.channels > 1 else ''}"
+    return f"**{expected.model}**: {expected.size}, {channels}; {score}\n\n{' &ensp; '.join(names)}"
 
 
 def answer_in_one_line(page: gradio.Blocks) -> None:
@@ -131,17 +177,45 @@ def answer_in_one_line(page: gradio.Blocks) -> None:
     page.process_api = process_api  # type: ignore[method-assign]
 
 
-def area_table(path: Path) -> str:
-    """The areas of predictions.csv, summed over slices, as a Markdown table."""
+def area_table(path: Path, dice: Sequence[float | None] | None = None, has_background: bool = True) -> str:
+    """The areas of predictions.csv, summed over slices, as a Markdown table with the colours of the classes.
+
+    Args:
+        path: of predictions.csv.
+        dice: of each class in the whole file; adds a column, and a line with the mean.
+        has_background: whether the mean leaves out class 0.
+    """
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     areas = {
         key.removeprefix("area_"): sum(int(row[key]) for row in rows) for key in rows[0] if key.startswith("area_")
     }
     total = sum(int(row["height"]) * int(row["width"]) for row in rows)  # of classes that overlap not the sum of areas
-    lines = [f"| {name.replace('|', '&#124;')} | {area:,} | {area / total:.2%} |" for name, area in areas.items()]
+    lines = [
+        f"| {swatch(index)} | {markdown_text(name)} | {area:,} | {area / total:.2%} |"
+        for index, (name, area) in enumerate(areas.items())
+    ]
     unit = "voxels" if len(rows) > 1 else "pixels"
-    return "\n".join([f"| class | {unit} | share |", "| --- | ---: | ---: |", *lines])
+    head = [f"| | class | {unit} | share |", "| --- | --- | ---: | ---: |"]
+    if dice is None:
+        return "\n".join([*head, *lines])
+    scores = [" none |" if score is None else f" {score:.3f} |" for score in dice]
+    lines = [line + score for line, score in zip([*head, *lines], [" Dice |", " ---: |", *scores], strict=True)]
+    known = [score for score in dice[has_background:] if score is not None]
+    left_out = f" without {markdown_text(next(iter(areas)))}" if has_background else ""
+    mean = f" Mean Dice{left_out}: {sum(known) / len(known):.3f}." if known else ""
+    return "\n".join([*lines, "", f"Dashed: the truth.{mean}"])
+
+
+def swatch(index: int) -> str:
+    """A square of the colour of a class, as HTML; for class 0 an empty one."""
+    color = hex_color(class_color(index)) if index else hex_color(BACKGROUND)
+    return f'<span style="color:{color}">{"■" if index else "□"}</span>'
+
+
+def markdown_text(name: str) -> str:
+    """A name as it stands in Markdown and its tables: no markup of its own."""
+    return re.sub(r"[^\w\s.-]", lambda match: f"&#{ord(match[0])};", name)
 
 
 def launch_options() -> dict[str, Any]:
@@ -151,6 +225,7 @@ def launch_options() -> dict[str, Any]:
 
     return {
         "theme": theme(),
+        "css": CSS,
         "footer_links": [],
         "max_file_size": MAX_FILE_SIZE,
         "enable_monitoring": False,

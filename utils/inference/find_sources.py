@@ -113,14 +113,14 @@ def without_labels(paths: list[Path], key: str) -> list[Path]:
     return [path for path in paths if path not in labels]
 
 
-def make_source(path: Path) -> Source:
-    """The source at a path, by its name alone: a damaged file is reported when it is read."""
+def make_source(path: Path, mask: Path | None = None) -> Source:
+    """The source at a path, by its name alone, and its truth: a damaged file is reported when it is read."""
     is_picture = path.name.lower().endswith(IMAGE_SUFFIXES)
     if path.is_dir() or is_nifti(path) or (not is_picture and is_dicom(path)):
-        return VolumeSource(path)
+        return VolumeSource(path, mask)
     if path.suffix.lower() in STACK_SUFFIXES and path.is_file() and is_stack(path):
-        return StackSource(path)
-    return ImageSource(path)
+        return StackSource(path, mask)
+    return ImageSource(path, mask)
 
 
 def is_stack(path: Path) -> bool:

@@ -22,14 +22,22 @@ from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.reading.decoding import decode_image, resize_image, to_channels
 from data_generators.reading.headers import read_whole
-from data_generators.reading.masks import read_mask_as
+from data_generators.reading.masks import read_mask_as, to_classes
 from data_generators.reading.orientation import is_turned
 from data_generators.reading.samples import ReadSettings, check_sizes, read_image_as
 from data_generators.reading.tiff_pages import pages_of
 from data_preparation.scans.file_kinds import is_nifti, scan_name
 from data_preparation.scans.geometry import from_radiological, nifti_affine
+from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
 from data_preparation.scans.nifti import read_scan
-from data_preparation.scans.slices import SliceSettings, crop_or_pad, fit_slice, intensity_window, window_slice
+from data_preparation.scans.slices import (
+    SliceSettings,
+    crop_or_pad,
+    fit_slice,
+    intensity_window,
+    label_slice,
+    window_slice,
+)
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.inference.writers.png import write_png
@@ -123,19 +131,32 @@ class ImageSource(Source):
 
 
 class StackSource(Source):
-    """A TIFF file with several pages, each an image."""
+    """A TIFF file with several pages, each an image; and one with a mask for each page, or None."""
 
     ending = ".tif"
     is_series = True
     path: Path
 
+    def __init__(self, path: Path, mask: Path | None = None) -> None:
+        super().__init__(path)
+        self.mask = mask
+
     def open(self, settings: SourceSettings) -> None:
         self.settings = settings.images
         self.pages = pages_of(self.path)
         self.frames = len(self.pages)
+        self.masks = None if self.mask is None else pages_of(self.mask)
+        if self.masks is not None and len(self.masks) != self.frames:
+            raise UserError(f"{self.mask}: has {len(self.masks)} pages, {self.path.name} has {self.frames}.")
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        return read_image_as(self.pages[index], self.settings), None
+        image = read_image_as(self.pages[index], self.settings)
+        if self.masks is None:
+            return image, None
+        truth = read_mask_as(self.masks[index], self.settings)
+        if truth.shape != image.shape[:2]:
+            check_sizes(Pair(self.pages[index], self.masks[index]), image, truth, self.settings)
+        return image, truth
 
     def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
         with atomic_write(path) as temporary:
@@ -144,14 +165,18 @@ class StackSource(Source):
 
 
 class VolumeSource(Source):
-    """A NIfTI or DICOM file or a folder with a DICOM series; its images are the slices, made as for training."""
+    """A NIfTI or DICOM file or a folder with a DICOM series; its images are the slices, made as for training.
+
+    Its labels, if there are any, are NIfTI or DICOM; the truth that `read` returns is on the grid of the scan.
+    """
 
     ending = ".nii.gz"
     is_series = True
     path: Path
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mask: Path | None = None) -> None:
         super().__init__(path)
+        self.mask = mask
         self.name = path.name if path.is_dir() else scan_name(path)
 
     def open(self, settings: SourceSettings) -> None:
@@ -160,7 +185,12 @@ class VolumeSource(Source):
             raise UserError(
                 f"{self.path}: a slice becomes 1 or 3 channels, not INPUT.CHANNELS={self.settings.channels}."
             )
-        self.scan = read_scan(self.path, self.slices.modality)
+        self.truth = None
+        if self.mask is None:
+            self.scan = read_scan(self.path, self.slices.modality)
+        else:
+            paths = LabelledScan(self.name, self.path, self.mask)
+            self.scan, self.truth, _ = read_labelled_scan(paths, self.slices.modality, self.slices.label_grid)
         for note in self.scan.notes:
             print(f"Note: {note}", file=sys.stderr)
         rows, columns, self.frames = self.scan.voxels.shape
@@ -170,7 +200,7 @@ class VolumeSource(Source):
         self.windowed_slice = functools.lru_cache(maxsize=32)(self.window)
 
     def close(self) -> None:
-        del self.scan, self.windowed_slice
+        del self.scan, self.truth, self.windowed_slice
 
     def window(self, index: int) -> np.ndarray:
         """A slice as uint8 `(rows, columns)`."""
@@ -188,7 +218,10 @@ class VolumeSource(Source):
         return to_channels(self.path, pixels, self.settings.channels)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        return self.stack(index, lambda pixels: fit_slice(pixels, self.slices, resize_image)), None
+        image = self.stack(index, lambda pixels: fit_slice(pixels, self.slices, resize_image))
+        if self.truth is None or self.mask is None:
+            return image, None
+        return image, to_classes(self.mask, label_slice(self.truth, index, self.slices.labels), self.settings)
 
     def display_image(self, index: int) -> np.ndarray:
         return self.stack(index, lambda pixels: pixels)

@@ -22,19 +22,19 @@ class PictureWriter(Writer[MaskPrediction]):
         self.count = 0
 
     def write(self, prediction: MaskPrediction) -> None:
-        source = prediction.source
         for index, (name, labels) in enumerate(zip(prediction.names(), prediction.labels, strict=True)):
-            image = prediction.image if prediction.image is not None else source.display_image(index)
-            picture = self.draw(image, prediction.truths[index], labels)
+            image = shown_image(prediction, index, self.settings.center_channel)
+            picture = compare(image, prediction.truths[index], labels, self.settings.meaning)
             write_png(self.folder / "pictures" / f"{name}.png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             if self.count < self.settings.show and has_screen():
                 Image.fromarray(picture).show(title=name)
             self.count += 1
 
-    def draw(self, image: np.ndarray, truth: np.ndarray | None, labels: np.ndarray) -> np.ndarray:
-        """The panels with a legend, uint8 RGB."""
-        image = displayable(image / np.float32(np.iinfo(image.dtype).max), self.settings.center_channel)
-        return compare(image, truth, labels, self.settings.meaning)
+
+def shown_image(prediction: MaskPrediction, index: int, center_channel: bool) -> np.ndarray:
+    """An image of a prediction at the size of its mask: `(height, width, 3)` uint8 RGB; see `displayable`."""
+    image = prediction.image if prediction.image is not None else prediction.source.display_image(index)
+    return displayable(image / np.float32(np.iinfo(image.dtype).max), center_channel)
 
 
 def has_screen() -> bool:
