@@ -27,7 +27,7 @@ from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import read_shard
 from data_preparation import index_masks
 from data_preparation.common.colour_tables import read_table
-from data_preparation.common.dataset_writer import RECORD
+from data_preparation.common.dataset_record import RECORD
 
 ODD = (
     None, True, False, -1, 0, 7, 2.5, 10**30, 1e308, float("nan"), float("inf"), "", " ", "x", "1", "0.5", "a" * 300,
