@@ -34,7 +34,8 @@ def run(capsys, *arguments):
 def refuse(capsys, output, *arguments):
     with pytest.raises(SystemExit) as end:
         run(capsys, *arguments)
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip() and "volumes:" not in line]
+    err = capsys.readouterr().err
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith("prepare volumes")]
     assert end.value.code == 2 and len(lines) == 1 and lines[0].startswith("Error: ")
     assert not list(output.rglob("*.png")) and not list(output.rglob(".volume*"))
     return lines[0]
