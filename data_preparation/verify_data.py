@@ -168,13 +168,6 @@ def warn(pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, 
         masks = [pair.mask for pair, check in zip(pairs, checks, strict=True) if name in check.properties]
         if masks:
             print(f"Note: {len(masks)} of the masks of {split}, such as {masks[0]}, {text}.", file=sys.stderr)
-    lossy = [pair.mask for pair in pairs if pair.mask is not None and pair.mask.suffix.lower() in (".jpg", ".jpeg")]
-    if lossy:
-        print(
-            f"Warning: {len(lossy)} masks of {split} are JPEG files, such as {lossy[0]}; JPEG changes label values "
-            "at edges. Save masks as PNG.",
-            file=sys.stderr,
-        )
 
 
 @command

@@ -6,6 +6,7 @@ import numpy as np
 
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
+from data_generators.reading.compression import has_frames, is_lossy
 from data_generators.reading.decoding import decode, to_channels
 from data_generators.reading.headers import read_whole_and_header
 from data_generators.reading.mask_values import FORMS, read_values_and_form
@@ -21,12 +22,16 @@ IMAGE_PROPERTIES = {
     "nearly black": "use at most 12 of their 16 bits, so that they become nearly black: "
     "PREPROCESS_DATA.VALUE_RANGE=[0,4095], for 8 bits [0,255], spreads them",
     "one colour": "have one colour everywhere",
+    "frames": "are animations, of which the first frame is read",
     "palette": "have a palette: the colours are used, not the indices",
     "alpha": "have an alpha channel, which is dropped",
     "rotation": "have an EXIF rotation for display: pixels are used as stored, and masks must not be rotated "
     "(PREPROCESS_DATA.EXIF=apply turns both)",
 }
-MASK_FORMS = {f"mask: {name}": text for name, text in FORMS.items()}  # masks that can be meant in two ways
+# Masks that can be meant in two ways, or have lost something.
+MASK_FORMS = {f"mask: {name}": text for name, text in FORMS.items()} | {
+    "mask: lossy": "are compressed as JPEG does, which changes label values at edges. Save masks as PNG"
+}
 ROTATION_HINT = (
     "A mask differs in size from its image, which has an EXIF rotation: the mask was probably drawn on the image as it "
     "is displayed, but pixels are used as stored. Save the image upright, without EXIF rotation, and use that one, or "
@@ -77,6 +82,7 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool, 
         try:
             values, form = read_values_and_form(pair.mask, settings.mask_form, settings.turned)
             check.properties += (f"mask: {form}",) if form else ()
+            check.properties += ("mask: lossy",) if is_lossy(pair.mask) else ()
             mask = to_classes(pair.mask, values, settings)
         except UserError as error:
             check.problems.append(str(error))
@@ -108,6 +114,7 @@ def read_image_and_properties(path: ImageFile, settings: ReadSettings) -> tuple[
         "16 bit": is_16_bit,
         "nearly black": is_16_bit and 0 < int(image.max()) < 4096,
         "one colour": bool((image == image[:1, :1]).all()),
+        "frames": has_frames(data),
         "palette": header.has_palette,
         "alpha": channels != 4 and pixels.shape[2] == 4 and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
         "rotation": not settings.turned and is_turned(data),

@@ -23,6 +23,7 @@ OWN_FILES = {
     "utils/base/backups.py": "earlier versions of a file",
     "utils/base/files.py": "leftovers, hidden ones among them",
     "utils/base/listing.py": "the walker",
+    "utils/checkpoints/saved_config.py": "weights to choose from",
     "utils/config/values.py": "groups of the configuration",
     "utils/inference/output.py": "whether a folder is empty",
     "utils/training/tensorboard.py": "folders of earlier runs",

@@ -215,7 +215,7 @@ def test_doubtful_data_gives_warnings(data, capsys):
         write(path.with_suffix(".jpg"), np.zeros((32, 48), np.uint8))
     verify_data(config(data))
     err = capsys.readouterr().err
-    assert "4 masks of val are JPEG files" in err
+    assert "4 of the masks of val" in err and "are compressed as JPEG does" in err
     assert "the masks of val have no foreground" in err
     assert "train" not in err
 
