@@ -26,6 +26,7 @@ from data_preparation.common.groups import group_of
 from data_preparation.common.png import encode_png
 from data_preparation.common.splits import SPLITS, assign_splits
 from utils.base.errors import UserError
+from utils.base.locks import locked
 
 
 def times(folder):
@@ -68,6 +69,14 @@ def test_one_folder_holds_one_dataset(tmp_path, capsys):
         run(rle_csv, capsys, tmp_path / "second.csv", *arguments[1:])
     assert "already contains a dataset prepared from" in capsys.readouterr().err
     assert times(tmp_path / "data") == before
+
+
+def test_two_preparations_do_not_write_the_same_folder(tmp_path, capsys):
+    arguments = make_table(tmp_path, ["a,1 3"])
+    (tmp_path / "data").mkdir()
+    with locked(tmp_path / "data/.prepare.lock", "it"), pytest.raises(SystemExit):
+        run(rle_csv, capsys, *arguments)
+    assert "Error: Another process writes the dataset" in capsys.readouterr().err
 
 
 def test_finished_pairs_outlive_an_error(tmp_path, capsys):
