@@ -152,6 +152,22 @@ def encoded(kind, **options):
     return buffer.getvalue()
 
 
+def tiff(planar="contig", **options):
+    buffer = io.BytesIO()
+    write(buffer, SMOOTH, planar=planar, photometric="rgb", **options)
+    return buffer.getvalue()
+
+
+TILED, STRIPS = {"tile": (32, 32)}, {"rowsperstrip": 8}
+TIFF_FORMS = {
+    "planar LZW": {"planar": "separate", "compression": "lzw", **STRIPS},
+    "tiled LZW, predictor": {"compression": "lzw", "predictor": True, **TILED},
+    "tiled Deflate, big-endian": {"compression": "deflate", "byteorder": ">", **TILED},
+    "planar tiled Deflate, predictor": {"planar": "separate", "compression": "deflate", "predictor": True, **TILED},
+    "Zstandard, BigTIFF": {"compression": "zstd", "bigtiff": True, **STRIPS},
+    "raw, planar, big-endian": {"planar": "separate", "byteorder": ">", **STRIPS},
+}
+
 PICTURES = {
     "PNG": lambda: encoded("PNG"),
     "JPEG": lambda: encoded("JPEG", quality=90),
@@ -166,6 +182,7 @@ PICTURES = {
     f"TIFF, {compression}": lambda compression=compression: encoded("TIFF", compression=compression)
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
 }
+PICTURES |= {f"TIFF, {name}": lambda options=options: tiff(**options) for name, options in TIFF_FORMS.items()}
 CHECKED = {"PNG", "TIFF, tiff_adobe_deflate"}  # formats with a checksum: a single changed bit is found
 
 
