@@ -49,3 +49,13 @@ def test_a_library_cannot_close_the_stream_of_the_process():
     stream = io.StringIO()
     ForgivingStream(stream).close()
     assert not stream.closed
+
+
+def test_help_that_nobody_reads():
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "evaluate.py", "--help"], cwd=PROJECT, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (0, "")

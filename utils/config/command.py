@@ -39,12 +39,10 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
         try:
-            show_any_name()
             choose_backend()
             several = HydraConfig.get().mode == RunMode.MULTIRUN
             overrides = give_own_folders(cfg) if several else list(HydraConfig.get().overrides.task)
-            with survive_closed_output():
-                task(finish_config(cfg, overrides))
+            task(finish_config(cfg, overrides))
         except UserError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
@@ -59,8 +57,10 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         sys.unraisablehook = repeat_interrupt
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: one place formats all errors
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
+        show_any_name()
         try:
-            main()
+            with survive_closed_output():  # Hydra's too, of --help
+                main()
         except KeyboardInterrupt:
             fail_interrupted()
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
