@@ -76,7 +76,7 @@ def private_names(tree):
         node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
     own = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))} | stored
-    documented = {"_replace", "_asdict", "_fields"}  # of named tuples
+    documented = {"_replace", "_asdict", "_fields", "_exit"}  # of named tuples, and of os
     for node in ast.walk(tree):
         name = None
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
