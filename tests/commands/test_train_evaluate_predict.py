@@ -161,6 +161,7 @@ def test_every_model_type_trains(model_type, phantom, tmp_path):
     assert ("presence_accuracy" in history) == MODEL_TYPES[model_type].CGM
 
 
+@pytest.mark.slow
 def test_the_classifier_of_the_cgm_learns(tmp_path):
     """Presence is decided better than by always answering what most slices hold."""
     make_phantom(tmp_path / "data", size=48, slices=16)

@@ -260,6 +260,7 @@ for name, batch in (("single", 4), ("mirrored", 2)):
 """
 
 
+@pytest.mark.slow
 @needs_dali
 def test_mirrored_training_on_two_logical_devices(phantom, tmp_path):
     """Two replicas that share a batch take the steps that one takes; test_loaders.py looks at what each is given."""

@@ -53,7 +53,12 @@ def config(folder, engine, loader, *overrides):
 
 
 @pytest.mark.parametrize(
-    "engine, loader", [("invert", "TF_GENERATOR"), ("invert", "TF_DATA"), ("invert_in_graph", "TF_DATA")]
+    "engine, loader",
+    [
+        ("invert", "TF_GENERATOR"),
+        pytest.param("invert", "TF_DATA", marks=pytest.mark.slow),
+        ("invert_in_graph", "TF_DATA"),
+    ],
 )
 def test_a_third_engine_changes_the_batches_and_trains(engine, loader, invert, phantom, tmp_path):
     from train import train

@@ -132,6 +132,7 @@ for size in (1, 3):
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_give_the_scores_of_one(untrained, tmp_path):
     """9 images on two replicas: the last batch does not divide."""
     (tmp_path / "mirrored.py").write_text(MIRRORED)

@@ -93,7 +93,8 @@ def trained(tmp_path_factory, phantom):
     return folder
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 30])
 def test_a_killed_evaluation_keeps_the_scores_that_were_there(kills, trained, phantom):
     command = ["evaluate.py", f"WORK_DIR={phantom}", "MODEL.TYPE=unet", f"CALLBACKS.MODEL_CHECKPOINT.PATH={trained}"]
     longest = seconds([*command, "VERBOSE=0"])
