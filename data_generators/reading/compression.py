@@ -1,6 +1,7 @@
 """What a picture file loses or hides before it is decoded: lossy compression and further frames."""
 
 import io
+import mmap
 import struct
 
 from PIL import Image
@@ -22,12 +23,11 @@ def is_lossy(file: ImageFile) -> bool:
     with open(path_of(file), "rb") as stream:
         data = stream.read(HEAD)
         if data.startswith(TIFF_STARTS):
-            data += stream.read()
-    if data.startswith(TIFF_STARTS):
-        try:
-            return tag_numbers(data).get(COMPRESSION) in LOSSY_TIFF
-        except struct.error:
-            return False  # BigTIFF
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:  # a stack is not read for each page
+                try:
+                    return tag_numbers(whole).get(COMPRESSION) in LOSSY_TIFF
+                except struct.error:
+                    return False  # BigTIFF
     if data[:4] == b"RIFF":
         return data[12:16] == b"VP8 "  # VP8L is lossless
     style = data.find(CODING_STYLE)

@@ -1,6 +1,7 @@
 """Decode TIFF files of any number of bands, as stored, and find their pages."""
 
 import io
+import mmap
 import struct
 from collections.abc import Callable
 from typing import TypeVar
@@ -143,9 +144,9 @@ def page_orientation(data: bytes) -> int:
         return 1
 
 
-def tag_numbers(data: bytes) -> dict[int, int]:
+def tag_numbers(data: bytes | mmap.mmap) -> dict[int, int]:
     """`{tag: value}` of the numbers in the first directory of a TIFF file, but not of a BigTIFF file."""
-    order = "<" if data.startswith(b"II") else ">"
+    order = "<" if data[:2] == b"II" else ">"
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
     numbers = {}

@@ -1,12 +1,11 @@
 """DALI gives what the other loaders give, keeps image and mask together, and names what it lacks."""
 
-import importlib.util
 import shutil
 
 import cv2
 import numpy as np
 import pytest
-from helpers import PROJECT, TINY, run_command
+from helpers import PROJECT, TINY, needs_dali, run_command
 from PIL import Image
 
 from data_generators import build_dataset
@@ -15,9 +14,6 @@ from data_generators.loaders.dali_augmentation import INTENSITY_CHANGES, draw_in
 from utils.base.errors import UserError
 from utils.config import load_config
 
-# Other packages of NVIDIA lie in the same folder: having that one is not enough.
-has_dali = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
-needs_dali = pytest.mark.skipif(not has_dali, reason="NVIDIA DALI is not installed (requirements-dali.txt)")
 LEVELS = np.array([40, 200], np.uint8)
 
 

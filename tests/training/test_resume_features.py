@@ -1,9 +1,9 @@
 """Killed runs end as others do, with every feature that keeps something from step to step or draws at random."""
 
-import importlib.util
 import shutil
 
 import pytest
+from helpers import needs_dali
 from interruption_helpers import kill_until_done, outcome, train_here, train_there
 
 from data_preparation.tfrecord import write_shards
@@ -65,8 +65,6 @@ def prepare(feature, data, folder):
 
 def compare(feature, kills, folder, phantom):
     """Train undisturbed, and killed `kills` times; both must leave the same."""
-    if feature == "dali" and not importlib.util.find_spec("nvidia"):
-        pytest.skip("NVIDIA DALI is not installed")
     last = train_there if feature == "mirrored" else train_here
     data, settings = prepare(feature, phantom, folder)
     options = [EPOCHS, *FEATURES[feature], *settings]
@@ -78,6 +76,8 @@ def compare(feature, kills, folder, phantom):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize(
+    "feature", [pytest.param(name, marks=needs_dali) if name == "dali" else name for name in FEATURES]
+)
 def test_every_feature(feature, tmp_path, phantom):
     compare(feature, KILLS, tmp_path, phantom)
