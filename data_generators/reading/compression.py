@@ -7,6 +7,7 @@ import struct
 from PIL import Image
 
 from data_generators.files.image_file import ImageFile
+from data_generators.files.tfrecord_index import ShardEntry
 from data_generators.reading.headers import JPEG_START, PNG_START
 from data_generators.reading.tiff import TIFF_STARTS, tag_numbers
 from data_generators.reading.tiff_pages import path_of
@@ -20,20 +21,26 @@ ANIMATIONS = (b"GIF8", b"RIFF")
 
 def is_lossy(file: ImageFile) -> bool:
     """Whether a picture is compressed so that values change, whatever its name says. BigTIFF is taken for lossless."""
-    with open(path_of(file), "rb") as stream:
-        data = stream.read(HEAD)
-        if data.startswith(TIFF_STARTS):
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:  # a stack is not read for each page
-                try:
-                    return tag_numbers(whole).get(COMPRESSION) in LOSSY_TIFF
-                except struct.error:
-                    return False  # BigTIFF
-    if data[:4] == b"RIFF":
-        return data[12:16] == b"VP8 "  # VP8L is lossless
-    style = data.find(CODING_STYLE)
-    if data[4:8] == b"jP  " or data.startswith(b"\xff\x4f"):
-        return style >= 0 and data[style + 13 : style + 14] == b"\0"
-    return data.startswith(JPEG_START)
+    if isinstance(file, ShardEntry):
+        return loses_values(file.read_bytes())
+    with open(path_of(file), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return loses_values(data)  # mapped: a stack is not read for each of its pages
+
+
+def loses_values(data: bytes | mmap.mmap) -> bool:
+    """`is_lossy` of the bytes of a file."""
+    head = data[:HEAD]
+    if head.startswith(TIFF_STARTS):
+        try:
+            return tag_numbers(data).get(COMPRESSION) in LOSSY_TIFF
+        except struct.error:
+            return False  # BigTIFF
+    if head[:4] == b"RIFF":
+        return head[12:16] == b"VP8 "  # VP8L is lossless
+    if head[4:8] == b"jP  " or head.startswith(b"\xff\x4f"):
+        style = head.find(CODING_STYLE)
+        return style >= 0 and head[style + 13 : style + 14] == b"\0"
+    return head.startswith(JPEG_START)
 
 
 def has_frames(data: bytes) -> bool:

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from data_generators.files.tfrecord_index import ShardEntry
 from data_generators.reading.compression import has_frames, is_lossy
 
 PIXELS = np.random.default_rng(0).integers(0, 4, (32, 32), np.uint8)
@@ -36,6 +37,8 @@ def test_lossy_compression(data, lossy, tmp_path):
     path = tmp_path / "mask.png"
     path.write_bytes(data)
     assert is_lossy(path) == lossy
+    (tmp_path / "a.tfrec").write_bytes(b"before" + data)
+    assert is_lossy(ShardEntry(str(tmp_path / "a.tfrec"), "mask.png", 6, len(data))) == lossy
 
 
 def test_a_big_tiff_is_no_error(tmp_path):
