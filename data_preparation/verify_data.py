@@ -64,7 +64,7 @@ def verify_data(
         `image_properties` counts the images with each of IMAGE_PROPERTIES.
 
     Raises:
-        UserError: lists the first 20 problems of all splits, counts the rest, and says what may help.
+        UserError: lists the first 20 kinds of problems of all splits, counts the rest, and says what may help.
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP

@@ -12,12 +12,12 @@ from omegaconf import DictConfig, ListConfig
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pages import page_pairs
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, find_shards, read_shard
-from utils.base.errors import UserError
+from utils.base.errors import UserError, join_equal
 from utils.base.files import is_list_file, read_list, resolve_path
 from utils.base.listing import Listing, list_folder
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-MAX_LISTED = 20  # problems in one message; the others are counted
+MAX_LISTED = 20  # kinds of problems in one message; the others are counted
 
 
 class Pair(NamedTuple):
@@ -236,11 +236,9 @@ def missing(path: Path) -> str:
 
 
 def list_problems(problems: Sequence[str]) -> str:
-    """The first problems, one a line, and the number of the others."""
-    lines = [f"  {problem}" for problem in problems[:MAX_LISTED]]
-    if len(problems) > MAX_LISTED:
-        lines.append(f"  ... and {len(problems) - MAX_LISTED} more")
-    return "\n".join(lines)
+    """The first problems, one a line, equal ones together (`join_equal`), and the number of the other lines."""
+    lines = [f"  {problem}" for problem in join_equal(problems)]
+    return "\n".join(lines[:MAX_LISTED] + [f"  ... and {len(lines) - MAX_LISTED} more"] * (len(lines) > MAX_LISTED))
 
 
 def volume_and_slice(path: ImageFile | str) -> tuple[str, int] | None:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pages import page_pairs
 from data_generators.files.pairing import IMAGE_SUFFIXES, MAX_LISTED, composed, find_mask, is_mask_name
-from utils.base.errors import UserError
+from utils.base.errors import UserError, join_equal
 from utils.base.listing import list_folder
 
 Skipped = tuple[object, str]  # a file or a name, and why it was skipped
@@ -79,10 +79,11 @@ def page_pairs_of(pairs: Iterable[tuple[Path, Path]]) -> list[tuple[ImageFile, I
 
 
 def raise_problems(problems: list[str]) -> None:
-    """Raise a UserError of one line with the first problems, if there are any."""
-    if problems:
-        more = len(problems) - MAX_LISTED
-        raise UserError(" ".join(problems[:MAX_LISTED]) + (f" ... and {more} more." if more > 0 else ""))
+    """Raise a UserError of one line with the first problems, equal ones together, if there are any."""
+    found = join_equal(problems)
+    if found:
+        more = len(found) - MAX_LISTED
+        raise UserError(" ".join(found[:MAX_LISTED]) + (f" ... and {more} more." if more > 0 else ""))
 
 
 def unique_by(items: Iterable[AnyImage], key: Callable[[AnyImage], Key]) -> dict[Key, AnyImage]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_generators.files.pairing import Pair, find_pairs, match_pairs, volume_and_slice
+from data_generators.files.pairing import Pair, find_pairs, list_problems, match_pairs, volume_and_slice
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -117,12 +117,17 @@ def test_two_images_must_not_share_a_mask(make):
         find_pairs(make(["images/a.png", "images/a.jpg", "mask/a.png"]), "train")
 
 
-def test_twenty_problems_are_shown_and_the_rest_counted(make):
+def test_equal_problems_are_one_line_with_a_count_and_three_names(make):
     files = [f"images/image_{index}.png" for index in range(30)] + ["mask/other.png"]
     with pytest.raises(UserError) as error:
         find_pairs(make(files), "train")
-    assert str(error.value).count("no mask in") == 20
-    assert "and 10 more" in str(error.value)
+    (line,) = [line for line in str(error.value).splitlines() if "no mask in" in line]
+    assert line.startswith("  30 times (image_0.png, image_1.png, image_10.png, ...): /")
+
+
+def test_twenty_different_problems_are_shown_and_the_rest_counted():
+    lines = list_problems([f"/d/a.png: holds the value {value}." for value in range(30)]).splitlines()
+    assert len(lines) == 21 and lines[-1] == "  ... and 10 more"
 
 
 @pytest.mark.parametrize(

@@ -192,13 +192,15 @@ def test_training_writes_no_report(data):
     assert not list(data.rglob("*.json"))
 
 
-def test_more_than_twenty_are_counted(data):
+def test_equal_problems_are_one_line_and_another_one_stands_alone(data):
     for index in range(4, 34):
         write(data / f"data/train/images/image_1_{index}.png", image())
+        write(data / f"data/train/mask/mask_1_{index}.png", np.zeros((10, 10), np.uint8))
+    write(data / "data/train/images/image_1_40.png", image())
     text = message(config(data))
-    assert "30 problems" in text
-    assert "... and 10 more" in text
-    assert text.count("no mask in") == 20
+    assert "31 problems" in text and len(text.splitlines()) == 3
+    assert "30 times (mask_1_10.png, mask_1_11.png, mask_1_12.png, ...): /" in text and "10x10" in text
+    assert text.count("no mask in") == 1
 
 
 def test_masks_may_be_left_out_where_they_are_not_needed(data):
