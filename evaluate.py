@@ -7,18 +7,19 @@ from omegaconf import DictConfig
 
 from data_preparation.verify_data import verify_data
 from models import build_model
-from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import check_folder_writable, new_folders
 from utils.base.locks import lock_path, locked
 from utils.checkpoints import restore_config
 from utils.checkpoints.paths import evaluation_folder
+from utils.config.class_names import mask_class_names
 from utils.config.command import command
 from utils.config.folds import fold_configs
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.split_data import evaluates_any_size, find_splits
+from utils.inference.mask_meaning import MaskMeaning
 
 
 def evaluate(cfg: DictConfig) -> dict[str, float]:
@@ -66,7 +67,7 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     with strategy.scope():
         model = build_model(trained, pretrained=False, any_size=evaluates_any_size(trained))
     forward = make_forward(model, strategy, trained.OPTIMIZATION.XLA)
-    gallery = Gallery(trained.EVALUATION.GALLERY, number_of_classes(trained), is_multi_label(trained))
+    gallery = Gallery(trained.EVALUATION.GALLERY, MaskMeaning.from_config(trained, mask_class_names(trained)))
     replicas = strategy.num_replicas_in_sync
     with explain_failures(trained):
         results = [evaluate_split(folds, split, model, forward, gallery, replicas) for split in data]

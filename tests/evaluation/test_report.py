@@ -10,14 +10,18 @@ import pytest
 
 from data_generators.files.pairing import Pair
 from data_generators.files.volume_slices import VolumeSlice
+from utils.base.palette import ERROR_COLORS, VOID
 from utils.checkpoints import weights_path
 from utils.config import load_config
+from utils.config.class_names import mask_class_names
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import LARGEST_SIDE, Gallery
 from utils.evaluation.output import write_results
-from utils.evaluation.report import commands, draw_training_log
+from utils.evaluation.report import commands, curves_context
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import SplitData
+from utils.inference.comparison import TINT, draw_errors
+from utils.inference.mask_meaning import MaskMeaning
 
 EVIL = "image_<img src=x onerror=document.title='run'>_0.png"
 IMAGES, SHOWN = 1000, 60  # of each split; pictures in the gallery
@@ -61,7 +65,7 @@ def written(tmp_path_factory):
     log = folder / "checkpoint/training_logs_unet3plus.csv"
     log.write_text("epoch,loss,val_loss,dice_coef,val_dice_coef,run\n0,2,3,0.1,0.2,a\n1,1,2,0.3,0.4,a\n")
     cfg.RUN = "a"
-    gallery = Gallery(SHOWN, classes=2)
+    gallery = Gallery(SHOWN, MaskMeaning.from_config(cfg, mask_class_names(cfg)))
     results = [evaluated(cfg, "val", gallery, 0), evaluated(cfg, "test", gallery, IMAGES)]
     return write_results(cfg, [cfg], results, gallery), results, gallery
 
@@ -76,7 +80,7 @@ def test_the_report_needs_nothing_else(written):
     }
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page and "https://" not in page
-    assert page.count("data:image/webp;base64,") == 3 * SHOWN and page.count("data:image/svg+xml;base64,") == 2
+    assert page.count("data:image/webp;base64,") == 4 * SHOWN and page.count("data:image/svg+xml;base64,") == 2
     assert "<td>dice_global_class1</td>" in page and "<td>constant: " in page  # as in evaluation.json
     assert "<img src=x" not in page and 'name="viewport"' in page
     assert (
@@ -102,8 +106,9 @@ def test_the_gallery_holds_the_worst(written):
             dices.append(2 * common / (2 * common + false + missed) if common + false + missed else 2)
     worst = sorted(range(len(dices)), key=lambda number: (dices[number], number))[:SHOWN]
     assert [order for order, _ in gallery.pictures()] == worst
-    image, *masks = map(decoded, gallery.pictures()[0][1])
+    image, *masks, errors = map(decoded, gallery.pictures()[0][1])
     assert image.shape == (16, 16, 3) and all(mask.shape == (256, 256, 4) for mask in masks)
+    assert errors.shape == (16, 16, 4)
 
 
 def decoded(data):
@@ -114,16 +119,32 @@ def test_large_pictures_shrink_and_many_classes_are_tinted():
     image, mask = np.zeros((300, 1200, 3), np.uint8), np.zeros((300, 1200), np.uint8)
     mask[100:200, 300:900] = 5
     for classes, drawn in ((2, [0, 255]), (6, [0, round(0.45 * 255), 255])):
-        gallery = Gallery(1, classes)
+        gallery = Gallery(1, MaskMeaning([f"class{index}" for index in range(classes)]))
         gallery.offer(0, 0.5, image, mask, 0 * mask)
         gallery.offer(1, 0.6, image, mask, mask)
         ((order, layers),) = gallery.pictures()
-        image, truth, predicted = map(decoded, layers)
+        image, truth, predicted, errors = map(decoded, layers)
         assert order == 0 and image.shape == (LARGEST_SIDE // 4, LARGEST_SIDE, 3)
         assert np.unique(truth[..., 3]).tolist() == drawn and not predicted[..., 3].any()
-    none = Gallery(0, 2)
+        assert np.unique(errors[..., 3]).tolist() == [0, round(TINT * 255)]
+    none = Gallery(0, MaskMeaning(["background", "cell"]))
     none.offer(0, 0.5, image, mask, mask)
     assert none.pictures() == []
+
+
+def test_errors_have_the_colours_that_they_have_in_pictures_of_predictions():
+    """The layer on the pale image, as the page mixes them, is what `draw_errors` draws; void counts as no error."""
+    meaning = MaskMeaning(["background", "cell", "edge"], ignore_label=255)
+    truth, predicted = np.zeros((2, 2, 5), np.uint8)
+    truth[:], predicted[:] = (0, 1, 0, 2, 255), (0, 0, 1, 1, 1)
+    image = np.full((2, 5, 3), 128, np.uint8)
+    layers = Gallery(1, meaning).draw(image, truth, predicted)
+    errors = cv2.cvtColor(decoded(layers.errors), cv2.COLOR_BGRA2RGBA)
+    assert [tuple(pixel[:3]) for pixel in errors[0, 1:]] == [*ERROR_COLORS.values(), VOID] and not errors[0, 0].any()
+    opacity, pale = errors[..., 3:] / 255, image // 2 + 64
+    mixed = opacity * errors[..., :3] + (1 - opacity) * pale
+    assert np.abs(mixed - draw_errors(image, truth, predicted, meaning)).max() <= 2
+    assert tuple(decoded(layers.truth)[0, -1][:3]) == VOID and not decoded(layers.predicted)[..., 3].all()
 
 
 @pytest.fixture
@@ -166,7 +187,7 @@ def test_it_opens_quickly_without_an_error_or_a_script_from_a_name(browser, writ
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert browser.title == "Evaluation of model_unet3plus.weights.h5"
     lazy = find(browser, "#gallery img[loading=lazy]")
-    assert len(lazy) == 3 * SHOWN and len(shown_rows(browser)) == 200
+    assert len(lazy) == 4 * SHOWN and len(shown_rows(browser)) == 200
 
 
 @pytest.mark.parametrize("width", [400, 1280])
@@ -186,6 +207,50 @@ def test_nothing_is_cut_off(browser, written, width):
         assert too_wide == [] and browser.execute_script("return document.documentElement.scrollWidth") <= width
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_first_picture_is_on_the_first_screen_of_a_phone(browser, written):
+    """Filters are folded there, and open where there is room."""
+    for width, opened in ((400, False), (1280, True)):
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+        browser.get((written[0] / "report.html").as_uri())
+        assert browser.find_element("id", "low").is_displayed() == opened
+        if not opened:
+            assert find(browser, "#gallery figure")[0].location["y"] < 900
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_dark_where_the_reader_has_dark_pages(browser, written):
+    """Text and whatever it stands on have a contrast of 4.5 at least, as WCAG asks, in both schemes."""
+    for scheme in ("light", "dark"):
+        browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+        browser.get((written[0] / "report.html").as_uri())
+        for selector in ("body", "section h2", "section .soft", "#order", "#classes th", "#large", "summary"):
+            ink, paper = (luminance(color) for color in browser.execute_script(COLORS_OF, selector))
+            assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 4.5, (scheme, selector)
+            assert (paper < 0.1) == (scheme == "dark"), (scheme, selector)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+# Colour of an element, and that of the first element around it that has a background.
+COLORS_OF = """
+let one = document.querySelector(arguments[0]);
+const ink = getComputedStyle(one).color, bare = "rgba(0, 0, 0, 0)";
+while (getComputedStyle(one).backgroundColor === bare) one = one.parentElement;
+return [ink, getComputedStyle(one).backgroundColor];
+"""
+
+
+def luminance(color):
+    """Relative luminance of `rgb(r, g, b)`, 0 to 1 (WCAG 2)."""
+    shares = [int(value) / 255 for value in re.findall(r"\d+", color)[:3]]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
 def test_headline_pictures_and_tables_in_this_order(page):
@@ -217,14 +282,19 @@ def test_next_previous_toggles_and_zoom(page):
     page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
     assert dialog.find_element("id", "about").text == first
 
-    assert layers() == [True, True, True]
+    assert layers() == [True, True, True, False]
     page.find_element("id", "truth").click()
-    assert layers() == [True, False, True]
+    assert layers() == [True, False, True, False]
     page.switch_to.active_element.send_keys("p")
-    assert layers() == [True, False, False]
+    assert layers() == [True, False, False, False]
     for shown in (True, False):
         page.find_element("id", "plain").click()
-        assert layers() == [True, shown, shown]
+        assert layers() == [True, shown, shown, False]
+    page.switch_to.active_element.send_keys("e")
+    assert layers() == [True, False, False, True] and "missed\nexcess" in dialog.text
+    page.find_element("id", "predicted").click()
+    assert layers() == [True, False, True, False] and "missed" not in dialog.text
+    page.find_element("id", "plain").click()
 
     picture = dialog.find_element("css selector", "img")
     width = picture.size["width"]
@@ -289,13 +359,22 @@ def test_more_rows_and_a_larger_picture(page):
     assert not dialog.is_displayed()
 
 
-def test_a_report_shows_the_curves_of_its_own_run_only(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "run", "why"),
+    [
+        ("one", "a", None),
+        ("one", "b", "training_logs_one.csv has no rows of the run that trained these weights."),
+        ("old", None, "These weights are of an earlier version, which did not note the run"),
+        ("three", "a", "The log of the training, training_logs_three.csv, is not there."),
+    ],
+)
+def test_a_report_shows_the_curves_of_its_own_run_only_or_says_why_not(tmp_path, name, run, why):
     (tmp_path / "checkpoint").mkdir()
-    settings = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet"]
-    for name, run in (("one", "a"), ("two", "b"), ("old", "")):
-        log = tmp_path / "checkpoint" / f"training_logs_{name}.csv"
-        log.write_text(f"epoch,loss,val_loss,run\n0,0.5,0.6,{run}\n")
-    for name, run, shown in (("one", "a", True), ("one", "b", False), ("old", None, False), ("three", "a", False)):
-        cfg = load_config([*settings, f"MODEL.WEIGHTS_FILE_NAME={name}"])
-        cfg.RUN = run
-        assert (draw_training_log(cfg) is not None) == shown
+    for log, column in (("one", ",run\n0,0.5,0.6,a"), ("two", ",run\n0,0.5,0.6,b"), ("old", "\n0,0.5,0.6")):
+        (tmp_path / "checkpoint" / f"training_logs_{log}.csv").write_text(f"epoch,loss,val_loss{column}\n")
+    cfg = load_config([f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", f"MODEL.WEIGHTS_FILE_NAME={name}"])
+    cfg.RUN = run
+    context = curves_context(cfg, folds=1)
+    assert (context["curves"] is None) == (why is not None)
+    assert context["why"] is None if why is None else context["why"].startswith(why)
+    assert curves_context(cfg, folds=2)["why"]

@@ -1,6 +1,7 @@
 """Pictures of the worst predictions for the report: a bounded number, compressed as they come."""
 
 import heapq
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -8,27 +9,31 @@ import numpy as np
 
 from utils.base.class_bits import class_areas
 from utils.base.errors import UserError
-from utils.base.palette import class_color
+from utils.base.palette import ERROR_COLORS, VOID, class_color
 from utils.base.pictures import draw_contours, enlarge
+from utils.inference.comparison import AREA_TINT, TINT, find_errors, fit
+from utils.inference.mask_meaning import MaskMeaning
 
 LARGEST_SIDE = 512  # pixels; a CT slice keeps all of its own, about 30 kB
 SMALLEST_SIDE = 256  # smaller masks are enlarged by a whole factor, so that contours are thin beside the image
-MAX_CONTOUR_CLASSES = 3  # more foreground classes cannot be told apart as contours in one picture
-TINT = 0.45  # opacity of their areas
 QUALITY, LOSSLESS = 82, 101  # of WebP
 UNUSED = 1  # red, green and blue where nothing is drawn; no colour of the palette
 
+Areas = Iterable[tuple[tuple[int, int, int], np.ndarray]]  # RGB colour, and where: bool `(height, width)`
+
 
 class Layers(NamedTuple):
-    """A picture of the report in three WebP files that lie on each other, so that the page can show and hide masks.
+    """A picture of the report in WebP files that lie on each other, so that the page can show and hide masks.
 
     image: RGB, at most LARGEST_SIDE; truth and predicted: transparent but for contours (the truth's dashed) and, of
-    many classes, tinted areas. The masks may have a whole multiple of the image's size.
+    many classes, tinted areas; errors: what `draw_errors` of `utils.inference.comparison` puts on a pale grey image.
+    The masks may have a whole multiple of the image's size.
     """
 
     image: bytes
     truth: bytes
     predicted: bytes
+    errors: bytes
 
 
 class Gallery:
@@ -36,17 +41,11 @@ class Gallery:
 
     Args:
         size: how many are kept, and in memory at any time.
-        classes: with the background; decides between contours of both masks and tinted areas of one at a time.
-        multi_label: whether the values of masks are those of `utils.base.class_bits`.
-
-    Attributes:
-        contours: which of the two it is.
+        meaning: of the masks; decides between contours of both and tinted areas of one at a time.
     """
 
-    def __init__(self, size: int, classes: int, multi_label: bool = False) -> None:
-        self.size = size
-        self.multi_label = multi_label
-        self.contours = classes - 1 <= MAX_CONTOUR_CLASSES
+    def __init__(self, size: int, meaning: MaskMeaning) -> None:
+        self.size, self.meaning = size, meaning
         self.heap: list[tuple[float, int, Layers]] = []  # (-Dice, -number, layers): the best one kept is on top
 
     def offer(
@@ -63,46 +62,55 @@ class Gallery:
         key = (-np.inf if dice is None else -dice, -number)
         if self.size == 0 or (len(self.heap) == self.size and key < self.heap[0][:2]):
             return
-        layers = self.draw(*shrink(image, truth, predicted))
+        layers = self.draw(*(shrink(picture) for picture in (image, truth, predicted)))
         (heapq.heappushpop if len(self.heap) == self.size else heapq.heappush)(self.heap, (*key, layers))
 
     def draw(self, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> Layers:
         """The layers of a picture of its final size."""
         factor = max(1, SMALLEST_SIDE // max(image.shape[:2]))
-        masks = [
-            draw_mask(enlarge(mask, factor), dashed and self.contours, not self.contours, self.multi_label)
-            for mask, dashed in ((truth, True), (predicted, False))
-        ]
+        errors = [(ERROR_COLORS[name], area) for name, area in find_errors(truth, predicted, self.meaning).items()]
+        void = self.meaning.is_void(truth)
+        masks = (
+            self.draw_mask(enlarge(truth, factor), dashed=True),
+            self.draw_mask(enlarge(predicted, factor)),
+            tinted([*errors, (VOID, void)], TINT, void.shape),
+        )
         return Layers(encode(image, QUALITY), *(encode(mask, LOSSLESS) for mask in masks))
+
+    def draw_mask(self, mask: np.ndarray, dashed: bool = False) -> np.ndarray:
+        """A mask `(height, width)` as contours, of many classes with tinted areas: `(height, width, 4)` uint8 RGBA.
+
+        Args:
+            dashed: the mask is the truth, where pixels may be void; dashes need no areas around them.
+        """
+        meaning = self.meaning
+        void = meaning.is_void(mask) & dashed
+        known = np.where(void, 0, mask)
+        areas = () if meaning.draws_contours else class_areas(known, meaning.multi_label)
+        layer = tinted([(class_color(index), area) for index, area in areas], AREA_TINT, mask.shape)
+        layer[void] = (*VOID, round(TINT * 255))
+        lines = np.full((*mask.shape, 3), UNUSED, np.uint8)
+        draw_contours(lines, known, meaning.multi_label, dashed and meaning.draws_contours)
+        drawn = (lines != UNUSED).any(axis=-1)
+        layer[drawn] = np.insert(lines[drawn], 3, 255, axis=-1)
+        return layer
 
     def pictures(self) -> list[tuple[int, Layers]]:
         """`(number of the image, its layers)`, the worst first."""
         return [(-number, layers) for _, number, layers in sorted(self.heap, reverse=True)]
 
 
-def shrink(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image and masks, at most LARGEST_SIDE pixels high and wide."""
-    height, width = image.shape[:2]
-    if max(height, width) <= LARGEST_SIDE:
-        return image, truth, predicted
-    ratio = LARGEST_SIDE / max(height, width)
-    height, width = max(1, round(height * ratio)), max(1, round(width * ratio))
-    truth, predicted = (
-        cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) for mask in (truth, predicted)
-    )
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), truth, predicted
+def shrink(picture: np.ndarray) -> np.ndarray:
+    """An image or a mask, at most LARGEST_SIDE pixels high and wide."""
+    return fit(picture, LARGEST_SIDE) if max(picture.shape[:2]) > LARGEST_SIDE else picture
 
 
-def draw_mask(mask: np.ndarray, dashed: bool, filled: bool, multi_label: bool = False) -> np.ndarray:
-    """A mask `(height, width)` as contours, and with `filled` tinted areas: `(height, width, 4)` uint8 RGBA."""
-    colors, tint = np.full((*mask.shape, 3), UNUSED, np.uint8), np.zeros(mask.shape, np.uint8)
-    for index, area in class_areas(mask, multi_label) if filled else ():
-        colors[area], tint[area] = class_color(index), round(TINT * 255)
-    areas = colors.copy()
-    colors[:] = UNUSED
-    draw_contours(colors, mask, multi_label, dashed)
-    drawn = (colors != UNUSED).any(axis=-1, keepdims=True)
-    return np.dstack([np.where(drawn, colors, areas), np.where(drawn[..., 0], 255, tint).astype(np.uint8)])
+def tinted(areas: Areas, opacity: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Areas in their colours, the last on top, on a transparent picture `(height, width, 4)` uint8 RGBA."""
+    layer = np.zeros((*shape, 4), np.uint8)
+    for color, area in areas:
+        layer[area] = (*color, round(opacity * 255))
+    return layer
 
 
 def encode(picture: np.ndarray, quality: int) -> bytes:

@@ -55,7 +55,8 @@ function update() {
 
 // One picture: the layers of its figure, enlarged
 let pictured = [], current = null, zoom = 1;
-const show = {truth: true, predicted: true};
+const contours = document.body.dataset.contours === "yes";
+const show = {truth: contours, predicted: true, errors: false};
 
 function enlarge(id) {
   const row = rows[id], place = pictured.indexOf(id);
@@ -78,25 +79,29 @@ function step(by) {
 }
 
 function toggle(layer) {
-  // Tinted areas of both masks cannot be told apart: showing one hides the other.
-  if (!show[layer] && document.body.dataset.contours !== "yes") show.truth = show.predicted = false;
+  // Errors stand alone, and tinted areas of both masks cannot be told apart: showing one hides the others.
+  if (!show[layer]) {
+    if (layer === "errors" || !contours) show.truth = show.predicted = false;
+    show.errors = false;
+  }
   show[layer] = !show[layer];
   showLayers();
 }
 
 function showPlain() {
-  const plain = !show.truth && !show.predicted;
-  show.truth = plain && document.body.dataset.contours === "yes";
-  show.predicted = plain;
+  const plain = !show.truth && !show.predicted && !show.errors;
+  Object.assign(show, {truth: plain && contours, predicted: plain, errors: false});
   showLayers();
 }
 
 function showLayers() {
-  for (const layer of ["truth", "predicted"]) {
-    $("stage").querySelector(`img.${layer}`).hidden = !show[layer];
-    $(layer).setAttribute("aria-pressed", show[layer]);
+  for (const [layer, shown] of Object.entries(show)) {
+    $("stage").querySelector(`img.${layer}`).hidden = !shown;
+    $(layer).setAttribute("aria-pressed", shown);
   }
-  $("plain").setAttribute("aria-pressed", !show.truth && !show.predicted);
+  $("stage").classList.toggle("pale", show.errors);
+  $("wrong").hidden = !show.errors;
+  $("plain").setAttribute("aria-pressed", !Object.values(show).includes(true));
 }
 
 function zoomTo(next) {
@@ -118,10 +123,10 @@ const zoomBy = by => zoomTo(ZOOMS[Math.max(0, Math.min(ZOOMS.length - 1, ZOOMS.i
 
 const actions = {
   previous: () => step(-1), next: () => step(1), truth: () => toggle("truth"), predicted: () => toggle("predicted"),
-  plain: showPlain, in: () => zoomBy(1), out: () => zoomBy(-1),
+  errors: () => toggle("errors"), plain: showPlain, in: () => zoomBy(1), out: () => zoomBy(-1),
 };
 const keys = {
-  ArrowLeft: "previous", ArrowRight: "next", t: "truth", p: "predicted", i: "plain", "+": "in", "=": "in", "-": "out",
+  ArrowLeft: "previous", ArrowRight: "next", t: "truth", p: "predicted", e: "errors", i: "plain", "+": "in", "=": "in", "-": "out",
 };
 
 function sortBy(next, descending) { key = next; down = descending; update(); }
@@ -161,6 +166,6 @@ for (const copy of document.querySelectorAll(".copy")) {  // of many classes, th
   copy.append(image.cloneNode(), predicted.cloneNode());
   copy.lastChild.hidden = false;
 }
-if (document.body.dataset.contours !== "yes") show.truth = false;
+$("filters").open = window.innerWidth > 600;  // on a phone they would fill the screen before the first picture
 showLayers();
 update();

@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write
 from utils.base.learning_curves import draw_curves
-from utils.base.palette import class_color, hex_color
+from utils.base.palette import ERROR_COLORS, VOID, class_color, hex_color
 from utils.base.text_files import SHOWN
 from utils.checkpoints import companion_path, read_config, weights_path
+from utils.checkpoints.paths import log_path
 from utils.checkpoints.training_log import read_history
 from utils.config.class_names import has_background
 from utils.config.overrides import command_line
@@ -25,6 +26,7 @@ from utils.evaluation.class_table import COLUMNS, constant_row, find_baseline, f
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import evaluates_any_size
+from utils.inference.mask_meaning import MaskMeaning
 
 # Columns of the table of classes: score -> what it is called there.
 CLASS_SCORES = {
@@ -68,7 +70,7 @@ def write_report(
         "input": describe_input(trained),
         "commands": commands(cfg, folds),
         "settings": OmegaConf.to_yaml(trained, resolve=True),
-        "curves": draw_training_log(trained) if len(folds) == 1 else None,
+        **curves_context(trained, len(folds)),
         **score_context(trained, results),
         **picture_context(trained, results, gallery),
     }
@@ -133,9 +135,19 @@ def picture_context(cfg: DictConfig, results: Sequence[SplitResult], gallery: Ga
             (rows[number], {name: data_url(data, "image/webp") for name, data in layers._asdict().items()})
             for number, layers in gallery.pictures()
         ],
-        "contours": gallery.contours,
+        "contours": gallery.meaning.draws_contours,
+        "errors": error_legend(gallery.meaning),
         "colors": {name: class_color(regions[name][0]) for name in class_regions(regions) if regions[name][0]},
     }
+
+
+def error_legend(meaning: MaskMeaning) -> dict[str, tuple[int, int, int]]:
+    """`{what is wrong or not scored: RGB colour}`, as far as masks of this meaning can have it."""
+    names = ["missed", "excess"] if meaning.has_background else []
+    names += ["other class"] if len(meaning.class_names) > 2 or not meaning.has_background else []
+    return {name: ERROR_COLORS[name] for name in names} | (
+        {"not scored": VOID} if meaning.ignore_label is not None else {}
+    )
 
 
 def class_regions(regions: Regions) -> list[str]:
@@ -185,10 +197,23 @@ def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, str]:
     return typed
 
 
-def draw_training_log(cfg: DictConfig) -> str | None:
-    """Learning curves of the run that trained the weights, as the URL of a picture; None if it left no log."""
-    history = read_history(cfg)
-    return embed(draw_curves(history)) if history else None
+def curves_context(cfg: DictConfig, folds: int) -> dict[str, str | None]:
+    """`curves`: those of the run that trained the weights, as the URL of a picture; without them `why`: a sentence."""
+    if folds > 1:
+        return {
+            "curves": None,
+            "why": "Each fold was a training of its own, with its own curves in the checkpoint folder.",
+        }
+    if history := read_history(cfg):
+        return {"curves": embed(draw_curves(history)), "why": None}
+    name = log_path(cfg).name
+    if not log_path(cfg).exists():
+        why = f"The log of the training, {name}, is not there."
+    elif cfg.RUN is None:
+        why = "These weights are of an earlier version, which did not note the run: whose log this is cannot be known."
+    else:
+        why = f"{name} has no rows of the run that trained these weights."
+    return {"curves": None, "why": why}
 
 
 def draw_histograms(results: Sequence[SplitResult], regions: Regions, label: Callable[[str], str]) -> "Figure":

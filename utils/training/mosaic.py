@@ -10,15 +10,14 @@ import tensorflow as tf
 from omegaconf import DictConfig
 
 from utils.base.files import atomic_write, warn_if_not_saved
-from utils.base.pictures import displayable, legend, overlay, titled
+from utils.base.pictures import displayable, legend, titled
 from utils.config.class_names import mask_class_names
 from utils.inference.class_indices import center_crop, class_indices
 from utils.inference.comparison import (
-    AREA_TINT,
     TRUTH_AND_PREDICTION,
     class_legend,
     describe_dice,
-    draw_both,
+    draw_masks,
     fit,
     mean_dice,
 )
@@ -116,11 +115,7 @@ class Mosaic:
 
     def draw_tile(self, tile: Tile) -> np.ndarray:
         """Truth and prediction in one image, or in two if there are too many classes for contours."""
-        if self.meaning.draws_contours:
-            return draw_both(tile.image, tile.truth, tile.predicted, self.meaning)
-        known = np.where(self.meaning.is_void(tile.truth), 0, tile.truth)
-        masks = (known, tile.predicted)
-        return np.hstack([overlay(tile.image, mask, AREA_TINT, self.meaning.multi_label) for mask in masks])
+        return np.hstack(list(draw_masks(tile.image, tile.truth, tile.predicted, self.meaning, "").values()))
 
 
 class ValidationPicture(keras.callbacks.Callback):
