@@ -13,9 +13,11 @@ from helpers import assert_one_clear_error, run_command
 from omegaconf import OmegaConf
 
 from data_preparation.verify_data import with_preparation_of_data
+from utils.base.version import find_commit
 from utils.checkpoints import log_path, restore_config
 from utils.checkpoints.training_log import read_history, read_rows
 from utils.config import load_config
+from utils.devices.machine import describe_machine
 from utils.training.compare_curves import read_log
 from utils.training.saving import EpochLog
 from utils.training.tensorboard import log_folder
@@ -67,6 +69,7 @@ def test_everyone_is_told_of_each_epoch(tmp_path, phantom, stubs):
     assert summary["precision"] == "float32" and summary["images"] == {"train": 20, "val": 10}
     assert (summary["devices"], summary["strategy"]) == (1, "single")
     assert 0 <= summary["share_of_time_waiting_for_data"] <= 1
+    assert summary["commit"] == find_commit() and summary["machine"] == describe_machine()
     again = with_preparation_of_data(load_config(shlex.split(summary["command"])[2:]))
     assert {**OmegaConf.load(tmp_path / "model_unet.yaml"), "RUN": None} == dict(again)
 

@@ -15,6 +15,7 @@ from utils.base.files import atomic_write
 from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.checkpoints.paths import evaluation_folder, weights_path
 from utils.config.class_names import has_background
+from utils.config.overrides import command_line
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
 from utils.evaluation.class_table import find_baseline
 from utils.evaluation.gallery import Gallery
@@ -43,7 +44,7 @@ def write_results(
     trained, weights = folds[0], [weights_path(fold) for fold in folds]
     # All folds together are evaluated where no single fold writes.
     folder = evaluation_folder(trained if len(folds) == 1 else cfg)
-    metadata = describe_weights(trained, weights)
+    metadata = {**describe_weights(trained, weights), "command": command_line("evaluate.py", cfg.OVERRIDES)}
     splits = {result.split: split_entry(trained, result) for result in results}
     with atomic_write(folder / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(without_nan({**metadata, "splits": splits}), indent=2, allow_nan=False))

@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 
 from utils.base.files import atomic_write, warn_if_not_saved
 from utils.base.text_files import without_nan
-from utils.base.version import VERSION
+from utils.base.version import VERSION, find_commit
 from utils.config.overrides import command_line
+from utils.devices.machine import describe_machine
 from utils.devices.strategy import PRECISIONS
 from utils.training.saving import BestWeights
 from utils.training.trainer import History, Trainer
@@ -48,6 +49,8 @@ def write_summary(
         "devices": strategy.num_replicas_in_sync,
         "precision": PRECISIONS[cfg.OPTIMIZATION.AMP],
         "versions": {"application": VERSION, "tensorflow": tf.__version__, "keras": keras.__version__},
+        "commit": find_commit(),
+        "machine": describe_machine(),
         "since_last_start": {"epochs": epochs, "seconds": round(seconds, 1)},  # the log has all epochs of the run
         "best": {"epoch": best.best_epoch, "score": best.monitor.log, "value": best.best},
         "last": {name: values[-1] for name, values in history.items()} if epochs else {},

@@ -1,0 +1,42 @@
+"""What a run was computed on, as its summary says it: processor, cores that it may use, memory, GPUs."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+
+def describe_machine() -> dict[str, Any]:
+    """`{"processor", "cores", "memory_gib", "gpus"}`; names no host.
+
+    `cores` are those that this process may use, fewer than the machine has under `taskset` or a job scheduler. Memory
+    is None where the system does not say.
+
+    >>> describe_machine()["cores"] >= 1
+    True
+    """
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return {
+        "processor": processor_name(Path("/proc/cpuinfo")),
+        "cores": len(usable),
+        "memory_gib": memory_gib(),
+        "gpus": [details.get("device_name", "GPU") for details in gpus],
+    }
+
+
+def processor_name(cpuinfo: Path) -> str:
+    """The name in a file like Linux's `/proc/cpuinfo`, else the architecture: `x86_64`."""
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def memory_gib() -> float | None:
+    """The memory of the machine, as POSIX tells it."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
