@@ -4,6 +4,7 @@ Keras and what needs it are imported inside `train`: --help and errors in settin
 """
 
 import time
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
@@ -14,6 +15,7 @@ from utils.base.closed_output import survive_closed_output
 from utils.base.locks import releases_locks
 from utils.base.progress import Task, display
 from utils.config.command import command
+from utils.config.sweeps import Job
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy, worker
 from utils.training.announce_stop import announce_stop
@@ -115,5 +117,12 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     return history
 
 
+def print_sweep(jobs: Sequence[Job]) -> None:
+    """Sum up the jobs of a sweep."""
+    from utils.training.console import print_sweep
+
+    print_sweep(jobs)
+
+
 if __name__ == "__main__":
-    command(train)()
+    command(train, print_sweep)()

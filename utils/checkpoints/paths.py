@@ -2,16 +2,26 @@
 
 import re
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from utils.base.backups import list_backups
 from utils.base.files import resolve_path
-from utils.config.overrides import command_line, override_key, text_override
+from utils.config.overrides import EXPERIMENT, command_line, override_key, text_override
 
 ENDING = ".weights.h5"
 PREVIOUS = ".previous"  # in the names of the files of the run before
+# What an evaluation must be told to find weights, beside what was swept; all else is in the config beside them.
+NAMES_OF_A_RUN = (
+    "WORK_DIR",
+    EXPERIMENT,
+    "MODEL.TYPE",
+    "MODEL.WEIGHTS_FILE_NAME",
+    "CALLBACKS.MODEL_CHECKPOINT.PATH",
+    "DATASET.FOLDS",
+)
 ARCHIVED = (".evaluation", ".keras", ".run.json", ".yaml")  # what is renamed together with weights
 
 
@@ -52,17 +62,44 @@ def evaluation_folder(cfg: DictConfig) -> Path:
 def evaluate_command(cfg: DictConfig) -> str:
     """What to type to evaluate the weights of this run.
 
+    An experiment stays, for what it says about evaluation; the settings of training are beside the weights.
+
     >>> from utils.config import load_config
     >>> evaluate_command(load_config(["WORK_DIR=/tmp", "MODEL.TYPE=unet"]))
     'python evaluate.py WORK_DIR=/tmp MODEL.TYPE=unet'
+    >>> evaluate_command(load_config(["+experiment=isbi_unet", "SEED=1"]))
+    'python evaluate.py +experiment=isbi_unet'
     """
-    overrides = [override for override in cfg.OVERRIDES if override_key(override) == "WORK_DIR"]
+    overrides = [override for override in cfg.OVERRIDES if override_key(override) in ("WORK_DIR", EXPERIMENT)]
     folder, name = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH, cfg.MODEL.WEIGHTS_FILE_NAME
     if folder != "/checkpoint":
         overrides.append(text_override("CALLBACKS.MODEL_CHECKPOINT.PATH", folder))
     default = name == f"model_{cfg.MODEL.TYPE}"
     key, value = ("MODEL.TYPE", cfg.MODEL.TYPE) if default else ("MODEL.WEIGHTS_FILE_NAME", name)
-    return command_line("evaluate.py", [*overrides, text_override(key, value)])
+    typed = {override_key(override) for override in cfg.OVERRIDES}
+    if EXPERIMENT not in typed or typed & {"MODEL.TYPE", "MODEL.WEIGHTS_FILE_NAME"}:
+        overrides.append(text_override(key, value))
+    return command_line("evaluate.py", overrides)
+
+
+def evaluate_sweep_command(typed: Sequence[str], swept: Iterable[str], all_folds: bool = False) -> str:
+    """What to type to evaluate the weights of a sweep.
+
+    Args:
+        typed: the overrides of the sweep.
+        swept: the keys that got several values.
+        all_folds: whether they are the folds of a cross-validation, which are evaluated together.
+
+    >>> evaluate_sweep_command(["SEED=1,2", "MODEL.TYPE=unet", "HYPER_PARAMETERS.EPOCHS=3"], ["SEED"])
+    'python evaluate.py -m SEED=1,2 MODEL.TYPE=unet'
+    >>> evaluate_sweep_command(["DATASET.FOLDS=folds", "DATASET.FOLD=0,1"], ["DATASET.FOLD"], all_folds=True)
+    'python evaluate.py DATASET.FOLDS=folds DATASET.FOLD=all'
+    """
+    kept = [override for override in typed if override_key(override) in {*swept, *NAMES_OF_A_RUN}]
+    if all_folds:
+        others = (override for override in kept if override_key(override) != "DATASET.FOLD")
+        return command_line("evaluate.py", [*others, "DATASET.FOLD=all"])
+    return command_line("evaluate.py", ["-m", *kept])
 
 
 def log_path(cfg: DictConfig) -> Path:

@@ -24,25 +24,37 @@ from utils.base.keras_settings import choose_backend
 from utils.config.defaults import CONFIGS
 from utils.config.explain import explain
 from utils.config.load import finish_config
-from utils.config.sweeps import give_own_folders
+from utils.config.sweeps import AfterSweep, Job, describe_job, give_own_folders, swept_overrides, typed_overrides
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
-    """Make `task(cfg)` a command: Hydra overrides in, one clear line and exit code 2 for bad input."""
+def command(task: Callable[[DictConfig], object], after_sweep: AfterSweep | None = None) -> Callable[[], None]:
+    """Make `task(cfg)` a command: Hydra overrides in, one clear line and exit code 2 for bad input.
 
+    Args:
+        task: what a job runs.
+        after_sweep: sums up the jobs of a sweep, once all that this process ran are done.
+    """
+
+    jobs: list[Job] = []  # of a sweep; a launcher that runs them elsewhere leaves it empty
     own_errors: list[OSError] = []  # of jobs; any other comes from Hydra, which creates folders before and between them
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
         try:
             choose_backend()
-            several = HydraConfig.get().mode == RunMode.MULTIRUN
-            overrides = give_own_folders(cfg) if several else list(HydraConfig.get().overrides.task)
-            task(finish_config(cfg, overrides))
+            settings = HydraConfig.get()
+            if settings.mode != RunMode.MULTIRUN:
+                task(finish_config(cfg, settings.overrides.task))
+                return
+            swept, typed = swept_overrides(settings), typed_overrides(settings)
+            cfg = finish_config(cfg, give_own_folders(cfg))
+            if cfg.VERBOSE:
+                print(f"\n{describe_job(settings)}", flush=True)
+            jobs.append(Job(cfg, swept, typed, task(cfg)))
         except UserError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
@@ -61,6 +73,8 @@ def command(task: Callable[[DictConfig], object]) -> Callable[[], None]:
         try:
             with survive_closed_output():  # Hydra's too, of --help
                 main()
+                if after_sweep and len(jobs) > 1 and jobs[0].cfg.VERBOSE:
+                    after_sweep(jobs)
         except KeyboardInterrupt:
             fail_interrupted()
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:

@@ -8,7 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from utils.base.job_table import fold_table, job_table, number
 from utils.base.terminal import make_table, say, show
+from utils.config.sweeps import Job
 from utils.evaluation.class_table import COLUMNS, class_rows, find_baseline, find_warnings
 from utils.evaluation.split import SplitResult
 
@@ -18,6 +20,8 @@ CASE_TABLES = {
     "{case}s": ("dice_per_case", "iou_per_case", "volume_error"),
     "{case}s, surfaces": ("hd95_mm", "assd_mm", "surface_dice"),
 }
+
+OF_JOBS = ("dice", "iou", "dice_coef", "roc_auc", "accuracy")  # scores in the table after a sweep, where there are such
 
 Rows = list[list[str]]
 
@@ -38,6 +42,14 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
     say(f"\nsaved {folder}")
     if (folder / "report.html").exists():
         say(f"open {folder / 'report.html'}")
+
+
+def print_sweep(jobs: Sequence[Job]) -> None:
+    """Say how the jobs of a sweep scored in their first split: the best first, or the folds with their mean."""
+    columns = [name for name in OF_JOBS if all(name in job.result for job in jobs)]
+    rows = [(" ".join(job.swept), [job.result[name] for name in columns]) for job in jobs]
+    say("")
+    show(fold_table(columns, rows) if jobs[0].is_fold else job_table(columns, rows))
 
 
 def describe(result: SplitResult) -> str:
@@ -101,8 +113,3 @@ def cut(name: str) -> str:
     'a very long cl...'
     """
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
-
-
-def number(value: float | None) -> str:
-    """Four digits, a dash for what is not defined."""
-    return "-" if value is None or value != value else f"{value:.4f}"

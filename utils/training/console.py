@@ -1,16 +1,22 @@
 """What a training run prints at its start and end."""
 
+import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from losses.constant_answer import best_constant
+from losses.monitor import build_monitor
 from utils.base.classes import is_multi_label
-from utils.checkpoints.paths import evaluate_command
+from utils.base.job_table import fold_table, job_table
+from utils.base.terminal import say, show
+from utils.checkpoints.paths import companion_path, evaluate_command, evaluate_sweep_command, weights_path
 from utils.config.class_names import has_background, mask_class_names
+from utils.config.overrides import override_key
+from utils.config.sweeps import Job
 from utils.training.data_wait import DataWait
 from utils.training.outputs import Outputs
 from utils.training.saving import BestWeights
@@ -112,6 +118,29 @@ def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs, data: Mappin
             continue
         print(f"{name:>9}  {path}")
     print(f"Next: {evaluate_command(cfg)}")
+
+
+def print_sweep(jobs: Sequence[Job]) -> None:
+    """Say how the jobs of a sweep ended: the best first, or the folds with their mean; and what to run next."""
+    monitor = build_monitor(jobs[0].cfg)
+    rows = [(" ".join(job.swept), [best_score(job)]) for job in jobs]
+    say("")
+    if jobs[0].is_fold:
+        show(fold_table([monitor.log], rows))
+    else:
+        show(job_table([monitor.log], rows, monitor.higher_is_better))
+    if jobs[0].typed:
+        swept = [override_key(override) for override in jobs[0].swept]
+        say(f"Next: {evaluate_sweep_command(jobs[0].typed, swept, all_folds=jobs[0].is_fold)}")
+
+
+def best_score(job: Job) -> float | None:
+    """The score of the best epoch of a job, of all its starts; None if there is none."""
+    try:
+        summary = json.loads(companion_path(weights_path(job.cfg), ".run.json").read_text(encoding="utf-8"))
+        return summary["best"]["value"]
+    except (OSError, ValueError, KeyError):  # a full disk costs the file
+        return None
 
 
 def nothing_learnt(best: BestWeights, constant: float | None = None) -> str | None:

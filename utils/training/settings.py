@@ -7,6 +7,8 @@ from omegaconf import DictConfig
 
 from data_generators.files.class_labels import classifier_class_names
 from utils.base.errors import UserError
+from utils.config.folds import ALL, count_folds
+from utils.config.overrides import command_line, override_key
 from utils.devices.strategy import join_workers
 
 
@@ -16,10 +18,11 @@ def training_settings(cfg: DictConfig) -> DictConfig:
     Raises:
         UserError: DATASET.FOLD=all, or settings that do not work with several workers.
     """
-    if cfg.DATASET.FOLD == "all":
-        raise UserError(
-            "DATASET.FOLD=all is for evaluation. Train the folds with: python train.py -m DATASET.FOLD=0,1,2"
-        )
+    if cfg.DATASET.FOLD == ALL:
+        folds = f"DATASET.FOLD={','.join(map(str, range(count_folds(cfg))))}"
+        others = (override for override in cfg.OVERRIDES if override_key(override) != "DATASET.FOLD")
+        train = command_line("train.py", ["-m", *others, folds])
+        raise UserError(f"DATASET.FOLD=all is for evaluation. Train the folds with: {train}")
     cfg = join_workers(copy.deepcopy(cfg))
     cfg.RUN = secrets.token_hex(8)  # a resumed run takes the id of its state
     if cfg.MODEL.TYPE == "classifier":
