@@ -8,7 +8,10 @@ import pytest
 import yaml
 from helpers import PROJECT, tracked
 
+from utils.base.files import resolve_path
 from utils.base.version import VERSION
+from utils.checkpoints.paths import curves_path, evaluation_folder
+from utils.config import load_config
 
 
 def test_version_changelog_and_citation_agree():
@@ -79,3 +82,21 @@ def test_make_refuses_a_python_that_does_not_fit_in_one_line(python, tmp_path):
     assert result.returncode == 2 and not (tmp_path / "venv").exists()
     (line,) = [line for line in result.stdout.splitlines() if not line.startswith("make")]
     assert line.startswith("You need Python 3.11, 3.12 or 3.13, found: ") and "PYTHON=/path/to/python3.13" in line
+
+
+def test_the_demo_ends_with_its_scores_and_three_things_to_open():
+    make = shutil.which("make")
+    if not make:
+        pytest.skip("make is not installed")
+    command = [make, "-n", "demo", "DEMO=demo", "VENV=venv", "PYTHON=python3"]
+    lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+    steps = [line.split() for line in lines if line.startswith("venv/bin/python ")]
+    names = [f"data_preparation/{name}.py" for name in ("make_phantom", "preprocess_data")]
+    assert [step[1] for step in steps] == [*names, "train.py", "predict.py", "evaluate.py"]
+    cfg = load_config(steps[-1][2:])
+    opened = [PROJECT / line.strip('"').split()[-1] for line in lines[-3:]]
+    assert opened == [
+        evaluation_folder(cfg) / "report.html",
+        resolve_path(cfg, cfg.PREDICT.OUTPUT_PATH) / cfg.MODEL.WEIGHTS_FILE_NAME / "pictures",
+        curves_path(cfg),
+    ]
