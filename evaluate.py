@@ -12,6 +12,7 @@ from models import build_model
 from utils.base.errors import UserError
 from utils.base.files import check_folder_writable, new_folders
 from utils.base.locks import lock_path, locked
+from utils.base.progress import brief_task
 from utils.checkpoints import restore_config
 from utils.checkpoints.paths import evaluation_folder
 from utils.config.class_names import mask_class_names
@@ -67,7 +68,7 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     from utils.evaluation.split import evaluate_split
     from utils.inference.forward import make_forward
 
-    with strategy.scope():
+    with brief_task(trained, f"building {trained.MODEL.TYPE}"), strategy.scope():
         model = build_model(trained, pretrained=False, any_size=evaluates_any_size(trained))
     forward = make_forward(model, strategy, trained.OPTIMIZATION.XLA)
     gallery = Gallery(trained.EVALUATION.GALLERY, MaskMeaning.from_config(trained, mask_class_names(trained)))
@@ -75,7 +76,8 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     with explain_failures(trained):
         results = [evaluate_split(folds, split, model, forward, gallery, replicas) for split in data]
     try:
-        folder = write_results(cfg, folds, results, gallery)
+        with brief_task(trained, "writing the report"):
+            folder = write_results(cfg, folds, results, gallery)
     except OSError as error:  # a full disk, a folder that can be written to and cannot be made
         place = error.filename or evaluation_folder(cfg)
         raise UserError(f"{place}: cannot be written: {error.strerror}. Set EVALUATION.PATH.") from None

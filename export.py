@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from utils.base.classes import is_multi_label
 from utils.base.files import staging_folder, writable_folder
 from utils.base.locks import lock_path, locked
+from utils.base.progress import brief_task
 from utils.base.registry import load_object
 from utils.base.startup import quiet_stderr
 from utils.checkpoints import ENDING, restore_config, weights_path
@@ -62,10 +63,12 @@ def export(cfg: DictConfig) -> Path:
     with locked(lock_path(path), f"the export {path}"), staging_folder(folder, "export") as temporary:
         unfinished = temporary / row.file_name
         with quiet_stderr():
-            load_object(row.write)(job, unfinished)
-            exported = load_object(row.run)(unfinished)
-            inputs = as_input(evenly_spaced(images), settings.PREPROCESS)
-            rows = compare(job.run, exported, inputs, settings, multi_label)
+            with brief_task(trained, f"converting to {settings.FORMAT}"):
+                load_object(row.write)(job, unfinished)
+            with brief_task(trained, "comparing the file with the model"):
+                exported = load_object(row.run)(unfinished)
+                inputs = as_input(evenly_spaced(images), settings.PREPROCESS)
+                rows = compare(job.run, exported, inputs, settings, multi_label)
         if path.is_dir():
             shutil.rmtree(path)
         unfinished.replace(path)

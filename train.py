@@ -13,7 +13,7 @@ from data_preparation.verify_data import verify_data, with_preparation_of_data
 from models import build_model
 from utils.base.closed_output import survive_closed_output
 from utils.base.locks import releases_locks
-from utils.base.progress import Task, display
+from utils.base.progress import brief_task, display
 from utils.config.command import command
 from utils.config.sweeps import Job
 from utils.devices.failures import explain_failures
@@ -80,8 +80,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     validation_data = build_dataset(cfg, "val", replicas=replicas // workers, as_stored=as_stored["val"])
 
     # Model and trainer
-    building = Task(f"building {cfg.MODEL.TYPE}", quiet=not cfg.VERBOSE or number > 0, leave=False)
-    with building, strategy.scope():
+    with brief_task(cfg, f"building {cfg.MODEL.TYPE}", quiet=number > 0) as building, strategy.scope():
         network = build_model(cfg, pretrained=state is None)
         building.text = (f"{network.count_params():,} parameters",)
         trainer = build_trainer(cfg, network)

@@ -136,3 +136,15 @@ def test_nothing_is_said_where_the_stream_is_closed(monkeypatch):
 
 def test_a_clock():
     assert [clock_time(seconds) for seconds in (0, 59.9, 60, 3600)] == ["0:00", "0:59", "1:00", "1:00:00"]
+
+
+def test_a_task_that_compiles_says_so_and_the_time_left_is_told_from_the_steps_after(monkeypatch):
+    screen = open_screen(monkeypatch, terminal=False)
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with Task("evaluate val", 4, compiles=True) as task:
+        for seconds in (30, 1):
+            now += seconds
+            task.update()
+        assert "left 0:02" in task.line(80, now).plain
+    assert screen.text.startswith("evaluate val  4  compiling the first step\nevaluate val  1/4  0:30\n")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from utils.base.streams import PLAIN_WIDTH, is_terminal, make_console, write_line
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -31,6 +32,7 @@ class Task:
         leave: whether a terminal keeps the last line.
         announce: whether a place without a terminal gets a line at the beginning.
         settle: steps after which the time left is told.
+        compiles: whether the first step compiles a graph: the line says so, and the time left does without that step.
 
     Attributes:
         done: steps so far.
@@ -46,11 +48,12 @@ class Task:
         leave: bool = True,
         announce: bool = True,
         settle: int = 2,
+        compiles: bool = False,
     ) -> None:
         self.name, self.total, self.quiet, self.leave = name, total, quiet, leave
-        self.announce, self.settle = announce, settle
+        self.announce, self.settle, self.compiles = announce, settle, compiles
         self.done = 0
-        self.text: Sequence[str] = ()
+        self.text: Sequence[str] = ("compiling the first step",) if compiles else ()
         self.begin = self.said = time.monotonic()
         self.drawn = False  # by a display, in a terminal
         self.time_from_here()
@@ -67,6 +70,9 @@ class Task:
     def update(self, steps: int = 1, text: Sequence[str] | None = None) -> None:
         """Count steps as done, and change the text."""
         self.done += steps
+        if self.compiles and self.done:
+            self.compiles, self.text = False, ()
+            self.time_from_here()
         if text is not None:
             self.text = text
         now = time.monotonic()
@@ -75,7 +81,7 @@ class Task:
             write_line(self.line(PLAIN_WIDTH, now, None).plain, "stderr")
 
     def time_from_here(self) -> None:
-        """Tell the time left from the steps that follow: the first one may compile a graph."""
+        """Tell the time left from the steps that follow."""
         self.timed = (self.done, time.monotonic())
 
     def seconds_a_step(self, now: float) -> float | None:
@@ -193,6 +199,11 @@ class Display:
             for task in [task for task in self.tasks if task not in before]:
                 task.leave = False
                 self.remove(task)
+
+
+def brief_task(cfg: "DictConfig", name: str, quiet: bool = False) -> Task:
+    """A task of a command that is one of many and leaves no line, such as "building unet"; silent with VERBOSE=0."""
+    return Task(name, quiet=quiet or not cfg.VERBOSE, leave=False)
 
 
 def clock_time(seconds: float) -> str:

@@ -113,7 +113,7 @@ def evaluate_split(
     loss = MeanLoss(model, build_training_loss(cfg))
     evaluator = Evaluator(cfg, data, updates.pop(output_name), gallery) if data.pairs else None
     begin = time.perf_counter()
-    with Task(f"evaluate {data.split}", data.images, quiet=not cfg.VERBOSE) as task:
+    with Task(f"evaluate {data.split}", data.images, quiet=not cfg.VERBOSE, compiles=True) as task:
         for images, targets, *boundary_weights in fold_batches(folds, data.split, model, replicas):
             outputs = forward(images)
             loss.add(targets, outputs, *boundary_weights)

@@ -4,6 +4,7 @@ import keras
 from omegaconf import DictConfig
 
 from models import build_model, inference_model
+from utils.base.progress import brief_task
 from utils.checkpoints import load_weights
 
 
@@ -18,6 +19,8 @@ def load_portable_model(cfg: DictConfig) -> keras.Model:
     if cfg.EXPORT.QUANTIZE == "int8":
         # XNNPACK, LiteRT's usual kernels, computes int8 matrix products wrongly.
         portable.MODEL.EXACT_FAST_UPSAMPLE = False
-    network = build_model(portable, pretrained=False, any_size=cfg.EXPORT.SIZE == "dynamic")
-    load_weights(network, cfg)
-    return inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)
+    with brief_task(cfg, f"building {cfg.MODEL.TYPE}") as task:
+        network = build_model(portable, pretrained=False, any_size=cfg.EXPORT.SIZE == "dynamic")
+        task.text = (f"{network.count_params():,} parameters", "loading weights")
+        load_weights(network, cfg)
+        return inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from data_generators.reading.decoding import resize_image, to_unit_range
 from models import build_model, inference_model
+from utils.base.progress import brief_task
 from utils.checkpoints import load_weights
 from utils.inference.members import network_size, predicts_whole
 from utils.inference.sliding_window import predict_sliding_window
@@ -111,9 +112,11 @@ class Predictor:
 
 def load_network(cfg: DictConfig, size: tuple[int, int] | None) -> keras.Model:
     """The trained network of a restored config, ready to predict images (height, width), None: of any size."""
-    network = build_model(cfg, pretrained=False, any_size=size is None, size=size)
-    load_weights(network, cfg)
-    model = inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)
+    with brief_task(cfg, f"building {cfg.MODEL.TYPE}") as task:
+        network = build_model(cfg, pretrained=False, any_size=size is None, size=size)
+        task.text = (f"{network.count_params():,} parameters", "loading weights")
+        load_weights(network, cfg)
+        model = inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
     return model
 

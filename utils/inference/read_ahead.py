@@ -43,7 +43,7 @@ class Progress(Task):
     """
 
     def __init__(self, sources: int, verbose: bool = True) -> None:
-        super().__init__("predict", sources, quiet=not verbose)
+        super().__init__("predict", sources, quiet=not verbose, compiles=True)
         self.problems: dict[Source, str] = {}
 
     def opened(self, source: Source) -> None:

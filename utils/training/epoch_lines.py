@@ -44,8 +44,8 @@ class EpochLines(keras.callbacks.Callback):
             leave=False,
             announce=not self.compiled,
             settle=TIMED_FROM,
+            compiles=not self.compiled,
         )
-        self.task.text = () if self.compiled else ("compiling the first step",)
         self.task.__enter__()
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
