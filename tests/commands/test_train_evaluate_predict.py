@@ -71,6 +71,8 @@ def test_predict_writes_a_mask_and_a_picture_of_every_image(trained):
     folder, _ = trained
     result = run_command("predict.py", f"WORK_DIR={folder}", *TINY[:1])
     assert result.returncode == 0, result.stderr
+    said = ["loading TensorFlow", "building tiny_unet3plus", "predict  10  compiling the first step"]
+    assert [line for line in result.stderr.splitlines() if line in said] == said
     output = folder / "predictions/model_tiny_unet3plus"
     names = {path.name for path in (folder / "data/val/images").iterdir()}
     assert {path.name for path in (output / "masks").iterdir()} == names

@@ -63,6 +63,8 @@ def test_a_loss_preset_replaces_the_default():
         ("~DATASET.TRAIN", ["DATASET.TRAIN is missing"]),
         ("bench_steps=3", ["+bench_steps"]),
         ("los=dice", ["los", "loss"]),
+        ("epochs=3", ["Did you mean HYPER_PARAMETERS.EPOCHS?"]),
+        ("TYPE=unet", ["Did you mean MODEL.TYPE or MODEL.BACKBONE.TYPE?"]),
         ("INPUT.HEIGHT=null", ["INPUT.WIDTH", "both"]),
         ("loss=nothing", ["loss=nothing", "unet3plus_hybrid"]),
         ("+LOSS.jaccard=1", ["LOSS.jaccard", "iou"]),

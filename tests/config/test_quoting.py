@@ -97,6 +97,7 @@ def test_numbers_stay_numbers():
         ("=x", ["''", "Choices"]),
         ("loss=dise", ["loss=dise", "Did you mean dice?", "bce_dice"]),
         ("+experiment=pets", ["experiment=pets is not known", "Choices: camvid_unet", "pets_mobilenetv2"]),
+        ("+experiment=isbi_unt", ["Did you mean isbi_unet?"]),
         ("augmentation=medica", ["Did you mean medical?"]),
     ],
 )

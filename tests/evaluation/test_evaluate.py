@@ -159,7 +159,9 @@ def test_splits_side_by_side(untrained, capsys):
     before = cfg.copy()
     scores = evaluate(cfg)
     assert cfg == before  # the caller's config is left alone
-    printed = capsys.readouterr().out
+    printed, steps = capsys.readouterr()
+    said = ["building tiny_unet3plus", "evaluate train  ", "evaluate val  ", "writing the report"]
+    assert [line for line in said if f"\n{line}" in f"\n{steps}"] == said
     saved = results(untrained)["splits"]
     assert list(saved) == ["train", "val"] and saved["train"]["scores"] == scores
     assert saved["val"]["scores"] == pytest.approx(run(untrained), abs=1e-6)

@@ -111,9 +111,11 @@ def test_quantised_files_are_smaller_and_close(tmp_path):
     assert sizes["int8"] < 0.7 * sizes["float16"] < 0.7 * sizes["null"]
 
 
-def test_the_keras_file_is_loaded_again(tmp_path):
+def test_the_keras_file_is_loaded_again(tmp_path, capsys):
     model = make_weights(tmp_path, [*TINY, "VERBOSE=0"])
-    path = export_as(tmp_path, "tiny_unet3plus", "EXPORT.FORMAT=keras")
+    path = export_as(tmp_path, "tiny_unet3plus", "EXPORT.FORMAT=keras", "VERBOSE=1")
+    steps = ["building tiny_unet3plus", "converting to keras", "comparing the file with the model"]
+    assert capsys.readouterr().err.splitlines() == steps
     image = np.random.default_rng(0).random((1, 48, 48, 3), np.float32)
     np.testing.assert_allclose(run(path, "keras", image), model.predict(image, verbose=0), atol=1e-5)
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["model.keras", "model.keras.md"]

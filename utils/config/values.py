@@ -1,5 +1,6 @@
 """Check every value of the config against the schema, one clear message for each kind of mistake."""
 
+import difflib
 import math
 from collections.abc import Iterable
 from types import NoneType
@@ -11,6 +12,8 @@ from utils.base.keys import Group, Key, OptionalKeys
 from utils.base.registry import list_choices
 from utils.config.defaults import CONFIGS
 from utils.config.schema import OPTIONAL_KEYS, SCHEMA
+
+GROUPS = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())  # loss=NAME
 
 
 def check_values(node: DictConfig, group: Group = SCHEMA, prefix: str = "") -> None:
@@ -106,8 +109,8 @@ def type_names(types: Iterable[type]) -> str:
 def unknown_key(key: str) -> str:
     """Message for a key that the config does not have: the choices at the deepest level that exists.
 
-    >>> unknown_key("SED").split(" Choices")[0]
-    'The key SED does not exist. Did you mean SEED?'
+    >>> unknown_key("epochs")
+    'The key epochs does not exist. Did you mean HYPER_PARAMETERS.EPOCHS? All keys: --help'
     """
     if key in OPTIONAL_KEYS.keys or key == "experiment":
         return f"{key} has no default: give it with a plus, +{key}=..."
@@ -122,8 +125,24 @@ def unknown_key(key: str) -> str:
         path.append(part)
     else:
         return f"{key} is not in this config: add it with a plus, +{key}=..."
+    if not path and (similar := similar_keys(key)):
+        return f"The key {key} does not exist. Did you mean {' or '.join(similar)}? All keys: --help"
     prefix = "".join(f"{name}." for name in path)
-    choices = [prefix + name for name in node.keys]
-    if not path:
-        choices += sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())  # groups: loss=NAME
+    choices = [prefix + name for name in node.keys] + ([] if path else GROUPS)
     return f"The key {key} does not exist. {list_choices(key, choices)}"
+
+
+def similar_keys(key: str) -> list[str]:
+    """The keys and groups whose name, or the last part of it, is most like that of `key`, in small letters or large.
+
+    >>> similar_keys("batchsize"), similar_keys("los")
+    (['HYPER_PARAMETERS.BATCH_SIZE'], ['LOSS', 'loss'])
+    """
+    names = [*dict.fromkeys((*SCHEMA.keys, *GROUPS, *(name for name, _ in SCHEMA.leaves())))]
+    last = [last_part(name) for name in names]
+    close = difflib.get_close_matches(last_part(key), last, n=1, cutoff=0.7)
+    return [name for name, part in zip(names, last, strict=True) if part in close]
+
+
+def last_part(key: str) -> str:
+    return key.rpartition(".")[2].upper()
