@@ -55,7 +55,7 @@ def test_a_set_by_hand():
     assert summary["class1"]["states"] == {"found": 1, "missed": 1, "false_positive": 1, "absent": 1}
     found = values(summary)
     # common 6, true 8 + 5, predicted 10 + 3
-    assert found["dice_global"] == pytest.approx(12 / 26) and found["iou_global"] == pytest.approx(6 / 20)
+    assert found["dice"] == pytest.approx(12 / 26) and found["iou"] == pytest.approx(6 / 20)
     assert found["sensitivity"] == pytest.approx(6 / 13) and found["precision"] == pytest.approx(6 / 13)
     assert found["dice_per_case"] == pytest.approx((2 / 3 + 0 + 0) / 3)  # absent in both: left out
     assert found["dice_per_case_lits"] == pytest.approx((2 / 3 + 0 + 0 + 1) / 4)
@@ -81,11 +81,9 @@ def test_several_classes_and_all_together():
     assert regions == {"class1": [1], "class2": [2], "foreground": [1, 2]}
     found = values(score_set([ScoredCase("x", confusion)], regions, 0, 0), "foreground")
     # the liver of LiTS: a tumour taken for liver is still liver
-    assert found["dice_global"] == pytest.approx(2 * 47 / (49 + 48))
+    assert found["dice"] == pytest.approx(2 * 47 / (49 + 48))
     assert "volume_error" not in found  # an image has no volume
-    assert values(score_set([ScoredCase("x", confusion)], regions, 0, 0), "class2")["dice_global"] == pytest.approx(
-        40 / 47
-    )
+    assert values(score_set([ScoredCase("x", confusion)], regions, 0, 0), "class2")["dice"] == pytest.approx(40 / 47)
     assert mean_dice(ScoredCase("x", confusion), regions) == pytest.approx((40 / 50 + 40 / 47) / 2)
     assert find_regions(1) == find_regions(2) == {"class1": [1]}
     assert find_regions(2, background=False) == {"class0": [0], "class1": [1]}

@@ -86,8 +86,8 @@ def test_scores_of_images_and_volumes(untrained, masks):
     for index in (1, 2):
         expected = dice(truth == index, predicted == index)
         assert scores[f"dice_class{index}"] == pytest.approx(expected, abs=1e-6)
-        assert scores[f"dice_global_class{index}"] == scores[f"dice_per_case_class{index}"] == pytest.approx(expected)
-    assert scores["dice_global_foreground"] == pytest.approx(dice(truth > 0, predicted > 0))
+        assert scores[f"dice_class{index}"] == scores[f"dice_per_case_class{index}"] == pytest.approx(expected)
+    assert scores["dice_foreground"] == pytest.approx(dice(truth > 0, predicted > 0))
     assert {"loss", "dice_coef", "dice", "iou", "iou_class0"} <= set(scores)
 
     (volume,) = table(untrained, "per_volume")
@@ -202,7 +202,7 @@ def test_only_the_largest_component(untrained, masks):
     kept = keep_by_hand(predicted)
     assert (kept > 0).sum() < (predicted > 0).sum()
     scores = run(untrained, "EVALUATION.KEEP_LARGEST_COMPONENT=True", "HYPER_PARAMETERS.BATCH_SIZE=5")
-    for name in ("dice_class1", "dice_global_class1"):
+    for name in ("dice_class1", "dice_per_case_class1"):
         assert scores[name] == pytest.approx(dice(truth == 1, kept == 1), abs=1e-6)
     scores = run(untrained, "EVALUATION.KEEP_LARGEST_COMPONENT=True", "EVALUATION.VOLUMES=False")
     alone = np.stack([keep_by_hand(labels) if labels.any() else labels for labels in predicted])
@@ -241,7 +241,7 @@ def test_other_outputs(phantom, tmp_path, overrides):
     leave_weights(tmp_path, *settings)
     typed = [f"WORK_DIR={tmp_path}", *TINY[:1], *settings, "VERBOSE=0"]
     scores = evaluate(load_config(typed))
-    assert scores["dice_global_class1"] == pytest.approx(scores["dice_class1"], abs=1e-6) and scores["loss"] > 0
+    assert 0 <= scores["dice_class1"] <= 1 and scores["loss"] > 0
     assert ("presence_accuracy" in scores) == ("cgm" in overrides[0])
 
 

@@ -81,7 +81,7 @@ def test_the_report_needs_nothing_else(written):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page and "https://" not in page
     assert page.count("data:image/webp;base64,") == 4 * SHOWN and page.count("data:image/svg+xml;base64,") == 2
-    assert "<td>dice_global_class1</td>" in page and "<td>constant: " in page  # as in evaluation.json
+    assert "<td>dice_class1</td>" in page and "<td>constant: " in page  # as in evaluation.json
     assert "<img src=x" not in page and 'name="viewport"' in page
     assert (
         "2 classes" in page

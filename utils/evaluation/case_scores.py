@@ -23,11 +23,12 @@ STATES = {
 }
 
 # Score -> (title, how it averages). {cases} becomes "volumes" or "images". A score of a region is called
-# <score>_<region> everywhere: in the terminal, the report and evaluation.json.
+# <score>_<region> everywhere: in the terminal, the report and evaluation.json. Scores of all pixels have the names that
+# the metrics of the whole set give them, and the same values.
 SCORES = {
-    "dice_global": ("Dice, global", "all pixels of the set as one image (LiTS: global Dice)"),
-    "iou_global": ("IoU, global", "all pixels of the set as one image"),
-    "sensitivity": ("true-positive rate", "all pixels of the set: found of what is true"),
+    "dice": ("Dice", "all pixels of the set as one image (LiTS: global Dice)"),
+    "iou": ("IoU", "all pixels of the set as one image"),
+    "sensitivity": ("sensitivity, recall", "all pixels of the set: found of what is true"),
     "precision": ("precision", "all pixels of the set: true of what is predicted"),
     "dice_per_case": ("Dice per case", "mean over {cases}; absent in both: left out; false positive: 0"),
     "dice_per_case_lits": ("Dice per case, LiTS", "mean over {cases}; absent in both: 1; false positive: 0"),
@@ -59,6 +60,7 @@ class ScoredCase:
         volume, slice: the volume it is or belongs to, and which slice of it; None where there are no volumes.
         images: how many images it consists of.
         voxel_ml: volume of a voxel, None if the spacing is unknown.
+        fold: of the network that predicted it; None unless folds are evaluated together.
         surface: {region: scores of `losses.surface`, None where the region is absent}, or None if not computed.
     """
 
@@ -68,6 +70,7 @@ class ScoredCase:
     slice: int | None = None
     images: int = 1
     voxel_ml: float | None = None
+    fold: int | None = None
     surface: dict[str, dict[str, float] | None] | None = None
 
 
@@ -128,7 +131,7 @@ def join_volumes(images: Iterable[ScoredCase]) -> list[ScoredCase]:
         found = volumes.get(image.volume)
         if found is None:
             name, confusion = str(image.volume), image.confusion.copy()
-            volumes[image.volume] = ScoredCase(name, confusion, image.volume, voxel_ml=image.voxel_ml)
+            volumes[image.volume] = ScoredCase(name, confusion, image.volume, voxel_ml=image.voxel_ml, fold=image.fold)
         else:
             found.confusion += image.confusion
             found.images += 1
@@ -150,7 +153,7 @@ def score_set(cases: Sequence[ScoredCase], regions: Regions, bootstrap: int, see
         A score that no case defines is left out.
 
     >>> summary = score_set([ScoredCase("a", np.array([[86, 4], [2, 6]]))], find_regions(2), bootstrap=0, seed=0)
-    >>> round(summary["class1"]["dice_global"]["value"], 3)
+    >>> round(summary["class1"]["dice"]["value"], 3)
     0.667
     """
     summary: dict[str, dict[str, Any]] = {}
@@ -185,8 +188,8 @@ def fractions(case: ScoredCase, name: str, row: Mapping[str, Any]) -> dict[str, 
     """
     true, predicted, common = row["true"], row["predicted"], row["common"]
     parts: dict[str, tuple[float, float]] = {
-        "dice_global": (2 * common, true + predicted),
-        "iou_global": (common, true + predicted - common),
+        "dice": (2 * common, true + predicted),
+        "iou": (common, true + predicted - common),
         "sensitivity": (common, true),
         "precision": (common, predicted),
         "dice_per_case_lits": (1 if row["dice"] is None else row["dice"], 1),
@@ -232,6 +235,8 @@ def case_columns(case: ScoredCase, regions: Regions) -> dict[str, Any]:
     """`{column: value}` of a case, as the CSV tables hold it; "" for a score that is not defined."""
     is_volume = case.volume is not None and case.slice is None
     columns: dict[str, Any] = {"volume": case.volume, "images": case.images} if is_volume else {"image": case.name}
+    if case.fold is not None:
+        columns = {"fold": case.fold, **columns}
     if case.slice is not None:
         columns |= {"volume": case.volume, "slice": case.slice}
     for name, region in regions.items():

@@ -1,6 +1,7 @@
 """One row a class: what the terminal and the report show of a split, and what a constant answer would have."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,12 +10,13 @@ from omegaconf import DictConfig
 
 from losses.constant_answer import best_constant, constant_scores, unpredicted_classes
 from utils.base.classes import is_multi_label
+from utils.base.job_table import Row
 from utils.config.class_names import has_background, mask_class_names
-from utils.evaluation.case_scores import ScoredCase
+from utils.evaluation.case_scores import ScoredCase, score_set
 from utils.evaluation.evaluator import Evaluator
 
-# Column -> name of the score in the regions of a summary. Columns have the names of the scores of the whole set.
-COLUMNS = {"dice": "dice_global", "iou": "iou_global", "precision": "precision", "sensitivity": "sensitivity"}
+COLUMNS = ("dice", "iou", "precision", "sensitivity")  # scores of all pixels of the set
+OF_FOLDS = (*COLUMNS, "dice_per_case")
 
 
 @dataclass
@@ -73,11 +75,11 @@ def class_rows(cfg: DictConfig, summary: dict[str, Any], evaluator: Evaluator) -
     """
     names, classes = mask_class_names(cfg), []
     for region, found in summary["regions"].items():
-        dice = found.get("dice_global")
+        dice = found.get("dice")
         row = ClassRow(
             "all foreground" if region == "foreground" else names[int(region.removeprefix("class"))],
             region,
-            {column: found[score]["value"] for column, score in COLUMNS.items() if score in found},
+            {score: found[score]["value"] for score in COLUMNS if score in found},
             dice and dice["low"],
             dice and dice["high"],
             dice["cases"] if dice else 0,
@@ -85,10 +87,8 @@ def class_rows(cfg: DictConfig, summary: dict[str, Any], evaluator: Evaluator) -
         classes += [row] if region != "foreground" else []
         yield row
     if len(classes) > 1:
-        values = {name: [row.scores[name] for row in classes if name in row.scores] for name in COLUMNS}
-        yield ClassRow(
-            "mean of classes", None, {name: float(np.mean(found)) for name, found in values.items() if found}
-        )
+        means = class_means(summary["regions"], COLUMNS)
+        yield ClassRow("mean of classes", None, {name: mean for name, mean in means.items() if mean is not None})
     constant = constant_row(cfg, evaluator)
     if constant is not None:
         yield constant
@@ -103,3 +103,39 @@ def constant_row(cfg: DictConfig, evaluator: Evaluator) -> ClassRow | None:
     scores = constant_scores(true_counts(evaluator.images), answer, has_background(cfg))
     shown = {name: scores[name] for name in COLUMNS if not np.isnan(scores[name])}
     return ClassRow(f"constant: {mask_class_names(cfg)[answer]}", None, shown)
+
+
+def class_means(regions: dict[str, dict[str, Any]], names: Sequence[str] = OF_FOLDS) -> dict[str, float | None]:
+    """Scores, each the mean over the classes for which it is defined; None where it is for none.
+
+    Args:
+        regions: of `utils.evaluation.case_scores.score_set`.
+        names: of the scores.
+    """
+    classes = [found for region, found in regions.items() if region != "foreground"]
+    values = {name: [found[name]["value"] for found in classes if name in found] for name in names}
+    return {name: float(np.mean(found)) if found else None for name, found in values.items()}
+
+
+def score_folds(evaluator: Evaluator) -> list[dict[str, Any]]:
+    """`{"fold": number, "images": int, "cases": int, "regions": of score_set}` of each fold; empty without folds.
+
+    Args:
+        evaluator: after its `result`.
+    """
+    cases, images = evaluator.volumes or evaluator.images, Counter(case.fold for case in evaluator.images)
+    entries = []
+    for fold, count in images.items():
+        if fold is not None:
+            own = [case for case in cases if case.fold == fold]
+            regions = score_set(own, evaluator.regions, bootstrap=0, seed=0)
+            entries.append({"fold": fold, "images": count, "cases": len(own), "regions": regions})
+    return entries
+
+
+def fold_rows(evaluator: Evaluator, names: Sequence[str] = OF_FOLDS) -> list[Row]:
+    """`(fold, its scores of these names)` for the table of the folds, means over the classes; empty without folds."""
+    return [
+        (f"fold {entry['fold']}", list(class_means(entry["regions"], names).values()))
+        for entry in score_folds(evaluator)
+    ]

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from utils.base.job_table import fold_table, job_table, number
 from utils.base.terminal import make_table, say, show
 from utils.config.sweeps import Job
-from utils.evaluation.class_table import COLUMNS, class_rows, find_baseline, find_warnings
+from utils.evaluation.class_table import COLUMNS, class_rows, find_baseline, find_warnings, fold_rows
 from utils.evaluation.split import SplitResult
 
 LONGEST_NAME = 17  # characters of a class; longer names are cut, numbers never
@@ -21,6 +21,7 @@ CASE_TABLES = {
     "{case}s, surfaces": ("hd95_mm", "assd_mm", "surface_dice"),
 }
 
+FOLD_COLUMNS = ("dice", "iou", "dice_per_case")  # as many as fit; the report has more
 OF_JOBS = ("dice", "iou", "dice_coef", "roc_auc", "accuracy")  # scores in the table after a sweep, where there are such
 
 Rows = list[list[str]]
@@ -39,6 +40,9 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
         for columns, rows in tables(cfg, result):
             say("")
             show(make_table(columns, rows))
+        if result.evaluator and (folds := fold_rows(result.evaluator, FOLD_COLUMNS)):
+            say("\nmeans over the classes")
+            show(fold_table(FOLD_COLUMNS, folds))
     say(f"\nsaved {folder}")
     if (folder / "report.html").exists():
         say(f"open {folder / 'report.html'}")
@@ -64,13 +68,13 @@ def tables(cfg: DictConfig, result: SplitResult) -> Iterator[tuple[list[str], Ro
     if result.evaluator and result.summary:
         rows = list(class_rows(cfg, result.summary, result.evaluator))
         yield (
-            ["class", "dice", "95% interval", "iou", "precision", "sensitivity", "n"],
+            ["class", COLUMNS[0], "95% interval", *COLUMNS[1:], "n"],
             [
                 [
                     cut(row.name),
                     number(row.scores.get("dice")),
                     "" if row.low is None else f"{row.low:.4f}-{row.high:.4f}",
-                    *(number(row.scores.get(name)) for name in list(COLUMNS)[1:]),
+                    *(number(row.scores.get(name)) for name in COLUMNS[1:]),
                     "" if row.cases is None else str(row.cases),
                 ]
                 for row in rows

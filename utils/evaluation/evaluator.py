@@ -115,6 +115,7 @@ class Evaluator:
         case = ScoredCase(
             self.data.pairs[number].image.name,
             np.zeros(0, np.int64) if confusion is None else confusion.astype(np.int64),
+            fold=self.data.folds[number] if self.data.folds else None,
             volume=place and place.volume,
             slice=place and place.slice,
             voxel_ml=None if spacing is None else float(np.prod(spacing)) / 1000,

@@ -17,7 +17,7 @@ from utils.checkpoints.paths import evaluation_folder, weights_path
 from utils.config.class_names import has_background
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
-from utils.evaluation.class_table import find_baseline
+from utils.evaluation.class_table import find_baseline, score_folds
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import describe_postprocessing
 from utils.evaluation.report import write_report
@@ -80,6 +80,7 @@ def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
     constant = find_baseline(cfg, result.evaluator) if result.evaluator else {}
     answers = {name: {"value": value, "class": answer} for name, (value, answer) in constant.items()}
     baseline = {"best_constant_answer": answers} if answers else {}
+    folds = {"folds": found} if result.evaluator and (found := score_folds(result.evaluator)) else {}
     # Overlapping classes have no confusion matrix.
     matrix = result.evaluator.confusion() if result.evaluator else None
     confusion = {"confusion": matrix.tolist()} if matrix is not None and matrix.ndim == 2 else {}
@@ -89,6 +90,7 @@ def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
         "scores": result.scores,
         **baseline,
         **(result.summary or {}),
+        **folds,
         **confusion,
     }
 

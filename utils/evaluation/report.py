@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write
+from utils.base.job_table import mean_and_deviation
 from utils.base.learning_curves import draw_curves
 from utils.base.palette import ERROR_COLORS, VOID, class_color, hex_color
 from utils.base.text_files import SHOWN
@@ -22,20 +23,11 @@ from utils.checkpoints.training_log import read_history
 from utils.config.class_names import has_background
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
-from utils.evaluation.class_table import COLUMNS, constant_row, find_baseline, find_warnings
+from utils.evaluation.class_table import OF_FOLDS, class_means, constant_row, find_baseline, find_warnings, fold_rows
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import evaluates_any_size
 from utils.inference.mask_meaning import MaskMeaning
-
-# Columns of the table of classes: score -> what it is called there.
-CLASS_SCORES = {
-    "dice_global": "Dice",
-    "iou_global": "IoU",
-    "precision": "precision",
-    "sensitivity": "recall",
-    "dice_per_case": "Dice per {case}",
-}
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,17 +79,19 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
         "warnings": {split: find_warnings(cfg, evaluator) for split, evaluator in evaluators},
         "constant": {split: find_baseline(cfg, evaluator) for split, evaluator in evaluators},
         "constant_rows": {split: constant_row(cfg, evaluator) for split, evaluator in evaluators},
-        "column_of": {score: column for column, score in COLUMNS.items()},
+        "fold_rows": {split: fold_rows(evaluator) for split, evaluator in evaluators},
+        "mean_and_deviation": mean_and_deviation,
         "regions": list(regions),
         "labels": {name: region_label(cfg, name) for name in regions},
         "scores": [(name, *texts) for name, texts in SCORES.items()],
         "class_names": class_regions(regions),
-        "class_scores": [
-            (name, title.format(case=results[0].summary["case"] if results[0].summary else "image"))
-            for name, title in CLASS_SCORES.items()
+        "class_scores": OF_FOLDS,
+        "means": {result.split: class_means(result.summary["regions"]) for result in results if result.summary},
+        "class_metrics": [
+            name
+            for name in results[0].rules
+            if (found := re.fullmatch(r"(.+)_class\d+", name)) and found[1] not in SCORES  # those stand at the class
         ],
-        "means": {result.split: class_means(result, class_regions(regions)) for result in results},
-        "class_metrics": [name for name in results[0].rules if re.search(r"_class\d+$", name)],
         "states": STATES,
         "histogram": embed(draw_histograms(results, regions, lambda name: region_label(cfg, name))),
         "multi_label": is_multi_label(cfg),
@@ -113,16 +107,6 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
             for case in evaluator.volumes
         ],
     }
-
-
-def class_means(result: SplitResult, names: Sequence[str]) -> dict[str, float | None]:
-    """The scores of the table of classes, each the mean over the classes for which it is defined."""
-    assert result.summary is not None
-    means: dict[str, float | None] = {}
-    for score in CLASS_SCORES:
-        found = [entry["value"] for name in names if (entry := result.summary["regions"][name].get(score))]
-        means[score] = sum(found) / len(found) if found else None
-    return means
 
 
 def picture_context(cfg: DictConfig, results: Sequence[SplitResult], gallery: Gallery) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class SplitData:
         first: number of the first one among those of all splits.
         pairs: image and mask files; empty for a classifier.
         places: volume and slice of each image, or None if they are no slices.
+        folds: number of the fold of each image; empty unless folds are evaluated together.
         spacings: {volume: mm along (slice, row, column), or None if unknown}.
     """
 
@@ -28,6 +29,7 @@ class SplitData:
     pairs: Sequence[Pair] = ()
     places: Sequence[VolumeSlice] | None = None
     spacings: Mapping[str, tuple[float, float, float] | None] = field(default_factory=dict)
+    folds: Sequence[int] = ()
 
 
 def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[SplitData]:
@@ -45,8 +47,10 @@ def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[
         if folds[0].MODEL.TYPE == "classifier":
             splits.append(SplitData(split, count, first))
         else:
-            pairs = [pair for fold in folds for pair in find_pairs(fold, split)]
-            splits.append(SplitData(split, count, first, pairs, *find_volumes(folds[0], pairs)))
+            of_folds = [find_pairs(fold, split) for fold in folds]
+            pairs = [pair for found in of_folds for pair in found]
+            numbers = [number for number, found in enumerate(of_folds) for _ in found] if len(folds) > 1 else []
+            splits.append(SplitData(split, count, first, pairs, *find_volumes(folds[0], pairs), numbers))
         first += count
     return splits
 
