@@ -10,6 +10,7 @@ import pytest
 from utils.training import announce_stop as announcing
 from utils.training.announce_stop import announce_stop
 from utils.training.epoch_lines import EpochLines
+from utils.training.watching import NothingFound
 
 LOGS = {"loss": 0.5, "val_loss": 0.625, "dice": 0.75, "val_dice": 0.8125, "learning_rate": 1e-3}
 
@@ -82,3 +83,16 @@ def test_a_signal_is_answered_at_once_and_a_second_one_ends_the_process(capsys, 
         assert ended.wait(5)
     assert codes == [128 + signal.SIGINT]
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize(
+    "scores, after", [([0.0] * 5, 3), ([0.0, 0.0, 0.5, 0.0, 0.0], None), ([0.1, 0.0, 0.0, 0.0], 4)]
+)
+def test_three_epochs_in_a_row_without_a_find_name_a_remedy_once(scores, after, capsys):
+    watching, warned = NothingFound("val_dice"), []
+    for epoch, score in enumerate(scores, 1):
+        watching.on_epoch_end(epoch - 1, LOGS | {"val_dice": score})
+        if "val_dice was 0 for 3 epochs" in (said := capsys.readouterr().err):
+            warned.append(epoch)
+            assert "loss=bce_dice" in said and "DATASET.FOREGROUND_FRACTION=0.5" in said
+    assert warned == ([after] if after else [])

@@ -21,7 +21,7 @@ from utils.training.tensorboard import TensorBoard, log_folder
 from utils.training.tracking import build_trackers
 from utils.training.trainer import Trainer
 from utils.training.validation import Validation
-from utils.training.watching import DivergenceWarning, StepTimer
+from utils.training.watching import DivergenceWarning, NothingFound, StepTimer
 
 Logs = dict[str, float]
 
@@ -70,6 +70,7 @@ def build_callbacks(
         *build_trackers(cfg, outputs.name),
         DivergenceWarning(),
         *printers,
+        *([NothingFound(default_monitor(cfg).log)] if cfg.MODEL.TYPE != "classifier" else []),
         *averages,
     ]
     return [*callbacks, Checkpoint(cfg, trainer, outputs.weights, callbacks, data)]

@@ -7,6 +7,8 @@ import time
 import keras
 import numpy as np
 
+from utils.base.terminal import say
+
 Logs = dict[str, float]
 
 
@@ -29,6 +31,33 @@ class DivergenceWarning(keras.callbacks.Callback):
                 f"\nWarning: the loss has grown from {self.lowest:.3g} to {loss:.3g}: the training diverges. Lower "
                 "HYPER_PARAMETERS.LEARNING_RATE, or set OPTIMIZER.CLIP_NORM=1.",
                 file=sys.stderr,
+            )
+
+
+class NothingFound(keras.callbacks.Callback):
+    """Say once, while training runs, that the score was 0 in three epochs in a row, and what helps.
+
+    Args:
+        score: name in the logs of a score where more is better.
+    """
+
+    EPOCHS = 3
+
+    def __init__(self, score: str) -> None:
+        super().__init__()
+        self.score = score
+        self.zeros = 0
+        self.warned = False
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.zeros = self.zeros + 1 if logs[self.score] == 0 else 0
+        if self.zeros == self.EPOCHS and not self.warned:
+            self.warned = True
+            say(
+                f"Warning: {self.score} was 0 for {self.EPOCHS} epochs: the network finds nothing in the validation "
+                "data. If it goes on, try loss=bce_dice, DATASET.FOREGROUND_FRACTION=0.5 or another "
+                "HYPER_PARAMETERS.LEARNING_RATE; see docs/how-to/imbalanced-classes.md.",
+                "stderr",
             )
 
 
