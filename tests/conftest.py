@@ -4,13 +4,17 @@ import os
 import shutil
 import signal
 import socket
-import sys
 
 from helpers import TINY
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+
+from utils.base.startup import without_unused_packages
+
+with without_unused_packages():  # as the commands do it
+    import keras
 
 # A shell that starts the tests in the background ignores these for them, and for the commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,8 +25,7 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 def float32_policy():
     """A test that asks for mixed precision must not change the next one."""
     yield
-    if "keras" in sys.modules:
-        sys.modules["keras"].config.set_dtype_policy("float32")
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from utils.base.errors import UserError
 from utils.base.keras_settings import choose_backend, set_keras
 from utils.base.progress import Task
 from utils.base.registry import load_object, look_up
-from utils.base.startup import end_at_once, interrupt_later, quiet_stderr
+from utils.base.startup import end_at_once, interrupt_later, quiet_stderr, without_unused_packages
 from utils.config.checks import check_strategy
 from utils.devices.clusters import find_workers, several_workers
 
@@ -43,7 +43,7 @@ def make_strategy(cfg: DictConfig) -> tf.distribute.Strategy:
     choose_backend()
     quiet = not cfg.VERBOSE or "tensorflow" in sys.modules
     with quiet_stderr(), Task("loading TensorFlow", quiet=quiet, leave=False):
-        with interrupt_later():
+        with interrupt_later(), without_unused_packages():
             import keras
             import tensorflow as tf
 
