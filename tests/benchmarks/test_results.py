@@ -1,0 +1,184 @@
+"""Pages of measured runs: everything on them comes from the files of the run."""
+
+import csv
+import importlib
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from helpers import PROJECT, make_weights
+
+NETWORK = ["MODEL.TYPE=conv_deconv", "MODEL.WEIGHTS_FILE_NAME=pets_tiny", "INPUT.HEIGHT=16", "INPUT.WIDTH=16", "RUN=a"]
+DICES = [0.9, 0.1, 0.5, None, 0.2, 0.8, 0.4, 0.7]  # of the images, None: no foreground
+INTERVAL = {"value": 0.61234, "low": 0.5, "high": 0.7, "cases": 7}
+
+
+@pytest.fixture(scope="module")
+def results():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROJECT / "benchmarks")
+        yield importlib.import_module("results")
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A run as train.py and evaluate.py leave it, with scores that nobody computed."""
+    work = tmp_path_factory.mktemp("work")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 3), ("val", len(DICES))):
+        for kind, values in (("images", 256), ("mask", 2)):
+            (work / "data" / split / kind).mkdir(parents=True)
+            for number in range(count):
+                picture = rng.integers(0, values, (16, 16)).astype(np.uint8)
+                cv2.imwrite(str(work / "data" / split / kind / f"{split}{number}.png"), picture)
+    make_weights(work, NETWORK)
+    folder = work / "checkpoint"
+    summary = {
+        "finished": "2026-11-26T12:00:00+0000",
+        "model": "conv_deconv",
+        "parameters": 1234,
+        "images": {"train": 3, "val": 8},
+        "precision": "float32",
+        "versions": {"keras": "3.15.1"},
+        "commit": "c0ffee",
+        "machine": {"processor": "Fast One", "cores": 1, "memory_gib": 8.0, "gpus": []},
+        "since_last_start": {"epochs": 1, "seconds": 90.0},
+        "best": {"epoch": 2, "score": "val_dice", "value": 0.6},
+        "overrides": ["+experiment=pets_conv_deconv"],
+        "command": "python train.py +experiment=pets_conv_deconv",
+    }
+    (folder / "pets_tiny.run.json").write_text(json.dumps(summary))
+    (folder / "training_logs_pets_tiny.csv").write_text("epoch,loss,val_loss,run\n0,2.0,3.0,a\n1,1.0,2.0,a\n")
+    entry = {
+        "images": 8,
+        "case": "image",
+        "cases": 8,
+        "scores": {"pixel_accuracy": 0.71, "dice_per_case_class1": 0.61234, "dice_class1": 0.6},
+        "best_constant_answer": {"pixel_accuracy": {"value": 0.55, "class": 0}},
+        "regions": {"class1": {"states": {}, "dice_per_case": INTERVAL}},
+    }
+    evaluation = {
+        "command": "python evaluate.py WORK_DIR=/elsewhere MODEL.WEIGHTS_FILE_NAME=pets_tiny",
+        "splits": {"val": entry, "test": entry},
+    }
+    (folder / "pets_tiny.evaluation").mkdir()
+    (folder / "pets_tiny.evaluation/evaluation.json").write_text(json.dumps(evaluation))
+    with open(folder / "pets_tiny.evaluation/per_image.csv", "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("split", "image", "dice_class1"))
+        rows.writerows(("test", f"val{number}.png", "" if dice is None else dice) for number, dice in enumerate(DICES))
+    shutil.copytree(work / "data/val", work / "data/test")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(results, run_folder, tmp_path_factory):
+    """Copies of the pages that list runs, after the command has added one."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "docs/results").mkdir(parents=True)
+    for name in ("docs/results/README.md", "docs/results/experiments.md", "mkdocs.yml"):
+        shutil.copyfile(PROJECT / name, project / name)
+    results.main([str(run_folder)], project)
+    return project
+
+
+def test_the_page_says_what_ran_and_what_came_of_it(project):
+    page = (project / "docs/results/pets_tiny.md").read_text()
+    assert "python train.py +experiment=pets_conv_deconv\npython evaluate.py WORK_DIR=" in page
+    assert "| time | 90.0 s per epoch, 2 min for 1 epochs; 1 more before an interruption |" in page
+    assert "| commit | `c0ffee` |" in page and "Fast One, 1 core(s)" in page
+    assert "| `pixel_accuracy` | 0.710 | 0.550 | share of the pixels of the set" in page
+    assert "| class1 | 7 | 0.612 [0.500, 0.700] |" in page
+    assert "mean over images; absent in both: left out" in page
+    assert "| TensorFlow tutorial" in page and "test `pixel_accuracy` 0.710 | no:" in page
+
+
+def test_the_run_is_listed(project):
+    summary = (project / "docs/results/README.md").read_text()
+    assert "| [pets_tiny](pets_tiny.md) | Oxford-IIIT Pet | test `pixel_accuracy` | 0.710 | 0.550 | 0.880 |" in summary
+    experiments = (project / "docs/results/experiments.md").read_text()
+    row = next(line for line in experiments.splitlines() if line.startswith("| `pets_conv_deconv` |"))
+    assert row.endswith("| - | test `pixel_accuracy` 0.710 ([pets_tiny](pets_tiny.md)) |")
+    assert "      - results/pets_tiny.md\n      # end of runs\n" in (project / "mkdocs.yml").read_text()
+
+
+def test_the_files_are_small_and_the_split_is_kept(project):
+    folder = project / "docs/results/pets_tiny"
+    assert {path.name for path in folder.iterdir()} == {
+        "curves.jpg",
+        "log.csv",
+        "pictures.jpg",
+        "result.json",
+        "split.csv",
+    }
+    assert all(path.stat().st_size <= 100_000 for path in folder.iterdir())
+    rows = (folder / "split.csv").read_text().splitlines()
+    assert rows[:2] == ["split,name,images", "train,train0.png,1"] and len(rows) == 1 + 3 + 2 * len(DICES)
+
+
+def test_writing_the_pages_again_changes_nothing(project, results):
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    results.main([], project)
+    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
+
+
+def test_the_pages_are_as_the_command_writes_them(results, tmp_path):
+    """Nobody has typed a figure: change published.yaml or the code, then run it without arguments."""
+    (tmp_path / "docs").mkdir()
+    shutil.copytree(PROJECT / "docs/results", tmp_path / "docs/results")
+    shutil.copyfile(PROJECT / "mkdocs.yml", tmp_path / "mkdocs.yml")
+    results.main([], tmp_path)
+    for path in (tmp_path / "mkdocs.yml", *(tmp_path / "docs/results").glob("*.md")):
+        assert path.read_text() == (PROJECT / path.relative_to(tmp_path)).read_text(), path.name
+
+
+def test_two_each_of_the_worst_the_median_and_the_best(results, run_folder):
+    chosen = results.choose_images(run_folder / "pets_tiny.evaluation", "test")
+    assert [DICES[number] for _, number in chosen] == [0.1, 0.2, 0.4, 0.5, 0.8, 0.9]
+    assert chosen[0] == ("worst: val1.png", 1)
+
+
+def test_a_volume_is_shown_by_its_fullest_slice(results, tmp_path):
+    (tmp_path / "per_volume.csv").write_text("split,volume,dice_class1\nval,a,0.3\nval,b,0.2\n")
+    (tmp_path / "per_image.csv").write_text(
+        "split,image,volume,true_class1\nval,a0,a,5\nval,a1,a,7\nval,b0,b,9\ntrain,c0,c,1\n"
+    )
+    assert set(results.choose_images(tmp_path, "val")) == {
+        (f"{what}: {volume}", number) for what in ("worst", "median", "best") for volume, number in (("a", 1), ("b", 2))
+    }
+
+
+def test_noise_becomes_a_small_jpeg(results, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (600, 900, 3)).astype(np.uint8)
+    results.write_picture(noise, tmp_path / "noise.jpg")
+    assert (tmp_path / "noise.jpg").stat().st_size <= 100_000
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda folder: shutil.rmtree(folder / "pets_tiny.evaluation"),
+            ("no evaluation of any run", "Run evaluate.py"),
+        ),
+        (lambda folder: (folder / "pets_tiny.run.json").unlink(), ("run.json is missing",)),
+        (lambda folder: (folder / "pets_tiny.run.json").write_text("{"), ("run.json: is no JSON",)),
+        (lambda folder: (folder / "training_logs_pets_tiny.csv").unlink(), ("has no rows of the run",)),
+        (
+            lambda folder: (folder / "pets_tiny.evaluation").rename(folder / "moon_tiny.evaluation"),
+            ("benchmarks/published.yaml has no data set moon", "pets"),
+        ),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(results, run_folder, tmp_path, capsys, change, words):
+    work = tmp_path / "work"
+    shutil.copytree(run_folder.parent, work)
+    change(work / "checkpoint")
+    with pytest.raises(SystemExit) as stopped:
+        results.main([str(work / "checkpoint")], tmp_path / "project")
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert not list((tmp_path / "project").rglob("*.json"))
