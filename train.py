@@ -21,6 +21,7 @@ from utils.devices.strategy import make_strategy, worker
 from utils.training.announce_stop import announce_stop
 from utils.training.outputs import check_outputs, make_outputs
 from utils.training.settings import training_settings
+from utils.training.tracking import check_trackers
 
 
 @releases_locks
@@ -50,6 +51,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
 
     # Checks
     check_outputs(cfg)
+    check_trackers(cfg)
     found = verify_data(cfg)
 
     # Strategy: devices, precision, random seeds
@@ -62,11 +64,9 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     from utils.training.resume import find_state, restore_state
     from utils.training.saving import find_best_weights
     from utils.training.summary import write_summary
-    from utils.training.tracking import check_trackers
     from utils.training.trainer import build_trainer
     from utils.training.validation import build_validation
 
-    check_trackers(cfg)
     outputs = make_outputs(cfg, locks=number == 0)
     state = find_state(cfg, outputs.weights)
     if state is not None:

@@ -304,7 +304,7 @@ def test_full_size_unet3plus_makes_a_training_step():
     assert np.isfinite(losses).all() and losses[0] != losses[1]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.integers(1, 3), st.integers(1, 17), st.integers(1, 9), st.integers(1, 3), st.integers(1, 3), st.integers(1, 9)
 )

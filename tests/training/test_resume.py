@@ -24,7 +24,7 @@ def undisturbed(tmp_path_factory, phantom):
     return outcome(folder)
 
 
-@pytest.mark.parametrize("loader, kills", [("TF_DATA", 2), pytest.param("TF_GENERATOR", 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("loader, kills", [("TF_DATA", 1), pytest.param("TF_GENERATOR", 1, marks=pytest.mark.slow)])
 def test_a_killed_run_ends_bit_identical(loader, kills, tmp_path, phantom, undisturbed):
     options = ["HYPER_PARAMETERS.EPOCHS=6", f"DATA_GENERATOR_TYPE={loader}"]
     hits = kill_until_done(tmp_path, phantom, kills, loader, *options)

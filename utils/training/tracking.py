@@ -1,12 +1,17 @@
 """MLflow and Weights & Biases, if they are installed."""
 
-import importlib.util
+from __future__ import annotations
 
-import keras
+import importlib.util
+from typing import TYPE_CHECKING
+
 from omegaconf import DictConfig, OmegaConf
 
 from utils.base.errors import UserError
 from utils.base.registry import load_object
+
+if TYPE_CHECKING:
+    import keras
 
 # CALLBACKS.<key> -> (package to install, function cfg, name of the run -> Keras callback)
 TRACKERS = {"MLFLOW": ("mlflow", "utils.training.tracking:mlflow"), "WANDB": ("wandb", "utils.training.tracking:wandb")}
