@@ -147,8 +147,8 @@ def page_lines(result: Mapping[str, Any], data_set: Mapping[str, Any], folder: P
     yield "<!-- written by benchmarks/results.py; change that or benchmarks/published.yaml, not this page -->"
     yield ""
     yield f"{data_set['data']}. Licence: {data_set['licence']}."
-    if "note" in data_set:
-        yield f"{data_set['note']}"
+    remarks = (data_set.get("note"), data_set.get("runs", {}).get(name))
+    yield from (remark for remark in remarks if remark)
     yield ""
     yield "```sh"
     yield from data_set["prepare"]
