@@ -3,8 +3,6 @@
 Keras and what needs it are imported inside `evaluate`, so that --help and config errors do without TensorFlow.
 """
 
-from collections.abc import Sequence
-
 from omegaconf import DictConfig
 
 from data_preparation.verify_data import verify_data
@@ -18,7 +16,6 @@ from utils.checkpoints.paths import evaluation_folder
 from utils.config.class_names import mask_class_names
 from utils.config.command import command
 from utils.config.folds import fold_configs
-from utils.config.sweeps import Job
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
 from utils.evaluation.gallery import Gallery
@@ -85,12 +82,5 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     return results[0].scores
 
 
-def print_sweep(jobs: Sequence[Job]) -> None:
-    """Sum up the jobs of a sweep."""
-    from utils.evaluation.console import print_sweep
-
-    print_sweep(jobs)
-
-
 if __name__ == "__main__":
-    command(evaluate, print_sweep)()
+    command(evaluate, after_sweep="utils.evaluation.console:print_sweep")()

@@ -4,7 +4,6 @@ Keras and what needs it are imported inside `train`: --help and errors in settin
 """
 
 import time
-from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
@@ -15,7 +14,6 @@ from utils.base.closed_output import survive_closed_output
 from utils.base.locks import releases_locks
 from utils.base.progress import brief_task, display
 from utils.config.command import command
-from utils.config.sweeps import Job
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy, worker
 from utils.training.announce_stop import announce_stop
@@ -116,12 +114,5 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     return history
 
 
-def print_sweep(jobs: Sequence[Job]) -> None:
-    """Sum up the jobs of a sweep."""
-    from utils.training.console import print_sweep
-
-    print_sweep(jobs)
-
-
 if __name__ == "__main__":
-    command(train, print_sweep)()
+    command(train, after_sweep="utils.training.console:print_sweep")()

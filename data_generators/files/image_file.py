@@ -5,7 +5,10 @@ from typing import Protocol
 
 
 class ImageFile(Protocol):
-    """An encoded image: a `pathlib.Path`, or a `ShardEntry` of a TFRecord shard. `str(file)` names it in messages."""
+    """An encoded image: a `pathlib.Path`, a page of a TIFF file (`TiffPageFile`) or a `ShardEntry` of a TFRecord shard.
+
+    `str(file)` names it in messages.
+    """
 
     @property
     def name(self) -> str: ...

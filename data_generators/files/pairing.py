@@ -238,7 +238,8 @@ def missing(path: Path) -> str:
 def list_problems(problems: Sequence[str]) -> str:
     """The first problems, one a line, equal ones together (`join_equal`), and the number of the other lines."""
     lines = [f"  {problem}" for problem in join_equal(problems)]
-    return "\n".join(lines[:MAX_LISTED] + [f"  ... and {len(lines) - MAX_LISTED} more"] * (len(lines) > MAX_LISTED))
+    more = [f"  ... and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []
+    return "\n".join(lines[:MAX_LISTED] + more)
 
 
 def volume_and_slice(path: ImageFile | str) -> tuple[str, int] | None:

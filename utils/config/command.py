@@ -21,22 +21,23 @@ from yaml import MarkedYAMLError
 from utils.base.closed_output import survive_closed_output
 from utils.base.errors import UserError
 from utils.base.keras_settings import choose_backend
+from utils.base.registry import load_object
 from utils.config.defaults import CONFIGS
 from utils.config.explain import explain
 from utils.config.load import finish_config
-from utils.config.sweeps import AfterSweep, Job, describe_job, give_own_folders, swept_overrides, typed_overrides
+from utils.config.sweeps import Job, describe_job, give_own_folders, swept_overrides, typed_overrides
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def command(task: Callable[[DictConfig], object], after_sweep: AfterSweep | None = None) -> Callable[[], None]:
+def command(task: Callable[[DictConfig], object], after_sweep: str | None = None) -> Callable[[], None]:
     """Make `task(cfg)` a command: Hydra overrides in, one clear line and exit code 2 for bad input.
 
     Args:
         task: what a job runs.
-        after_sweep: sums up the jobs of a sweep, once all that this process ran are done.
+        after_sweep: location of a function of all `Job`s of a sweep that this process ran, called once they are done.
     """
 
     jobs: list[Job] = []  # of a sweep; a launcher that runs them elsewhere leaves it empty
@@ -74,7 +75,7 @@ def command(task: Callable[[DictConfig], object], after_sweep: AfterSweep | None
             with survive_closed_output():  # Hydra's too, of --help
                 main()
                 if after_sweep and len(jobs) > 1 and jobs[0].cfg.VERBOSE:
-                    after_sweep(jobs)
+                    load_object(after_sweep)(jobs)
         except KeyboardInterrupt:
             fail_interrupted()
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:

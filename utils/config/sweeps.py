@@ -5,7 +5,6 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,9 +43,6 @@ class Job(NamedTuple):
     def is_fold(self) -> bool:
         """Whether the jobs differ in nothing but the fold."""
         return [override_key(override) for override in self.swept] == [FOLD]
-
-
-AfterSweep = Callable[[Sequence[Job]], None]
 
 
 def describe_job(settings: HydraConf) -> str:
