@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_generators.files.pairing import Pair
+from utils.base.errors import UserError
 from utils.checkpoints import weights_path
 from utils.config import load_config
 from utils.evaluation.console import print_results
@@ -16,7 +17,7 @@ from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.output import write_results
 from utils.evaluation.split import SplitResult
-from utils.evaluation.split_data import SplitData
+from utils.evaluation.split_data import SplitData, check_once
 from utils.inference.mask_meaning import MaskMeaning
 
 FOLDS = (0, 0, 1)  # of three images of 10 pixels: 5 are true, 5, 4 and 3 of them predicted and no others
@@ -63,3 +64,9 @@ def test_every_output_has_the_folds(evaluated, capsys):
     printed = capsys.readouterr().out
     assert re.search(rf"fold 1 +{dices[1]:.4f}", printed) and f"mean ± SD  {mean}" in printed
     assert max(map(len, printed.split("means over the classes")[1].split("saved")[0].splitlines())) <= 80
+
+
+def test_an_image_that_several_folds_would_score_is_refused():
+    check_once([Pair(Path(f"{name}.png"), None) for name in "abc"])
+    with pytest.raises(UserError, match=r"^b\.png is for validation in 2 folds.* DATASET\.FOLD=0"):
+        check_once([Pair(Path(f"{name}.png"), None) for name in "abb"])

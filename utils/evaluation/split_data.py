@@ -1,5 +1,6 @@
 """The images of a split: of one run, or of all folds together."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -7,6 +8,7 @@ from omegaconf import DictConfig
 
 from data_generators.files.pairing import Pair, find_pairs
 from data_generators.files.volume_slices import VolumeSlice, find_volumes
+from utils.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[
         images: {split: how many images}, counted when they were verified.
 
     Raises:
-        UserError: a volume with a missing slice, or without spacing where it is needed.
+        UserError: a volume with a missing slice, or without spacing where it is needed; folds that share an image of
+            validation.
     """
     splits, first = [], 0
     for split, count in images.items():
@@ -49,10 +52,22 @@ def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[
         else:
             of_folds = [find_pairs(fold, split) for fold in folds]
             pairs = [pair for found in of_folds for pair in found]
+            if split == "val" and len(folds) > 1:
+                check_once(pairs)
             numbers = [number for number, found in enumerate(of_folds) for _ in found] if len(folds) > 1 else []
             splits.append(SplitData(split, count, first, pairs, *find_volumes(folds[0], pairs), numbers))
         first += count
     return splits
+
+
+def check_once(pairs: Sequence[Pair]) -> None:
+    """Raise a UserError if folds share an image, as they do where DATASET.VAL is typed beside DATASET.FOLDS."""
+    image, count = Counter(pair.image for pair in pairs).most_common(1)[0]
+    if count > 1:
+        raise UserError(
+            f"{image} is for validation in {count} folds, and would be scored as often. Leave out "
+            "DATASET.VAL beside DATASET.FOLD=all, or score one fold, such as DATASET.FOLD=0."
+        )
 
 
 def evaluates_any_size(cfg: DictConfig) -> bool:
