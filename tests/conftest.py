@@ -17,8 +17,10 @@ with without_unused_packages():  # as the commands do it
     import keras
 
 # A shell that starts the tests in the background ignores these for them, and for the commands that they start.
+# nohup ignores the last.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
