@@ -82,7 +82,7 @@ def test_make_refuses_a_python_that_does_not_fit_in_one_line(python, tmp_path):
 
 
 def test_the_demo_ends_with_its_scores_and_three_things_to_open():
-    command = ["make", "-n", "demo", "DEMO=demo", "VENV=venv", "PYTHON=python3"]
+    command = ["make", "-n", "--no-print-directory", "demo", "DEMO=demo", "VENV=venv", "PYTHON=python3"]
     lines = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
     steps = [line.split() for line in lines if line.startswith("venv/bin/python ")]
     names = [f"data_preparation/{name}.py" for name in ("make_phantom", "preprocess_data")]
