@@ -32,8 +32,14 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"  # this machine alone
 HOSTS = [ADDRESS, "localhost", "[::1]"]  # a page elsewhere whose name leads here is refused
 MAX_FILE_SIZE = "4gb"
-# Narrow tables: numbers and names of classes are not broken into lines of a few characters.
-CSS = "#message td, #message th { padding: 4px 8px; overflow-wrap: normal; word-break: normal; white-space: nowrap }"
+# Numbers and names in tables are not broken into lines of a few characters. Boxes for files have no icon under their
+# label. A long line in the list of weights ends in dots before the arrow; what stands below says the same in full.
+CSS = """
+#message td, #message th { padding: 4px 8px; overflow-wrap: normal; word-break: normal; white-space: nowrap }
+#file .icon-wrap, #truth .icon-wrap { display: none }
+#mask .label-clear-button { display: none }
+#weights input { text-overflow: ellipsis; padding-right: 28px }
+"""
 OPACITY = 0.35  # of the classes at first
 ENDINGS = [*NIFTI_SUFFIXES, ".gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]
 
@@ -102,7 +108,7 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
 
     def failed(error):
         """The values that show an error."""
-        return [None, gradio.Slider(visible=False), None, None, f"**Error:** {error}"]
+        return [None, gradio.Slider(visible=False), None, gradio.File(visible=False), f"**Error:** {error}"]
 
     def run(name, path, truth=None, opacity=OPACITY):
         """What the button does: values of result, slider, picture, masks and message."""
@@ -118,7 +124,8 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
         last = len(result.views) - 1
         slider = gradio.Slider(maximum=max(last, 1), value=last // 2, visible=last > 0)
         table = area_table(result.table, result.dice, result.meaning.has_background)
-        return [result, slider, show(result, last // 2, opacity), result.masks, table]
+        masks = gradio.File(result.masks, label=masks_label(result.meaning.multi_label), visible=True)
+        return [result, slider, show(result, last // 2, opacity), masks, table]
 
     def show(result, index, opacity):
         """The picture of a slice."""
@@ -136,18 +143,22 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
                 button = gradio.Button("Segment", variant="primary", elem_id="segment")
             with gradio.Column(scale=2, min_width=280):
                 picture = gradio.Image(
-                    show_label=False, interactive=False, buttons=["fullscreen", "download"], elem_id="picture"
+                    show_label=False,
+                    interactive=False,
+                    format="png",
+                    buttons=["fullscreen", "download"],
+                    elem_id="picture",
                 )
-                slider = gradio.Slider(0, 1, step=1, label="Slice", visible=False, elem_id="slice")
-                opacity = gradio.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the classes", elem_id="opacity")
+                slider = gradio.Slider(0, 1, step=1, label="Slice", visible=False, buttons=[], elem_id="slice")
+                opacity = gradio.Slider(
+                    0, 1, OPACITY, step=0.05, label="Opacity of the classes", buttons=[], elem_id="opacity"
+                )
                 message = gradio.Markdown(elem_id="message")
-                masks = gradio.File(
-                    label="Masks (value = class; of overlapping classes: bits)", interactive=False, elem_id="mask"
-                )
+                masks = gradio.File(interactive=False, visible=False, elem_id="mask")
         result = gradio.State(None)
         button.click(run, [name, file, truth, opacity], [result, slider, picture, masks, message])
-        for changed in (slider, opacity):
-            changed.change(show, [result, slider, opacity], picture, show_progress="hidden", trigger_mode="always_last")
+        for moved in (slider, opacity):  # by the user: what `run` sets is drawn already
+            moved.input(show, [result, slider, opacity], picture, show_progress="hidden", trigger_mode="always_last")
         name.change(lambda name: describe(expected[name]), name, expects)
     answer_in_one_line(page)
     return page
@@ -159,6 +170,11 @@ def describe(expected: Expectation) -> str:
     score = f"best validation {expected.score}" if expected.score else "its score is in no log"
     channels = f"{expected.channels} channel{'s' if expected.channels > 1 else ''}"
     return f"**{expected.model}**: {expected.size}, {channels}; {score}\n\n{' &ensp; '.join(names)}"
+
+
+def masks_label(multi_label: bool) -> str:
+    """What the values of the masks mean."""
+    return "Masks (a bit for each class)" if multi_label else "Masks (pixel value = class)"
 
 
 def answer_in_one_line(page: gradio.Blocks) -> None:

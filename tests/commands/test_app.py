@@ -16,6 +16,7 @@ from app import area_table, find_weights
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.inference.segmenter import Segmenter
+from utils.inference.writers.views import LEAST_VIEW
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,8 @@ def test_the_page_in_a_browser(trained, browser, free_port, tmp_path):
         wait.until(lambda browser: "scan" in find("#file").text)
         find("#segment").click()
         shown = find("#picture img").get_attribute("src")
+        width = "return document.querySelector('#picture img').naturalWidth"
+        wait.until(lambda browser: browser.execute_script(width) >= LEAST_VIEW)  # loaded, and enlarged
         assert "class1" in find("#message").text and "scan" in find("#mask").text
         slider = find("#slice input[type=number]")
         assert slider.get_attribute("value") == "2"

@@ -142,14 +142,14 @@ def shade_void(image: np.ndarray, truth: np.ndarray, meaning: MaskMeaning) -> np
     return picture
 
 
-def fit(picture: np.ndarray, largest: int = LARGEST_PANEL) -> np.ndarray:
+def fit(picture: np.ndarray, largest: int = LARGEST_PANEL, least: int = MIN_PANEL) -> np.ndarray:
     """A picture `(height, width, 3)` or a mask `(height, width)` at the size of a panel: masks mix no values.
 
-    Small ones are enlarged by a whole factor, so that contours are thin beside them.
+    Those narrower than `least` are enlarged by a whole factor, so that contours are thin beside them.
     """
     height, width = picture.shape[:2]
     if max(height, width) <= largest:
-        return enlarge(picture, max(1, min(-(-MIN_PANEL // width), largest // max(height, width))))
+        return enlarge(picture, max(1, min(-(-least // width), largest // max(height, width))))
     ratio = largest / max(height, width)
     size = max(1, round(width * ratio)), max(1, round(height * ratio))
     return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST_EXACT if picture.ndim == 2 else cv2.INTER_AREA)

@@ -80,7 +80,7 @@ class Segmenter:
         views = [output.folder / "views" / f"{image_name(source, index)}.npz" for index in range(source.frames)]
         masks = [output.folder / "masks" / f"{source.name}{source.ending}"]
         if (colors := output.folder / "color_masks" / masks[0].name).exists():
-            masks.append(colors.rename(colors.with_stem(f"{colors.stem}_colors")))  # a browser saves by name alone
+            masks.append(colors.rename(colors.with_stem(f"colors_{colors.stem}")))  # a browser saves by name alone
         return Segmentation(
             views,
             [str(mask) for mask in masks],

@@ -15,6 +15,7 @@ from utils.inference.writers import MaskPrediction, Writer
 from utils.inference.writers.pictures import shown_image
 
 LARGEST_VIEW = 1024  # pixels; larger images are shown smaller
+LEAST_VIEW = 512  # pixels; narrower images are enlarged
 
 
 class ViewWriter(Writer[MaskPrediction]):
@@ -56,7 +57,7 @@ def draw_view(view: Path, opacity: float, meaning: MaskMeaning) -> np.ndarray:
         `(height', width', 3)` uint8 RGB; no side is longer than LARGEST_VIEW.
     """
     with np.load(view) as stored:
-        arrays = {name: fit(stored[name], LARGEST_VIEW) for name in stored.files}
+        arrays = {name: fit(stored[name], LARGEST_VIEW, LEAST_VIEW) for name in stored.files}
     if opacity == 0:
         return arrays["image"]
     picture = overlay(arrays["image"], arrays["labels"], opacity, meaning.multi_label)
