@@ -19,7 +19,6 @@ from utils.checkpoints import ENDING, restore_config, weights_path
 from utils.config.command import command
 from utils.devices.strategy import make_strategy
 from utils.export.comparison import compare, print_comparison
-from utils.export.example_images import evenly_spaced, example_images
 from utils.export.formats import check_export
 from utils.export.interface import describe_interface, describe_tensors
 from utils.export.model_card import write_model_card
@@ -47,6 +46,8 @@ def export(cfg: DictConfig) -> Path:
         ...
         saved .../model.keras and .../model.keras.md
     """
+    from utils.export.example_images import evenly_spaced, example_images
+
     trained, weights, settings = restore_config(cfg), weights_path(cfg), cfg.EXPORT
     row, multi_label = check_export(trained), is_multi_label(trained)
     folder = writable_folder(trained, settings.PATH, "EXPORT.PATH") / weights.name.removesuffix(ENDING)

@@ -21,12 +21,11 @@ from utils.config.command import command
 from utils.config.folds import ALL
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
-from utils.inference.find_sources import find_sources
 from utils.inference.members import restore_members
-from utils.inference.sources import ImageSource, Source, SourceSettings
 
 if TYPE_CHECKING:
     from utils.inference.output import Output
+    from utils.inference.sources import Source
 
 
 def predict(cfg: DictConfig) -> Path:
@@ -52,6 +51,9 @@ def predict(cfg: DictConfig) -> Path:
     """
     if cfg.DATASET.FOLD == ALL and cfg.PREDICT.INPUT is None:
         raise UserError("DATASET.FOLD=all predicts with the networks of all folds: set PREDICT.INPUT to new images.")
+    from utils.inference.find_sources import find_sources
+    from utils.inference.sources import ImageSource, SourceSettings
+
     members = restore_members(cfg)
     trained = members[0]
     sources = find_sources(trained, images=image_list(trained, "val") if is_classifier(trained) else None)

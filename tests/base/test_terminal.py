@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 
 import pytest
 from rich.text import Text
@@ -82,6 +83,19 @@ def test_without_a_terminal_a_long_task_says_a_line_now_and_then(monkeypatch):
     assert screen.text == "verify  40\nverify  20/40  0:10  left 0:10\nverify  40/40  0:20\nverify  40/40  0:20\n"
 
 
+def test_without_a_terminal_a_task_inside_native_code_says_a_line_too(monkeypatch):
+    screen = open_screen(monkeypatch, terminal=False)
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.1)
+    monkeypatch.setattr(progress, "LOOK_EVERY", 0.02)
+    with Task("an epoch"), Task("converting"):
+        deadline = time.monotonic() + 10
+        while screen.text.count("converting  0:0") < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    beginning, *lines, end = screen.text.removesuffix("\n").split("\n")[1:]
+    assert beginning == "converting" and len(lines) > 2 and end.startswith("an epoch  0:0")
+    assert all(line.startswith("converting  0:0") for line in lines)
+
+
 def test_in_a_terminal_lines_appear_above_the_progress(monkeypatch):
     screen = open_screen(monkeypatch)
     with Task("verify", 4) as task:
@@ -111,7 +125,7 @@ def test_tasks_inside_each_other_are_one_display_and_an_error_ends_it(monkeypatc
 def test_a_line_of_progress_fits(width, done):
     task = Task("verify train", 100)
     task.update(done)
-    line = task.line(width, task.begin + 75).plain
+    line = task.line(width, task.begin + 75.5).plain
     assert len(line) < width
     assert f"{done}/100  1:15" in line
     assert ("left" in line) == (done == 50)

@@ -1,4 +1,7 @@
-"""Progress with a clock that ticks: a line per task at the foot of a terminal, a plain line now and then elsewhere."""
+"""Progress with a clock that ticks: a line per task at the foot of a terminal.
+
+Elsewhere, where lines stay: one as a task begins, one every ten seconds while it lasts, one at its end if it was long.
+"""
 
 import contextlib
 import threading
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 PER_SECOND = 4  # times that a line is drawn again
 PLAIN_EVERY = 10  # seconds between plain lines
+LOOK_EVERY = 1  # seconds between looks whether a plain line is due
 WORTH_A_LINE = 1  # seconds that a task takes to leave a line in the terminal
 BAR = 12  # columns of the longest bar
 
@@ -75,8 +79,13 @@ class Task:
             self.time_from_here()
         if text is not None:
             self.text = text
+        if not self.quiet and not self.drawn:
+            self.say_now_and_then()
+
+    def say_now_and_then(self) -> None:
+        """Write a plain line, unless there was one in the last seconds."""
         now = time.monotonic()
-        if not self.quiet and not self.drawn and now - self.said >= PLAIN_EVERY:
+        if now - self.said >= PLAIN_EVERY:
             self.said = now
             write_line(self.line(PLAIN_WIDTH, now, None).plain, "stderr")
 
@@ -118,7 +127,7 @@ class Task:
 
 
 class Display:
-    """The tasks that are under way, drawn on stderr by a thread, also while the main one is inside native code.
+    """The tasks that are under way, on stderr, by a thread: also while the main one is inside native code.
 
     What others print meanwhile appears above.
     """
@@ -126,6 +135,7 @@ class Display:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.live: Live | None = None
+        self.looking: threading.Thread | None = None
         self.lock = threading.RLock()
 
     def add(self, task: Task) -> None:
@@ -137,6 +147,20 @@ class Display:
                 write_line("  ".join([task.name, *([f"{task.total}"] if task.total else []), *task.text]), "stderr")
             if task.drawn and self.live is None:
                 self.start()
+            if not task.drawn and self.looking is None:
+                self.looking = threading.Thread(target=self.look, name="progress", daemon=True)
+                self.looking.start()
+
+    def look(self) -> None:
+        """Let the innermost task write its plain lines, until there is none."""
+        while True:
+            time.sleep(LOOK_EVERY)
+            with self.lock:
+                plain = [task for task in self.tasks if not task.drawn]
+                if not plain:
+                    self.looking = None
+                    return
+                plain[-1].say_now_and_then()
 
     def start(self) -> None:
         """Begin to draw."""

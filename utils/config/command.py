@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import hydra
@@ -21,7 +21,9 @@ from yaml import MarkedYAMLError
 from utils.base.closed_output import survive_closed_output
 from utils.base.errors import UserError
 from utils.base.keras_settings import choose_backend
+from utils.base.progress import Task, display
 from utils.base.registry import load_object
+from utils.base.streams import is_terminal
 from utils.config.defaults import CONFIGS
 from utils.config.explain import explain
 from utils.config.load import finish_config
@@ -41,10 +43,12 @@ def command(task: Callable[[DictConfig], object], after_sweep: str | None = None
     """
 
     jobs: list[Job] = []  # of a sweep; a launcher that runs them elsewhere leaves it empty
+    starting = Task("reading the settings", quiet=starts_silent(sys.argv[1:]), leave=False)
     own_errors: list[OSError] = []  # of jobs; any other comes from Hydra, which creates folders before and between them
 
     @functools.wraps(task)
     def job(cfg: DictConfig) -> None:
+        display.remove(starting)
         try:
             choose_backend()
             settings = HydraConfig.get()
@@ -72,7 +76,7 @@ def command(task: Callable[[DictConfig], object], after_sweep: str | None = None
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
         show_any_name()
         try:
-            with survive_closed_output():  # Hydra's too, of --help
+            with survive_closed_output(), starting:  # Hydra's too, of --help
                 main()
                 if after_sweep and len(jobs) > 1 and jobs[0].cfg.VERBOSE:
                     load_object(after_sweep)(jobs)
@@ -89,6 +93,11 @@ def command(task: Callable[[DictConfig], object], after_sweep: str | None = None
             )
 
     return run
+
+
+def starts_silent(arguments: Sequence[str]) -> bool:
+    """Whether nothing is said before a job begins: no terminal, VERBOSE=0, or Hydra's own --help and the like."""
+    return not is_terminal("stderr") or any(word == "VERBOSE=0" or word.startswith("-") for word in arguments)
 
 
 def show_any_name() -> None:
