@@ -105,3 +105,11 @@ def test_values_of_masks(overrides, written, tmp_path):
     with Image.open(colored) as picture:
         assert np.array_equal(np.array(picture), labels)
         assert picture.convert("RGB").getpixel((1, 0)) == class_color(1)
+    cfg.PREDICT.MASK_PALETTE = True
+    MaskWriter(tmp_path, WriterSettings.from_config(cfg, mask_class_names(cfg))).write(prediction)
+    assert np.array_equal(read_values(mask), np.array(written)[labels])
+    with Image.open(mask) as picture:
+        assert np.array_equal(np.array(picture), np.array(written)[labels])
+        assert picture.mode == ("P" if max(written) < 256 else "I;16")
+        if picture.mode == "P":  # values of 16 bit have no table
+            assert picture.convert("RGB").getpixel((1, 0)) == class_color(1)

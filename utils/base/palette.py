@@ -4,6 +4,8 @@ Sources: M. Okabe and K. Ito, "Color Universal Design", 2008 (https://jfly.uni-k
 Schemes", technical note SRON/EPS/TN/09-002, 2021 (muted and bright schemes). A class has the same colour everywhere.
 """
 
+from collections.abc import Sequence
+
 # Class 0 is black where it has a colour at all; class 1, 2, ...: the others of Okabe and Ito, then those of Tol's muted
 # scheme that are none of them. RGB.
 CLASS_COLORS = (
@@ -39,19 +41,26 @@ def class_color(index: int) -> tuple[int, int, int]:
     return CLASS_COLORS[(index - 1) % len(CLASS_COLORS)]
 
 
-def color_table(multi_label: bool = False) -> list[int]:
+def color_table(multi_label: bool = False, values: Sequence[int] | None = None) -> list[int]:
     """The palette of a picture whose values are class indices: 256 colours, red, green and blue of one after the other.
 
     Args:
         multi_label: whether values are the bits of overlapping classes (`utils.base.class_bits`): their mean colour.
+        values: of the classes in the picture, 0 to 255, that of class 0 first; None: their indices. Others are black.
 
     >>> color_table()[:9], color_table(multi_label=True)[9:12]
     ([0, 0, 0, 230, 159, 0, 86, 180, 233], [158, 169, 116])
+    >>> color_table(values=[0, 255])[-6:]
+    [0, 0, 0, 230, 159, 0]
     """
+    if values is not None:
+        colors = dict.fromkeys(range(256), BACKGROUND)
+        colors |= {value: class_color(index) for index, value in enumerate(values) if index}
+        return [channel for color in colors.values() for channel in color]
     bits = [[bit + 1 for bit in range(8) if value >> bit & 1] for value in range(1, 256)]
     classes = bits if multi_label else [[value] for value in range(1, 256)]
-    colors = [[class_color(index) for index in indices] for indices in classes]
-    means = [sum(channel) // len(channel) for color in colors for channel in zip(*color, strict=True)]
+    of_values = [[class_color(index) for index in indices] for indices in classes]
+    means = [sum(channel) // len(channel) for color in of_values for channel in zip(*color, strict=True)]
     return [*BACKGROUND, *means]
 
 

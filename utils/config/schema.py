@@ -221,6 +221,7 @@ SCHEMA = Group(
         OVERWRITE=Key(bool),
         KEEP_PREVIOUS=Key(int | None, low=1),
         MASK_VALUES=Key(choices=("classes", "labels")),
+        MASK_PALETTE=Key(bool),
         PICTURES=Key(bool),
         SHOW=Key(int, low=0, high=100),
         PROBABILITIES=Key(bool),

@@ -93,19 +93,22 @@ class WriterSettings:
         center_channel: pictures show the middle channel.
         show: how many pictures to open on the screen.
         mask_values: the value of each class in the masks written, 0 to 65535; None: its index.
+        palette: whether masks that are PNG of 8 bit have a table of colours.
     """
 
     meaning: MaskMeaning
     center_channel: bool = True
     show: int = 0
     mask_values: Sequence[int] | None = None
+    palette: bool = False
 
     @classmethod
     def from_config(cls, cfg: DictConfig, class_names: Sequence[str]) -> Self:
         """The settings of PREDICT and DATASET."""
         values = stored_values(cfg) if cfg.PREDICT.MASK_VALUES == "labels" else None
         meaning = MaskMeaning.from_config(cfg, class_names)
-        return cls(meaning, cfg.SHOW_CENTER_CHANNEL_IMAGE, cfg.PREDICT.SHOW, values)
+        predict = cfg.PREDICT
+        return cls(meaning, cfg.SHOW_CENTER_CHANNEL_IMAGE, predict.SHOW, values, predict.MASK_PALETTE)
 
     @property
     def class_names(self) -> Sequence[str]:

@@ -3,6 +3,8 @@
 Of overlapping classes the values are bits (`utils.base.class_bits`); NIfTI then has a fourth axis, a mask per class.
 """
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -14,7 +16,7 @@ from utils.inference.writers import MaskPrediction, Writer
 
 
 class MaskWriter(Writer[MaskPrediction]):
-    """Writes `masks/<name>` in the format that fits the source."""
+    """Writes `masks/<name>` in the format that fits the source; PNG with a table of colours if that is asked for."""
 
     def write(self, prediction: MaskPrediction) -> None:
         source = prediction.source
@@ -23,7 +25,11 @@ class MaskWriter(Writer[MaskPrediction]):
             volume = np.stack(prediction.labels, axis=-1)
             source.save_array(path, unpack(volume, len(self.settings.class_names) - 1))
             return
-        source.save_mask(path, self.to_stored(prediction.labels))
+        stored = self.to_stored(prediction.labels)
+        if self.settings.palette and not source.is_series and stored[0].dtype == np.uint8:
+            write_palette_png(path, stored[0], color_table(self.settings.multi_label, self.settings.mask_values))
+        else:
+            source.save_mask(path, stored)
 
     def to_stored(self, labels: list[np.ndarray]) -> list[np.ndarray]:
         """Class indices -> the values to write, uint8 or uint16."""
@@ -37,16 +43,21 @@ class MaskWriter(Writer[MaskPrediction]):
 class ColorMaskWriter(Writer[MaskPrediction]):
     """Writes `color_masks/<name>.png` of single images: class indices with a table of colours, to look at.
 
-    Pillow reads the indices. Other readers (OpenCV, TensorFlow, torchvision) turn them into colours, which is why the
-    files in `masks` have no such table.
+    Pillow reads the indices. Other readers (OpenCV, scikit-image, imageio, TensorFlow) turn them into colours, which is
+    why the files in `masks` have no such table unless it is asked for.
     """
 
     def write(self, prediction: MaskPrediction) -> None:
         source = prediction.source
         if source.is_series:  # viewers of volumes colour labels themselves
             return
-        picture = Image.fromarray(prediction.labels[0])
-        picture.putpalette(color_table(self.settings.multi_label))
         path = self.folder / "color_masks" / f"{source.name}{source.ending}"
-        with atomic_write(path) as temporary:
-            picture.save(temporary, format="PNG")
+        write_palette_png(path, prediction.labels[0], color_table(self.settings.multi_label))
+
+
+def write_palette_png(path: Path, values: np.ndarray, colors: list[int]) -> None:
+    """Write `(height, width)` uint8 with a table of colours, as `color_table` makes it."""
+    picture = Image.fromarray(values)
+    picture.putpalette(colors)
+    with atomic_write(path) as temporary:
+        picture.save(temporary, format="PNG")
