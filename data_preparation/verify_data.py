@@ -15,7 +15,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
-import numpy as np
 from omegaconf import DictConfig
 
 from data_generators.files.class_labels import classifier_class_names, match_labels
@@ -30,7 +29,12 @@ from data_preparation.common.dataset_report import (
     sum_counts,
     write_report,
 )
-from data_preparation.common.label_counts import label_problems, warn_about_classifier_labels, warn_about_labels
+from data_preparation.common.label_counts import (
+    count_labels,
+    label_problems,
+    warn_about_classifier_labels,
+    warn_about_labels,
+)
 from data_preparation.common.left_out import left_out
 from data_preparation.common.pair_check import IMAGE_PROPERTIES, MASK_FORMS, PairCheck, check_pair
 from data_preparation.common.shared_images import warn_of_shared_images
@@ -58,8 +62,8 @@ def verify_data(
         whole_images: check sizes for evaluation and prediction, which use whole images where training uses crops.
 
     Returns:
-        `{split: {"pairs": int, "foreground_share": float | None, "image_properties": {name: int}, "label_counts": int64
-        (masks, classes)}}`.
+        `{split: {"pairs": int, "foreground_share": float | None, "image_properties": {name: int}, "label_counts": of
+        `data_preparation.common.label_counts.count_labels`}}`.
         `foreground_share` is the share of labels above 0 among the pixels that are not ignored, None without masks;
         `image_properties` counts the images with each of IMAGE_PROPERTIES.
 
@@ -83,7 +87,7 @@ def verify_data(
         problems += unmatched + [problem for check in checks for problem in check.problems]
         hints += [hint for check in checks for hint in check.hints]
         summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL)
-        summary[split]["label_counts"] = count_labels(checks, number_of_classes(cfg))
+        summary[split]["label_counts"] = count_labels(cfg, checks)
         if details:
             summary[split] |= describe_split(
                 checks, number_of_classes(cfg), cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg)
@@ -148,12 +152,6 @@ def summarize(checks: Sequence[PairCheck], ignore_label: int | None) -> dict[str
     share = int(labels[1:].sum()) / pixels if pixels else None
     properties = {name: sum(name in check.properties for check in checks) for name in IMAGE_PROPERTIES}
     return {"pairs": len(checks), "foreground_share": share, "image_properties": properties}
-
-
-def count_labels(checks: Sequence[PairCheck], classes: int) -> np.ndarray:
-    """Pixels of each class in each mask, ignored ones left out: int64 `(masks, classes)`."""
-    counts = [check.labels[:classes] for check in checks if len(check.labels)]
-    return np.array([np.pad(found, (0, classes - len(found))) for found in counts], np.int64).reshape(-1, classes)
 
 
 def warn(pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, Any], split: str) -> None:

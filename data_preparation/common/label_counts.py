@@ -11,10 +11,23 @@ from data_generators.files.pairing import Pair
 from data_preparation.common.dataset_report import sum_counts
 from data_preparation.common.pair_check import PairCheck
 from utils.base.class_bits import count_classes
-from utils.base.classes import is_multi_label
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.config.class_names import mask_class_names
 
 SHOWN = 10  # names in a line
+
+
+def count_labels(cfg: DictConfig, checks: Sequence[PairCheck]) -> np.ndarray:
+    """Pixels of each class in each mask, ignored ones left out: int64 `(masks, classes)`.
+
+    Of overlapping classes the first column is all pixels that are not ignored.
+    """
+    classes, overlap = number_of_classes(cfg), is_multi_label(cfg)
+    values = [labelled_pixels([check.labels], cfg.DATASET.IGNORE_LABEL) for check in checks if len(check.labels)]
+    counts = np.array([count_classes(found, classes, overlap) for found in values], np.int64).reshape(-1, classes)
+    if overlap:
+        counts[:, 0] = [found.sum() for found in values]
+    return counts
 
 
 def label_problems(cfg: DictConfig, checks: Sequence[PairCheck], split: str) -> list[str]:

@@ -104,6 +104,7 @@ def test_from_training_to_predictions(folder):
     scores = evaluate(config(folder, *thresholds))
     saved = json.loads((folder / "checkpoint/model_unet.evaluation/evaluation.json").read_text())
     assert "confusion" not in saved["splits"]["val"]
+    assert saved["splits"]["val"]["best_constant_answer"]["dice"]["classes"] == [1, 2]
     assert "None: classes may overlap" in (folder / "checkpoint/model_unet.evaluation/report.html").read_text()
 
     formats = ["PREDICT.RLE=True", "PREDICT.COCO=True", "PREDICT.PROBABILITIES=True"]

@@ -73,3 +73,11 @@ def test_a_class_of_a_classifier_that_never_occurs(tmp_path, capsys):
     assert "class b never occurs in val and has no score there" in capsys.readouterr().err
     verify(tmp_path, "MODEL.TYPE=classifier", "OUTPUT.CLASSES=3", "OUTPUT.CLASS_NAMES=[a,b,c]")
     assert "class c never occurs in train and cannot be learned" in capsys.readouterr().err
+
+
+def test_counts_of_overlapping_classes_begin_with_all_pixels_that_count(tmp_path):
+    mask = np.zeros((16, 16), np.uint8)
+    mask[0], mask[1], mask[2] = 1, 3, 255  # class 1, both, ignored
+    write(tmp_path, [mask, mask], [mask])
+    overrides = ["OUTPUT.CLASSES=2", "OUTPUT.MULTI_LABEL=True", "DATASET.IGNORE_LABEL=255"]
+    assert verify(tmp_path, *overrides)["val"]["label_counts"].tolist() == [[15 * 16, 32, 16]]

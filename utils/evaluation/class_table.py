@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from losses.constant_answer import best_constant, constant_scores, unpredicted_classes
+from losses.constant_answer import Answer, Scoring, answer_name, best_constant, constant_scores, unpredicted_classes
 from utils.base.classes import is_multi_label
 from utils.base.job_table import Row
-from utils.config.class_names import has_background, mask_class_names
+from utils.config.class_names import mask_class_names
 from utils.evaluation.case_scores import ScoredCase, score_set
 from utils.evaluation.evaluator import Evaluator
 
@@ -40,15 +40,16 @@ class ClassRow:
 
 
 def true_counts(cases: list[ScoredCase]) -> np.ndarray:
-    """Pixels of each true class in each image: int64 `(images, classes)`."""
-    return np.stack([case.confusion.sum(1) for case in cases])
+    """Pixels of each true class in each image, int64 `(images, classes)`; of overlapping ones first those of all."""
+    confusions = np.stack([case.confusion for case in cases])
+    if confusions.ndim == 3:
+        return confusions.sum(2)
+    return np.column_stack([confusions[:, 0].sum((1, 2)), confusions[:, 1:, 1].sum(2)])
 
 
-def find_baseline(cfg: DictConfig, evaluator: Evaluator) -> dict[str, tuple[float, int]]:
-    """`losses.constant_answer.best_constant` of the images; empty for classes that may overlap."""
-    if is_multi_label(cfg):
-        return {}
-    return best_constant(true_counts(evaluator.images), has_background(cfg))
+def find_baseline(cfg: DictConfig, evaluator: Evaluator) -> dict[str, tuple[float, Answer]]:
+    """`losses.constant_answer.best_constant` of the images."""
+    return best_constant(true_counts(evaluator.images), Scoring.from_config(cfg))
 
 
 def find_warnings(cfg: DictConfig, evaluator: Evaluator) -> list[str]:
@@ -100,9 +101,9 @@ def constant_row(cfg: DictConfig, evaluator: Evaluator) -> ClassRow | None:
     if "dice" not in baseline:
         return None
     answer = baseline["dice"][1]
-    scores = constant_scores(true_counts(evaluator.images), answer, has_background(cfg))
+    scores = constant_scores(true_counts(evaluator.images), answer, Scoring.from_config(cfg))
     shown = {name: scores[name] for name in COLUMNS if not np.isnan(scores[name])}
-    return ClassRow(f"constant: {mask_class_names(cfg)[answer]}", None, shown)
+    return ClassRow(f"constant: {answer_name(answer, mask_class_names(cfg))}", None, shown)
 
 
 def class_means(regions: dict[str, dict[str, Any]], names: Sequence[str] = OF_FOLDS) -> dict[str, float | None]:

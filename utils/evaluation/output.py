@@ -10,7 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from utils.base.classes import number_of_classes
+from losses.constant_answer import Answer
+from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write
 from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.checkpoints.paths import evaluation_folder, weights_path
@@ -78,7 +79,7 @@ def describe_weights(cfg: DictConfig, weights: Sequence[Path]) -> dict[str, Any]
 def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
     """What `evaluation.json` says about a split."""
     constant = find_baseline(cfg, result.evaluator) if result.evaluator else {}
-    answers = {name: {"value": value, "class": answer} for name, (value, answer) in constant.items()}
+    answers = {name: {"value": value, **answer_entry(cfg, answer)} for name, (value, answer) in constant.items()}
     baseline = {"best_constant_answer": answers} if answers else {}
     folds = {"folds": found} if result.evaluator and (found := score_folds(result.evaluator)) else {}
     # Overlapping classes have no confusion matrix.
@@ -93,6 +94,11 @@ def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
         **folds,
         **confusion,
     }
+
+
+def answer_entry(cfg: DictConfig, answer: Answer) -> dict[str, Any]:
+    """The class of a constant answer; of overlapping classes those that every pixel gets."""
+    return {"classes": list(answer)} if is_multi_label(cfg) else {"class": answer[0]}
 
 
 def write_table(path: Path, cases: dict[str, list[ScoredCase]], regions: Regions) -> None:

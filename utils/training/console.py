@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from losses.constant_answer import best_constant
+from losses.constant_answer import Answer, Scoring, answer_name, best_constant
 from losses.monitor import build_monitor
-from utils.base.classes import is_multi_label
 from utils.base.job_table import fold_table, job_table
 from utils.base.terminal import say, show
 from utils.checkpoints.paths import companion_path, evaluate_command, evaluate_sweep_command, weights_path
-from utils.config.class_names import has_background, mask_class_names
+from utils.config.class_names import mask_class_names
 from utils.config.overrides import override_key
 from utils.config.sweeps import Job
 from utils.training.data_wait import DataWait
@@ -65,15 +64,16 @@ def describe_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> str:
     """What the best constant answer scores on the validation masks; empty where nothing is a constant answer."""
     found = find_baseline(cfg, data)
     names = mask_class_names(cfg) if found else []
-    shown = ", ".join(f"{name} {found[name][0]:.4f} (all {names[found[name][1]]})" for name in SHOWN if name in found)
+    best = [(name, *found[name]) for name in SHOWN if name in found]
+    shown = ", ".join(f"{name} {score:.4f} (all {answer_name(answer, names)})" for name, score, answer in best)
     return f"constant answer, validation: {shown}" if shown else ""
 
 
-def find_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, tuple[float, int]]:
-    """`losses.constant_answer.best_constant` of the validation masks; empty for classifiers and overlapping classes."""
-    if cfg.MODEL.TYPE == "classifier" or is_multi_label(cfg):
+def find_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, tuple[float, Answer]]:
+    """`losses.constant_answer.best_constant` of the validation masks; empty for classifiers."""
+    if cfg.MODEL.TYPE == "classifier":
         return {}
-    return best_constant(data["val"]["label_counts"], has_background(cfg))
+    return best_constant(data["val"]["label_counts"], Scoring.from_config(cfg))
 
 
 def print_resumed(cfg: DictConfig, start: tuple[int, int], steps: int) -> None:
