@@ -21,6 +21,7 @@ from data_preparation.scans.file_kinds import NIFTI_SUFFIXES
 from utils.base.errors import UserError, printable
 from utils.base.files import resolve_path
 from utils.base.palette import BACKGROUND, class_color, hex_color
+from utils.base.progress import brief_task
 from utils.config.command import command
 from utils.devices.strategy import make_strategy
 from utils.inference.available import Expectation, available_weights, expectation
@@ -51,23 +52,21 @@ def app(cfg: DictConfig) -> None:
         UserError: no weights yet; Gradio is not installed; the port is taken.
     """
     weights = find_weights(cfg)
-    print(
-        f"{len(weights)} model{'s' if len(weights) > 1 else ''} in the list. Loading TensorFlow and Gradio ...",
-        flush=True,
-    )
+    print(f"{len(weights)} model{'s' if len(weights) > 1 else ''} in the list.", flush=True)
     make_strategy(cfg)
     with tempfile.TemporaryDirectory(prefix="segmentation-") as results:
         os.environ["GRADIO_TEMP_DIR"] = results  # what was uploaded is removed with the results
-        page = make_page(cfg, weights, results)
         try:
-            page.launch(
-                server_name=ADDRESS,
-                server_port=cfg.APP.PORT,
-                share=False,
-                quiet=True,
-                prevent_thread_lock=True,
-                **launch_options(),
-            )
+            with brief_task(cfg, "loading Gradio"):
+                page = make_page(cfg, weights, results)
+                page.launch(
+                    server_name=ADDRESS,
+                    server_port=cfg.APP.PORT,
+                    share=False,
+                    quiet=True,
+                    prevent_thread_lock=True,
+                    **launch_options(),
+                )
         except OSError as error:
             raise UserError(f"APP.PORT={cfg.APP.PORT}: {error}") from None
         print(f"Open http://{ADDRESS}:{cfg.APP.PORT} (this machine only). Ctrl-C ends it.", flush=True)
