@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from utils.base.errors import UserError
-from utils.base.files import resolve_path
+from utils.base.files import resolve_path, where_looked
 from utils.base.plain_yaml import read_plain_yaml
 from utils.base.text_files import read_json, read_text
 
@@ -36,7 +36,10 @@ def policy_path(cfg: DictConfig) -> Path:
     path = shipped if shipped.is_file() else resolve_path(cfg, name)
     if not path.is_file():
         names = ", ".join(sorted(file.stem for file in POLICIES.glob("*.yaml")))
-        raise UserError(f"AUGMENTATION.ALBUMENTATIONS={name}: there is no file {path}. Shipped policies: {names}.")
+        raise UserError(
+            f"AUGMENTATION.ALBUMENTATIONS={name}: there is no such file ({where_looked(cfg, name)}). "
+            f"Shipped policies: {names}."
+        )
     return path
 
 

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from data_generators.files.label_tables import LabelledImage, read_label_table
 from data_generators.files.pairing import IMAGE_SUFFIXES, list_problems
 from utils.base.errors import UserError
-from utils.base.files import resolve_path
+from utils.base.files import resolve_path, where_looked
 from utils.base.listing import list_folder
 
 
@@ -48,7 +48,7 @@ def match_labels(cfg: DictConfig, split: str) -> tuple[list[LabelledImage], list
         except UserError as error:
             return [], [f"{key}: {error}"]
     else:
-        return [], [f"{key}={value}: there is neither a folder nor a CSV file {path}."]
+        return [], [f"{key}={value}: there is no such folder or CSV file ({where_looked(cfg, value)})."]
     if not samples and not problems:
         problems = [f"{key}: {path} holds no images. It needs one folder of images per class."]
     return samples, problems + check_labels(cfg, samples, key)

@@ -13,7 +13,7 @@ from data_generators.files.image_file import ImageFile
 from data_generators.files.pages import page_pairs
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, find_shards, read_shard
 from utils.base.errors import UserError, join_equal
-from utils.base.files import is_list_file, read_list, resolve_path
+from utils.base.files import is_list_file, read_list, resolve_path, where_looked
 from utils.base.listing import Listing, list_folder
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -196,9 +196,8 @@ def list_files(cfg: DictConfig, value: Any, key: str) -> tuple[list[Path], list[
 
     folder = resolve_path(cfg, value)
     if not folder.is_dir():
-        looked = dict.fromkeys([str(folder), str(value)] if Path(value).is_absolute() else [str(folder)])
         return [], [
-            f"{key}={value}: there is no such folder (looked at {' and '.join(looked)}). "
+            f"{key}={value}: there is no such folder ({where_looked(cfg, value)}). "
             f"Set {key}, or WORK_DIR, below which paths are looked up."
         ]
     try:

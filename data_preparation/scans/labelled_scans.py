@@ -18,7 +18,7 @@ from data_preparation.scans.geometry import (
 )
 from data_preparation.scans.nifti import Scan, orient, read_scan, voxel_affine
 from utils.base.errors import UserError
-from utils.base.files import resolve_path
+from utils.base.files import resolve_path, where_looked
 from utils.base.listing import list_folder
 
 
@@ -43,8 +43,8 @@ def find_labelled_scans(cfg: DictConfig, key: str) -> list[LabelledScan]:
     folder = resolve_path(cfg, value)
     if not folder.is_dir():
         raise UserError(
-            f"DATA_PREPARATION.{key}={value}: there is no folder {folder}. It should contain volume-N.nii and "
-            "segmentation-N.nii."
+            f"DATA_PREPARATION.{key}={value}: there is no such folder ({where_looked(cfg, value)}). It should "
+            "contain volume-N.nii and segmentation-N.nii."
         )
     volumes, segmentations = number_files(folder, "volume"), number_files(folder, "segmentation")
     if not volumes and not segmentations:

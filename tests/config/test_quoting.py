@@ -4,10 +4,18 @@ import shlex
 
 import pytest
 from helpers import assert_one_clear_error, run_command
+from hydra._internal.utils import get_args_parser
 
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.config.overrides import command_line, quoted, text_override
+from utils.config.slips import (
+    HYDRA_FLAGS,
+    HYDRA_FLAGS_WITH_VALUE,
+    SHORT_FLAGS,
+    SHORT_FLAGS_WITH_VALUE,
+    refuse_slips,
+)
 
 UNREADABLE = ["my data/a=b", "data (1)", "data(1)", "scans [old]", "R&D", "~/data", "été", "it's", 'the "old"', "a#b"]
 ODD = [
@@ -95,6 +103,7 @@ def test_numbers_stay_numbers():
         ("PREDICT.INPUT=${x}", ["PREDICT.INPUT", "'x' not found", "backslash"]),
         ("data/b", ["data/b: this is not KEY=VALUE"]),
         ("=x", ["''", "Choices"]),
+        ("lr=1e-3", ["Did you mean HYPER_PARAMETERS.LEARNING_RATE?"]),
         ("loss=dise", ["loss=dise", "Did you mean dice?", "bce_dice"]),
         ("+experiment=pets", ["experiment=pets is not known", "Choices: camvid_unet", "pets_mobilenetv2"]),
         ("+experiment=isbi_unt", ["Did you mean isbi_unet?"]),
@@ -108,6 +117,49 @@ def test_one_line(override, words):
     assert all(word in text for word in words) and "\n" not in text and "search path" not in text, text
 
 
-@pytest.mark.parametrize("override", ["PREDICT.INPUT=R&D (old)", "PREDICT.INPUT=${x}", "loss=dise"])
+@pytest.mark.parametrize(
+    "words, answer",
+    [
+        ("--epochs 3", "--epochs 3: type HYPER_PARAMETERS.EPOCHS=3"),
+        ("--epochs=3 SEED=1", "--epochs=3: type HYPER_PARAMETERS.EPOCHS=3"),
+        ("-m --batch-size 4", "--batch-size 4: type HYPER_PARAMETERS.BATCH_SIZE=4"),
+        ("--loss dice", "--loss dice: type loss=dice"),
+        ("--epochs --lr 1e-3", "type HYPER_PARAMETERS.EPOCHS=... HYPER_PARAMETERS.LEARNING_RATE=1e-3"),
+        ("--nothing-like-it 3", "--nothing-like-it 3: type KEY=3 (all keys: --help)"),
+        ("HYPER_PARAMETERS.EPOCHS 3", "HYPER_PARAMETERS.EPOCHS 3: type HYPER_PARAMETERS.EPOCHS=3"),
+        ("epochs 3", "epochs 3: type HYPER_PARAMETERS.EPOCHS=3"),
+    ],
+)
+def test_options_of_other_tools_are_answered_with_the_key(words, answer):
+    with pytest.raises(UserError) as error:
+        refuse_slips(words.split())
+    assert str(error.value).endswith(answer)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-m SEED=1,2",
+        "--multi SEED=1,2",
+        "--cfg job",
+        "--config-name seed SEED=1",
+        "-cjob",
+        "PREDICT.INPUT=my data",
+        "-1",
+    ],
+)
+def test_what_hydra_takes_is_left_to_it(words):
+    refuse_slips(words.split())
+
+
+def test_the_options_of_hydra_are_known():
+    known = {*HYDRA_FLAGS, *HYDRA_FLAGS_WITH_VALUE, *SHORT_FLAGS, *SHORT_FLAGS_WITH_VALUE}
+    actions = get_args_parser()._actions
+    assert {flag for action in actions for flag in action.option_strings} == known
+    takes_value = {flag for action in actions if action.nargs != 0 for flag in action.option_strings}
+    assert takes_value == {*HYDRA_FLAGS_WITH_VALUE, *SHORT_FLAGS_WITH_VALUE}
+
+
+@pytest.mark.parametrize("override", ["PREDICT.INPUT=R&D (old)", "PREDICT.INPUT=${x}", "loss=dise", "--epochs=3"])
 def test_at_the_command_line(override):
     assert_one_clear_error(run_command("predict.py", override))

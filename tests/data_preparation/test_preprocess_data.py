@@ -378,7 +378,7 @@ def test_folders_that_were_there_stay_when_nothing_is_prepared(scans):
 
 
 def test_unfit_settings_are_named(scans):
-    assert "SCANS_TRAIN_DATA_PATH=nowhere: there is no folder" in message(
+    assert "SCANS_TRAIN_DATA_PATH=nowhere: there is no such folder" in message(
         config(scans, f"{KEYS}SCANS_TRAIN_DATA_PATH=nowhere")
     )
     assert "DATASET.VAL.MASK_PATH=None must be one folder" in message(config(scans, "DATASET.VAL.MASK_PATH=None"))

@@ -35,6 +35,21 @@ def resolve_path(cfg: DictConfig, path: str | Path) -> Path:
     return as_written if as_written.is_absolute() and there and not exists(below) else below
 
 
+def where_looked(cfg: DictConfig, path: str | Path) -> str:
+    """Where `resolve_path` looked for what is not there, for the end of a message; what the current folder has instead.
+
+    >>> from utils.config import load_config
+    >>> where_looked(load_config(["WORK_DIR=/work"]), "/data/images")
+    'looked at /work/data/images and /data/images'
+    """
+    below, here = Path(cfg.WORK_DIR).resolve() / str(path).lstrip("/"), Path(path).absolute()
+    if Path(path).is_absolute():
+        return " and ".join(dict.fromkeys([f"looked at {below}", str(here)]))
+    if here != below and here.exists():
+        return f"looked at {below}; there is {here}: type it in full, as relative paths are below WORK_DIR"
+    return f"looked at {below}"
+
+
 def exists(path: Path) -> bool:
     """Whether a path exists.
 

@@ -27,6 +27,7 @@ from utils.base.streams import is_terminal
 from utils.config.defaults import CONFIGS
 from utils.config.explain import explain
 from utils.config.load import finish_config
+from utils.config.slips import refuse_slips
 from utils.config.sweeps import Job, describe_job, give_own_folders, swept_overrides, typed_overrides
 
 EXIT_BAD_INPUT = 2
@@ -76,10 +77,13 @@ def command(task: Callable[[DictConfig], object], after_sweep: str | None = None
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
         show_any_name()
         try:
+            refuse_slips(sys.argv[1:])
             with survive_closed_output(), starting:  # Hydra's too, of --help
                 main()
                 if after_sweep and len(jobs) > 1 and jobs[0].cfg.VERBOSE:
                     load_object(after_sweep)(jobs)
+        except UserError as error:
+            fail(str(error))
         except KeyboardInterrupt:
             fail_interrupted()
         except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:

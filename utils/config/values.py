@@ -15,6 +15,17 @@ from utils.config.schema import OPTIONAL_KEYS, SCHEMA
 
 GROUPS = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir())  # loss=NAME
 
+# Names of other tools that are not alike.
+ALIASES = {
+    "ARCH": "MODEL.TYPE",
+    "ENCODER": "MODEL.BACKBONE.TYPE",
+    "GPUS": "USE_MULTI_GPUS.GPU_IDS",
+    "LR": "HYPER_PARAMETERS.LEARNING_RATE",
+    "MODEL": "MODEL.TYPE",
+    "WEIGHTS": "MODEL.WEIGHTS_FILE_NAME",
+    "WORKERS": "DATALOADER_WORKERS",
+}
+
 
 def check_values(node: DictConfig, group: Group = SCHEMA, prefix: str = "") -> None:
     """Check that a group has its keys and no others, and all values in it and below.
@@ -138,6 +149,8 @@ def similar_keys(key: str) -> list[str]:
     >>> similar_keys("batchsize"), similar_keys("los")
     (['HYPER_PARAMETERS.BATCH_SIZE'], ['LOSS', 'loss'])
     """
+    if key.upper() in ALIASES:
+        return [ALIASES[key.upper()]]
     names = [*dict.fromkeys((*SCHEMA.keys, *GROUPS, *(name for name, _ in SCHEMA.leaves())))]
     last = [last_part(name) for name in names]
     close = difflib.get_close_matches(last_part(key), last, n=1, cutoff=0.7)

@@ -10,7 +10,7 @@ from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs
 from data_generators.reading.tiff_pages import pages_of
 from data_preparation.scans.file_kinds import NIFTI_SUFFIXES, is_dicom, is_nifti
 from utils.base.errors import UserError
-from utils.base.files import is_list_file, read_list, resolve_path
+from utils.base.files import is_list_file, read_list, resolve_path, where_looked
 from utils.base.listing import expand_pattern, has_wildcard, list_folder, refuse_dangling
 from utils.inference.sources import ImageSource, Source, StackSource, VolumeSource
 
@@ -73,7 +73,9 @@ def expand(cfg: DictConfig, value: object, key: str) -> list[Path]:
     if path.is_dir():
         return expand_folder(path, key)
     if not path.exists():
-        raise UserError(f"{key}={value}: there is no file or folder {path}. Set {key}, or WORK_DIR.")
+        raise UserError(
+            f"{key}={value}: there is no such file or folder ({where_looked(cfg, str(value))}). Set {key}, or WORK_DIR."
+        )
     return [path]
 
 
