@@ -22,6 +22,8 @@ from data_preparation.common.image_files import list_images, raise_problems
 from data_preparation.common.splits import with_splits
 from utils.base.errors import UserError
 
+CLASSES = ("background", "tumour")
+
 
 def collect(options: Namespace) -> Conversion:
     """Find the slices of all patients and their masks."""
@@ -48,7 +50,7 @@ def collect(options: Namespace) -> Conversion:
         patients.append(path.parent.name)
     raise_problems(problems)
     groups = patients if options.split_by == "patients" else [pair.name for pair in pairs]
-    return Conversion(with_splits(pairs, groups, options), read_binary_mask, skipped)
+    return Conversion(with_splits(pairs, groups, options), read_binary_mask, skipped, CLASSES)
 
 
 def read_binary_mask(pair: NewPair, height: int, width: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from data_preparation.common.splits import assign_splits, existing_path
 from utils.base.errors import UserError
 
 LISTS = {"trainval": "trainval.txt", "test": "test.txt"}
-CLASSES = 3  # trimap values 1, 2, 3
+CLASSES = ("pet", "background", "outline")  # trimap values 1, 2, 3
 
 
 def collect(options: Namespace) -> Conversion:
@@ -52,7 +52,7 @@ def collect(options: Namespace) -> Conversion:
     pairs = [
         NewPair(splits[name], images[name], name, name, trimaps[name], (trimaps[name],)) for name in sorted(splits)
     ]
-    return Conversion(pairs, read_trimap, skipped)
+    return Conversion(pairs, read_trimap, skipped, CLASSES)
 
 
 def read_splits(source: Path, val: float, seed: int) -> dict[str, str]:
@@ -81,7 +81,7 @@ def read_names(path: Path) -> list[str]:
 def read_trimap(pair: NewPair, height: int, width: int) -> np.ndarray:
     """1, 2 and 3, in one or three equal channels, become 0, 1 and 2."""
     mask = read_mask(pair.annotation)
-    if mask.min() < 1 or mask.max() > CLASSES:
+    if mask.min() < 1 or mask.max() > len(CLASSES):
         values = np.unique(mask)[:10].tolist()
         raise UserError(f"{pair.annotation}: contains the values {values}; a trimap has 1, 2 and 3.")
     return mask - np.uint8(1)
