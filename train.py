@@ -60,7 +60,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     from utils.training.callbacks import build_callbacks
     from utils.training.checkpoint import check_disk_space
     from utils.training.resume import find_state, restore_state
-    from utils.training.saving import find_best_weights
+    from utils.training.saving import draw_the_rest, find_best_weights
     from utils.training.summary import write_summary
     from utils.training.trainer import build_trainer
     from utils.training.validation import build_validation
@@ -100,7 +100,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
 
     # Fit
     began = time.monotonic()
-    with explain_failures(cfg), announce_stop(workers), display.cleared():
+    with explain_failures(cfg), announce_stop(workers), display.cleared(), draw_the_rest(callbacks):
         history = trainer.fit(data, validate, cfg.HYPER_PARAMETERS.EPOCHS, callbacks, start)
     seconds = time.monotonic() - began
 

@@ -10,7 +10,7 @@ import pytest
 from utils.base.learning_curves import OF_CLASSES, draw_curves
 from utils.config import load_config
 from utils.training.mosaic import Mosaic, ValidationPicture
-from utils.training.saving import EpochLog
+from utils.training.saving import EpochLog, draw_the_rest
 
 LOGS = {
     "loss": 2.0,
@@ -56,6 +56,27 @@ def test_seconds_are_those_of_whole_epochs(tmp_path, monkeypatch):
     assert math.isnan(history["seconds"][0]) and 0 < history["seconds"][1] < 60
     assert rest == (tmp_path / "c.png", "title", 1, ["a", "b"])
     assert "seconds" not in (tmp_path / "log.csv").read_text()
+
+
+def test_drawing_takes_a_twentieth_of_the_time_and_misses_no_epoch(tmp_path, monkeypatch):
+    clock, drawn = SimpleNamespace(now=0.0), []
+
+    def draw(history, *rest):
+        drawn.append(len(history["loss"]))
+        clock.now += 2
+
+    monkeypatch.setattr("utils.training.saving.plot_curves", draw)
+    monkeypatch.setattr("utils.training.saving.time.perf_counter", lambda: clock.now)
+    log = EpochLog(tmp_path / "log.csv", tmp_path / "c.png", False, "1")
+    with pytest.raises(SystemExit), draw_the_rest([log]):
+        for epoch in range(10):
+            clock.now += 11
+            log.on_epoch_end(epoch, dict(LOGS))
+        raise SystemExit(130)  # stopped
+    assert drawn == [1, 5, 9, 10]
+    with draw_the_rest([log]):
+        pass
+    assert len(drawn) == 4  # nothing is drawn twice
 
 
 def validate(mosaic, predicted, batch=3):

@@ -1,9 +1,10 @@
 """The callbacks that write what a run found: best weights, log and curves."""
 
+import contextlib
 import csv
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,8 @@ from utils.checkpoints.training_log import RUN, read_rows
 from utils.training.state import LogName, LogValues, StatefulCallback
 
 EARLIER_MONITOR = "dice_coef"  # in states of versions that did not name it
+
+PAUSE = 20  # times as long as the last drawing of the curves took, before the next one
 
 Logs = dict[str, float]
 
@@ -129,6 +132,8 @@ class BestWeights(StatefulCallback):
 class EpochLog(StatefulCallback):
     """After every epoch, write the logs of all epochs as a CSV table and draw them as curves.
 
+    Drawing takes a second or two, so it waits until PAUSE times as long has passed; `draw_the_rest` draws in the end.
+
     Args:
         path: of the table.
         curves: path of the picture.
@@ -168,6 +173,8 @@ class EpochLog(StatefulCallback):
         self.title, self.best, self.class_names = title, best, class_names
         self.seconds: dict[int, float] = {}
         self.begin: float | None = None
+        self.undrawn: list[str] = []  # names of the logs
+        self.drawn, self.took = -math.inf, 0.0
         self.earlier: list[dict[str, str]] = []
         self.rows: list[dict[str, float]] = []
 
@@ -196,14 +203,21 @@ class EpochLog(StatefulCallback):
                 writer = csv.DictWriter(file, ["epoch", *sorted(logs), RUN], extrasaction="ignore", restval="")
                 writer.writeheader()
                 writer.writerows([*self.earlier, *({**row, RUN: self.run} for row in self.rows)])
-            self.draw(logs)
+            self.undrawn = list(logs)
+            if time.perf_counter() - self.drawn >= PAUSE * self.took:
+                self.draw()
 
-    def draw(self, names: Iterable[str]) -> None:
-        """Draw the logs of these names."""
-        history = {name: [row.get(name, math.nan) for row in self.rows] for name in names}
+    def draw(self) -> None:
+        """Draw the curves, if there are epochs that they do not show yet."""
+        if not self.undrawn:
+            return
+        begin = time.perf_counter()
+        history = {name: [row.get(name, math.nan) for row in self.rows] for name in self.undrawn}
         history["seconds"] = [self.seconds.get(int(row["epoch"]), math.nan) for row in self.rows]
         best = self.best.best_epoch if self.best is not None else None
         plot_curves(history, self.curves, self.title, best or None, self.class_names)
+        self.undrawn, self.drawn = [], time.perf_counter()
+        self.took = self.drawn - begin
 
     def rename_earlier(self) -> None:
         """Rename table and curves of an earlier run, unless its rows are kept."""
@@ -213,6 +227,17 @@ class EpochLog(StatefulCallback):
             if path.exists():
                 path.replace(previous_path(path))
         self.earlier = []
+
+
+@contextlib.contextmanager
+def draw_the_rest(callbacks: Sequence[keras.callbacks.Callback]) -> Iterator[None]:
+    """After the block, however it ends, the curves show every epoch."""
+    try:
+        yield
+    finally:
+        for log in (callback for callback in callbacks if isinstance(callback, EpochLog)):
+            with warn_if_not_saved("the log"):
+                log.draw()
 
 
 def find_best_weights(callbacks: Sequence[keras.callbacks.Callback]) -> BestWeights | None:
