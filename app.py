@@ -5,11 +5,13 @@ Gradio and Keras are imported when the page is made, so that --help and config e
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +72,9 @@ def app(cfg: DictConfig) -> None:
         except OSError as error:
             raise UserError(f"APP.PORT={cfg.APP.PORT}: {error}") from None
         print(f"Open http://{ADDRESS}:{cfg.APP.PORT} (this machine only). Ctrl-C ends it.", flush=True)
-        page.block_thread()
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        page.close(verbose=False)
 
 
 def find_weights(cfg: DictConfig) -> list[str]:

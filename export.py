@@ -63,7 +63,7 @@ def export(cfg: DictConfig) -> Path:
     path = folder / row.file_name
     with locked(lock_path(path), f"the export {path}"), staging_folder(folder, "export") as temporary:
         unfinished = temporary / row.file_name
-        with quiet_stderr():
+        with quiet_stderr(loud=cfg.VERBOSE == 2):
             with brief_task(trained, f"converting to {settings.FORMAT}"):
                 load_object(row.write)(job, unfinished)
             with brief_task(trained, "comparing the file with the model"):

@@ -14,6 +14,7 @@ from data_generators.reading.readers import LabelReader, PairReader, SampleReade
 from data_generators.reading.samples import ReadSettings
 from data_generators.sampler import make_sampler
 from utils.base.registry import load_object, look_up
+from utils.base.startup import import_keras
 
 # DATA_GENERATOR_TYPE -> function or class with the interface of `data_generators.loaders.Loader`
 LOADERS = {
@@ -102,6 +103,7 @@ def build_dataset(
     labelled = cfg.MODEL.TYPE == "classifier" and targets
     whole_images = whole_images and cfg.DATASET.CROP.MODE is not None
     samples: list = find_labelled_images(cfg, split) if labelled else find_pairs(cfg, split)
+    import_keras(loud=cfg.VERBOSE == 2)
     reader = make_reader(
         cfg,
         labelled,

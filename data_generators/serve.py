@@ -49,7 +49,7 @@ def serve(cfg: DictConfig) -> None:
     hosts, number = list(cfg.DATASET.SERVICE or []), cfg.get("serve", 0)
     if number >= len(hosts):
         raise UserError(f"+serve={number}: DATASET.SERVICE={hosts} must name this host, counted from 0.")
-    with quiet_stderr():
+    with quiet_stderr(loud=cfg.VERBOSE == 2):
         from data_generators.loaders.service import data_id, part_id, split_address, start_server
         from data_generators.loaders.tf_data import sample_dataset
 

@@ -16,6 +16,7 @@ from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.keys import Key
 from utils.base.registry import load_object
+from utils.base.startup import import_keras
 
 if TYPE_CHECKING:
     from keras import KerasTensor
@@ -161,6 +162,7 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
         >>> round(float(loss(mask, np.eye(2)[mask])), 3)
         0.0
     """
+    import_keras(loud=cfg.VERBOSE == 2)
     from keras import ops
 
     from losses.targets import center_crop, prepare
@@ -213,6 +215,7 @@ def build_metrics(cfg: DictConfig, full: bool = False) -> list[Metric]:
         >>> round(float(overlap.result()["iou"]), 3)
         0.667
     """
+    import_keras(loud=cfg.VERBOSE == 2)
     if full:
         rows = [EVALUATION_METRICS[name] for name in cfg.EVALUATION.METRICS or EVALUATION_METRICS]
     else:

@@ -19,6 +19,7 @@ from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.registry import load_object, look_up
+from utils.base.startup import import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -81,6 +82,7 @@ def build_model(
     >>> model.output["mask"].shape
     (None, 64, 64, 3)
     """
+    import_keras(loud=cfg.VERBOSE == 2)
     import keras
 
     from models.heads import make_outputs

@@ -187,6 +187,7 @@ def run_block(folder: Path, language: str, text: str) -> None:
         check=False,
     )
     assert result.returncode == 0, f"{text}\n{result.stdout}\n{result.stderr}"
+    assert "InitializeLog" not in result.stderr, "TensorFlow's own lines are seen"
 
 
 def edit(folder: Path, action: str, name: str, line: str, text: str) -> None:

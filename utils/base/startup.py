@@ -23,11 +23,15 @@ UNUSED_BY_KERAS = ("jax", "matplotlib", "pandas", "sklearn")
 
 
 @contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Hide what native libraries print at start-up, unless something unexpected happens.
+def quiet_stderr(loud: bool = False) -> Iterator[None]:
+    """Hide what native libraries print at start-up, unless something unexpected happens, or `loud`.
 
     TensorFlow logs device probing to file descriptor 2 before any of its log settings take effect.
     """
+    if loud:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     saved = os.dup(2)
     progress = keep_progress()
@@ -55,6 +59,22 @@ def keep_progress() -> Callable[[], None]:
             KEPT["stderr"] = cast("TextIO", ForgivingStream(file))
             return lambda: KEPT.pop("stderr").stream.close()  # type: ignore[attr-defined]
     return lambda: None
+
+
+def import_keras(loud: bool = False) -> None:
+    """Import Keras and its backend without what they print, if that was not done yet: for functions that users import.
+
+    >>> import_keras()
+    """
+    if "keras" in sys.modules:
+        return
+    with quiet_stderr(loud), interrupt_later():
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # looks for GPUs
 
 
 @contextlib.contextmanager

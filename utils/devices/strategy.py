@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import copy
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -41,12 +40,11 @@ def make_strategy(cfg: DictConfig) -> tf.distribute.Strategy:
     Raises:
         UserError: a GPU, a cluster or a TPU cannot be found; settings that do not work on several devices.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     choose_backend()
     # As the process ends, Python would look for garbage in all of TensorFlow: one to two seconds without a word.
     atexit.register(gc.freeze)
     quiet = not cfg.VERBOSE or "tensorflow" in sys.modules
-    with quiet_stderr(), Task("loading TensorFlow", quiet=quiet, leave=False):
+    with quiet_stderr(loud=cfg.VERBOSE == 2), Task("loading TensorFlow", quiet=quiet, leave=False):
         with interrupt_later(), without_unused_packages():
             import keras
             import tensorflow as tf
