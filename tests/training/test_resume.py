@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from utils.base.backups import list_backups
 from utils.base.errors import UserError
 from utils.config import load_config
-from utils.training.resume import list_differences
+from utils.training.resume import list_differences, typed_first
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,17 @@ def test_other_settings_are_refused_by_name_and_never_starts_anew(tmp_path, phan
     assert "EPOCHS" not in str(error.value)
     train_here(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=1", "OPTIMIZER.CLIP_NORM=1.0", "RESUME=never")
     assert "Epoch 1/1" in capsys.readouterr().out
+
+
+def test_keys_typed_now_are_named_first():
+    changes = ["DATASET.FOLD=0 (now 1)", "DATASET.FOLDS=a (now b)", "INPUT.WIDTH=8 (now 4)", "MODEL.L2=0 (now 1)"]
+    # DATASET.FOLD shares its beginning with another key, MODEL is a group.
+    assert typed_first(changes, ["DATASET.FOLD=1", "+MODEL.L2=1", "INPUT.WID=3"]) == [
+        "DATASET.FOLD=0 (now 1)",
+        "MODEL.L2=0 (now 1)",
+        "DATASET.FOLDS=a (now b)",
+        "INPUT.WIDTH=8 (now 4)",
+    ]
 
 
 def test_what_training_does_not_read_may_change():

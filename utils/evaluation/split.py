@@ -17,6 +17,7 @@ from losses.supervision import build_output_metrics, build_training_loss
 from models import mask_output
 from utils.base.classes import is_multi_label
 from utils.base.progress import Task
+from utils.base.terminal import say
 from utils.checkpoints import load_weights
 from utils.config.class_names import has_background
 from utils.evaluation.evaluator import Evaluator
@@ -132,7 +133,9 @@ def evaluate_split(
 
 def fold_batches(folds: Sequence[DictConfig], split: str, model: keras.Model, replicas: int) -> Iterator[tuple]:
     """The batches of each fold in turn, after its weights are loaded; every image once, in the order of names."""
-    for fold in folds:
+    for number, fold in enumerate(folds, start=1):
+        if len(folds) > 1 and fold.VERBOSE:
+            say(f"fold {number} of {len(folds)}: DATASET.FOLD={fold.DATASET.FOLD}")
         load_weights(model, fold)
         # TF_DATA reads ahead; what is read once need not be cached.
         yield from build_dataset(

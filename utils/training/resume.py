@@ -1,7 +1,7 @@
 """Resume a run exactly where it was interrupted, if its settings, data and model are the same."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,27 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
     if different and metadata["finished"]:
         return None  # another run with the same name
     if different:
-        typed = tuple(override_key(override) for override in cfg.OVERRIDES)
-        different.sort(key=lambda change: not change.startswith(typed))  # what was typed now first
+        different = typed_first(different, cfg.OVERRIDES)
         raise UserError(
             f"{path} is the state of an interrupted run with other settings: {', '.join(different)}. Use the same "
             "settings to continue, or start over with RESUME=never."
         )
     return state
+
+
+def typed_first(changes: Iterable[str], overrides: Iterable[str]) -> list[str]:
+    """The changes of `list_differences`, those of keys that were typed now first; a typed group counts for its keys.
+
+    >>> typed_first(["INPUT.WIDTH=8 (now 4)", "LOSS.dice=1 (now 0)", "SEED=1 (now 2)"], ["SEED=2", "loss=bce"])
+    ['LOSS.dice=1 (now 0)', 'SEED=1 (now 2)', 'INPUT.WIDTH=8 (now 4)']
+    """
+    typed = [override_key(override) for override in overrides]
+
+    def was_typed(change: str) -> bool:
+        key = change.partition("=")[0]
+        return any(key == name or key.startswith(f"{name}.") for name in typed)
+
+    return sorted(changes, key=lambda change: not was_typed(change))
 
 
 def with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
