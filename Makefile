@@ -33,8 +33,9 @@ demo: $(VENV)/app  ## Phantom CT scans -> prepare -> train -> predict -> evaluat
 	$(BIN)/python data_preparation/preprocess_data.py $(DEMO_SETTINGS)
 	$(BIN)/python train.py $(DEMO_SETTINGS)
 	$(BIN)/python predict.py $(DEMO_SETTINGS)
-	$(BIN)/python evaluate.py $(DEMO_SETTINGS) EVALUATION.METRICS=[confusion]
+	$(BIN)/python evaluate.py $(DEMO_SETTINGS) EVALUATION.METRICS=[confusion] > $(DEMO)/scores.txt
 	@echo
+	@sed -n '/^class/,/^$$/p' $(DEMO)/scores.txt
 	@echo "Three things to open:"
 	@echo "  report       $(DEMO)/checkpoint/model_tiny_unet3plus.evaluation/report.html"
 	@echo "  predictions  $(DEMO)/predictions/model_tiny_unet3plus/pictures"

@@ -87,7 +87,9 @@ def test_the_demo_ends_with_its_scores_and_three_things_to_open():
     steps = [line.split() for line in lines if line.startswith("venv/bin/python ")]
     names = [f"data_preparation/{name}.py" for name in ("make_phantom", "preprocess_data")]
     assert [step[1] for step in steps] == [*names, "train.py", "predict.py", "evaluate.py"]
-    cfg = load_config(steps[-1][2:])
+    *settings, redirected, scores = steps[-1][2:]
+    assert redirected == ">" and lines[-5].split()[-1] == scores  # of the tables the first, a row a class
+    cfg = load_config(settings)
     opened = [PROJECT / line.strip('"').split()[-1] for line in lines[-3:]]
     assert opened == [
         evaluation_folder(cfg) / "report.html",
