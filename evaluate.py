@@ -18,6 +18,7 @@ from utils.config.command import command
 from utils.config.folds import fold_configs
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
+from utils.evaluation.console import print_results
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.split_data import evaluates_any_size, find_splits
 from utils.inference.mask_meaning import MaskMeaning
@@ -60,7 +61,6 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     data = find_splits(folds, images)
     strategy = make_strategy(trained)
 
-    from utils.evaluation.console import print_results
     from utils.evaluation.output import write_results
     from utils.evaluation.split import evaluate_split
     from utils.inference.forward import make_forward

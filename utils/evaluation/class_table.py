@@ -1,9 +1,11 @@
 """One row a class: what the terminal and the report show of a split, and what a constant answer would have."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig
@@ -13,7 +15,9 @@ from utils.base.classes import is_multi_label
 from utils.base.job_table import Row
 from utils.config.class_names import mask_class_names
 from utils.evaluation.case_scores import ScoredCase, score_set
-from utils.evaluation.evaluator import Evaluator
+
+if TYPE_CHECKING:
+    from utils.evaluation.evaluator import Evaluator
 
 COLUMNS = ("dice", "iou", "precision", "sensitivity")  # scores of all pixels of the set
 OF_FOLDS = (*COLUMNS, "dice_per_case")

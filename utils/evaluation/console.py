@@ -1,10 +1,12 @@
 """Print the main scores of an evaluation: tables that fit 80 columns."""
 
+from __future__ import annotations
+
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -12,7 +14,9 @@ from utils.base.job_table import fold_table, job_table, number
 from utils.base.terminal import make_table, say, show
 from utils.config.sweeps import Job
 from utils.evaluation.class_table import COLUMNS, class_rows, find_baseline, find_warnings, fold_rows
-from utils.evaluation.split import SplitResult
+
+if TYPE_CHECKING:
+    from utils.evaluation.split import SplitResult
 
 LONGEST_NAME = 17  # characters of a class; longer names are cut, numbers never
 # Scores of cases: {what follows "mean over" in the heading: columns}; printed where a split has them.
