@@ -97,3 +97,5 @@ def random_masks(classes, overlapping, ignored):
 def test_classes_that_are_hardly_ever_predicted():
     assert unpredicted_classes(np.array([[900, 0, 0], [50, 50, 0], [999, 0, 1]])) == [2]
     assert unpredicted_classes(np.array([[90, 0, 0], [5, 5, 0], [0, 0, 0]])) == []  # an absent class is not missing
+    any_class, found, missed, absent = [[70, 0], [20, 10]], [[85, 0], [5, 10]], [[80, 0], [20, 0]], [[100, 0], [0, 0]]
+    assert unpredicted_classes(np.array([any_class, found, missed, absent])) == [2]  # overlapping classes

@@ -58,14 +58,12 @@ def find_baseline(cfg: DictConfig, evaluator: Evaluator) -> dict[str, tuple[floa
 
 def find_warnings(cfg: DictConfig, evaluator: Evaluator) -> list[str]:
     """A sentence if classes that occur are hardly ever predicted, or if everything is predicted as one class."""
-    if is_multi_label(cfg):
-        return []
     confusion, names = evaluator.confusion(), mask_class_names(cfg)
     missing = unpredicted_classes(confusion)
     if not missing:
         return []
     predicted = np.flatnonzero(confusion.sum(0))
-    if len(predicted) == 1:
+    if len(predicted) == 1 and not is_multi_label(cfg):
         return [f"every pixel is predicted as {names[predicted[0]]}: the network has learnt nothing yet."]
     shown = ", ".join(f"{names[index]} ({index})" for index in missing[:3])
     shown += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
