@@ -12,6 +12,7 @@ from data_generators.files.pairing import Pair
 from utils.base.errors import UserError
 from utils.checkpoints import weights_path
 from utils.config import load_config
+from utils.evaluation import split
 from utils.evaluation.console import print_results
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import Gallery
@@ -64,6 +65,17 @@ def test_every_output_has_the_folds(evaluated, capsys):
     printed = capsys.readouterr().out
     assert re.search(rf"fold 1 +{dices[1]:.4f}", printed) and f"mean ± SD  {mean}" in printed
     assert max(map(len, printed.split("means over the classes")[1].split("saved")[0].splitlines())) <= 80
+
+
+def test_each_fold_has_a_header(monkeypatch, capsys):
+    monkeypatch.setattr(split, "load_weights", lambda model, cfg: None)
+    monkeypatch.setattr(split, "build_dataset", lambda cfg, *_, **__: [cfg.DATASET.FOLD])
+    folds = [load_config() for _ in range(2)]
+    for number, cfg in enumerate(folds):
+        cfg.DATASET.FOLD = number
+    assert list(split.fold_batches(folds, "val", None, 1)) == [0, 1]
+    assert capsys.readouterr().out == "fold 1 of 2: DATASET.FOLD=0\nfold 2 of 2: DATASET.FOLD=1\n"
+    assert list(split.fold_batches(folds[:1], "val", None, 1)) == [0] and capsys.readouterr().out == ""
 
 
 def test_an_image_that_several_folds_would_score_is_refused():
