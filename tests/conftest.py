@@ -39,7 +39,7 @@ def phantom(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("phantom")
     make_phantom(folder / "data", volumes_train=2, volumes_val=1, size=48, slices=10)
-    preprocess_data(load_config([f"WORK_DIR={folder}", "VERBOSE=0", *TINY]))
+    preprocess_data(load_config([f"WORK_DIR={folder}", "VERBOSE=0", "DATA_PREPARATION.WORKERS=1", *TINY]))
     return folder
 
 

@@ -21,6 +21,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 HAS_DALI = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
 needs_dali = pytest.mark.skipif(not HAS_DALI, reason="NVIDIA DALI is not installed (requirements-dali.txt)")
 
+# XLA_FLAGS of a command that compiles what it runs a single time, as JAX does.
+UNOPTIMISED = "--xla_backend_optimization_level=0"
+
 
 def tracked(*patterns):
     """Files of the project, those included that are not yet in git, by their path from its root."""

@@ -20,7 +20,7 @@ def encode(cfg, image):
     return encoder(image, settings, BlockSettings.from_settings(settings), settings.BACKBONE.WEIGHTS)
 
 
-@pytest.mark.parametrize("size", [(64, 96), (65, 97), (None, None)])
+@pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 97), (None, None)])
 @pytest.mark.parametrize("name", ["unet3plus", "vgg16", "vgg19", "resnet50", "mobilenetv2", "efficientnetb0"])
 def test_strides_are_what_they_claim(name, size):
     cfg = load_config([f"MODEL.BACKBONE.TYPE={name}", "MODEL.FILTERS=[4,4,4,4,4]"])
@@ -34,13 +34,20 @@ def test_strides_are_what_they_claim(name, size):
             assert whole is None or side in (whole // stride, math.ceil(whole / stride))
 
 
-@pytest.mark.parametrize("name", [f"efficientnetb{size}" for size in range(1, 8)] + ["resnet101", "resnet152"])
+# Building the others takes as much again for each.
+SEEN = ("efficientnetb1", "efficientnetb4", "resnet101")
+LARGER = [f"efficientnetb{size}" for size in range(1, 8)] + ["resnet101", "resnet152"]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in SEEN else [pytest.mark.slow]) for name in LARGER]
+)
 def test_larger_backbones_have_the_same_strides(name):
     features, _ = encode(load_config([f"MODEL.BACKBONE.TYPE={name}"]), keras.Input((64, 64, 3)))
     assert {stride: feature.shape[1] for stride, feature in features.items()} == {2: 32, 4: 16, 8: 8, 16: 4, 32: 2}
 
 
-@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow), 5])
 def test_any_number_of_channels_without_weights(channels):
     model = build_model(
         load_config(
@@ -78,7 +85,7 @@ def test_a_frozen_backbone_runs_in_inference_mode(backbone_weights):
     encoder = model.get_layer("encoder")
     assert not encoder.trainable_variables
     before = [np.array(v) for v in encoder.variables]
-    model.compile(optimizer=keras.optimizers.SGD(0.1), loss={"mask": "mse"})
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss={"mask": "mse"}, run_eagerly=True)
     images = np.random.default_rng(0).random((4, 32, 32, 3), dtype=np.float32)
     model.fit(images, {"mask": np.zeros((4, 32, 32, 2))}, verbose=0)
     for old, new in zip(before, encoder.variables, strict=True):

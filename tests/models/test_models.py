@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import model_types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,8 +29,8 @@ def small_model(*overrides):
     "model_type, classes, parameters",
     [
         ("unet3plus", 2, 26_987_714),
-        ("unet3plus", 1, 26_984_833),
-        ("unet3plus_deepsup", 2, 27_023_434),
+        pytest.param("unet3plus", 1, 26_984_833, marks=pytest.mark.slow),
+        pytest.param("unet3plus_deepsup", 2, 27_023_434, marks=pytest.mark.slow),
         ("unet3plus_deepsup_cgm", 1, 27_004_743),
     ],
 )
@@ -38,8 +39,8 @@ def test_parameter_counts(model_type, classes, parameters):
     assert model.count_params() == parameters
 
 
-@pytest.mark.parametrize("classes", [1, 2, 4])
-@pytest.mark.parametrize("model_type", [name for name in MODEL_TYPES if name != "classifier"])
+@pytest.mark.parametrize("classes", [1, pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("model_type", model_types(name for name in MODEL_TYPES if name != "classifier"))
 def test_outputs(model_type, classes):
     filters = ["MODEL.FILTERS=[4,6,8]"] if model_type == "conv_deconv" else []
     model = small_model(f"MODEL.TYPE={model_type}", f"OUTPUT.CLASSES={classes}", *filters)
@@ -270,7 +271,7 @@ def test_upsample_conv_is_serialisable():
     assert UpsampleConv2D.from_config(layer.get_config()).get_config() == layer.get_config()
 
 
-@pytest.mark.parametrize("size", [(32, 48), (33, 47)])
+@pytest.mark.parametrize("size", [pytest.param((32, 48), marks=pytest.mark.slow), (33, 47)])
 def test_fast_and_plain_upsampling_share_weights_and_predictions(size, tmp_path):
     common = [
         "MODEL.TYPE=unet3plus_deepsup",
@@ -384,8 +385,8 @@ def test_fusing_leaves_no_normalisation_and_the_same_output(overrides):
     plain, fused = inference_model(model), inference_model(model, fuse_batch_norm=True)
     assert not normalisations(fused)
     images = rng.random((2, *plain.input_shape[1:]), dtype=np.float32)
-    expected = plain.predict_on_batch(images)
-    np.testing.assert_allclose(fused.predict_on_batch(images), expected, atol=1e-4)
+    expected = keras.ops.convert_to_numpy(plain(images))
+    np.testing.assert_allclose(fused(images), expected, atol=1e-4)
     assert expected.std() > 1e-3
     for weight, kept in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, kept)
