@@ -81,7 +81,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     with brief_task(cfg, f"building {cfg.MODEL.TYPE}", quiet=number > 0) as building, strategy.scope():
         network = build_model(cfg, pretrained=state is None)
         building.text = (f"{network.count_params():,} parameters",)
-        trainer = build_trainer(cfg, network)
+        trainer = build_trainer(cfg, network, strategy)
     validate = build_validation(cfg, trainer, validation_data)
     if number == 0:
         outputs.remove_leftovers()

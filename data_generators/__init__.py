@@ -1,5 +1,6 @@
 """Datasets by name: the same samples, in the same order for a seed, whichever loader reads them."""
 
+import importlib.util
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from data_generators.loaders import Loader
 from data_generators.reading.readers import LabelReader, PairReader, SampleReader
 from data_generators.reading.samples import ReadSettings
 from data_generators.sampler import make_sampler
+from utils.base.errors import UserError
 from utils.base.registry import load_object, look_up
 from utils.base.startup import import_keras
 
@@ -151,7 +153,35 @@ def make_reader(
 
 
 def find_loader(cfg: DictConfig, name: str | None, training: bool) -> Loader:
-    """The loader of a name, or else that of DATASET.SERVICE, in training, or of DATA_GENERATOR_TYPE."""
+    """The loader of a name, or else that of DATASET.SERVICE, in training, or of DATA_GENERATOR_TYPE.
+
+    With BACKEND=jax shards are read without TensorFlow, which graph operations and the service need.
+
+    Raises:
+        UserError: the loader needs TensorFlow, which is not installed.
+    """
     if name is None and training and cfg.DATASET.SERVICE is not None:
+        check_tensorflow(cfg, "DATASET.SERVICE")
         return partial(load_object("data_generators.loaders.service:ServiceBatches"), cfg)
-    return load_object(look_up(LOADERS, name or cfg.DATA_GENERATOR_TYPE, "DATA_GENERATOR_TYPE"))
+    name = name or cfg.DATA_GENERATOR_TYPE
+    if cfg.BACKEND == "jax" and name == "TFRECORD" and not (training and cfg.AUGMENTATION.ENGINE == "tensorflow"):
+        name = "TF_GENERATOR"  # the same samples in the same order
+    if name in ("TF_DATA", "TFRECORD"):
+        check_tensorflow(cfg, f"DATA_GENERATOR_TYPE={name}")
+    return load_object(look_up(LOADERS, name, "DATA_GENERATOR_TYPE"))
+
+
+def check_tensorflow(cfg: DictConfig, asked: str) -> None:
+    """Let TensorFlow read data beside JAX, on the CPU alone.
+
+    Raises:
+        UserError: it is not installed; says what asked for it.
+    """
+    if cfg.BACKEND != "jax":
+        return
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UserError(
+            f"{asked} needs TensorFlow, which is not installed here. Set DATA_GENERATOR_TYPE=TF_GENERATOR, or TFRECORD "
+            "with AUGMENTATION.ENGINE=albumentations: both do without it."
+        )
+    load_object("data_generators.loaders.tf_data:leave_accelerators_alone")()

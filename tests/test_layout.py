@@ -39,6 +39,7 @@ CHOICES = {"utils/config": {"models", "losses", "data_generators", "utils/device
 HEAVY = {
     "tensorflow",
     "keras",
+    "jax",
     "h5py",
     "matplotlib",
     "scipy",
@@ -48,7 +49,17 @@ HEAVY = {
     "pydicom",
     "rich",
 }
-OPTIONAL = {"gradio", "kubernetes", "mlflow", "nvidia", "onnxruntime", "starlette", "tensorflow_datasets", "wandb"}
+OPTIONAL = {
+    "gradio",
+    "kubernetes",
+    "mlflow",
+    "nvidia",
+    "onnxruntime",
+    "starlette",
+    "tensorboardX",
+    "tensorflow_datasets",
+    "wandb",
+}
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 70  # lines without the docstring
 

@@ -38,16 +38,16 @@ USED = {
 
 # Every private name and private module of a library that the application uses, and the file that does.
 PRIVATE = {
-    "_accumulated_gradients": "utils/training/train_step.py",
-    "_all_reduce_sum_gradients": "utils/training/train_step.py",
-    "_backend_increment_gradient_accumulators": "utils/training/train_step.py",
-    "_backend_reset_gradient_accumulators": "utils/training/train_step.py",
+    "_accumulated_gradients": "utils/training/tensorflow_step.py",
+    "_all_reduce_sum_gradients": "utils/training/tensorflow_step.py",
+    "_backend_increment_gradient_accumulators": "utils/training/tensorflow_step.py",
+    "_backend_reset_gradient_accumulators": "utils/training/tensorflow_step.py",
     "_id_in_cluster": "utils/devices/strategy.py",
     "_in_multi_worker_mode": "utils/devices/strategy.py",
     "_keras_history": "models/fuse_batch_norm.py",
     "_outbound_nodes": "models/fuse_batch_norm.py",
     "_swap_variables": "utils/training/callbacks.py",
-    "_update_model_variables_moving_average": "utils/training/train_step.py",
+    "_update_model_variables_moving_average": "utils/training/tensorflow_step.py",
     "tensorflow.python.framework.convert_to_constants": "utils/export/exporters.py",
 }
 

@@ -23,6 +23,7 @@ PACKAGES = {
 }
 # Packages in no list: whoever turns the option on installs them, and an error names them where they are missing.
 OPTIONAL = {"kubernetes", "mlflow", "tensorflow_datasets", "wandb"}
+OF_JAX = {"jax", "tensorboardX"}  # requirements-jax.txt, in place of requirements.txt
 # The only files that import what is not in requirements.txt, and the list that they need.
 MORE = {
     "app.py": "requirements-app.txt",
@@ -49,10 +50,15 @@ def own_lines(name: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def test_a_list_of_the_application_is_the_base_and_its_tensorflow():
-    for name, tensorflow in {"requirements.txt": "tensorflow", "requirements-tpu.txt": "tensorflow-tpu"}.items():
+def test_a_list_of_the_application_is_the_base_and_its_backend():
+    backends = {
+        "requirements.txt": {"tensorflow"},
+        "requirements-tpu.txt": {"tensorflow-tpu"},
+        "requirements-jax.txt": {"jax", "tensorboardx"},
+    }
+    for name, packages in backends.items():
         assert own_lines(name)[0] == "-r requirements-base.txt"
-        assert set(read(name)) - set(read("requirements-base.txt")) == {tensorflow}
+        assert set(read(name)) - set(read("requirements-base.txt")) == packages
 
 
 def test_every_other_list_includes_the_application_or_adds_to_it():
@@ -106,7 +112,8 @@ def test_every_import_of_the_application_is_in_its_list():
         needed = next((more for prefix, more in MORE.items() if name.startswith(prefix)), "requirements.txt")
         for module in filter(is_third_party, imports(name)):
             package = canonicalize_name(PACKAGES.get(module, module))
-            assert module in OPTIONAL or package in read(needed), f"{name} imports {module}, {needed} lacks {package}"
+            known = module in OPTIONAL | OF_JAX or package in read(needed)
+            assert known, f"{name} imports {module}, {needed} lacks {package}"
 
 
 def test_every_import_of_the_tests_is_in_the_list_for_development():

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import cv2
+import keras
 import numpy as np
 
 from data_generators.augmentation.keep_foreground import foreground_box
@@ -59,11 +60,9 @@ class DaliBatches:
         return self.sampler.steps
 
     def build_on_best_device(self, workers: int) -> "Pipeline":
-        """The pipeline on the first GPU, if TensorFlow sees one that DALI can use, or else on the CPU."""
-        import tensorflow as tf
-
+        """The pipeline on the first GPU, if the backend sees one that DALI can use, or else on the CPU."""
         library()
-        if tf.config.list_physical_devices("GPU"):
+        if sees_gpu():
             try:
                 return self.build(workers, gpu=0)
             except RuntimeError as error:
@@ -164,6 +163,17 @@ class DaliBatches:
         if zoom is None or zoom.get("KEEP_FOREGROUND") is False or pair.mask is None or not self.reader.with_mask:
             return None
         return foreground_box(read_values(pair.mask), self.settings.ignore_label)
+
+
+def sees_gpu() -> bool:
+    """Whether Keras's backend sees a GPU."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return any(device.platform == "gpu" for device in jax.local_devices())
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def check_supported(reader: SampleReader) -> PairReader:

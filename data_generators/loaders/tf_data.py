@@ -73,3 +73,8 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
+
+
+def leave_accelerators_alone() -> None:
+    """Keep TensorFlow off GPUs that JAX computes on: it would take their memory."""
+    tf.config.set_visible_devices([], "GPU")

@@ -113,7 +113,9 @@ def conv_norm(x: KerasTensor, filters: int, blocks: BlockSettings, name: str) ->
 def norm(x: KerasTensor, blocks: BlockSettings, name: str) -> KerasTensor:
     """Batch normalisation and dropout, where the settings ask for them."""
     if blocks.norm:
-        options = {"momentum": blocks.norm_momentum, "epsilon": blocks.norm_epsilon, "synchronized": blocks.sync_norm}
+        # On JAX it always sees the batch of all devices.
+        synchronized = blocks.sync_norm and keras.backend.backend() == "tensorflow"
+        options = {"momentum": blocks.norm_momentum, "epsilon": blocks.norm_epsilon, "synchronized": synchronized}
         x = BatchNorm(name=f"{name}_norm", **options)(x)
     if blocks.dropout:
         x = layers.Dropout(blocks.dropout, name=f"{name}_dropout")(x)

@@ -12,7 +12,7 @@ from data_generators.files.pairing import match_pairs
 from data_preparation.split import main as split
 from utils.base.errors import UserError
 from utils.base.files import read_list
-from utils.base.keras_settings import choose_backend
+from utils.base.keras_settings import choose_backend, default_backend
 from utils.config import load_config
 from utils.training.resume import describe_data
 
@@ -57,8 +57,10 @@ def test_names_in_latin_1_are_digested(tmp_path):
 
 def test_another_backend_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    with pytest.raises(UserError, match="KERAS_BACKEND='torch'"):
-        choose_backend()
+    with pytest.raises(UserError, match="KERAS_BACKEND='torch': the commands run on tensorflow or jax"):
+        default_backend()
+    with pytest.raises(UserError, match="KERAS_BACKEND='torch' contradicts BACKEND=jax"):
+        choose_backend("jax")
     assert_one_clear_error(run_command("train.py", f"WORK_DIR={tmp_path}", KERAS_BACKEND="torch"), "KERAS_BACKEND")
 
 

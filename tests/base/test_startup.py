@@ -32,7 +32,7 @@ from utils.base.startup import UNUSED_BY_KERAS
 from utils.config import load_config
 from utils.devices.strategy import make_strategy
 make_strategy(load_config(["VERBOSE=0"]))
-print(*(name for name in UNUSED_BY_KERAS if name in sys.modules))
+print(*(name for name in UNUSED_BY_KERAS if name in sys.modules and name != "tensorflow"))
 import matplotlib, sklearn, pandas
 """
     result = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True)

@@ -268,7 +268,7 @@ def test_a_mask_of_a_million_pixels_does_not_overflow_in_float16():
 UPDATES = """
 import keras, numpy as np, tensorflow as tf
 from utils.config import load_config
-from utils.devices.strategy import split_cpu
+from utils.devices.tensorflow_strategies import split_cpu
 from utils.training.optimizers import make_optimizer
 from utils.training.trainer import Trainer
 

@@ -19,7 +19,7 @@ STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
 )
 # Keras and TensorFlow import these where they are installed, for functions that no command calls.
-UNUSED_BY_KERAS = ("jax", "matplotlib", "pandas", "sklearn")
+UNUSED_BY_KERAS = ("jax", "matplotlib", "pandas", "sklearn", "tensorflow")
 
 
 @contextlib.contextmanager
@@ -79,14 +79,16 @@ def import_keras(loud: bool = False) -> None:
 
 @contextlib.contextmanager
 def without_unused_packages() -> Iterator[None]:
-    """Import Keras and TensorFlow in this block in two thirds of the time: as if UNUSED_BY_KERAS were not installed.
+    """Import Keras and TensorFlow in this block in two thirds of the time: as if UNUSED_BY_KERAS were not
+    installed, but for the backend.
 
     After the block these can be imported as ever. What is imported already stays.
 
     >>> with without_unused_packages():
     ...     import keras
     """
-    hidden = [name for name in UNUSED_BY_KERAS if name not in sys.modules]
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    hidden = [name for name in UNUSED_BY_KERAS if name not in sys.modules and name != backend]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is an ImportError
     try:
         yield

@@ -51,13 +51,15 @@ def command(task: Callable[[DictConfig], object], after_sweep: str | None = None
     def job(cfg: DictConfig) -> None:
         display.remove(starting)
         try:
-            choose_backend()
             settings = HydraConfig.get()
             if settings.mode != RunMode.MULTIRUN:
-                task(finish_config(cfg, settings.overrides.task))
+                cfg = finish_config(cfg, settings.overrides.task)
+                choose_backend(cfg.BACKEND)
+                task(cfg)
                 return
             swept, typed = swept_overrides(settings), typed_overrides(settings)
             cfg = finish_config(cfg, give_own_folders(cfg))
+            choose_backend(cfg.BACKEND)
             if cfg.VERBOSE:
                 print(f"\n{describe_job(settings)}", flush=True)
             jobs.append(Job(cfg, swept, typed, task(cfg)))

@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from utils.base.errors import UserError
+from utils.base.keras_settings import default_backend
 from utils.config.checks import check_config
 from utils.config.defaults import CONFIGS
 from utils.config.explain import explain
@@ -46,11 +47,13 @@ def load_config(overrides: Iterable[str] = ()) -> DictConfig:
 
 
 def finish_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """Record the overrides, read "none" as null, check every value, and fill in the fold. Changes and returns `cfg`."""
+    """Record the overrides, check every value, fill in backend and fold. Changes and returns `cfg`."""
     OmegaConf.set_struct(cfg, False)
     cfg.OVERRIDES = list(overrides)
     read_numbers_as_text(cfg, overrides)
     read_none_as_null(cfg)
+    if cfg.BACKEND is None:
+        cfg.BACKEND = default_backend()
     check_config(cfg)
     apply_fold(cfg)
     return cfg

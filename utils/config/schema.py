@@ -4,6 +4,7 @@ Checks of values, resuming, sweeps, the config beside the weights, `configs/sche
 this. The names and order are those of `configs/config.yaml`; a test compares them.
 """
 
+from utils.base.keras_settings import BACKENDS
 from utils.base.keys import Group, Key, OptionalKeys, Role
 from utils.base.registry import load_object
 
@@ -184,6 +185,7 @@ SCHEMA = Group(
         NORMALIZE_MASK=Group(VALUE=Key(bool), NORMALIZE_VALUE=Key(int, low=1)),
         SHUFFLE=Group(TRAIN=Group(VALUE=Key(bool)), VAL=Group(VALUE=Key(bool))),
     ),
+    BACKEND=Key(choices=(None, *BACKENDS), roles=RESUMABLE | PER_COMMAND),
     USE_MULTI_GPUS=Group(PER_COMMAND | SHARED, VALUE=FLAG_OR_NULL, GPU_IDS=Key(int | list[int], low=-1)),
     STRATEGY=Group(
         PER_COMMAND,

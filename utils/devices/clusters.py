@@ -68,6 +68,16 @@ def from_tf_config() -> ClusterResolver:
     """The cluster of the environment variable TF_CONFIG."""
     import tensorflow as tf
 
+    check_tf_config()
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+
+
+def check_tf_config() -> tuple[str, int]:
+    """(job, number) of this process in TF_CONFIG.
+
+    Raises:
+        UserError: it does not describe this process.
+    """
     try:
         content = json.loads(os.environ["TF_CONFIG"])
         job, index = content["task"]["type"], content["task"]["index"]
@@ -76,7 +86,7 @@ def from_tf_config() -> ClusterResolver:
             raise ValueError(job)
     except (ValueError, KeyError, TypeError, IndexError):
         raise bad_tf_config() from None
-    return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    return job, index
 
 
 def bad_tf_config() -> UserError:

@@ -1,12 +1,16 @@
-"""What a failed step means for the user. TensorFlow is imported inside the functions: `--help` does without it."""
+"""What a failed step means for the user. The backend is imported inside the functions: `--help` does without it."""
 
 import contextlib
 import re
+import sys
 from collections.abc import Iterator
 
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
+
+# In the message of JAX, whose errors have one type.
+LOST_WORKER = ("UNAVAILABLE", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "Connection closed by peer", "Gloo")
 
 
 @contextlib.contextmanager
@@ -14,13 +18,13 @@ def explain_failures(cfg: DictConfig) -> Iterator[None]:
     """Say what to do when a step fails for lack of memory, a broken file or a lost worker, not where it happened.
 
     Raises:
-        UserError: in place of TensorFlow's error.
+        UserError: in place of the error of TensorFlow or JAX.
     """
-    import tensorflow as tf
-
     try:
         yield
-    except (tf.errors.OpError, MemoryError) as error:
+    except Exception as error:
+        if not isinstance(error, (MemoryError, *backend_errors())):
+            raise
         message = explain_failure(cfg, error)
         if message is None:
             raise
@@ -29,24 +33,46 @@ def explain_failures(cfg: DictConfig) -> Iterator[None]:
 
 def explain_failure(cfg: DictConfig, error: Exception) -> str | None:
     """What a failed step means for the user; None if nothing is known about the error."""
-    import tensorflow as tf
-
     # An error of this project, raised by a loader within the graph.
     from_loader = re.search(r"UserError: (.*?)\n(?:Traceback|\s*\[\[)", str(error), re.DOTALL)
     if from_loader:
         return from_loader.group(1).strip()
-    if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
+    if out_of_memory(error):
         return (
             "The device has not enough memory for a step. Everything saved before is kept. Lower "
             f"HYPER_PARAMETERS.BATCH_SIZE={cfg.HYPER_PARAMETERS.BATCH_SIZE} (OPTIMIZER.ACCUMULATION_STEPS keeps the "
             f"gradient of a large batch), INPUT {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH} (or DATASET.CROP), MODEL.FILTERS. "
             f"On a GPU OPTIMIZATION.AMP=True halves most of it (now {cfg.OPTIMIZATION.AMP})."
         )
-    lost_worker = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-    if cfg.STRATEGY.NAME == "multi_worker" and isinstance(error, lost_worker):
+    if cfg.STRATEGY.NAME == "multi_worker" and lost_worker(error):
         reason = next((line for line in str(error).splitlines() if "Collective" in line), type(error).__name__)
         return (
             f"Another worker is gone ({reason.strip()}). Start all of them again with the same commands to continue "
             "from the last epoch that was saved."
         )
     return None
+
+
+def backend_errors() -> tuple[type[Exception], ...]:
+    """What the operations of the backend in use raise."""
+    if "keras" not in sys.modules:
+        return ()
+    if sys.modules["keras"].backend.backend() == "jax":
+        import jax
+
+        return (jax.errors.JaxRuntimeError,)
+    import tensorflow as tf
+
+    return (tf.errors.OpError,)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory is lacking."""
+    kind = type(error).__name__
+    return isinstance(error, MemoryError) or kind == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def lost_worker(error: Exception) -> bool:
+    """Whether an error says that another process of the training is gone."""
+    kinds = ("UnavailableError", "AbortedError", "CancelledError")
+    return type(error).__name__ in kinds or any(word in str(error) for word in LOST_WORKER)

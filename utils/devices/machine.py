@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
+import keras
 
 
 def describe_machine() -> dict[str, Any]:
@@ -18,13 +18,24 @@ def describe_machine() -> dict[str, Any]:
     True
     """
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     return {
         "processor": processor_name(Path("/proc/cpuinfo")),
         "cores": len(usable),
         "memory_gib": memory_gib(),
-        "gpus": [details.get("device_name", "GPU") for details in gpus],
+        "gpus": accelerators(),
     }
+
+
+def accelerators() -> list[str]:
+    """The names of the GPUs or TPU cores that the backend sees."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.local_devices() if device.platform != "cpu"]
+    import tensorflow as tf
+
+    found = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return [details.get("device_name", "GPU") for details in found]
 
 
 def processor_name(cpuinfo: Path) -> str:

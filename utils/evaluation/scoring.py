@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import keras
-import tensorflow as tf
+from keras import KerasTensor
+
+from utils.devices.compiled import compiled
 
 if TYPE_CHECKING:
     import numpy as np
 
-MetricUpdate = Callable[..., "tf.Tensor | None"]
+MetricUpdate = Callable[..., "KerasTensor | None"]
 
 
 def make_metric_update(metrics: Sequence[keras.metrics.Metric], count: Callable | None = None) -> MetricUpdate:
@@ -23,13 +25,12 @@ def make_metric_update(metrics: Sequence[keras.metrics.Metric], count: Callable 
             whose updates return None.
     """
 
-    @tf.function(reduce_retracing=True)
     def update(targets, output):
         for metric in metrics:
             metric.update_state(targets, output)
         return None if count is None else count(targets, output)
 
-    return update
+    return compiled(update, updates=[variable for metric in metrics for variable in metric.variables])
 
 
 class MeanLoss:
@@ -42,14 +43,16 @@ class MeanLoss:
 
     def __init__(self, model: keras.Model, loss: Callable) -> None:
         self.model = model
-        self.loss = tf.function(loss, reduce_retracing=True)
+        self.loss = compiled(loss)
         self.reset()
 
     def reset(self) -> None:
         """Forget all batches."""
         self.total, self.images = 0.0, 0
 
-    def add(self, targets: np.ndarray | tf.Tensor, outputs: dict[str, tf.Tensor], *boundary_weights: tf.Tensor) -> None:
+    def add(
+        self, targets: np.ndarray | KerasTensor, outputs: dict[str, KerasTensor], *boundary_weights: KerasTensor
+    ) -> None:
         """Add a batch."""
         self.total += float(self.loss(targets, outputs, *boundary_weights)) * len(targets)
         self.images += len(targets)

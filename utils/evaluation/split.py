@@ -137,7 +137,7 @@ def fold_batches(folds: Sequence[DictConfig], split: str, model: keras.Model, re
         if len(folds) > 1 and fold.VERBOSE:
             say(f"fold {number} of {len(folds)}: DATASET.FOLD={fold.DATASET.FOLD}")
         load_weights(model, fold)
-        # TF_DATA reads ahead; what is read once need not be cached.
+        # What is read once need not be cached.
         yield from build_dataset(
-            fold, split, replicas=replicas, loader="TF_DATA", shuffle=False, cache=False, whole_images=True
+            fold, split, replicas=replicas, loader="TF_GENERATOR", shuffle=False, cache=False, whole_images=True
         )

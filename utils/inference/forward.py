@@ -6,52 +6,36 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import keras
-import tensorflow as tf
-from keras import ops
+from keras import KerasTensor, ops
 
-from utils.devices.strategy import local_replicas
+from utils.base.registry import load_object
 
 if TYPE_CHECKING:
     import numpy as np
 
-Forward = Callable[["np.ndarray | tf.Tensor"], dict[str, tf.Tensor]]
+    from utils.devices.strategy import Strategy
+
+Forward = Callable[["np.ndarray | KerasTensor"], dict[str, KerasTensor]]
+
+# BACKEND -> function (model, strategy, jit_compile) -> forward
+FORWARDS = {
+    "tensorflow": "utils.inference.tensorflow_forward:make_forward",
+    "jax": "utils.inference.jax_forward:make_forward",
+}
 
 
-def in_unit_range(images: tf.Tensor) -> tf.Tensor:
+def in_unit_range(images: KerasTensor) -> KerasTensor:
     """Images as models take them: those that come as uint8 are divided by 255, on the device."""
     return ops.cast(images, "float32") / 255 if images.dtype == "uint8" else images
 
 
-def make_forward(model: keras.Model, strategy: tf.distribute.Strategy, jit_compile: bool = False) -> Forward:
+def make_forward(model: keras.Model, strategy: Strategy, jit_compile: bool = False) -> Forward:
     """Return `forward(images) -> {output name: tensor (batch, ...)}`, each image through the model once.
 
     Args:
         model: functional model, image -> dict of outputs.
-        strategy: `tf.distribute.Strategy` under which it was built; its replicas share each batch.
-        jit_compile: compile with XLA.
+        strategy: of `utils.devices.strategy.make_strategy`, under which it was built; the replicas of this process
+            share each batch.
+        jit_compile: compile with XLA; JAX always does.
     """
-    replicas = local_replicas(strategy)
-
-    @tf.function(reduce_retracing=True, jit_compile=jit_compile)
-    def run(images):
-        return model(in_unit_range(images), training=False)
-
-    @tf.function(reduce_retracing=True)
-    def run_shared(images):
-        parts = tf.split(images, replicas)
-        values = strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group]
-        )
-        outputs = strategy.run(lambda part: model(in_unit_range(part), training=False), args=(values,))
-        return {name: tf.concat(strategy.experimental_local_results(value), 0) for name, value in outputs.items()}
-
-    def forward(images: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
-        images = tf.convert_to_tensor(images)
-        if replicas == 1:
-            return run(images)
-        # Equal parts: the last image is repeated, and the outputs of the repetitions are dropped.
-        count = len(images)
-        images = tf.concat([images, tf.repeat(images[-1:], -count % replicas, axis=0)], 0)
-        return {name: output[:count] for name, output in run_shared(images).items()}
-
-    return forward
+    return load_object(FORWARDS[keras.backend.backend()])(model, strategy, jit_compile)

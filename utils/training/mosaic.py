@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import KerasTensor
 from omegaconf import DictConfig
 
 from utils.base.files import atomic_write, warn_if_not_saved
@@ -66,7 +66,7 @@ class Mosaic:
         self.tiles: list[Tile] = []
         self.count = 0
 
-    def add(self, images: tf.Tensor, truths: tf.Tensor, probabilities: tf.Tensor) -> None:
+    def add(self, images: KerasTensor, truths: KerasTensor, probabilities: KerasTensor) -> None:
         """Copy what is needed of the next batch.
 
         Args:

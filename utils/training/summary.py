@@ -3,11 +3,11 @@
 import json
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 from omegaconf import DictConfig
 
 from utils.base.files import atomic_write, warn_if_not_saved
@@ -15,7 +15,7 @@ from utils.base.text_files import without_nan
 from utils.base.version import VERSION, find_commit
 from utils.config.overrides import command_line
 from utils.devices.machine import describe_machine
-from utils.devices.strategy import PRECISIONS
+from utils.devices.strategy import PRECISIONS, name_of
 from utils.training.saving import BestWeights
 from utils.training.trainer import History, Trainer
 
@@ -45,10 +45,11 @@ def write_summary(
         "model": cfg.MODEL.TYPE,
         "parameters": trainer.network.count_params(),
         "images": {split: found["pairs"] for split, found in data.items()},
-        "strategy": "single" if strategy is tf.distribute.get_strategy() else type(strategy).__name__,
+        "backend": keras.backend.backend(),
+        "strategy": name_of(strategy),
         "devices": strategy.num_replicas_in_sync,
         "precision": PRECISIONS[cfg.OPTIMIZATION.AMP],
-        "versions": {"application": VERSION, "tensorflow": tf.__version__, "keras": keras.__version__},
+        "versions": {"application": VERSION, **{name: version(name) for name in (keras.backend.backend(), "keras")}},
         "commit": find_commit(),
         "machine": describe_machine(),
         "since_last_start": {"epochs": epochs, "seconds": round(seconds, 1)},  # the log has all epochs of the run

@@ -1,14 +1,12 @@
 """What TensorBoard shows of a run: one run in its list, however often it was interrupted."""
 
-import contextlib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from omegaconf import DictConfig
 
 from utils.base.files import warn_if_not_saved
@@ -18,6 +16,7 @@ from utils.inference.class_indices import center_crop, class_indices
 from utils.inference.comparison import compare
 from utils.inference.mask_meaning import MaskMeaning
 from utils.training.data_wait import DataWait
+from utils.training.summary_writers import open_writer
 from utils.training.validation import Example
 
 Logs = dict[str, float]
@@ -50,7 +49,7 @@ class TensorBoard(keras.callbacks.Callback):
         self.images = images
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.writer = tf.summary.create_file_writer(str(self.folder))
+        self.writer = open_writer(self.folder)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.begin = self.end = time.perf_counter()
@@ -60,22 +59,23 @@ class TensorBoard(keras.callbacks.Callback):
         self.end, self.steps = time.perf_counter(), self.steps + 1
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        with warn_if_not_written(), self.writer.as_default(step=epoch + 1):
+        step = epoch + 1
+        with warn_if_not_saved("the TensorBoard log"):
             for name, value in logs.items():
-                tf.summary.scalar(tag_of(name), value)
+                self.writer.scalar(tag_of(name), value, step)
             if self.steps:  # none if a run resumes right before the end of the epoch
                 images = self.images * self.steps / self.params["steps"]
-                tf.summary.scalar("training/images_per_second", images / (self.end - self.begin))
-            tf.summary.scalar("training/share_of_time_waiting_for_data", self.data_wait.share)
+                self.writer.scalar("training/images_per_second", images / (self.end - self.begin), step)
+            self.writer.scalar("training/share_of_time_waiting_for_data", self.data_wait.share, step)
             if self.examples:
-                tf.summary.image("images/validation", self.draw()[np.newaxis])
+                self.writer.image("images/validation", self.draw(), step)
             if self.histogram_every and epoch % self.histogram_every == 0:
                 for variable in self.model.network.weights:
-                    tf.summary.histogram(f"weights/{variable.path}", keras.ops.convert_to_numpy(variable))
+                    self.writer.histogram(f"weights/{variable.path}", keras.ops.convert_to_numpy(variable), step)
             self.writer.flush()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        with warn_if_not_written():
+        with warn_if_not_saved("the TensorBoard log"):
             self.writer.close()
 
     def draw(self) -> np.ndarray:
@@ -102,16 +102,6 @@ def tag_of(name: str) -> str:
     found = re.fullmatch(r"(.+?)(_class\d+)?", name.removeprefix("val_"))
     assert found is not None
     return f"{found[1]}/{split}{found[2] or ''}"
-
-
-@contextlib.contextmanager
-def warn_if_not_written() -> Iterator[None]:
-    """See `warn_if_not_saved`. TensorFlow reports a full disk as it reports too little memory."""
-    with warn_if_not_saved("the TensorBoard log"):
-        try:
-            yield
-        except tf.errors.OpError as error:
-            raise OSError(None, error.message.splitlines()[0]) from None
 
 
 def log_folder(folder: Path, name: str, run: str) -> Path:

@@ -1,24 +1,31 @@
 """The training loop: one path for one device, several replicas and several workers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from keras import ops
+from keras import KerasTensor, ops
 from omegaconf import DictConfig
 
 from data_generators.dataset import Dataset
 from losses import supervision
 from utils.base.errors import UserError
-from utils.devices.strategy import local_replicas
+from utils.base.registry import load_object
+from utils.devices.jax_devices import JaxDevices
+from utils.devices.strategy import Strategy
 from utils.inference.forward import in_unit_range
 from utils.training.data_wait import DataWait
 from utils.training.optimizers import make_optimizer
-from utils.training.train_step import TrainStep, make_train_step
 
 History = dict[str, list[float]]
+TrainStep = Callable[[Sequence[Any]], dict[str, KerasTensor]]
+
+# BACKEND -> function trainer -> `step(batch)`, which updates weights and metrics and returns the running metrics
+TRAIN_STEPS = {
+    "tensorflow": "utils.training.tensorflow_step:make_train_step",
+    "jax": "utils.training.jax_step:make_train_step",
+}
 
 
 class Trainer(keras.Model):
@@ -33,16 +40,24 @@ class Trainer(keras.Model):
         network: functional model, image -> dict of outputs.
         loss: `loss(y_true, outputs, boundary_weights) -> scalar`; the last is the third part of a batch, or None.
         metrics: {output name: metrics}; each is given `(y_true, outputs[name])`.
+        devices: on JAX, the devices that train; None: the first one. On TensorFlow the scope says it.
 
     Attributes:
+        distribute_strategy: what it was built under, see `utils.devices.strategy.make_strategy`.
         steps_taken: batches of the whole run so far.
         data_wait: how long the last epoch waited for its data.
     """
 
     def __init__(
-        self, network: keras.Model, loss: Callable, metrics: Mapping[str, Sequence[keras.metrics.Metric]]
+        self,
+        network: keras.Model,
+        loss: Callable,
+        metrics: Mapping[str, Sequence[keras.metrics.Metric]],
+        devices: JaxDevices | None = None,
     ) -> None:
         super().__init__(name="trainer")
+        if devices is not None:
+            self.distribute_strategy = devices
         self.network = network
         self.output_loss = loss
         self.output_metrics = metrics
@@ -58,7 +73,7 @@ class Trainer(keras.Model):
         # Made before the first step is traced: a trace that creates variables is thrown away and done again.
         self.optimizer.build(self.trainable_variables)
 
-    def call(self, images: tf.Tensor, training: bool | None = None) -> dict[str, tf.Tensor]:
+    def call(self, images: KerasTensor, training: bool | None = None) -> dict[str, KerasTensor]:
         return self.network(in_unit_range(images), training=training)
 
     @property
@@ -116,7 +131,7 @@ class Trainer(keras.Model):
     def train_epoch(self, data: Dataset, epoch: int, first_step: int, callbacks: keras.callbacks.CallbackList) -> None:
         """Take the steps of an epoch from `first_step` on."""
         data.sampler.set_epoch(epoch, first_step)
-        for step, batch in enumerate(self.data_wait(data), first_step):
+        for step, batch in enumerate(self.data_wait(self.on_devices(data)), first_step):
             callbacks.on_train_batch_begin(step)
             logs = as_floats(self.train_on(batch))
             if not np.isfinite(logs["loss"]):
@@ -125,33 +140,19 @@ class Trainer(keras.Model):
             if self.stop_training:
                 break
 
-    def train_on(self, batch: Sequence[Any]) -> dict[str, tf.Tensor]:
+    def on_devices(self, data: Dataset) -> Iterable[Sequence[Any]]:
+        """The batches; on JAX each is copied to the devices while the step before it runs."""
+        devices = self.distribute_strategy
+        return one_ahead(map(devices.put_batch, data)) if isinstance(devices, JaxDevices) else data
+
+    def train_on(self, batch: Sequence[Any]) -> dict[str, KerasTensor]:
         """Take one step on a batch; return the running metrics."""
         if self.take_step is None:
-            self.take_step = make_train_step(self)
+            self.take_step = load_object(TRAIN_STEPS[keras.backend.backend()])(self)
         self.steps_taken += 1
         return self.take_step(batch)
 
-    def loss_and_gradients(
-        self, weight: tf.Tensor, images: tf.Tensor, targets: tf.Tensor, boundary_weights: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]:
-        """Forward and backward pass of one replica: loss, outputs, gradients as the optimizer takes them.
-
-        Args:
-            weight: the replica's part of the batch, see `utils.training.replicas.split_batch`.
-        """
-        strategy = self.distribute_strategy
-        workers = strategy.num_replicas_in_sync // local_replicas(strategy)
-        with tf.GradientTape() as tape:
-            outputs = self(images, training=True)
-            loss = self.output_loss(targets, outputs, boundary_weights)
-            regularisation = sum(ops.cast(value, "float32") for value in self.losses)
-            # Replicas add up their gradients, each of the mean over its own part of the batch.
-            part = loss * (weight / workers) + regularisation / strategy.num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(part)
-        return loss + regularisation, outputs, tape.gradient(scaled, self.trainable_weights)
-
-    def update_gradient_norm(self, gradients: Sequence[tf.Tensor]) -> None:
+    def update_gradient_norm(self, gradients: Sequence[KerasTensor]) -> None:
         """Add the global norm of gradients as the optimizer takes them; a step whose float16 overflowed does not count.
 
         The loss scale, if there is one, must still be that of the gradients.
@@ -159,16 +160,31 @@ class Trainer(keras.Model):
         optimizer = self.optimizer
         scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         scale = ops.convert_to_tensor(optimizer.dynamic_scale) if scales else 1.0
-        norm = tf.linalg.global_norm(gradients) / scale
-        finite = tf.math.is_finite(norm)
-        self.gradient_norm.update_state(tf.where(finite, norm, 0.0), sample_weight=tf.cast(finite, tf.float32))
+        squares = [ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in gradients if gradient is not None]
+        norm = ops.sqrt(ops.sum(ops.stack(squares))) / scale
+        finite = ops.isfinite(norm)
+        self.gradient_norm.update_state(ops.where(finite, norm, 0.0), sample_weight=ops.cast(finite, "float32"))
 
-    def update_metrics(self, loss: tf.Tensor, targets: tf.Tensor, outputs: Mapping[str, tf.Tensor]) -> None:
+    def update_metrics(self, loss: KerasTensor, targets: KerasTensor, outputs: Mapping[str, KerasTensor]) -> None:
         """Add what a replica found in its part of a batch."""
-        self.mean_loss.update_state(loss, sample_weight=tf.shape(targets)[0])
+        self.mean_loss.update_state(loss, sample_weight=ops.shape(targets)[0])
         for name, metrics in self.output_metrics.items():
             for metric in metrics:
                 metric.update_state(targets, outputs[name])
+
+
+def one_ahead(batches: Iterable[Any]) -> Iterator[Any]:
+    """The same batches; each is asked for before the one ahead of it is handed over.
+
+    >>> list(one_ahead([1, 2, 3]))
+    [1, 2, 3]
+    """
+    iterator = iter(batches)
+    for batch in iterator:
+        for following in iterator:
+            yield batch
+            batch = following
+        yield batch
 
 
 def as_floats(values: Mapping[str, Any]) -> dict[str, float]:
@@ -186,15 +202,17 @@ def explain_loss(data: Dataset, epoch: int, step: int) -> str:
     )
 
 
-def build_trainer(cfg: DictConfig, network: keras.Model) -> Trainer:
+def build_trainer(cfg: DictConfig, network: keras.Model, strategy: Strategy) -> Trainer:
     """A compiled trainer with the loss, the metrics and the optimizer of the config.
 
     Call it inside the scope of the strategy.
 
     Args:
         network: of `models.build_model`.
+        strategy: of `utils.devices.strategy.make_strategy`.
     """
     metrics = supervision.build_output_metrics(cfg, network.output)
-    trainer = Trainer(network, supervision.build_training_loss(cfg), metrics)
+    devices = strategy if isinstance(strategy, JaxDevices) else None
+    trainer = Trainer(network, supervision.build_training_loss(cfg), metrics, devices)
     trainer.compile(make_optimizer(cfg), jit_compile=cfg.OPTIMIZATION.XLA)
     return trainer

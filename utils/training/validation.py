@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import KerasTensor
 from omegaconf import DictConfig
 
 from data_generators.dataset import Dataset
 from losses.supervision import build_output_metrics
+from utils.devices.strategy import Strategy
 from utils.evaluation.scoring import MeanLoss, make_metric_update
 from utils.inference.forward import in_unit_range, make_forward
 from utils.training.mosaic import Mosaic
@@ -49,7 +50,7 @@ class Validation:
     def __init__(
         self,
         network: keras.Model,
-        strategy: tf.distribute.Strategy,
+        strategy: Strategy,
         jit_compile: bool,
         loss: Callable,
         metrics: Mapping[str, Sequence[keras.metrics.Metric]],
@@ -87,11 +88,11 @@ class Validation:
             logs |= value if isinstance(value, dict) else {metric.name: value}
         return {name: float(value) for name, value in logs.items()}
 
-    def keep_examples(self, images: np.ndarray, targets: np.ndarray, probabilities: tf.Tensor) -> None:
+    def keep_examples(self, images: np.ndarray, targets: np.ndarray, probabilities: KerasTensor) -> None:
         """Keep those images of a batch that hold foreground."""
         for number, truth in enumerate(targets):
             if truth.any() and len(self.examples) < MAX_EXAMPLES:
-                self.examples.append(Example(images[number], truth, probabilities[number].numpy()))
+                self.examples.append(Example(images[number], truth, np.asarray(probabilities[number])))
 
 
 def build_validation(cfg: DictConfig, trainer: Trainer, dataset: Dataset) -> Validation:

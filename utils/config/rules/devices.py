@@ -7,17 +7,18 @@ from utils.config.rules.data import TF_DATA_LOADERS
 
 
 def tpu_needs_tf_data(cfg: DictConfig) -> None:
-    if cfg.STRATEGY.NAME == "tpu" and cfg.DATA_GENERATOR_TYPE not in TF_DATA_LOADERS:
+    if on_tensorflow_tpu(cfg) and cfg.DATA_GENERATOR_TYPE not in TF_DATA_LOADERS:
         raise UserError(
-            f"STRATEGY.NAME=tpu needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not {cfg.DATA_GENERATOR_TYPE}, whose "
-            "batches are made by Python threads that the machine of the TPU cannot run."
+            "STRATEGY.NAME=tpu BACKEND=tensorflow needs DATA_GENERATOR_TYPE=TF_DATA or TFRECORD, not "
+            f"{cfg.DATA_GENERATOR_TYPE}, whose "
+            "batches are made by Python threads that the machine of the TPU cannot run. BACKEND=jax takes any."
         )
 
 
 def tpu_needs_fixed_shapes(cfg: DictConfig) -> None:
-    if cfg.STRATEGY.NAME == "tpu" and cfg.INPUT.HEIGHT is None:
+    if on_tensorflow_tpu(cfg) and cfg.INPUT.HEIGHT is None:
         raise UserError("STRATEGY.NAME=tpu compiles for images of one size: set INPUT.HEIGHT and INPUT.WIDTH.")
-    if cfg.STRATEGY.NAME == "tpu" and not cfg.DATASET.DROP_REMAINDER:
+    if on_tensorflow_tpu(cfg) and not cfg.DATASET.DROP_REMAINDER:
         raise UserError("STRATEGY.NAME=tpu compiles for batches of one size: set DATASET.DROP_REMAINDER=True.")
 
 
@@ -39,3 +40,8 @@ def workers_read_by_themselves(cfg: DictConfig) -> None:
         raise UserError(
             "DATASET.SERVICE does not work with STRATEGY.NAME=multi_worker, where each worker reads its own data."
         )
+
+
+def on_tensorflow_tpu(cfg: DictConfig) -> bool:
+    """Whether TensorFlow trains on a TPU, which has rules that JAX has not."""
+    return cfg.STRATEGY.NAME == "tpu" and cfg.BACKEND == "tensorflow"

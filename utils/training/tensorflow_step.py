@@ -1,4 +1,4 @@
-"""One training step, on one replica or several, with XLA or without."""
+"""A training step of TensorFlow, on one replica or several, with XLA or without."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
-from utils.training.replicas import ReplicaSum, split_batch, value_of_first
+from utils.devices.strategy import local_replicas
+from utils.training.tensorflow_replicas import ReplicaSum, split_batch, value_of_first
 
 if TYPE_CHECKING:
     from utils.training.trainer import Trainer
 
 Gradients = Sequence[Any]  # tensors
-TrainStep = Callable[[Sequence[Any]], dict[str, Any]]
 
 
-def make_train_step(trainer: "Trainer") -> TrainStep:
+def make_train_step(trainer: "Trainer") -> Callable[[Sequence[Any]], dict[str, Any]]:
     """Return `step(batch)`, which updates weights and metrics and returns the running metrics of the first replica.
 
     Keras cannot compile a step with XLA under a strategy: XLA cannot update mirrored variables. So only the forward and
@@ -24,7 +25,7 @@ def make_train_step(trainer: "Trainer") -> TrainStep:
     """
     strategy, optimizer = trainer.distribute_strategy, trainer.optimizer
     several = strategy.num_replicas_in_sync > 1
-    compute = trainer.loss_and_gradients
+    compute: Any = partial(loss_and_gradients, trainer)
     if trainer.jit_compile:
         compute = tf.function(compute, jit_compile=True)
     sum_replicas = ReplicaSum(trainer.network, strategy) if several else None
@@ -54,6 +55,30 @@ def make_train_step(trainer: "Trainer") -> TrainStep:
     if accumulation is None:
         return lambda batch: run(batch, True)
     return lambda batch: run(batch, trainer.steps_taken % accumulation.steps == 0)
+
+
+def loss_and_gradients(
+    trainer: "Trainer",
+    weight: tf.Tensor,
+    images: tf.Tensor,
+    targets: tf.Tensor,
+    boundary_weights: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor], list[tf.Tensor]]:
+    """Forward and backward pass of one replica: loss, outputs, gradients as the optimizer takes them.
+
+    Args:
+        weight: the replica's part of the batch, see `split_batch`.
+    """
+    strategy = trainer.distribute_strategy
+    workers = strategy.num_replicas_in_sync // local_replicas(strategy)
+    with tf.GradientTape() as tape:
+        outputs = trainer(images, training=True)
+        loss = trainer.output_loss(targets, outputs, boundary_weights)
+        regularisation = sum(ops.cast(value, "float32") for value in trainer.losses)
+        # Replicas add up their gradients, each of the mean over its own part of the batch.
+        part = loss * (weight / workers) + regularisation / strategy.num_replicas_in_sync
+        scaled = trainer.optimizer.scale_loss(part)
+    return loss + regularisation, outputs, tape.gradient(scaled, trainer.trainable_weights)
 
 
 class Accumulation:

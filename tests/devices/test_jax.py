@@ -1,0 +1,182 @@
+"""Training on JAX: the numbers of TensorFlow, several devices, exact resume, no TensorFlow."""
+
+import csv
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import PROJECT, SMALL, assert_one_clear_error, paths, run_command, tf_config
+
+from train import train
+from utils.base.errors import UserError
+from utils.config import load_config
+from utils.devices.strategy import make_strategy
+
+pytest.importorskip("jax")
+
+# Trains the configs of argv[1], {folder: overrides}, in one process without TensorFlow.
+WITHOUT_TENSORFLOW = """
+import json, sys
+sys.modules["tensorflow"] = None
+from train import train
+from utils.config import load_config
+
+for folder, overrides in json.loads(sys.argv[1]):
+    train(load_config([f"WORK_DIR={folder}", *overrides]))
+"""
+
+
+def train_on_jax(place, runs, devices=1):
+    """Train `[(folder, overrides)]` one after the other in one process with so many devices."""
+    jobs = json.dumps([(str(folder), [*overrides, "BACKEND=jax"]) for folder, overrides in runs])
+    environment = {
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": str(PROJECT),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        # What two runs have in common is compiled once.
+        "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    done = run_command("-c", WITHOUT_TENSORFLOW, jobs, **environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def read_log(folder):
+    with open(folder / "checkpoint/training_logs_unet.csv") as file:
+        return [{name: float(value) for name, value in row.items() if name != "run"} for row in csv.DictReader(file)]
+
+
+def weights(folder):
+    import h5py
+
+    values = {}
+    with h5py.File(folder / "checkpoint/model_unet.weights.h5") as file:
+        file.visititems(lambda name, item: values.update({name: item[()]}) if hasattr(item, "shape") else None)
+    return values
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, phantom):
+    """One epoch on TensorFlow, and the same run after a second one on TensorFlow and on JAX; runs on JAX alone."""
+    place = tmp_path_factory.mktemp("jax")
+    one = [*SMALL, *paths(phantom), "HYPER_PARAMETERS.BATCH_SIZE=6", "STRATEGY.NAME=single", "RESUME=auto"]
+    again = "HYPER_PARAMETERS.EPOCHS=2"
+    train(load_config([f"WORK_DIR={place}/tensorflow", *one]))
+    shutil.copytree(place / "tensorflow", place / "from_tensorflow")
+    train(load_config([f"WORK_DIR={place}/tensorflow", *one, again]))
+    dropout = "MODEL.DECODER.DROPOUT=0.2"  # the backends draw other numbers
+    runs = [
+        (place / "from_tensorflow", [*one, again]),
+        (place / "whole", [*one, dropout, again]),
+        (place / "resumed", [*one, dropout]),
+        (place / "resumed", [*one, dropout, again]),
+        (place / "two", [*one, dropout, again, "HYPER_PARAMETERS.BATCH_SIZE=3", "STRATEGY.NAME=auto"]),
+    ]
+    train_on_jax(place, runs, devices=2)
+    return place
+
+
+def test_a_run_of_tensorflow_goes_on_with_the_same_numbers(trained):
+    expected, found = read_log(trained / "tensorflow"), read_log(trained / "from_tensorflow")
+    assert found[0] == expected[0]
+    for name, value in expected[1].items():
+        assert found[1][name] == pytest.approx(value, rel=5e-4, abs=2e-4), name
+    expected, found = weights(trained / "tensorflow"), weights(trained / "from_tensorflow")
+    assert expected.keys() == found.keys() and len(found) > 10
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=2e-4, err_msg=name)
+
+
+def test_a_resumed_run_is_the_whole_run(trained):
+    assert read_log(trained / "whole") == read_log(trained / "resumed")
+    run = json.loads((trained / "resumed/checkpoint/model_unet.run.json").read_text())
+    assert run["since_last_start"]["epochs"] == 1
+    expected, found = weights(trained / "whole"), weights(trained / "resumed")
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_two_devices_compute_what_one_does_with_the_double_batch(trained):
+    for expected, found in zip(read_log(trained / "whole"), read_log(trained / "two"), strict=True):
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_a_summary_says_what_it_ran_on(trained):
+    run = json.loads((trained / "two/checkpoint/model_unet.run.json").read_text())
+    assert (run["backend"], run["strategy"], run["devices"]) == ("jax", "mirrored", 2)
+    assert run["versions"].keys() == {"application", "jax", "keras"}
+
+
+def test_two_processes_train_as_one_device_does(tmp_path, phantom):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    common = [*SMALL, *paths(phantom), "BACKEND=jax", "HYPER_PARAMETERS.BATCH_SIZE=4"]
+    cluster = {"worker": [address, "localhost:1"]}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "train.py", f"WORK_DIR={tmp_path}/two", *common],
+            cwd=PROJECT,
+            env={
+                **os.environ,
+                "KERAS_BACKEND": "jax",
+                "TF_CONFIG": tf_config(cluster, index=index),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    errors = [worker.communicate(timeout=300)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], errors
+    one = [*common, "HYPER_PARAMETERS.BATCH_SIZE=8"]
+    train_on_jax(tmp_path, [(tmp_path / "one", one)])
+    (two,), (one,) = read_log(tmp_path / "two"), read_log(tmp_path / "one")
+    for name in ("val_loss", "val_dice"):
+        assert two[name] == pytest.approx(one[name], abs=1e-4), name
+
+
+@pytest.mark.parametrize(
+    "missing, overrides, words",
+    [
+        ("jax", [], "BACKEND=jax: JAX is not installed"),
+        ("tensorflow", ["BACKEND=tensorflow"], "BACKEND=tensorflow: TensorFlow is not installed"),
+    ],
+)
+def test_a_backend_that_is_not_installed(missing, overrides, words, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == missing else found(name, *rest)
+    )
+    monkeypatch.setattr("utils.devices.strategy.choose_backend", lambda backend: None)
+    with pytest.raises(UserError, match=words):
+        make_strategy(load_config([*SMALL, "BACKEND=jax", *overrides]))
+
+
+@pytest.mark.parametrize("setting", ["DATA_GENERATOR_TYPE=TF_DATA", "DATASET.SERVICE=[here:5050]"])
+def test_a_loader_that_needs_tensorflow(setting, phantom, monkeypatch):
+    from data_generators import build_dataset
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "tensorflow" else found(name, *rest)
+    )
+    cfg = load_config([*SMALL, *paths(phantom), "BACKEND=jax", "DATA_GENERATOR_TYPE=TF_DATA", setting])
+    with pytest.raises(UserError, match="needs TensorFlow, which is not installed"):
+        build_dataset(cfg, "train", augment=True)
+
+
+def test_contradictions_and_missing_devices_are_one_line(tmp_path, phantom):
+    common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]
+    result = run_command("train.py", *common, "BACKEND=jax", KERAS_BACKEND="tensorflow")
+    assert_one_clear_error(result, "KERAS_BACKEND='tensorflow' contradicts BACKEND=jax")
+    result = run_command("train.py", *common, "STRATEGY.NAME=mirrored", KERAS_BACKEND="jax")
+    assert_one_clear_error(result, "STRATEGY.NAME=mirrored, but JAX sees no GPU here")
