@@ -54,7 +54,9 @@ def square(size=96, first=40, last=56):
     return image, image[:, :, 0] // 255
 
 
-@pytest.mark.parametrize("channels, fill", [(1, "reflect"), (3, "zero"), (5, "reflect")])
+@pytest.mark.parametrize(
+    "channels, fill", [(1, "reflect"), (3, "zero"), pytest.param(5, "reflect", marks=pytest.mark.slow)]
+)
 def test_the_mask_goes_where_the_image_goes(channels, fill):
     from augmentation_helpers import LEVELS
 
@@ -180,7 +182,7 @@ def test_zooming_in_never_crops_foreground_out():
     rng = np.random.default_rng(3)
     keeping, cutting = augmentation_once(knobs), augmentation_once((*knobs, "AUGMENTATION.ZOOM.KEEP_FOREGROUND=False"))
     lost = grown = 0
-    for position in range(60):
+    for position in range(30):
         mask = np.zeros((80, 120), np.uint8)
         top, left = rng.integers(0, 60), rng.integers(0, 90)
         for label in range(1, 4):
@@ -191,7 +193,7 @@ def test_zooming_in_never_crops_foreground_out():
         kept = keeping(mask[:, :, None] * 60, mask, 0, position)[1]
         grown += (kept > 0).sum() > 1.4 * (mask > 0).sum()
         lost += set(np.unique(cutting(mask[:, :, None] * 60, mask, 0, position)[1])) != labels
-    assert grown > 50 and lost > 30
+    assert grown > 25 and lost > 15
 
 
 def test_translations_stay_in_their_range():

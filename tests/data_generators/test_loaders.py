@@ -251,15 +251,15 @@ def test_an_epoch_of_training_draws_every_image_once(replicas, numbered):
     """Through the Trainer; with two replicas batches of 6 of 7 images: nothing is left for one of them at the end."""
     strategy = ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"] if replicas == 2 else []
     lines = []
-    for loader in installed(LOADERS):
+    # TFRECORD hands out its batches as TF_DATA does.
+    loaders = [name for name in installed(LOADERS) if replicas == 1 or name != "TFRECORD"]
+    for loader in loaders:
         options = [*source_of(loader, numbered), *strategy, "MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", "VERBOSE=0"]
         lines.append([f"WORK_DIR={numbered}", f"DATA_GENERATOR_TYPE={loader}", "INPUT.HEIGHT=8", "INPUT.WIDTH=12"])
         lines[-1] += ["loss=dice", "HYPER_PARAMETERS.BATCH_SIZE=3", *options]
     result = run_command("-c", TRAINED, "train", *map(" ".join, lines), PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr[-3000:]
-    expected = [
-        f"seen {name} {list(range(replicas))} {list(range(7))}" for name in installed(LOADERS) for _ in range(2)
-    ]
+    expected = [f"seen {name} {list(range(replicas))} {list(range(7))}" for name in loaders for _ in range(2)]
     assert [line for line in result.stdout.splitlines() if line.startswith("seen")] == expected
 
 
@@ -296,7 +296,9 @@ def test_memory_does_not_grow(epochs, tmp_path):
     lines = []
     for loader in installed(LOADERS):
         caches = (
-            ["DATASET.CACHE=null"] if loader == "DALI_GENERATOR" else ["DATASET.CACHE=null", "DATASET.CACHE=memory"]
+            ["DATASET.CACHE=null", "DATASET.CACHE=memory"]
+            if loader == "TF_DATA" or (epochs > 20 and loader != "DALI_GENERATOR")
+            else ["DATASET.CACHE=null"]
         )
         for cache in caches:
             lines.append([f"DATA_GENERATOR_TYPE={loader}", cache, f"WORK_DIR={tmp_path}", *source_of(loader, tmp_path)])

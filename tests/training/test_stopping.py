@@ -16,7 +16,7 @@ from utils.training.checkpoint import StopOnSignal
 from utils.training.saving import BestWeights
 from utils.training.state import read_state
 
-SETTINGS = [*TINY, "loss=cce", "HYPER_PARAMETERS.BATCH_SIZE=4"]
+SETTINGS = ["MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", *TINY[2:], "loss=cce", "HYPER_PARAMETERS.BATCH_SIZE=4"]
 
 
 def start(folder, phantom, *overrides):
@@ -53,7 +53,7 @@ def test_a_closed_pipe_does_not_end_a_training(tmp_path, phantom):
     errors = process.stderr.read()
     assert process.wait(120) == 0, errors
     assert "Traceback" not in errors and "BrokenPipe" not in errors
-    assert len((tmp_path / "training_logs_tiny_unet3plus.csv").read_text().splitlines()) == 4
+    assert len((tmp_path / "training_logs_unet.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize("when", [1, 2])
@@ -76,8 +76,8 @@ def test_a_folder_that_is_removed_while_training_runs(when, tmp_path, phantom, m
             train(cfg)
         return
     train(cfg)
-    assert (folder / "model_tiny_unet3plus.weights.h5").exists()
-    assert (folder / "model_tiny_unet3plus.yaml").exists()
+    assert (folder / "model_unet.weights.h5").exists()
+    assert (folder / "model_unet.yaml").exists()
 
 
 def forbid(*_, **__):
