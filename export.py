@@ -54,11 +54,11 @@ def export(cfg: DictConfig) -> Path:
     images, compared_on = example_images(trained)
     make_strategy(trained)  # what TensorFlow prints at its start is kept off the terminal
 
-    from utils.export.exporters import make_job
     from utils.export.portable_model import load_portable_model
 
     words = describe_interface(trained, weights.name)
-    job = make_job(load_portable_model(trained), images[: settings.CALIBRATION], settings, multi_label, words)
+    model = load_portable_model(trained)
+    job = load_object(row.make_job)(model, images[: settings.CALIBRATION], settings, multi_label, words)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / row.file_name
     with locked(lock_path(path), f"the export {path}"), staging_folder(folder, "export") as temporary:

@@ -1,11 +1,11 @@
-"""Write a Keras model in other formats, and run what was written.
+"""Write a Keras model in other formats with TensorFlow, and run what was written.
 
 Packages of a format are imported inside its functions: only the format that is asked for needs them.
 """
 
 import importlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,11 +16,9 @@ import tensorflow as tf
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
-from utils.export.formats import output_name
+from utils.export.formats import Run, output_name
 
 OPSET = 17
-
-Run = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -167,14 +165,3 @@ def write_tflite(job: ExportJob, path: Path) -> None:
 def run_tflite(path: Path) -> Run:
     runner = tf.lite.Interpreter(model_path=str(path)).get_signature_runner()
     return lambda image: next(iter(runner(image=image).values()))
-
-
-def write_keras(job: ExportJob, path: Path) -> None:
-    """Keras's own format."""
-    output = keras.layers.Identity(dtype="float32", name=output_name(job.settings))(job.model.output)
-    keras.Model(job.model.input, output, name=job.model.name).save(path)
-
-
-def run_keras(path: Path) -> Run:
-    model = keras.models.load_model(path, compile=False, safe_mode=True)
-    return lambda image: model.predict_on_batch(image)

@@ -1,10 +1,29 @@
 """The table of export formats. Imports nothing heavy: the config takes its choices from here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+Run = Callable[["np.ndarray"], "np.ndarray"]
+
+
+class Job(Protocol):
+    """The model that is exported, as a format wraps it."""
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of the output, the batch first; None where it is open."""
+
+    def run(self, images: "np.ndarray") -> "np.ndarray":
+        """The output for a batch of images."""
 
 
 @dataclass(frozen=True)
@@ -13,21 +32,26 @@ class ExportFormat:
 
     Attributes:
         file_name: of the exported file or folder.
-        write: "module:function", a function (`ExportJob`, path) that writes it.
+        make_job: "module:function", a function (inference model, uint8 images to calibrate with, EXPORT of the config,
+            multi_label, metadata) -> `Job`.
+        write: "module:function", a function (job, path) that writes it.
         run: "module:function", a function (path) -> (images -> outputs) that runs it.
         code: Python lines for the model card that turn `image`, a batch, into OUTPUT with nothing but the file.
         quantizes: values of EXPORT.QUANTIZE that it can do.
         preprocesses: whether EXPORT.PREPROCESS=True is possible.
         any_size: whether EXPORT.SIZE=dynamic is possible.
+        backends: values of BACKEND that write it.
     """
 
     file_name: str
+    make_job: str
     write: str
     run: str
     code: str
     quantizes: tuple[str, ...] = ()
     preprocesses: bool = True
     any_size: bool = True
+    backends: tuple[str, ...] = ("tensorflow",)
 
 
 ONNX_CODE = """\
@@ -50,10 +74,15 @@ OUTPUT = model.predict(image)"""
 # EXPORT.FORMAT -> its row
 FORMATS = {
     "onnx": ExportFormat(
-        "model.onnx", "utils.export.exporters:write_onnx", "utils.export.exporters:run_onnx", ONNX_CODE
+        "model.onnx",
+        "utils.export.exporters:make_job",
+        "utils.export.exporters:write_onnx",
+        "utils.export.exporters:run_onnx",
+        ONNX_CODE,
     ),
     "tflite": ExportFormat(
         "model.tflite",
+        "utils.export.exporters:make_job",
         "utils.export.exporters:write_tflite",
         "utils.export.exporters:run_tflite",
         TFLITE_CODE,
@@ -61,16 +90,19 @@ FORMATS = {
     ),
     "saved_model": ExportFormat(
         "saved_model",
+        "utils.export.exporters:make_job",
         "utils.export.exporters:write_saved_model",
         "utils.export.exporters:run_saved_model",
         SAVED_MODEL_CODE,
     ),
     "keras": ExportFormat(
         "model.keras",
-        "utils.export.exporters:write_keras",
-        "utils.export.exporters:run_keras",
+        "utils.export.keras_format:make_job",
+        "utils.export.keras_format:write_keras",
+        "utils.export.keras_format:run_keras",
         KERAS_CODE,
         preprocesses=False,
+        backends=("tensorflow", "jax"),
     ),
 }
 
@@ -95,6 +127,11 @@ def check_export(cfg: DictConfig) -> ExportFormat:
         UserError: EXPORT asks for what the format or the model cannot do; names the formats that can.
     """
     settings, row = cfg.EXPORT, FORMATS[cfg.EXPORT.FORMAT]
+    if cfg.BACKEND not in row.backends:
+        raise UserError(
+            f"EXPORT.FORMAT={settings.FORMAT} is written with TensorFlow: set BACKEND=tensorflow, which reads the same "
+            "weights, or EXPORT.FORMAT=keras."
+        )
     if settings.QUANTIZE is not None and settings.QUANTIZE not in row.quantizes:
         able = [name for name, other in FORMATS.items() if settings.QUANTIZE in other.quantizes]
         raise UserError(f"EXPORT.QUANTIZE={settings.QUANTIZE} needs EXPORT.FORMAT={' or '.join(able)}.")
