@@ -56,7 +56,6 @@ OPTIONAL = {
     "nvidia",
     "onnxruntime",
     "starlette",
-    "tensorboardX",
     "tensorflow_datasets",
     "wandb",
 }

@@ -23,7 +23,6 @@ PACKAGES = {
 }
 # Packages in no list: whoever turns the option on installs them, and an error names them where they are missing.
 OPTIONAL = {"kubernetes", "mlflow", "tensorflow_datasets", "wandb"}
-OF_JAX = {"jax", "tensorboardX"}  # requirements-jax.txt, in place of requirements.txt
 # The only files that import what is not in requirements.txt, and the list that they need.
 MORE = {
     "app.py": "requirements-app.txt",
@@ -54,7 +53,7 @@ def test_a_list_of_the_application_is_the_base_and_its_backend():
     backends = {
         "requirements.txt": {"tensorflow"},
         "requirements-tpu.txt": {"tensorflow-tpu"},
-        "requirements-jax.txt": {"jax", "tensorboardx"},
+        "requirements-jax.txt": {"jax"},
     }
     for name, packages in backends.items():
         assert own_lines(name)[0] == "-r requirements-base.txt"
@@ -112,7 +111,7 @@ def test_every_import_of_the_application_is_in_its_list():
         needed = next((more for prefix, more in MORE.items() if name.startswith(prefix)), "requirements.txt")
         for module in filter(is_third_party, imports(name)):
             package = canonicalize_name(PACKAGES.get(module, module))
-            known = module in OPTIONAL | OF_JAX or package in read(needed)
+            known = module in OPTIONAL | {"jax"} or package in read(needed)
             assert known, f"{name} imports {module}, {needed} lacks {package}"
 
 

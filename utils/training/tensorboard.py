@@ -16,7 +16,7 @@ from utils.inference.class_indices import center_crop, class_indices
 from utils.inference.comparison import compare
 from utils.inference.mask_meaning import MaskMeaning
 from utils.training.data_wait import DataWait
-from utils.training.summary_writers import open_writer
+from utils.training.event_file import EventFile
 from utils.training.validation import Example
 
 Logs = dict[str, float]
@@ -49,7 +49,7 @@ class TensorBoard(keras.callbacks.Callback):
         self.images = images
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self.writer = open_writer(self.folder)
+        self.file: EventFile | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self.begin = self.end = time.perf_counter()
@@ -61,22 +61,24 @@ class TensorBoard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         step = epoch + 1
         with warn_if_not_saved("the TensorBoard log"):
+            file = self.file = self.file or EventFile(self.folder)
             for name, value in logs.items():
-                self.writer.scalar(tag_of(name), value, step)
+                file.scalar(tag_of(name), value, step)
             if self.steps:  # none if a run resumes right before the end of the epoch
                 images = self.images * self.steps / self.params["steps"]
-                self.writer.scalar("training/images_per_second", images / (self.end - self.begin), step)
-            self.writer.scalar("training/share_of_time_waiting_for_data", self.data_wait.share, step)
+                file.scalar("training/images_per_second", images / (self.end - self.begin), step)
+            file.scalar("training/share_of_time_waiting_for_data", self.data_wait.share, step)
             if self.examples:
-                self.writer.image("images/validation", self.draw(), step)
+                file.image("images/validation", self.draw(), step)
             if self.histogram_every and epoch % self.histogram_every == 0:
                 for variable in self.model.network.weights:
-                    self.writer.histogram(f"weights/{variable.path}", keras.ops.convert_to_numpy(variable), step)
-            self.writer.flush()
+                    file.histogram(f"weights/{variable.path}", keras.ops.convert_to_numpy(variable), step)
+            file.flush()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         with warn_if_not_saved("the TensorBoard log"):
-            self.writer.close()
+            if self.file is not None:
+                self.file.close()
 
     def draw(self) -> np.ndarray:
         """One picture with a row for each example."""
