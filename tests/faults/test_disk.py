@@ -19,7 +19,7 @@ from utils.config import load_config
 
 SMALL = [
     "MODEL.TYPE=unet",
-    "MODEL.FILTERS=[4,6]",
+    "MODEL.FILTERS=[2,2]",
     "INPUT.HEIGHT=48",
     "INPUT.WIDTH=48",
     "HYPER_PARAMETERS.EPOCHS=3",

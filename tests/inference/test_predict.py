@@ -200,7 +200,7 @@ def test_nothing_to_predict(tiny, tmp_path):
     (tmp_path / "empty").mkdir()
     for value, words in {
         "empty": "contains no images",
-        "gone": "no file or folder",
+        "gone": "no such file or folder",
         "'*.jpg'": "nothing matches",
     }.items():
         with pytest.raises(UserError, match=words):
