@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from keras import KerasTensor
     from keras.metrics import Metric
 
+    from losses.whole_images import WholeImageMetric
+
 MaskLoss = Callable[..., "KerasTensor"]  # (y_true, y_pred, boundary_weights=None) -> scalar
 
 
@@ -116,6 +118,13 @@ EVALUATION_METRICS = {
     "channels": "losses.metrics.each_channel:channel_scores",
     "soft_images": "losses.metrics.each_image:soft_image_scores",
 }
+
+# What evaluation measures besides where EVALUATION.METRICS names it: scores of whole images, which take longer. Rows
+# are of `losses.whole_images`; `utils.evaluation.case_scores.SCORES` says what their results are.
+IMAGE_METRICS = {
+    "rand_information": "losses.whole_images.rand_information:RandInformation",
+}
+CHOSEN_METRICS = (*EVALUATION_METRICS, *IMAGE_METRICS)
 
 # How each result averages; `..._class<n>` is that of one class. docs/reference/metrics.md says which published table
 # has which.
@@ -217,10 +226,21 @@ def build_metrics(cfg: DictConfig, full: bool = False) -> list[Metric]:
     """
     import_keras(loud=cfg.VERBOSE == 2)
     if full:
-        rows = [EVALUATION_METRICS[name] for name in cfg.EVALUATION.METRICS or EVALUATION_METRICS]
+        chosen = EVALUATION_METRICS if cfg.EVALUATION.METRICS is None else cfg.EVALUATION.METRICS
+        rows = [EVALUATION_METRICS[name] for name in chosen if name in EVALUATION_METRICS]
     else:
         rows = list(METRICS.values())
     return [load_object(location)(cfg) for location in rows]
+
+
+def build_image_metrics(cfg: DictConfig) -> dict[str, WholeImageMetric]:
+    """Return new metrics of one class by name: those of IMAGE_METRICS that `cfg.EVALUATION.METRICS` names.
+
+    >>> from utils.config import load_config
+    >>> list(build_image_metrics(load_config(["EVALUATION.METRICS=[confusion,rand_information]"])))
+    ['rand_information']
+    """
+    return {name: load_object(IMAGE_METRICS[name])() for name in cfg.EVALUATION.METRICS or () if name in IMAGE_METRICS}
 
 
 def averaging(name: str, background: bool = True) -> str | None:

@@ -204,7 +204,7 @@ SCHEMA = Group(
     EVALUATION=Group(
         RESUMABLE | SHARED,
         SPLITS=Key(list[str], choices=SPLITS),
-        METRICS=Key(list[str] | None, choices="losses:EVALUATION_METRICS"),
+        METRICS=Key(list[str] | None, choices="losses:CHOSEN_METRICS"),
         EMPTY_IMAGES=Key(choices=("skip", "one", "zero")),
         VOLUMES=FLAG_OR_NULL,
         SPACING_MM=Key(list[float] | None, low=1e-4, high=1e4, length=3),

@@ -6,11 +6,15 @@ global Dice are those of Bilic et al. 2023, "The Liver Tumor Segmentation Benchm
 https://arxiv.org/abs/1901.04056.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from losses.whole_images import Part
 
 Regions = Mapping[str, Sequence[int]]  # {name: class indices}
 
@@ -21,6 +25,8 @@ STATES = {
     "false_positive": "absent in the truth, but predicted",
     "absent": "absent in both",
 }
+
+OF_IMAGES = "mean over images with objects in the truth"
 
 # Score -> (title, how it averages). {cases} becomes "volumes" or "images". A score of a region is called
 # <score>_<region> everywhere: in the terminal, the report and evaluation.json. Scores of all pixels have the names that
@@ -45,6 +51,20 @@ SCORES = {
     ),
     "assd_mm": ("ASSD in mm", "mean over volumes where it is in truth and prediction"),
     "surface_dice": ("surface Dice", "mean over volumes; absent in both: left out; missed or false positive: 0"),
+    "v_rand": ("Rand score after border thinning", f"{OF_IMAGES}; at the threshold with the best mean (ISBI 2012)"),
+    "v_rand_split": ("Rand split score", f"{OF_IMAGES}; 1 where no object is split; at the threshold of v_rand"),
+    "v_rand_merge": ("Rand merge score", f"{OF_IMAGES}; 1 where no objects are merged; at the threshold of v_rand"),
+    "v_rand_threshold": ("threshold", "of 0, 0.1 ... 0.9 that with the best v_rand of the set"),
+    "v_info": (
+        "information score after border thinning",
+        f"{OF_IMAGES}; at the threshold with the best mean (ISBI 2012)",
+    ),
+    "v_info_split": ("information split score", f"{OF_IMAGES}; 1 where no object is split; at the threshold of v_info"),
+    "v_info_merge": (
+        "information merge score",
+        f"{OF_IMAGES}; 1 where no objects are merged; at the threshold of v_info",
+    ),
+    "v_info_threshold": ("threshold", "of 0, 0.1 ... 0.9 that with the best v_info of the set"),
 }
 SURFACE_SCORES = ("hd95_mm", "assd_mm", "surface_dice")
 
@@ -62,6 +82,7 @@ class ScoredCase:
         voxel_ml: volume of a voxel, None if the spacing is unknown.
         fold: of the network that predicted it; None unless folds are evaluated together.
         surface: {region: scores of `losses.surface`, None where the region is absent}, or None if not computed.
+        image_scores: {region: {score: (sum over its images, how many define it)}} of `losses.whole_images`.
     """
 
     name: str
@@ -72,6 +93,16 @@ class ScoredCase:
     voxel_ml: float | None = None
     fold: int | None = None
     surface: dict[str, dict[str, float] | None] | None = None
+    image_scores: dict[str, dict[str, Part]] = field(default_factory=dict)
+
+    def join(self, other: ScoredCase) -> None:
+        """Take the pixels and images of another case of the same volume."""
+        self.confusion = self.confusion + other.confusion
+        self.images += other.images
+        for region, scores in other.image_scores.items():
+            own = self.image_scores.setdefault(region, {})
+            for score, (top, bottom) in scores.items():
+                own[score] = (own.get(score, (0, 0))[0] + top, own.get(score, (0, 0))[1] + bottom)
 
 
 def find_regions(classes: int, background: bool = True) -> dict[str, list[int]]:
@@ -130,11 +161,10 @@ def join_volumes(images: Iterable[ScoredCase]) -> list[ScoredCase]:
     for image in images:
         found = volumes.get(image.volume)
         if found is None:
-            name, confusion = str(image.volume), image.confusion.copy()
-            volumes[image.volume] = ScoredCase(name, confusion, image.volume, voxel_ml=image.voxel_ml, fold=image.fold)
-        else:
-            found.confusion += image.confusion
-            found.images += 1
+            name, none = str(image.volume), np.zeros_like(image.confusion)
+            found = ScoredCase(name, none, image.volume, images=0, voxel_ml=image.voxel_ml, fold=image.fold)
+            volumes[image.volume] = found
+        found.join(image)
     return list(volumes.values())
 
 
@@ -203,7 +233,7 @@ def fractions(case: ScoredCase, name: str, row: Mapping[str, Any]) -> dict[str, 
         parts["volume_error_ml"] = ((predicted - true) * case.voxel_ml, 1)
     for score, value in ((case.surface or {}).get(name) or {}).items():
         parts[score] = (value, 1)
-    return parts
+    return parts | case.image_scores.get(name, {})
 
 
 def bootstrap_interval(
@@ -251,4 +281,6 @@ def case_columns(case: ScoredCase, regions: Regions) -> dict[str, Any]:
         if case.surface is not None:
             scores = case.surface.get(name) or {}
             columns |= {f"{score}_{name}": scores.get(score, "") for score in SURFACE_SCORES}
+        for score, (top, bottom) in case.image_scores.get(name, {}).items():
+            columns[f"{score}_{name}"] = top / bottom if bottom else ""
     return columns

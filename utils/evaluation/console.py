@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from utils.evaluation.split import SplitResult
 
 LONGEST_NAME = 17  # characters of a class; longer names are cut, numbers never
-# Scores of cases: {what follows "mean over" in the heading: columns}; printed where a split has them.
+# Further scores of the classes: {heading: columns}; printed where a split has them.
 CASE_TABLES = {
-    "{case}s": ("dice_per_case", "iou_per_case", "volume_error"),
-    "{case}s, surfaces": ("hd95_mm", "assd_mm", "surface_dice"),
+    "mean over {case}s": ("dice_per_case", "iou_per_case", "volume_error"),
+    "mean over {case}s, surfaces": ("hd95_mm", "assd_mm", "surface_dice"),
+    "mean over images, Rand": ("v_rand", "v_rand_split", "v_rand_merge"),
+    "mean over images, information": ("v_info", "v_info_split", "v_info_merge"),
 }
 
 FOLD_COLUMNS = ("dice", "iou", "dice_per_case")  # as many as fit; the report has more
@@ -86,7 +88,7 @@ def tables(cfg: DictConfig, result: SplitResult) -> Iterator[tuple[list[str], Ro
         )
         names = {row.region: row.name for row in rows if row.region}
         for heading, columns in CASE_TABLES.items():
-            yield from case_table(f"mean over {heading.format(case=result.summary['case'])}", columns, names, result)
+            yield from case_table(heading.format(case=result.summary["case"]), columns, names, result)
     yield whole_set_table(cfg, result)
 
 
@@ -98,7 +100,11 @@ def case_table(
     regions: dict[str, dict[str, Any]] = result.summary["regions"]
     columns = [name for name in columns if any(name in found for found in regions.values())]
     if columns:
-        values = {region: [found.get(name, {}).get("value") for name in columns] for region, found in regions.items()}
+        values = {
+            region: [found.get(name, {}).get("value") for name in columns]
+            for region, found in regions.items()
+            if any(name in found for name in columns)  # "foreground" has no scores of whole images
+        }
         yield [heading, *columns], [[cut(names[region]), *map(number, found)] for region, found in values.items()]
 
 

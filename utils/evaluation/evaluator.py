@@ -15,6 +15,7 @@ from utils.base.pictures import displayable
 from utils.config.class_names import has_background
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
 from utils.evaluation.gallery import Gallery
+from utils.evaluation.image_scores import ImageScores
 from utils.evaluation.postprocessing import build_evaluation_postprocessing, one_hot, stack_slices
 from utils.evaluation.split_data import SplitData
 from utils.inference.class_indices import center_crop, class_indices
@@ -76,6 +77,7 @@ class Evaluator:
         self.multi_label = is_multi_label(cfg)
         self.regions = find_regions(number_of_classes(cfg), has_background(cfg))
         self.data, self.update, self.gallery = data, update, gallery
+        self.image_scores = ImageScores(cfg, self.regions)
         self.images: list[ScoredCase] = []
         self.volumes: list[ScoredCase] = []
         self.surfaces: dict[str | None, dict[str, dict[str, float] | None]] = {}
@@ -103,6 +105,8 @@ class Evaluator:
                 center_crop(truth, size),
                 class_indices(probability, self.thresholds, self.multi_label),
             )
+            if not self.postprocess:
+                self.image_scores.add(predicted.case, predicted.truth, predicted.predicted, probability)
             complete = self.buffer.add(predicted) if self.buffer else [predicted]
             if complete:
                 self.finish(complete)
@@ -142,8 +146,10 @@ class Evaluator:
             batch = slices[start : start + self.batch_size]
             masks = np.stack([entry.truth for entry in batch])[..., np.newaxis]
             predicted = one_hot(np.stack([entry.predicted for entry in batch]), self.classes, self.multi_label)
-            for entry, confusion in zip(batch, np.asarray(self.update(masks, predicted)), strict=True):
+            confusions = np.asarray(self.update(masks, predicted))
+            for entry, confusion, probability in zip(batch, confusions, predicted, strict=True):
                 entry.case.confusion = confusion.astype(np.int64)
+                self.image_scores.add(entry.case, entry.truth, entry.predicted, probability)
         return slices
 
     def score_surfaces(self, slices: list[PredictedSlice]) -> dict[str, dict[str, float] | None]:
@@ -166,14 +172,18 @@ class Evaluator:
 
     def result(self) -> dict[str, Any]:
         """`{"case": "volume" or "image", "cases": int, "regions": see score_set}`; completes `volumes`."""
+        whole_set = self.image_scores.finish()
         self.volumes = join_volumes(self.images) if self.data.places else []
         for volume in self.volumes:
             volume.surface = self.surfaces.get(volume.volume)
         cases = self.volumes or self.images
+        regions = score_set(cases, self.regions, self.settings.BOOTSTRAP, self.seed)
+        for region, scores in whole_set.items():
+            regions[region] |= scores
         return {
             "case": "volume" if self.volumes else "image",
             "cases": len(cases),
-            "regions": score_set(cases, self.regions, self.settings.BOOTSTRAP, self.seed),
+            "regions": regions,
         }
 
     def confusion(self) -> np.ndarray:

@@ -1,0 +1,36 @@
+"""Scores that need whole images: pieces, borders, curves. One object measures one class of a set, with NumPy."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+Part = tuple[float, float]  # numerator and denominator of an image: a score of a set is sum / sum over its images
+
+
+class ClassMaps(NamedTuple):
+    """One class in one image, all `(height, width)`.
+
+    truth, predicted: bool, where the class is, no ignored pixel among them; probability: float32 of the class; valid:
+    bool, false where a pixel is ignored.
+    """
+
+    truth: np.ndarray
+    predicted: np.ndarray
+    probability: np.ndarray
+    valid: np.ndarray
+
+
+class WholeImageMetric(ABC):
+    """A row of `losses.IMAGE_METRICS`, for one class."""
+
+    @abstractmethod
+    def add(self, maps: ClassMaps) -> None:
+        """Take the next image."""
+
+    @abstractmethod
+    def results(self) -> dict[str, list[Part] | float]:
+        """`{score: the part of each image added, in order, or a number of the whole set}`.
+
+        The names are those of `utils.evaluation.case_scores.SCORES`.
+        """

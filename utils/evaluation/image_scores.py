@@ -1,0 +1,63 @@
+"""Scores of whole images, class by class, for `EVALUATION.METRICS` that name some of `losses.IMAGE_METRICS`."""
+
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from losses import build_image_metrics
+from losses.whole_images import ClassMaps
+from utils.base.class_bits import in_region
+from utils.base.classes import is_multi_label, number_of_classes
+from utils.evaluation.case_scores import Regions, ScoredCase
+
+
+class ImageScores:
+    """Measures each class of each image.
+
+    Args:
+        cfg: checked config; EVALUATION.METRICS, OUTPUT, DATASET.IGNORE_LABEL are read.
+        regions: of `utils.evaluation.case_scores.find_regions`; those of a single class are measured.
+    """
+
+    def __init__(self, cfg: DictConfig, regions: Regions) -> None:
+        self.multi_label, self.ignore_label = is_multi_label(cfg), cfg.DATASET.IGNORE_LABEL
+        self.first = number_of_classes(cfg) - cfg.OUTPUT.CLASSES  # the class of channel 0
+        self.classes = {name: region[0] for name, region in regions.items() if len(region) == 1}
+        self.metrics = {name: build_image_metrics(cfg).values() for name in self.classes}
+        self.cases: list[ScoredCase] = []
+
+    def add(self, case: ScoredCase, truth: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> None:
+        """Add an image.
+
+        Args:
+            case: that of the image.
+            truth, predicted: `(height, width)` uint8 class indices.
+            probability: float `(height, width, channels)`.
+        """
+        self.cases.append(case)
+        valid = np.ones(truth.shape, bool) if self.ignore_label is None else truth != self.ignore_label
+        for region, metrics in self.metrics.items():
+            if metrics:
+                index = self.classes[region]
+                true, found = (in_region(labels, [index], self.multi_label) & valid for labels in (truth, predicted))
+                maps = ClassMaps(true, found, probability[..., index - self.first], valid)
+                for metric in metrics:
+                    metric.add(maps)
+
+    def finish(self) -> dict[str, dict[str, Any]]:
+        """Note the scores in each case.
+
+        Returns:
+            Scores of the whole set that no single image has, `{region: {score: entry}}` as in `score_set`.
+        """
+        whole: dict[str, dict[str, Any]] = {region: {} for region in self.classes}
+        for region, metrics in self.metrics.items():
+            for metric in metrics:
+                for score, found in metric.results().items():
+                    if isinstance(found, list):
+                        for case, part in zip(self.cases, found, strict=True):
+                            case.image_scores.setdefault(region, {})[score] = part
+                    else:
+                        whole[region][score] = {"value": found, "low": None, "high": None, "cases": len(self.cases)}
+        return whole
