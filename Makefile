@@ -4,6 +4,8 @@ FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c '$(FITS)' 2>/dev/null && echo $(name))))
 # The versions that the whole suite last passed on. `make CONSTRAINTS= ...` takes the newest that the requirements allow.
 CONSTRAINTS := constraints.txt
+# To compute with JAX, without TensorFlow: KERAS_BACKEND=jax make demo REQUIREMENTS=requirements-jax.txt
+REQUIREMENTS := requirements.txt
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
@@ -17,11 +19,11 @@ help:  ## Show this help
 
 venv: $(VENV)/dev  ## Create .venv and install what the application and its tests need
 
-$(VENV)/app: requirements.txt requirements-base.txt $(CONSTRAINTS)
+$(VENV)/app: $(REQUIREMENTS) requirements-base.txt $(CONSTRAINTS)
 	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || \
 		{ echo "You need Python 3.11, 3.12 or 3.13, found: $(or $(shell "$(PYTHON)" -V 2>&1),none). Run make PYTHON=/path/to/python3.13"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -r requirements.txt
+	$(INSTALL) -r $(REQUIREMENTS)
 	touch $@
 
 $(VENV)/dev: $(VENV)/app $(wildcard requirements-*.txt)

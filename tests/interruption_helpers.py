@@ -1,6 +1,7 @@
 """Runs that are killed at random moments, and what they leave, to compare with runs that are not."""
 
 import hashlib
+import os
 import random
 import re
 import subprocess
@@ -43,7 +44,11 @@ def settings(folder, data, *overrides):
 
 def start(folder, data, *overrides):
     command = [sys.executable, "train.py", *settings(folder, data, *overrides)]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    backend = "jax" if "BACKEND=jax" in overrides else "tensorflow"
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    return subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def finish(process):

@@ -33,7 +33,19 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 KEY = re.compile(r"(?<![\w.\-$])\+?([A-Z][A-Z_0-9]+(?:\.\w+)*)=")
 DOTTED_KEY = re.compile(r"(?<![\w.\-/])([A-Z][A-Z_0-9]*(?:\.[A-Z_0-9]+)+)(?![\w.(])")
 # Words of that form that are no settings: variables of the environment or of a shell, code.
-NO_SETTINGS = {"KERAS_BACKEND", "TF_CONFIG", "TMPDIR", "REPO_URL", "KEY", "NO_COLOR", "O", "SBATCH", "TERM", "VERSION"}
+NO_SETTINGS = {
+    "KERAS_BACKEND",
+    "REQUIREMENTS",
+    "TF_CONFIG",
+    "TMPDIR",
+    "REPO_URL",
+    "KEY",
+    "NO_COLOR",
+    "O",
+    "SBATCH",
+    "TERM",
+    "VERSION",
+}
 # Names that pages on extending invent; what holds one of them need not exist.
 INVENTED = re.compile(r"cells|power_jaccard|SHARPEN|ALPHA|CLIP_VALUE|drive|linknet|PLAIN|plain|h5|SECTION\.KEY|<name>")
 

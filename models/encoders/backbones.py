@@ -55,7 +55,7 @@ BACKBONES = {
     "mobilenetv2": Backbone("keras.applications:MobileNetV2", MOBILENETV2, SYMMETRIC),
     **{
         f"efficientnetb{size}": Backbone(
-            f"efficientnet.tfkeras:EfficientNetB{size}", EFFICIENTNET, TORCH, ("imagenet", "noisy-student")
+            f"models.encoders.efficientnet:EfficientNetB{size}", EFFICIENTNET, TORCH, ("imagenet", "noisy-student")
         )
         for size in range(8)
     },

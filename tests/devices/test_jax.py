@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import PROJECT, SMALL, assert_one_clear_error, paths, run_command, tf_config
+from helpers import PROJECT, SMALL, UNOPTIMISED, assert_one_clear_error, paths, run_command, tf_config
 
 from train import train
 from utils.base.errors import UserError
@@ -38,7 +38,7 @@ def train_on_jax(place, runs, devices=1):
     environment = {
         "KERAS_BACKEND": "jax",
         "PYTHONPATH": str(PROJECT),
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{UNOPTIMISED} --xla_force_host_platform_device_count={devices}",
         # What two runs have in common is compiled once.
         "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -114,6 +114,7 @@ def test_a_summary_says_what_it_ran_on(trained):
     assert run["versions"].keys() == {"application", "jax", "keras"}
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_device_does(tmp_path, phantom):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
@@ -127,6 +128,7 @@ def test_two_processes_train_as_one_device_does(tmp_path, phantom):
             env={
                 **os.environ,
                 "KERAS_BACKEND": "jax",
+                "XLA_FLAGS": UNOPTIMISED,
                 "TF_CONFIG": tf_config(cluster, index=index),
             },
             stdout=subprocess.PIPE,

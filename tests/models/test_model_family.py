@@ -250,7 +250,11 @@ for name, overrides in eval(sys.argv[2]).items():
 
 
 @pytest.mark.parametrize(
-    "names", [["unet3plus"], pytest.param(["unet", "conv_deconv", "unet_vgg"], marks=pytest.mark.slow)]
+    "names",
+    [
+        ["unet3plus"],
+        pytest.param(["unet", "conv_deconv", "unet_vgg", "unet_efficientnet"], marks=pytest.mark.slow),
+    ],
 )
 def test_models_on_jax_without_tensorflow(names, tmp_path):
     size = ["INPUT.HEIGHT=33", "INPUT.WIDTH=40", "MODEL.FILTERS=[4,6]"]
@@ -258,6 +262,7 @@ def test_models_on_jax_without_tensorflow(names, tmp_path):
         "unet3plus": ["MODEL.TYPE=unet3plus_deepsup_cgm", *size],
         "unet": ["MODEL.TYPE=unet", *size, "MODEL.DECODER.UPSAMPLE=bilinear"],
         "unet_vgg": [*choose("unet", "vgg16"), *size, "MODEL.DECODER.UPSAMPLE=bilinear"],
+        "unet_efficientnet": [*choose("unet", "efficientnetb0"), *size],
         "conv_deconv": ["MODEL.TYPE=conv_deconv", *size[:2]],
     }
     models = {name: models[name] for name in names}

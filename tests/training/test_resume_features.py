@@ -36,9 +36,12 @@ FEATURES = {
     "classifier": [*ALIKE, "MODEL.TYPE=classifier"],
     "keep": ["CALLBACKS.MODEL_CHECKPOINT.KEEP=4", "CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"],
     "mirrored": ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"],
+    "jax": ["BACKEND=jax", "HYPER_PARAMETERS.EPOCHS=40"],  # steps are fast: a run that ends would start anew
+    "jax_devices": ["BACKEND=jax", "STRATEGY.LOGICAL_CPUS=8", "HYPER_PARAMETERS.BATCH_SIZE=1"],
 }
+THERE = ("mirrored", "jax", "jax_devices")  # not in the process of the tests
 EPOCHS = "HYPER_PARAMETERS.EPOCHS=6"
-KILLS = 3
+KILLS = {"jax": 30}  # of others 3
 
 
 def prepare(feature, data, folder):
@@ -65,7 +68,7 @@ def prepare(feature, data, folder):
 
 def compare(feature, kills, folder, phantom):
     """Train undisturbed, and killed `kills` times; both must leave the same."""
-    last = train_there if feature == "mirrored" else train_here
+    last = train_there if feature in THERE else train_here
     data, settings = prepare(feature, phantom, folder)
     options = [EPOCHS, *FEATURES[feature], *settings]
     train_there(folder / "whole", data, *options)
@@ -80,4 +83,4 @@ def compare(feature, kills, folder, phantom):
     "feature", [pytest.param(name, marks=needs_dali) if name == "dali" else name for name in FEATURES]
 )
 def test_every_feature(feature, tmp_path, phantom):
-    compare(feature, KILLS, tmp_path, phantom)
+    compare(feature, KILLS.get(feature, 3), tmp_path, phantom)
