@@ -39,7 +39,7 @@ from utils.base.errors import UserError
 from utils.base.learning_curves import draw_curves
 from utils.base.pictures import displayable, titled
 from utils.checkpoints import restore_config
-from utils.checkpoints.paths import companion_path, log_path, weights_path
+from utils.checkpoints.paths import OF_FOLDS, companion_path, log_path, weights_path
 from utils.checkpoints.training_log import read_history
 from utils.config import load_config
 from utils.config.class_names import has_background, mask_class_names
@@ -80,7 +80,8 @@ def find_runs(folder: Path, names: Sequence[str] | None) -> list[str]:
     Raises:
         UserError: there is none, or not one of the names.
     """
-    found = sorted(path.parent.name.removesuffix(".evaluation") for path in folder.glob("*.evaluation/evaluation.json"))
+    evaluated = [path.parent.name for path in folder.glob("*.evaluation/evaluation.json")]
+    found = sorted({name.removesuffix(".evaluation").removesuffix(".folds") for name in evaluated})
     missing = [name for name in names or () if name not in found]
     if missing or not found:
         raise UserError(
@@ -100,7 +101,8 @@ def add_run(folder: Path, work_dir: Path, name: str, target: Path) -> None:
         target: is replaced.
     """
     data_set = read_data_set(name)
-    evaluated = folder / f"{name}.evaluation"
+    pooled = folder / f"{name}{OF_FOLDS}"
+    evaluated = pooled if pooled.exists() else folder / f"{name}.evaluation"
     evaluation = read_json(evaluated / "evaluation.json")
     folds = restore_folds(evaluation, folder, work_dir)
     training = [read_json(companion_path(weights_path(fold), ".run.json")) for fold in folds]

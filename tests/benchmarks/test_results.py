@@ -134,6 +134,13 @@ def test_the_pages_are_as_the_command_writes_them(results, tmp_path):
         assert path.read_text() == (PROJECT / path.relative_to(tmp_path)).read_text(), path.name
 
 
+def test_folds_evaluated_together_are_found(results, tmp_path):
+    for name in ("pets_tiny.folds", "pets_tiny", "lgg_unet.folds"):
+        (tmp_path / f"{name}.evaluation").mkdir()
+        (tmp_path / f"{name}.evaluation/evaluation.json").touch()
+    assert results.find_runs(tmp_path, None) == ["lgg_unet", "pets_tiny"]
+
+
 def test_two_each_of_the_worst_the_median_and_the_best(results, run_folder):
     chosen = results.choose_images(run_folder / "pets_tiny.evaluation", "test")
     assert [DICES[number] for _, number in chosen] == [0.1, 0.2, 0.4, 0.5, 0.8, 0.9]

@@ -97,6 +97,19 @@ def test_the_command_of_all_folds_can_be_typed_again():
     assert commands(cfg, [cfg, cfg]) == {"evaluate.py": typed}
 
 
+def test_all_folds_together_have_a_folder_of_their_own(tmp_path):
+    """A single run may have the same name: its evaluation stays as it is."""
+    settings = [f"WORK_DIR={tmp_path}", "MODEL.WEIGHTS_FILE_NAME=liver"]
+    single = load_config(settings)
+    weights_path(single).parent.mkdir()
+    weights_path(single).write_bytes(b"weights")
+    result = SplitResult("val", 3, 0, seconds=1.0)
+    both = load_config([*settings, "DATASET.FOLDS=folds", "DATASET.FOLD=all"])
+    folders = [write_results(cfg, [single], [result], Gallery(0, MaskMeaning(["a", "b"]))) for cfg in (single, both)]
+    assert [folder.name for folder in folders] == ["liver.evaluation", "liver.folds.evaluation"]
+    assert "DATASET.FOLD=all" not in (folders[0] / "evaluation.json").read_text()
+
+
 def test_the_gallery_holds_the_worst(written):
     _, results, gallery = written
     dices = []

@@ -1,6 +1,7 @@
 """Exported files give what the model gives, for every model type and format."""
 
 import contextlib
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -51,6 +52,18 @@ def test_every_model_type_as_onnx_and_tflite_and_saved_model(model_type, tmp_pat
         np.testing.assert_allclose(run_card(path, tmp_path / "images/a.png")["probabilities"], expected, atol=1e-4)
     assert "not measured" in card_of(path).read_text().lower()
     assert len(list(path.parent.glob("*.md"))) == 3, "a card for each file"
+
+
+def test_a_card_shows_no_scores_of_other_weights(tmp_path):
+    from utils.export.model_card import score_tables
+
+    path = tmp_path / "m.evaluation/evaluation.json"
+    path.parent.mkdir()
+    entry = {"images": 3, "scores": {"dice": 0.5}}
+    path.write_text(json.dumps({"weights_sha256": "ab", "splits": {"val": entry}}))
+    assert "| dice | 0.5000 |" in score_tables(path, "ab")
+    other = score_tables(path, "cd", "python evaluate.py")
+    assert other == "Not measured: `m.evaluation` is of other weights; `python evaluate.py` writes theirs.\n"
 
 
 def card_of(path):

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -66,6 +67,12 @@ def refuse_unreadable(path: Path, error: Exception) -> None:
     """Raise a UserError if the system kept a file from being read: that says nothing about what is in it."""
     if isinstance(error, OSError) and error.errno is not None:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_list_file(value: object) -> bool:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from utils.base.backups import list_backups
 from utils.base.files import resolve_path
+from utils.config.folds import ALL
 from utils.config.overrides import EXPERIMENT, command_line, override_key, text_override
 
 ENDING = ".weights.h5"
@@ -22,6 +23,7 @@ NAMES_OF_A_RUN = (
     "CALLBACKS.MODEL_CHECKPOINT.PATH",
     "DATASET.FOLDS",
 )
+OF_FOLDS = ".folds.evaluation"  # ending of the evaluation of all folds together
 ARCHIVED = (".evaluation", ".keras", ".run.json", ".yaml")  # what is renamed together with weights
 
 
@@ -50,11 +52,15 @@ def companion_path(weights: Path, ending: str) -> Path:
 def evaluation_folder(cfg: DictConfig) -> Path:
     """Where an evaluation is written: in EVALUATION.PATH, or beside the weights.
 
+    All folds together have a folder of their own: a single run may have the same name.
+
     >>> from utils.config import load_config
     >>> evaluation_folder(load_config(["WORK_DIR=/tmp", "EVALUATION.PATH=scores", "MODEL.WEIGHTS_FILE_NAME=m"]))
     PosixPath('/tmp/scores/m.evaluation')
+    >>> evaluation_folder(load_config(["DATASET.FOLDS=folds", "DATASET.FOLD=all"])).name
+    'model_unet3plus.folds.evaluation'
     """
-    beside = companion_path(weights_path(cfg), ".evaluation")
+    beside = companion_path(weights_path(cfg), OF_FOLDS if cfg.DATASET.FOLD == ALL else ".evaluation")
     path = cfg.EVALUATION.PATH
     return beside if path is None else resolve_path(cfg, path) / beside.name
 

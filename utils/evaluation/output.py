@@ -1,7 +1,6 @@
 """What an evaluation leaves beside the weights: `<name>.evaluation/` with JSON, CSV tables and the report."""
 
 import csv
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -12,10 +11,11 @@ from omegaconf import DictConfig
 
 from losses.constant_answer import Answer
 from utils.base.classes import is_multi_label, number_of_classes
-from utils.base.files import atomic_write
+from utils.base.files import atomic_write, file_hash
 from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.checkpoints.paths import evaluation_folder, weights_path
 from utils.config.class_names import has_background
+from utils.config.folds import ALL
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
 from utils.evaluation.class_table import find_baseline, score_folds
@@ -43,8 +43,7 @@ def write_results(
         volumes) and `report.html`.
     """
     trained, weights = folds[0], [weights_path(fold) for fold in folds]
-    # All folds together are evaluated where no single fold writes.
-    folder = evaluation_folder(trained if len(folds) == 1 else cfg)
+    folder = evaluation_folder(cfg if cfg.DATASET.FOLD == ALL else trained)
     metadata = {**describe_weights(trained, weights), "command": command_line("evaluate.py", cfg.OVERRIDES)}
     splits = {result.split: split_entry(trained, result) for result in results}
     with atomic_write(folder / "evaluation.json") as temporary:
@@ -69,7 +68,7 @@ def describe_weights(cfg: DictConfig, weights: Sequence[Path]) -> dict[str, Any]
     return {
         "weights": ", ".join(names),
         "weights_date": time.strftime(TIME, time.localtime(newest)),
-        "weights_sha256": ", ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in weights),
+        "weights_sha256": ", ".join(file_hash(file) for file in weights),
         "evaluated": time.strftime(TIME),
         "prune": cfg.MODEL.PRUNE,
         "cleaned": describe_postprocessing(cfg),

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import DictConfig
 
-from utils.base.files import atomic_write
+from utils.base.files import atomic_write, file_hash
 from utils.base.version import VERSION
 from utils.checkpoints import companion_path
 from utils.checkpoints.paths import evaluate_command, evaluation_folder
@@ -49,7 +49,7 @@ def write_model_card(
         weights=weights.name,
         exported=exported.name,
         settings=companion_path(weights, ".yaml").name,
-        scores=score_tables(evaluation_folder(cfg) / "evaluation.json", evaluate_command(cfg)),
+        scores=score_tables(evaluation_folder(cfg) / "evaluation.json", file_hash(weights), evaluate_command(cfg)),
         compared_on=compared_on,
         agreement=describe_agreement(rows),
         interface=interface,
@@ -77,10 +77,18 @@ def describe_agreement(rows: Sequence[Agreement]) -> str:
     return f"largest difference {difference:.2e}, same class {same:.4%}{dice} (worst of all images)"
 
 
-def score_tables(path: Path, command: str = "python evaluate.py") -> str:
-    """The scores of each split in `evaluation.json`, under the names they have there; `command` writes it."""
+def score_tables(path: Path, weights: str, command: str = "python evaluate.py") -> str:
+    """The scores of each split in `evaluation.json`, under the names they have there.
+
+    Args:
+        path: of `evaluation.json`.
+        weights: SHA-256 of the weights; scores of others are not theirs.
+        command: what writes the file.
+    """
     try:
         evaluation = json.loads(path.read_text(encoding="utf-8"))
+        if evaluation["weights_sha256"] != weights:
+            return f"Not measured: `{path.parent.name}` is of other weights; `{command}` writes theirs.\n"
         postprocessing = evaluation.get("cleaned")
         applied = f"; postprocessing: {postprocessing}." if postprocessing else "."
         lines = [f"Of the model before export, by `evaluate.py`{applied}", ""]
