@@ -123,6 +123,7 @@ EVALUATION_METRICS = {
 # are of `losses.whole_images`; `utils.evaluation.case_scores.SCORES` says what their results are.
 IMAGE_METRICS = {
     "rand_information": "losses.whole_images.rand_information:RandInformation",
+    "objects": "losses.whole_images.objects:ObjectScores",
 }
 CHOSEN_METRICS = (*EVALUATION_METRICS, *IMAGE_METRICS)
 

@@ -27,6 +27,7 @@ STATES = {
 }
 
 OF_IMAGES = "mean over images with objects in the truth"
+OF_OBJECTS = "mean over images with objects in truth or prediction"
 
 # Score -> (title, how it averages). {cases} becomes "volumes" or "images". A score of a region is called
 # <score>_<region> everywhere: in the terminal, the report and evaluation.json. Scores of all pixels have the names that
@@ -65,6 +66,9 @@ SCORES = {
         f"{OF_IMAGES}; 1 where no objects are merged; at the threshold of v_info",
     ),
     "v_info_threshold": ("threshold", "of 0, 0.1 ... 0.9 that with the best v_info of the set"),
+    "object_ap50": ("AP of objects at IoU 0.5", f"{OF_OBJECTS} of TP / (TP + FP + FN)"),
+    "object_ap": ("AP of objects", f"{OF_OBJECTS} and over IoU 0.5, 0.55 ... 0.95 of TP / (TP + FP + FN)"),
+    "object_f1": ("F1 of objects at IoU 0.5", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
 }
 SURFACE_SCORES = ("hd95_mm", "assd_mm", "surface_dice")
 

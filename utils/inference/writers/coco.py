@@ -1,16 +1,14 @@
-"""Results in the format of COCO: one entry per connected component of each foreground class."""
+"""Results in the format of COCO: one entry per connected piece of each foreground class, see `utils.base.pieces`."""
 
 import json
 
-import cv2
 import numpy as np
 from pycocotools import mask as coco
 
 from utils.base.class_bits import in_region
+from utils.base.pieces import find_pieces
 from utils.inference.writers import MaskPrediction
 from utils.inference.writers.text_file import TextFileWriter
-
-CONNECTIVITY = 8  # pixels of a component share an edge or a corner
 
 
 class CocoWriter(TextFileWriter[MaskPrediction]):
@@ -35,16 +33,16 @@ class CocoWriter(TextFileWriter[MaskPrediction]):
     def write_class(self, name: str, index: int, area: np.ndarray, probability: np.ndarray) -> None:
         """Write the components of one class in one image."""
         image_id = int(name) if name.isdigit() else name
-        count, components, boxes, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8), connectivity=CONNECTIVITY)
+        components = find_pieces(area)
         without_background = len(self.settings.class_names) - probability.shape[-1]  # 1 of sigmoids
         channel = probability[..., index - without_background]
-        for number in range(1, count):
+        for number in range(1, int(components.max(initial=0)) + 1):
             component = components == number
             runs = coco.encode(np.asfortranarray(component.astype(np.uint8)))
             entry = {
                 "image_id": image_id,
                 "category_id": index,
-                "bbox": boxes[number, :4].tolist(),
+                "bbox": coco.toBbox(runs).astype(int).tolist(),
                 "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
                 "score": round(float(channel[component].mean()), 6),
             }

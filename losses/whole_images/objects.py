@@ -1,0 +1,64 @@
+"""Scores of objects, which are the connected pieces of a class in truth and prediction.
+
+AP as the 2018 Data Science Bowl defines it: TP / (TP + FP + FN) of an image at each IoU threshold (Caicedo et al. 2019,
+"Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl", Nature Methods 16,
+https://doi.org/10.1038/s41592-019-0612-7).
+"""
+
+import numpy as np
+
+from losses.whole_images import ClassMaps, Part, WholeImageMetric
+from utils.base.pieces import find_pieces, overlaps
+
+PERCENT = np.arange(50, 100, 5)  # IoU thresholds
+
+
+def matched_objects(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Count the objects that are found.
+
+    A true and a predicted object match where their IoU is above the threshold; from 0.5 on none has two partners.
+
+    Args:
+        truth, predicted: int `(height, width)`, number of the object from 1, 0 where there is none.
+
+    Returns:
+        Matches at each threshold of PERCENT, int `(10,)`, and the numbers of true and of predicted objects.
+
+    >>> matches, true, found = matched_objects(np.array([[1, 1, 1, 0, 2]]), np.array([[0, 1, 1, 0, 0]]))
+    >>> matches[:5].tolist(), true, found
+    ([1, 1, 1, 1, 0], 2, 1)
+    """
+    first, second, common = overlaps(truth, predicted)
+    sizes, found_sizes = np.bincount(truth.ravel()), np.bincount(predicted.ravel())
+    union = sizes[first] + found_sizes[second] - common
+    both = (first > 0) & (second > 0)
+    # Whole numbers, so that 0.55 is 0.55.
+    matches = (100 * common[both, np.newaxis] > PERCENT * union[both, np.newaxis]).sum(0)
+    return matches, len(sizes) - 1, len(found_sizes) - 1
+
+
+class ObjectScores(WholeImageMetric):
+    """Parts of each image.
+
+    object_ap50: TP / (TP + FP + FN) at IoU 0.5; object_ap: the mean of that over IoU 0.5, 0.55 ... 0.95, both left out
+    where truth and prediction have no object; object_f1: 2 TP and 2 TP + FP + FN at IoU 0.5, so that a set has that of
+    all its objects.
+    """
+
+    def __init__(self) -> None:
+        self.images: list[dict[str, Part]] = []
+
+    def add(self, maps: ClassMaps) -> None:
+        matches, true, found = matched_objects(find_pieces(maps.truth), find_pieces(maps.predicted))
+        ap = matches / np.maximum(true + found - matches, 1)
+        defined = float(true + found > 0)
+        self.images.append(
+            {
+                "object_ap50": (float(ap[0]), defined),
+                "object_ap": (float(ap.mean()), defined),
+                "object_f1": (2.0 * matches[0], float(true + found)),
+            }
+        )
+
+    def results(self) -> dict[str, list[Part] | float]:
+        return {name: [image[name] for image in self.images] for name in self.images[0]} if self.images else {}
