@@ -124,6 +124,7 @@ EVALUATION_METRICS = {
 IMAGE_METRICS = {
     "rand_information": "losses.whole_images.rand_information:RandInformation",
     "objects": "losses.whole_images.objects:ObjectScores",
+    "curves": "losses.whole_images.curves:CurveScores",
 }
 CHOSEN_METRICS = (*EVALUATION_METRICS, *IMAGE_METRICS)
 

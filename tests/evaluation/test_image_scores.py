@@ -64,6 +64,14 @@ def test_classes_are_measured_by_themselves_and_ignored_pixels_left_out():
     assert "v_rand" not in regions["foreground"]
 
 
+def test_scores_of_the_set_stand_beside_those_of_images():
+    probabilities = [0.9 * ROW, 0.9 * ROW]
+    _, regions = evaluate(probabilities, (ROW, ROW), "EVALUATION.METRICS=[curves,objects]")
+    assert regions["class1"]["roc_auc"] == {"value": 1.0, "low": None, "high": None, "cases": 2}
+    assert regions["class1"]["object_f1"]["value"] == regions["class1"]["pr_auc"]["value"] == 1
+    assert {"object_ap", "object_ap50", "roc_auc", "pr_auc"} <= set(SCORES) & set(regions["class1"])
+
+
 def test_without_the_metric_nothing_is_computed():
     evaluator, regions = evaluate([0.9 * ROW, 0.9 * ROW], (ROW, ROW), "EVALUATION.METRICS=null")
     assert not any("v_rand" in scores for scores in regions.values()) and not evaluator.images[0].image_scores

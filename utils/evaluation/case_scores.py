@@ -68,6 +68,11 @@ SCORES = {
     "v_info_threshold": ("threshold", "of 0, 0.1 ... 0.9 that with the best v_info of the set"),
     "object_ap50": ("AP of objects at IoU 0.5", f"{OF_OBJECTS} of TP / (TP + FP + FN)"),
     "object_ap": ("AP of objects", f"{OF_OBJECTS} and over IoU 0.5, 0.55 ... 0.95 of TP / (TP + FP + FN)"),
+    "roc_auc": ("area under the ROC curve", "all pixels of the set, the class against all others"),
+    "pr_auc": (
+        "average precision",
+        "all pixels of the set, the class against all others; a constant answer: its share",
+    ),
     "object_f1": ("F1 of objects at IoU 0.5", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
 }
 SURFACE_SCORES = ("hd95_mm", "assd_mm", "surface_dice")

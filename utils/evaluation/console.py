@@ -23,6 +23,7 @@ LONGEST_NAME = 17  # characters of a class; longer names are cut, numbers never
 CASE_TABLES = {
     "mean over {case}s": ("dice_per_case", "iou_per_case", "volume_error"),
     "mean over {case}s, surfaces": ("hd95_mm", "assd_mm", "surface_dice"),
+    "all pixels": ("roc_auc", "pr_auc"),
     "objects": ("object_ap50", "object_ap", "object_f1"),
     "mean over images, Rand": ("v_rand", "v_rand_split", "v_rand_merge"),
     "mean over images, information": ("v_info", "v_info_split", "v_info_merge"),
