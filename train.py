@@ -89,7 +89,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
         console.print_start(cfg, trainer, found)
 
     # Callbacks
-    callbacks = build_callbacks(cfg, trainer, validate, data, outputs)
+    callbacks = build_callbacks(cfg, trainer, validate, data, outputs, found)
 
     # Resume
     start = (0, 0)

@@ -15,8 +15,6 @@ from omegaconf import DictConfig
 from utils.base.classes import is_multi_label
 from utils.config.class_names import has_background
 
-RARELY = 0.01  # a class with fewer predicted than this share of its true pixels is as good as never predicted
-
 Answer = tuple[int, ...]  # the classes that every pixel gets: one; of overlapping classes any number
 
 
@@ -169,20 +167,3 @@ def mean_of_defined(values: np.ndarray) -> float:
     """Mean of what is not NaN; NaN if nothing is."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
-
-
-def unpredicted_classes(confusion: np.ndarray) -> list[int]:
-    """The classes that occur and are never predicted, or hardly: on fewer pixels than 1% of those they occur on.
-
-    Args:
-        confusion: int `(classes, classes)`, rows truth, columns prediction; of overlapping classes `(classes, 2, 2)`, a
-            table of absent and present each, the first of pixels with any class.
-
-    >>> unpredicted_classes(np.array([[90, 0], [10, 0]]))
-    [1]
-    """
-    true, predicted = confusion.sum(1), confusion.sum(0)
-    if confusion.ndim == 3:
-        true, predicted = confusion[:, 1].sum(1), confusion[:, :, 1].sum(1)
-        true[0] = 0  # any class is none of them
-    return np.flatnonzero((true > 0) & (predicted < RARELY * true)).tolist()

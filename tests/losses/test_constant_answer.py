@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from losses.constant_answer import Scoring, best_constant, constant_scores, possible_answers, unpredicted_classes
+from losses.constant_answer import Scoring, best_constant, constant_scores, possible_answers
 from utils.base.class_bits import pack
 from utils.config import load_config
 
@@ -92,10 +92,3 @@ def random_masks(classes, overlapping, ignored):
     if overlapping:
         counts = np.column_stack([[64, 40, 64], counts])
     return masks, counts
-
-
-def test_classes_that_are_hardly_ever_predicted():
-    assert unpredicted_classes(np.array([[900, 0, 0], [50, 50, 0], [999, 0, 1]])) == [2]
-    assert unpredicted_classes(np.array([[90, 0, 0], [5, 5, 0], [0, 0, 0]])) == []  # an absent class is not missing
-    any_class, found, missed, absent = [[70, 0], [20, 10]], [[85, 0], [5, 10]], [[80, 0], [20, 0]], [[100, 0], [0, 0]]
-    assert unpredicted_classes(np.array([any_class, found, missed, absent])) == [2]  # overlapping classes

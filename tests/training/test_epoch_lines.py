@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from utils.training import announce_stop as announcing
@@ -96,3 +97,14 @@ def test_three_epochs_in_a_row_without_a_find_name_a_remedy_once(scores, after, 
             warned.append(epoch)
             assert "loss=bce_dice" in said and "DATASET.FOREGROUND_FRACTION=0.5" in said
     assert warned == ([after] if after else [])
+
+
+def test_a_class_that_is_not_found_for_three_epochs_is_said_once(capsys):
+    """Not one that does not occur, and not one that is found in between."""
+    watching, said = NothingFound("val_dice", np.array([[9, 5, 5, 0]]), ["background", "liver", "cyst", "vessel"]), []
+    for cyst in (0.0, 0.3, 0.01, 0.0, 0.0, 0.0):
+        classes = {"val_dice_class1": 0.9, "val_dice_class2": cyst, "val_dice_class3": 0.0}
+        watching.on_epoch_end(len(said), LOGS | {"val_dice": 0.5} | classes)
+        said.append(capsys.readouterr().err)
+    assert [bool(line) for line in said] == [False] * 4 + [True, False]
+    assert "for 3 epochs hardly ever found, though in the truth: cyst (class 2, Dice 0.0000)" in said[4]

@@ -192,21 +192,50 @@ def epochs_with_histograms(folder):
 @pytest.mark.parametrize(
     "value, words",
     [
-        (0.0, "val_dice is 0 in every epoch"),
+        (0.0, "val_dice is 0.0000, below 0.0952"),
         (math.nan, "val_dice is not defined in any"),
-        (0.09, "no better than 0.0952"),
-        (0.1, ""),
+        (0.09, "below 0.0952"),
+        (0.096, "no better than 0.0952"),
+        (0.11, ""),
     ],
 )
 def test_a_network_that_learnt_nothing_is_said(value, words, tmp_path, capsys):
     best = best_weights(tmp_path)
     best.on_epoch_end(0, logs(value, 1.0))
-    cfg = load_config(["VERBOSE=1", "CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"])
-    data = {"val": {"label_counts": np.array([[95, 5]])}}  # foreground everywhere: Dice 10 / 105
-    print_end(cfg, best, Outputs(*[tmp_path / "m.weights.h5"] * 5), data)
-    printed = capsys.readouterr()
+    printed = print_the_end(best, ["CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"], [95, 5], tmp_path, capsys)
     assert words in printed.err and bool(printed.err) == bool(words)
     assert "The weights are those of the newest epoch" in printed.out
+
+
+def test_one_class_everywhere_is_said_at_the_end(tmp_path, capsys):
+    """Dice of class 1 is high where nearly all is class 1, and above that of the masks as stored by rounding."""
+    best = best_weights(tmp_path)
+    scores = {"val_dice": 0.8662, "val_dice_class0": 0.0, "val_dice_class1": 0.8662, "dice": 0.86}
+    best.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0, **scores})
+    cell = ["OUTPUT.CLASS_NAMES=[background,cell]"]
+    printed = print_the_end(best, cell, [2368, 7632], tmp_path, capsys)
+    assert "no better than 0.8657" in printed.err
+    assert "hardly ever found, though in the truth: background (class 0, Dice 0.0000)" in printed.err
+
+
+def test_the_scores_of_the_best_epoch_are_few_named_and_in_order(tmp_path, capsys):
+    best, names = best_weights(tmp_path), [f"thing {index}" for index in range(11)]
+    both = {f"{score}_class{index}": 0.5 for score in ("dice", "iou") for index in (0, 1, 10, *range(2, 10))}
+    both |= {"dice": 0.5, "iou": 0.4, "iou_all_classes": 0.4, "loss": 1.0}
+    best.on_epoch_end(0, both | {f"val_{name}": value for name, value in both.items()} | {"gradient_norm": 2.0})
+    settings = ["OUTPUT.CLASSES=11", f"OUTPUT.CLASS_NAMES={names}", "DATASET.CROP.MODE=random"]
+    printed = print_the_end(best, settings, [100] * 11, tmp_path, capsys)
+    rows = [line.split("  ")[0] for line in printed.out.split("\u2500\n")[1].splitlines()]
+    assert rows[:15] == ["loss", "dice", "iou", "iou_all_classes", *(f"dice, {name}" for name in names)]
+    assert "evaluate.py whole images" in printed.out and not printed.err
+    assert max(map(len, printed.out.splitlines()[:17])) <= 80
+
+
+def print_the_end(best, settings, counts, tmp_path, capsys):
+    """What `print_end` prints."""
+    data = {"val": {"label_counts": np.array([counts])}}
+    print_end(load_config(["VERBOSE=1", *settings]), best, Outputs(*[tmp_path / "m.weights.h5"] * 5), data)
+    return capsys.readouterr()
 
 
 def test_a_loss_that_grows_a_thousandfold_is_said_once(capsys):

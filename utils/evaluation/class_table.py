@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
-from losses.constant_answer import Answer, Scoring, answer_name, best_constant, constant_scores, unpredicted_classes
-from utils.base.classes import is_multi_label
+from losses.constant_answer import Answer, Scoring, answer_name, best_constant, constant_scores
+from losses.learnt import dice_of_confusion, explain_low_score, explain_unfound
+from losses.monitor import default_monitor
 from utils.base.job_table import Row
 from utils.config.class_names import mask_class_names
 from utils.evaluation.case_scores import ScoredCase, score_set
 
 if TYPE_CHECKING:
     from utils.evaluation.evaluator import Evaluator
+    from utils.evaluation.split import SplitResult
 
 COLUMNS = ("dice", "iou", "precision", "sensitivity")  # scores of all pixels of the set
 OF_FOLDS = (*COLUMNS, "dice_per_case")
@@ -56,18 +58,20 @@ def find_baseline(cfg: DictConfig, evaluator: Evaluator) -> dict[str, tuple[floa
     return best_constant(true_counts(evaluator.images), Scoring.from_config(cfg))
 
 
-def find_warnings(cfg: DictConfig, evaluator: Evaluator) -> list[str]:
-    """A sentence if classes that occur are hardly ever predicted, or if everything is predicted as one class."""
-    confusion, names = evaluator.confusion(), mask_class_names(cfg)
-    missing = unpredicted_classes(confusion)
-    if not missing:
+def find_warnings(cfg: DictConfig, result: SplitResult) -> list[str]:
+    """Sentences: all is predicted as one class, the score is that of a constant answer, classes are not found."""
+    if result.evaluator is None:
         return []
-    predicted = np.flatnonzero(confusion.sum(0))
-    if len(predicted) == 1 and not is_multi_label(cfg):
+    confusion, names = result.evaluator.confusion(), mask_class_names(cfg)
+    predicted = np.flatnonzero(confusion.sum(0)).tolist() if confusion.ndim == 2 else []
+    dices = dice_of_confusion(confusion)
+    if len(predicted) == 1 and set(dices) - set(predicted):
         return [f"every pixel is predicted as {names[predicted[0]]}: the network has learnt nothing yet."]
-    shown = ", ".join(f"{names[index]} ({index})" for index in missing[:3])
-    shown += f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-    return [f"hardly ever predicted, though in the truth: {shown}."]
+    name = default_monitor(cfg).name
+    constant = find_baseline(cfg, result.evaluator).get(name, (None,))[0]
+    low = explain_low_score(name, result.scores.get(name, np.nan), constant)
+    unfound = explain_unfound(dices, names)
+    return [sentence for sentence in (low, unfound) if sentence]
 
 
 def class_rows(cfg: DictConfig, summary: dict[str, Any], evaluator: Evaluator) -> Iterator[ClassRow]:

@@ -38,7 +38,7 @@ Rows = list[list[str]]
 def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path) -> None:
     """Print the scores of each split: a row a class, then scores of cases, then those of the whole set."""
     for result in results:
-        for warning in find_warnings(cfg, result.evaluator) if result.evaluator else ():
+        for warning in find_warnings(cfg, result):
             print(f"Warning: {result.split}: {warning}", file=sys.stderr)
     if not cfg.VERBOSE:
         return

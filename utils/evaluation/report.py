@@ -76,7 +76,7 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
     evaluators = [(result.split, result.evaluator) for result in results if result.evaluator]
     return {
         "results": results,
-        "warnings": {split: find_warnings(cfg, evaluator) for split, evaluator in evaluators},
+        "warnings": {result.split: find_warnings(cfg, result) for result in results},
         "constant": {split: find_baseline(cfg, evaluator) for split, evaluator in evaluators},
         "constant_rows": {split: constant_row(cfg, evaluator) for split, evaluator in evaluators},
         "fold_rows": {split: fold_rows(evaluator) for split, evaluator in evaluators},

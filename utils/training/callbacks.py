@@ -1,5 +1,6 @@
 """The callbacks of a training run, and those that steer it: learning rate, early stopping, averaged weights."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import keras
@@ -27,7 +28,12 @@ Logs = dict[str, float]
 
 
 def build_callbacks(
-    cfg: DictConfig, trainer: Trainer, validate: Validation, data: Dataset, outputs: Outputs
+    cfg: DictConfig,
+    trainer: Trainer,
+    validate: Validation,
+    data: Dataset,
+    outputs: Outputs,
+    facts: Mapping[str, Mapping[str, Any]],
 ) -> list[keras.callbacks.Callback]:
     """The callbacks of a training run, in the order in which they are called.
 
@@ -40,6 +46,7 @@ def build_callbacks(
         validate: its examples are shown in TensorBoard.
         data: the training data.
         outputs: where the files go.
+        facts: of `verify_data`.
     """
     monitor, replicas = build_monitor(cfg), trainer.distribute_strategy.num_replicas_in_sync
     number, workers = worker(trainer.distribute_strategy)
@@ -70,7 +77,7 @@ def build_callbacks(
         *build_trackers(cfg, outputs.name),
         DivergenceWarning(),
         *printers,
-        *([NothingFound(default_monitor(cfg).log)] if cfg.MODEL.TYPE != "classifier" else []),
+        *build_watch(cfg, facts),
         *averages,
     ]
     return [*callbacks, Checkpoint(cfg, trainer, outputs.weights, callbacks, data)]
@@ -81,6 +88,13 @@ def build_log(cfg: DictConfig, outputs: Outputs, title: str, best: BestWeights) 
     names = [] if cfg.MODEL.TYPE == "classifier" else mask_class_names(cfg)
     append = cfg.CALLBACKS.CSV_LOGGER.APPEND_LOGS
     return EpochLog(outputs.log, outputs.curves, append, cfg.RUN, [outputs.pictures], title, best, names)
+
+
+def build_watch(cfg: DictConfig, facts: Mapping[str, Mapping[str, Any]]) -> list[keras.callbacks.Callback]:
+    """The callback that tells of classes that are not found; a classifier has none."""
+    if cfg.MODEL.TYPE == "classifier":
+        return []
+    return [NothingFound(default_monitor(cfg).log, facts["val"]["label_counts"], mask_class_names(cfg))]
 
 
 def build_pictures(

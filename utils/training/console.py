@@ -1,21 +1,21 @@
 """What a training run prints at its start and end."""
 
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from losses.constant_answer import Answer, Scoring, answer_name, best_constant
+from losses.constant_answer import answer_name
 from losses.monitor import build_monitor
 from utils.base.job_table import fold_table, job_table
-from utils.base.terminal import say, show
+from utils.base.terminal import make_table, say, show
 from utils.checkpoints.paths import companion_path, evaluate_command, evaluate_sweep_command, weights_path
 from utils.config.class_names import mask_class_names
 from utils.config.overrides import override_key
 from utils.config.sweeps import Job
+from utils.training.best_scores import find_baseline, find_warnings, score_rows
 from utils.training.data_wait import DataWait
 from utils.training.outputs import Outputs
 from utils.training.saving import BestWeights
@@ -69,13 +69,6 @@ def describe_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> str:
     return f"constant answer, validation: {shown}" if shown else ""
 
 
-def find_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, tuple[float, Answer]]:
-    """`losses.constant_answer.best_constant` of the validation masks; empty for classifiers."""
-    if cfg.MODEL.TYPE == "classifier":
-        return {}
-    return best_constant(data["val"]["label_counts"], Scoring.from_config(cfg))
-
-
 def print_resumed(cfg: DictConfig, start: tuple[int, int], steps: int) -> None:
     """Say where a run resumes: `start` is (epoch, step) to begin with, `steps` are those of an epoch."""
     epoch, step = start
@@ -91,19 +84,15 @@ def print_data_wait(cfg: DictConfig, data_wait: DataWait) -> None:
 
 def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs, data: Mapping[str, Any]) -> None:
     """Say how good the best epoch was, where everything is, and what to run next."""
-    constant = find_baseline(cfg, data).get(best.monitor.name, (None, 0))[0]
-    if warning := nothing_learnt(best, constant):
+    for warning in find_warnings(cfg, best, data):
         print(f"Warning: {warning}", file=sys.stderr)
     if not cfg.VERBOSE:
         return
-    logs = best.best_logs
-    print(
-        f"Best validation {best.monitor.name} {best.best:.4f} in epoch {best.best_epoch}"
-        + ("; its scores in training and validation:" if logs else "")
-    )
-    for name, value in logs.items():
-        if f"val_{name}" in logs:
-            print(f"{name:>20} {value:9.4f} {logs[f'val_{name}']:9.4f}")
+    say(f"Best validation {best.monitor.name} {best.best:.4f} in epoch {best.best_epoch}")
+    if rows := score_rows(cfg, best.best_logs, find_baseline(cfg, data)):
+        show(make_table(["", "training", "validation", "best constant answer"], rows))
+    if cfg.DATASET.CROP.MODE is not None:
+        say("Validation takes the centre crop of each image, evaluate.py whole images: its scores differ.")
     if not cfg.CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY:
         print("The weights are those of the newest epoch (CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False).")
     for name, path in {
@@ -141,22 +130,3 @@ def best_score(job: Job) -> float | None:
         return summary["best"]["value"]
     except (OSError, ValueError, KeyError):  # a full disk costs the file
         return None
-
-
-def nothing_learnt(best: BestWeights, constant: float | None = None) -> str | None:
-    """What is wrong with a best epoch whose score is undefined, or no better than `constant`; None if nothing is.
-
-    Args:
-        constant: what the best constant answer scores, None if that is not known.
-    """
-    score = best.monitor.log
-    if best.best is None or math.isnan(best.best):
-        return f"{score} is not defined in any epoch, as the validation data has nothing to find: no epoch is best."
-    if best.monitor.higher_is_better and best.best == 0:
-        return f"{score} is 0 in every epoch: the network finds nothing in the validation data. Train longer."
-    if best.monitor.higher_is_better and constant is not None and best.best <= constant:
-        return (
-            f"{score} is {best.best:.4f}, no better than {constant:.4f} for the same class in every pixel: the network "
-            "has learnt nothing yet. Train longer."
-        )
-    return None

@@ -3,10 +3,13 @@
 import resource
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from losses.learnt import NOT_FOUND, dice_of_logs, explain_unfound
 from utils.base.terminal import say
 
 Logs = dict[str, float]
@@ -35,28 +38,41 @@ class DivergenceWarning(keras.callbacks.Callback):
 
 
 class NothingFound(keras.callbacks.Callback):
-    """Say once, while training runs, that the score was 0 in three epochs in a row, and what helps.
+    """Say once, while training runs, that a score was 0 in three epochs in a row, and what helps; the same of classes.
 
     Args:
         score: name in the logs of a score where more is better.
+        counts: of the validation masks, as in `losses.constant_answer.best_constant`; None: no class is watched.
+        names: of the classes from 0 on.
     """
 
     EPOCHS = 3
 
-    def __init__(self, score: str) -> None:
+    def __init__(self, score: str, counts: np.ndarray | None = None, names: Sequence[str] = ()) -> None:
         super().__init__()
-        self.score = score
+        self.score, self.counts, self.names = score, counts, names
         self.zeros = 0
-        self.warned = False
+        self.unfound: Counter[int] = Counter()
+        self.warned = self.warned_of_classes = False
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.zeros = self.zeros + 1 if logs[self.score] == 0 else 0
+        dices = {} if self.counts is None else dice_of_logs(logs, self.counts)
+        low = [index for index, dice in dices.items() if dice < NOT_FOUND]
+        self.unfound = Counter({index: self.unfound[index] + 1 for index in low})
         if self.zeros == self.EPOCHS and not self.warned:
-            self.warned = True
+            self.warned = self.warned_of_classes = True
             say(
                 f"Warning: {self.score} was 0 for {self.EPOCHS} epochs: the network finds nothing in the validation "
                 "data. If it goes on, try loss=bce_dice, DATASET.FOREGROUND_FRACTION=0.5 or another "
                 "HYPER_PARAMETERS.LEARNING_RATE; see docs/how-to/imbalanced-classes.md.",
+                "stderr",
+            )
+        lasting = {index: dices[index] for index, epochs in self.unfound.items() if epochs >= self.EPOCHS}
+        if not self.warned_of_classes and not self.zeros and (sentence := explain_unfound(lasting, self.names)):
+            self.warned_of_classes = True
+            say(
+                f"Warning: for {self.EPOCHS} epochs {sentence} If it goes on, see docs/how-to/imbalanced-classes.md.",
                 "stderr",
             )
 

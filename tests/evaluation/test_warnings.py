@@ -1,0 +1,40 @@
+"""What an evaluation warns of. No TensorFlow."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from utils.config import load_config
+from utils.evaluation.class_table import find_warnings
+
+NAMES = "OUTPUT.CLASS_NAMES=[background,liver]"
+
+
+def split_result(confusion, **scores):
+    """The result of a split of one image."""
+    confusion = np.array(confusion)
+    case = SimpleNamespace(confusion=confusion)
+    return SimpleNamespace(
+        scores=scores, evaluator=SimpleNamespace(images=[case], volumes=[], confusion=lambda: confusion)
+    )
+
+
+@pytest.mark.parametrize(
+    "confusion, dice, words",
+    [
+        ([[0, 84], [0, 16]], 0.2759, ["every pixel is predicted as liver"]),
+        ([[24, 60], [10, 6]], 0.1463, ["dice is 0.1463, below 0.2759 for the same class in every pixel"]),
+        ([[5, 79], [1, 15]], 0.2727, ["dice is 0.2727, below 0.2759"]),
+        ([[8400, 0], [1599, 1]], 0.0012, ["below 0.2759", "in the truth: liver (class 1, Dice 0.0012)"]),
+        ([[80, 4], [4, 12]], 0.75, []),
+        ([[100, 0], [0, 0]], np.nan, []),  # nothing to find, and nothing found
+    ],
+)
+def test_a_network_that_is_no_better_than_a_constant_answer(confusion, dice, words):
+    found = find_warnings(load_config([NAMES]), split_result(confusion, dice=dice))
+    assert len(found) == len(words) and all(word in line for word, line in zip(words, found, strict=True)), found
+
+
+def test_a_classifier_has_no_such_warning():
+    assert find_warnings(load_config(), SimpleNamespace(evaluator=None)) == []
