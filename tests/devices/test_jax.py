@@ -176,6 +176,27 @@ def test_a_loader_that_needs_tensorflow(setting, phantom, monkeypatch):
         build_dataset(cfg, "train", augment=True)
 
 
+def test_shards_are_read_without_tensorflow(tmp_path, phantom, monkeypatch):
+    from data_generators import build_dataset
+    from data_preparation.tfrecord import write_shards
+
+    place = phantom / "data/train"
+    write_shards(place / "images", place / "mask", tmp_path, "train", 2)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "tensorflow" else found(name, *rest)
+    )
+    common = [*SMALL, *paths(phantom), "BACKEND=jax"]
+    shards = ["DATA_GENERATOR_TYPE=TFRECORD", f"DATASET.TRAIN.IMAGES_PATH={tmp_path}/train-*.tfrec"]
+    for batch, expected in zip(
+        build_dataset(load_config([*common, *shards]), "train", augment=True),
+        build_dataset(load_config(common), "train", augment=True),
+        strict=True,
+    ):
+        for one, other in zip(batch, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_contradictions_and_missing_devices_are_one_line(tmp_path, phantom):
     common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]
     result = run_command("train.py", *common, "BACKEND=jax", KERAS_BACKEND="tensorflow")

@@ -125,8 +125,8 @@ for model in sys.argv[1].split(","):
 @pytest.mark.parametrize(
     "models",
     [
-        "tiny_unet3plus",
-        pytest.param("unet3plus,unet3plus_deepsup,unet3plus_deepsup_cgm,unet,unet++", marks=pytest.mark.slow),
+        "unet",
+        pytest.param("tiny_unet3plus,unet3plus,unet3plus_deepsup,unet3plus_deepsup_cgm,unet++", marks=pytest.mark.slow),
     ],
 )
 def test_mirrored_trains_with_xla_and_amp(models, tmp_path, phantom):
