@@ -21,8 +21,11 @@ WIDTHS = (64, 128, 256, 512, 1024)
 NARROW = (16, 32, 64, 128, 256)
 
 
-def plain_unet3plus(keras, size, classes):
-    """UNet 3+ as it is usually built, from stock layers of `keras`: maps are upsampled, then convolved."""
+def plain_unet3plus(keras, size, classes, widths=WIDTHS, vgg=None):
+    """UNet 3+ as it is usually built, from stock layers of `keras`: maps are upsampled, then convolved.
+
+    `vgg`: None for the plain encoder, or "VGG16" or "VGG19", untrained.
+    """
     layers = keras.layers
 
     def block(x, filters, convs=1):
@@ -33,9 +36,14 @@ def plain_unet3plus(keras, size, classes):
 
     image = keras.Input((size, size, 3))
     encoder, x = [], image
-    for level, width in enumerate(WIDTHS):
+    for level, width in enumerate(() if vgg else widths):
         x = block(layers.MaxPooling2D()(x) if level else x, width, convs=2)
         encoder.append(x)
+    if vgg:
+        from models.encoders.backbones import BACKBONES
+
+        network = getattr(keras.applications, vgg)(include_top=False, weights=None, input_tensor=image)
+        encoder = [network.get_layer(name).output for name in BACKBONES[vgg.lower()].skips.values()]
     decoder = {4: encoder[4]}
     for level in (3, 2, 1, 0):
         incoming = []
@@ -45,14 +53,14 @@ def plain_unet3plus(keras, size, classes):
                 x = layers.MaxPooling2D(2 ** (level - source))(x)
             if source > level:
                 x = layers.UpSampling2D(2 ** (source - level), interpolation="bilinear")(x)
-            incoming.append(block(x, WIDTHS[0]))
-        decoder[level] = block(layers.Concatenate()(incoming), 5 * WIDTHS[0])
+            incoming.append(block(x, widths[0]))
+        decoder[level] = block(layers.Concatenate()(incoming), 5 * widths[0])
     logits = layers.Conv2D(classes, 3, padding="same")(decoder[0])
     return keras.Model(image, layers.Softmax(dtype="float32")(logits))
 
 
-def plain_unet(keras, size, classes):
-    """U-Net with 16 features from stock layers of `keras`."""
+def plain_unet(keras, size, classes, widths=NARROW):
+    """U-Net with 16 features, or these, from stock layers of `keras`."""
     layers = keras.layers
 
     def block(x, filters):
@@ -63,11 +71,11 @@ def plain_unet(keras, size, classes):
 
     image = keras.Input((size, size, 3))
     skips, x = [], image
-    for width in NARROW[:-1]:
+    for width in widths[:-1]:
         skips.append(block(x, width))
         x = layers.MaxPooling2D()(skips[-1])
-    x = block(x, NARROW[-1])
-    for width, skip in zip(reversed(NARROW[:-1]), reversed(skips), strict=True):
+    x = block(x, widths[-1])
+    for width, skip in zip(reversed(widths[:-1]), reversed(skips), strict=True):
         x = layers.Conv2DTranspose(width, 2, strides=2)(x)
         x = block(layers.Concatenate()([x, skip]), width)
     return keras.Model(image, layers.Softmax(dtype="float32")(layers.Conv2D(classes, 1)(x)))
@@ -118,38 +126,11 @@ def torch_unet(options, train):
     import numpy as np
     import torch
     from torch import nn
+    from torch_networks import UNet
 
     if options.precision != "float32":
         raise SystemExit("The PyTorch reference is written for --precision float32.")
-
-    def block(channels, width):
-        convs = [
-            part
-            for inside in (channels, width)
-            for part in (nn.Conv2d(inside, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True))
-        ]
-        return nn.Sequential(*convs)
-
-    class UNet(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.down = nn.ModuleList(map(block, (3, *NARROW[:-1]), NARROW))
-            self.up = nn.ModuleList(
-                nn.ConvTranspose2d(coarse, width, 2, 2) for width, coarse in itertools.pairwise(NARROW)
-            )
-            self.fuse = nn.ModuleList(block(2 * width, width) for width in NARROW[:-1])
-            self.logits = nn.Conv2d(NARROW[0], options.classes, 1)
-
-        def forward(self, x):
-            skips = []
-            for level, down in enumerate(self.down):
-                x = down(nn.functional.max_pool2d(x, 2) if level else x)
-                skips.append(x)
-            for up, fuse, skip in list(zip(self.up, self.fuse, skips[:-1], strict=True))[::-1]:
-                x = fuse(torch.cat([up(x), skip], 1))
-            return self.logits(x)
-
-    model = UNet().to(memory_format=torch.channels_last)
+    model = UNet(options.classes, NARROW).to(memory_format=torch.channels_last)
     images, labels = random_batch(options)
     images = torch.from_numpy(np.moveaxis(images, -1, 1)).to(memory_format=torch.channels_last)
     labels = torch.from_numpy(labels)
