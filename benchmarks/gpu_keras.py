@@ -4,7 +4,6 @@ The network of plain layers is trained by the same step, so that only the layers
 """
 
 import os
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -47,10 +46,8 @@ def overrides(case: Case) -> list[str]:
 def make_engine(case: Case) -> Engine:
     """See `gpu_case.Engine`."""
     os.environ["KERAS_BACKEND"] = case.library
-    if case.library == "jax":
-        sys.modules["tensorflow"] = None  # Keras would import it where it is there: seconds, and memory of the GPU
-        if case.precision in MATMUL:
-            os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = MATMUL[case.precision]
+    if case.library == "jax" and case.precision in MATMUL:
+        os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = MATMUL[case.precision]
     device, peak_gib = device_of(case)
     from utils.config import load_config
     from utils.devices.strategy import make_strategy
