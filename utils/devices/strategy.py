@@ -74,7 +74,8 @@ def make_strategy(cfg: DictConfig) -> Strategy:
         keras.ops.zeros(1)
     set_keras()
     check_several_devices(cfg, strategy)
-    keras.utils.set_random_seed(cfg.SEED)
+    with without_unused_packages():  # on JAX it would import TensorFlow to seed that, too
+        keras.utils.set_random_seed(cfg.SEED)
     keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])
     return strategy
 
