@@ -27,16 +27,24 @@ def test_folds_stay_in_order_above_their_mean_and_deviation():
     assert mean_and_deviation([None]) == "-"
 
 
+def test_what_constant_answers_score_stands_below():
+    rows, differing = [("a", [0.7]), ("b", [0.5])], [("", [0.2]), ("", [0.4])]
+    assert render(job_table(["dice"], rows, constants=[("", [0.25])] * 2)).splitlines()[-1] == "constant answer  0.2500"
+    assert render(fold_table(["dice"], rows, differing)).splitlines()[-1] == "constant answer  0.3000 ± 0.1414"
+    assert names(job_table(["loss"], rows, constants=[("", [None])] * 2)) == ["a", "b"]
+
+
 def test_the_folds_of_a_training_end_with_the_evaluation_of_all(tmp_path, capsys):
     jobs = []
     for fold, dice in enumerate((0.7, 0.5)):
         cfg = load_config([f"CALLBACKS.MODEL_CHECKPOINT.PATH={tmp_path}/{fold}", "MODEL.TYPE=unet"])
         path = companion_path(weights_path(cfg), ".run.json")
         path.parent.mkdir()
-        path.write_text(json.dumps({"best": {"value": dice}}))
+        path.write_text(json.dumps({"best": {"value": dice, "constant_answer": 0.3}}))
         typed = ["+experiment=isbi_unet", "DATASET.FOLDS=my folds", "DATASET.FOLD=0,1", "HYPER_PARAMETERS.EPOCHS=1"]
         jobs.append(Job(cfg, [f"DATASET.FOLD={fold}"], typed, {}))
     print_sweep(jobs)
     *table, command = capsys.readouterr().out.splitlines()
-    assert table[-1].split()[-3:] == ["0.6000", "±", "0.1414"] and table[-2].split() == ["DATASET.FOLD=1", "0.5000"]
+    assert table[-1].split() == ["constant", "answer", "0.3000"]
+    assert table[-2].split()[-3:] == ["0.6000", "±", "0.1414"] and table[-3].split() == ["DATASET.FOLD=1", "0.5000"]
     assert command == "Next: python evaluate.py +experiment=isbi_unet 'DATASET.FOLDS=my folds' DATASET.FOLD=all"

@@ -63,7 +63,8 @@ def test_every_output_has_the_folds(evaluated, capsys):
     assert mean in table and all(f">{dice:.4f}<" in table for dice in dices)
     print_results(cfg, [result], folder)
     printed = capsys.readouterr().out
-    assert re.search(rf"fold 1 +{dices[1]:.4f}", printed) and f"mean ± SD  {mean}" in printed
+    assert re.search(rf"fold 1 +{dices[1]:.4f}", printed) and re.search(rf"mean ± SD +{mean}", printed)
+    assert re.search(r"constant answer +0.6667 +0\.\d{4}", printed.split("mean ± SD")[1]) and "constant: " in table
     assert max(map(len, printed.split("means over the classes")[1].split("saved")[0].splitlines())) <= 80
 
 

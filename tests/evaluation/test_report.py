@@ -82,6 +82,7 @@ def test_the_report_needs_nothing_else(written):
     assert "http://" not in page and "https://" not in page
     assert page.count("data:image/webp;base64,") == 4 * SHOWN and page.count("data:image/svg+xml;base64,") == 2
     assert "<td>dice_class1</td>" in page and "<td>constant: " in page  # as in evaluation.json
+    assert re.search(r"<div><b>0\.\d{3}</b>dice<small>constant 0\.\d{3}</small></div>", page)
     assert "<img src=x" not in page and 'name="viewport"' in page
     assert (
         "2 classes" in page

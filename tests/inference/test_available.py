@@ -27,12 +27,13 @@ def test_only_weights_that_can_be_used_are_listed_with_what_they_expect(tmp_path
     (folder / "training_logs_tiny_unet3plus.csv").write_text(
         "epoch,val_dice,val_loss,run\n0,0.9,1,old\n0,nan,1,abc\n1,0.75,1,abc\n2,0.5,1,abc\n"
     )
+    (folder / "model_tiny_unet3plus.run.json").write_text('{"best": {"constant_answer": 0.25}}')
     cfg = load_config([f"WORK_DIR={tmp_path}"])
     names, problems = available_weights(cfg)
     assert names == ["model_tiny_unet3plus"]
     assert "no stray.yaml" in problems.pop("stray") and "damaged" in problems.pop("cut") and not problems
     expected = str(expectation(cfg, names[0]))
-    assert expected == "tiny_unet3plus, 48 x 48, 3 channels, 3 classes, dice 0.750"
+    assert expected == "tiny_unet3plus, 48 x 48, 3 channels, 3 classes, dice 0.750 (constant answer 0.250)"
 
 
 @pytest.fixture

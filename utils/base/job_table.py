@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 Row = tuple[str, list[float | None]]  # name of a job, its scores
 
 
-def fold_table(columns: Sequence[str], rows: Sequence[Row]) -> "Table":
-    """The folds in their order, then mean ± standard deviation of each column.
+def fold_table(columns: Sequence[str], rows: Sequence[Row], constants: Sequence[Row] = ()) -> "Table":
+    """The folds in their order, then mean ± standard deviation of each column, then that of `line_of_constants`.
 
     >>> from utils.base.terminal import render
     >>> print(render(fold_table(["dice"], [("fold 0", [0.5]), ("fold 1", [0.7])])))
@@ -25,18 +25,37 @@ def fold_table(columns: Sequence[str], rows: Sequence[Row]) -> "Table":
     mean ± SD  0.6000 ± 0.1414
     """
     spread = ["mean ± SD", *(mean_and_deviation(column) for column in zip(*(row[1] for row in rows), strict=True))]
-    return make_table(["", *columns], [*([name, *map(number, scores)] for name, scores in rows), spread])
+    shown = [[name, *map(number, scores)] for name, scores in rows]
+    return make_table(["", *columns], [*shown, spread, *line_of_constants(constants)])
 
 
-def job_table(columns: Sequence[str], rows: Iterable[Row], higher_is_better: bool = True) -> "Table":
-    """The jobs, those with the best first score above; one whose score is not defined comes last."""
+def job_table(
+    columns: Sequence[str], rows: Iterable[Row], higher_is_better: bool = True, constants: Sequence[Row] = ()
+) -> "Table":
+    """The jobs, the best first score above, one that is not defined last; below them `line_of_constants`."""
     sign = -1 if higher_is_better else 1
 
     def rank(row: Row) -> float:
         score = row[1][0]
         return math.inf if score is None or score != score else sign * score
 
-    return make_table(["", *columns], [[name, *map(number, scores)] for name, scores in sorted(rows, key=rank)])
+    shown = [[name, *map(number, scores)] for name, scores in sorted(rows, key=rank)]
+    return make_table(["", *columns], [*shown, *line_of_constants(constants)])
+
+
+def line_of_constants(constants: Sequence[Row]) -> list[list[str]]:
+    """What the best constant answers score, one for each job or fold, as at most one row: mean ± SD if they differ.
+
+    >>> line_of_constants([("a", [0.25, None]), ("b", [0.25, None])])
+    [['constant answer', '0.2500', '-']]
+    >>> line_of_constants([("a", [None])])
+    []
+    """
+    cells = []
+    for column in zip(*(scores for _, scores in constants), strict=True):
+        shown = set(map(number, column))
+        cells.append(shown.pop() if len(shown) == 1 else mean_and_deviation(column))
+    return [["constant answer", *cells]] if set(cells) - {"-"} else []
 
 
 def mean_and_deviation(values: Iterable[float | None]) -> str:

@@ -1,12 +1,14 @@
-"""The CSV log of training runs: a row per epoch, with the id (RUN) of the run that it belongs to."""
+"""What a training run leaves of its scores: a CSV log, each row with the id (RUN) of its run, and a summary."""
 
 import csv
+import json
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from utils.base.learning_curves import History
-from utils.checkpoints.paths import log_path, previous_path
+from utils.checkpoints.paths import companion_path, log_path, previous_path, weights_path
 
 RUN = "run"  # the column with the id; logs of earlier versions have none
 
@@ -33,3 +35,14 @@ def read_history(cfg: DictConfig) -> History | None:
         if history:
             return history
     return None
+
+
+def read_best(cfg: DictConfig) -> dict[str, Any]:
+    """`{"epoch", "score", "value", "constant_answer"}` of the best epoch, from the summary beside the weights.
+
+    Empty if it is not there or damaged, as a full disk leaves it; summaries of earlier versions have no constant.
+    """
+    try:
+        return dict(json.loads(companion_path(weights_path(cfg), ".run.json").read_text(encoding="utf-8"))["best"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,9 @@ from omegaconf import DictConfig
 
 from utils.base.job_table import fold_table, job_table, number
 from utils.base.terminal import make_table, say, show
+from utils.checkpoints.paths import evaluation_folder
 from utils.config.sweeps import Job
-from utils.evaluation.class_table import COLUMNS, class_rows, find_baseline, find_warnings, fold_rows
+from utils.evaluation.class_table import COLUMNS, class_rows, constant_of_folds, find_baseline, find_warnings, fold_rows
 
 if TYPE_CHECKING:
     from utils.evaluation.split import SplitResult
@@ -50,7 +52,7 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
             show(make_table(columns, rows))
         if result.evaluator and (folds := fold_rows(result.evaluator, FOLD_COLUMNS)):
             say("\nmeans over the classes")
-            show(fold_table(FOLD_COLUMNS, folds))
+            show(fold_table(FOLD_COLUMNS, folds, constant_of_folds(cfg, result.evaluator, FOLD_COLUMNS)))
     say(f"\nsaved {folder}")
     if (folder / "report.html").exists():
         say(f"open {folder / 'report.html'}")
@@ -60,8 +62,22 @@ def print_sweep(jobs: Sequence[Job]) -> None:
     """Say how the jobs of a sweep scored in their first split: the best first, or the folds with their mean."""
     columns = [name for name in OF_JOBS if all(name in job.result for job in jobs)]
     rows = [(" ".join(job.swept), [job.result[name] for name in columns]) for job in jobs]
+    constants = [("", [constants.get(name) for name in columns]) for constants in map(constant_scores, jobs)]
     say("")
-    show(fold_table(columns, rows) if jobs[0].is_fold else job_table(columns, rows))
+    if jobs[0].is_fold:
+        show(fold_table(columns, rows, constants))
+    else:
+        show(job_table(columns, rows, constants=constants))
+
+
+def constant_scores(job: Job) -> dict[str, float]:
+    """What constant answers have in the first split of a job; empty if its files do not say so."""
+    try:
+        saved = json.loads((evaluation_folder(job.cfg) / "evaluation.json").read_text(encoding="utf-8"))
+        found = next(iter(saved["splits"].values()))["best_constant_answer"]
+        return {name: entry["value"] for name, entry in found.items()}
+    except (OSError, ValueError, KeyError, StopIteration):  # of a classifier, or removed meanwhile
+        return {}
 
 
 def describe(result: SplitResult) -> str:

@@ -11,7 +11,7 @@ from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.listing import list_folder
 from utils.checkpoints import ENDING, companion_path, restore_config, weights_path
-from utils.checkpoints.training_log import read_history
+from utils.checkpoints.training_log import read_best, read_history
 from utils.config.class_names import mask_class_names
 from utils.inference.members import check_members, member_config, network_size
 
@@ -24,7 +24,7 @@ class Expectation(NamedTuple):
         size: of the images, pixels.
         channels: of the images.
         classes: names, class 0 first.
-        score: of the best epoch on the validation data; empty if no log has it.
+        score: of the best epoch on the validation data, beside that of the constant answer; empty if no log has it.
     """
 
     model: str
@@ -113,9 +113,14 @@ def expectation(cfg: DictConfig, name: str) -> Expectation:
 
 
 def best_score(trained: DictConfig) -> str:
-    """The score of the best epoch of the run that trained the weights; empty if no log has it."""
+    """The score of the best epoch of the run that trained the weights, with that of the best constant answer.
+
+    Empty if no log has it; without the constant answer if the summary of the run does not hold it.
+    """
     history, monitor = read_history(trained), build_monitor(trained)
     if not history or monitor.log not in history:
         return ""
     epochs = [dict(zip(history, values, strict=True)) for values in zip(*history.values(), strict=True)]
-    return f"{monitor.name} {max(epochs, key=monitor.rank)[monitor.log]:.3f}"
+    constant = read_best(trained).get("constant_answer")
+    beside = f" (constant answer {constant:.3f})" if isinstance(constant, float) else ""
+    return f"{monitor.name} {max(epochs, key=monitor.rank)[monitor.log]:.3f}{beside}"

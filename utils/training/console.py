@@ -1,6 +1,5 @@
 """What a training run prints at its start and end."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ from losses.constant_answer import answer_name
 from losses.monitor import build_monitor
 from utils.base.job_table import fold_table, job_table
 from utils.base.terminal import make_table, say, show
-from utils.checkpoints.paths import companion_path, evaluate_command, evaluate_sweep_command, weights_path
+from utils.checkpoints.paths import evaluate_command, evaluate_sweep_command
+from utils.checkpoints.training_log import read_best
 from utils.config.class_names import mask_class_names
 from utils.config.overrides import override_key
 from utils.config.sweeps import Job
@@ -112,21 +112,13 @@ def print_end(cfg: DictConfig, best: BestWeights, outputs: Outputs, data: Mappin
 def print_sweep(jobs: Sequence[Job]) -> None:
     """Say how the jobs of a sweep ended: the best first, or the folds with their mean; and what to run next."""
     monitor = build_monitor(jobs[0].cfg)
-    rows = [(" ".join(job.swept), [best_score(job)]) for job in jobs]
+    rows = [(" ".join(job.swept), [read_best(job.cfg).get("value")]) for job in jobs]
+    constants = [("", [read_best(job.cfg).get("constant_answer")]) for job in jobs]
     say("")
     if jobs[0].is_fold:
-        show(fold_table([monitor.log], rows))
+        show(fold_table([monitor.log], rows, constants))
     else:
-        show(job_table([monitor.log], rows, monitor.higher_is_better))
+        show(job_table([monitor.log], rows, monitor.higher_is_better, constants))
     if jobs[0].typed:
         swept = [override_key(override) for override in jobs[0].swept]
         say(f"Next: {evaluate_sweep_command(jobs[0].typed, swept, all_folds=jobs[0].is_fold)}")
-
-
-def best_score(job: Job) -> float | None:
-    """The score of the best epoch of a job, of all its starts; None if there is none."""
-    try:
-        summary = json.loads(companion_path(weights_path(job.cfg), ".run.json").read_text(encoding="utf-8"))
-        return summary["best"]["value"]
-    except (OSError, ValueError, KeyError):  # a full disk costs the file
-        return None

@@ -16,6 +16,7 @@ from utils.base.version import VERSION, find_commit
 from utils.config.overrides import command_line
 from utils.devices.machine import describe_machine
 from utils.devices.strategy import PRECISIONS, name_of
+from utils.training.best_scores import find_baseline
 from utils.training.saving import BestWeights
 from utils.training.trainer import History, Trainer
 
@@ -53,7 +54,12 @@ def write_summary(
         "commit": find_commit(),
         "machine": describe_machine(),
         "since_last_start": {"epochs": epochs, "seconds": round(seconds, 1)},  # the log has all epochs of the run
-        "best": {"epoch": best.best_epoch, "score": best.monitor.log, "value": best.best},
+        "best": {
+            "epoch": best.best_epoch,
+            "score": best.monitor.log,
+            "value": best.best,
+            "constant_answer": find_baseline(cfg, data).get(best.monitor.name, (None,))[0],
+        },
         "last": {name: values[-1] for name, values in history.items()} if epochs else {},
         "share_of_time_waiting_for_data": trainer.data_wait.share,
         "overrides": list(cfg.OVERRIDES),
