@@ -1,6 +1,6 @@
 """Commands that prepare datasets in one layout and check them; none of them imports TensorFlow.
 
-Commands (`python data_preparation/<name>.py --help`): coco, index_masks, lgg, make_phantom, pets, plan,
-preprocess_data, rle_csv, split, tfrecord, verify_data, volumes. The folders hold what they share: `common` (command
-line, dataset writer, splits, reports), `scans` (NIfTI, DICOM, slices) and `planning` (for plan.py).
+Commands (`python data_preparation/<name>.py --help`): coco, drive, index_masks, lgg, make_phantom,
+nuclei, pets, plan, preprocess_data, rle_csv, split, tfrecord, verify_data, volumes. The folders hold what they share:
+`common` (command line, dataset writer, splits, reports), `scans` (NIfTI, DICOM, slices) and `planning` (for plan.py).
 """

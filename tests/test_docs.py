@@ -47,7 +47,7 @@ NO_SETTINGS = {
     "VERSION",
 }
 # Names that pages on extending invent; what holds one of them need not exist.
-INVENTED = re.compile(r"cells|power_jaccard|SHARPEN|ALPHA|CLIP_VALUE|drive|linknet|PLAIN|plain|h5|SECTION\.KEY|<name>")
+INVENTED = re.compile(r"cells|power_jaccard|SHARPEN|ALPHA|CLIP_VALUE|chase|linknet|PLAIN|plain|h5|SECTION\.KEY|<name>")
 
 
 def read(page: str) -> str:

@@ -84,7 +84,7 @@ def find_slices(cfg: DictConfig, pairs: Sequence[Pair]) -> list[VolumeSlice] | N
     wanted = cfg.EVALUATION.VOLUMES
     parsed = [volume_and_slice(pair.image) for pair in pairs]
     if wanted is None:
-        wanted = all(found and pair.image.stem.startswith("image_") for pair, found in zip(pairs, parsed, strict=True))
+        wanted = all(re.fullmatch(r"image_.+_\d+", pair.image.stem) for pair in pairs)
     if not wanted:
         return None
     if None in parsed:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from helpers import PROJECT, assert_one_clear_error, run_command
 from omegaconf import OmegaConf
+from PIL import Image
 
 from data_generators import build_dataset
-from data_preparation import coco, index_masks, lgg, pets
+from data_preparation import coco, drive, index_masks, lgg, nuclei, pets
 from data_preparation.preprocess_data import preprocess_data
 from data_preparation.verify_data import verify_data
 from losses.monitor import build_monitor
@@ -103,6 +104,24 @@ def publish_camvid(source, data):
     index_masks.main([f"{source}/{{split}}", f"{source}/{{split}}annot", str(data / "camvid"), "--quiet"])
 
 
+def publish_drive(source, data):
+    """6 images leave 4 for training."""
+    for number in range(21, 27):
+        vessels = picture(source / f"images/{number}_training.tif", 2) * 255
+        for name, mask in (("1st_manual/{}_manual1", vessels), ("mask/{}_training_mask", vessels | 255)):
+            path = source / f"{name.format(number)}.gif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(path)
+    drive.main([str(source), str(data / "drive"), "--val", "0.25", "--quiet"])
+
+
+def publish_nuclei(source, data):
+    for number in range(5):
+        mask = picture(source / f"{number}/images/{number}.png", 2) * 255
+        save(source / f"{number}/masks/0.png", mask)
+    nuclei.main([str(source), str(data / "nuclei"), "--border", "1", "--val", "0.2", "--quiet"])
+
+
 def publish_folders(name):
     def publish(source, data):
         """Masks of 0 and 255 beside the images: the form that needs no preparation."""
@@ -116,6 +135,8 @@ def publish_folders(name):
 
 # By what an experiment's name begins with: writes tiny data as it is published, and prepares it as the header says.
 PUBLISHED = {
+    "drive": publish_drive,
+    "nuclei": publish_nuclei,
     "lgg": publish_lgg,
     "pets": publish_pets,
     "mapping": publish_mapping,

@@ -26,7 +26,9 @@ def test_names_of_the_preparation_are_volumes():
     ]
 
 
-@pytest.mark.parametrize("names", [("0016E5_07959", "0016E5_07969"), ("a", "b"), ("image_3_0", "other")])
+@pytest.mark.parametrize(
+    "names", [("0016E5_07959", "0016E5_07969"), ("a", "b"), ("image_3_0", "other"), ("image_1", "image_3")]
+)
 def test_other_names_are_images(names):
     assert find_slices(load_config(), pairs(*names)) is None
 
