@@ -1,4 +1,4 @@
-"""What an evaluation warns of. No TensorFlow."""
+"""What an evaluation warns of, and which scores it prints. No TensorFlow."""
 
 from types import SimpleNamespace
 
@@ -7,6 +7,7 @@ import pytest
 
 from utils.config import load_config
 from utils.evaluation.class_table import find_warnings
+from utils.evaluation.console import shown_names
 
 NAMES = "OUTPUT.CLASS_NAMES=[background,liver]"
 
@@ -38,3 +39,14 @@ def test_a_network_that_is_no_better_than_a_constant_answer(confusion, dice, wor
 
 def test_a_classifier_has_no_such_warning():
     assert find_warnings(load_config(), SimpleNamespace(evaluator=None)) == []
+
+
+def test_few_scores_of_the_whole_set_are_printed_unless_they_are_asked_for():
+    names = ["loss", "dice_coef", "dice", "dice_class1", "dice_all_classes", "iou_all_classes", "pixel_accuracy"]
+    names += ["binary_accuracy", "soft_dice_flat", "soft_dice_channels", "soft_dice_images", "specificity"]
+    result = SimpleNamespace(rules=dict.fromkeys(names, ""), evaluator="of masks")
+    assert shown_names(load_config(), result) == ["loss", "dice_coef", "iou_all_classes", "pixel_accuracy"]
+    asked = load_config(["EVALUATION.METRICS=[dice_coef,channels]"])
+    assert shown_names(asked, result) == [name for name in names if name not in ("dice", "dice_class1")]
+    classifier = SimpleNamespace(rules={"loss": "", "accuracy": "", "roc_auc": ""}, evaluator=None)
+    assert shown_names(load_config(), classifier) == ["loss", "accuracy", "roc_auc"]

@@ -31,6 +31,9 @@ CASE_TABLES = {
     "mean over images, information": ("v_info", "v_info_split", "v_info_merge"),
 }
 
+# Of the whole set; the others say nearly the same, or differ in how they average.
+MAIN_SCORES = ("loss", "dice_coef", "iou_all_classes", "pixel_accuracy", "presence_accuracy")
+
 FOLD_COLUMNS = ("dice", "iou", "dice_per_case")  # as many as fit; the report has more
 OF_JOBS = ("dice", "iou", "dice_coef", "roc_auc", "accuracy")  # scores in the table after a sweep, where there are such
 
@@ -50,6 +53,8 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
         for columns, rows in tables(cfg, result):
             say("")
             show(make_table(columns, rows))
+        if more := len(whole_set_names(result)) - len(shown_names(cfg, result)):
+            say(f"{more} more scores, and how each averages: report.html, evaluation.json; EVALUATION.METRICS")
         if result.evaluator and (folds := fold_rows(result.evaluator, FOLD_COLUMNS)):
             say("\nmeans over the classes")
             show(fold_table(FOLD_COLUMNS, folds, constant_of_folds(cfg, result.evaluator, FOLD_COLUMNS)))
@@ -127,15 +132,28 @@ def case_table(
 
 
 def whole_set_table(cfg: DictConfig, result: SplitResult) -> tuple[list[str], Rows]:
-    """Loss and metrics that are no column of the classes, beside what the best constant answer has."""
+    """Loss and metrics of the whole set, beside what the best constant answer has; which: see `shown_names`."""
     baseline = find_baseline(cfg, result.evaluator) if result.evaluator else {}
-    names = [name for name in result.rules if name not in COLUMNS and not re.search(r"_class\d+$", name)]
+    names = shown_names(cfg, result)
     if not baseline:
         return ["whole set", "score"], [[name, number(result.scores[name])] for name in names]
     return (
         ["whole set", "score", "best constant answer"],
         [[name, number(result.scores[name]), number(baseline.get(name, (None,))[0])] for name in names],
     )
+
+
+def shown_names(cfg: DictConfig, result: SplitResult) -> list[str]:
+    """The metrics of the whole set that are printed: MAIN_SCORES, or all if EVALUATION.METRICS asks for some."""
+    names = whole_set_names(result)
+    if result.evaluator is None or cfg.EVALUATION.METRICS is not None:
+        return names
+    return [name for name in names if name in MAIN_SCORES]
+
+
+def whole_set_names(result: SplitResult) -> list[str]:
+    """The metrics of a split that are no column of the classes, and not of a single one."""
+    return [name for name in result.rules if name not in COLUMNS and not re.search(r"_class\d+$", name)]
 
 
 def cut(name: str) -> str:
