@@ -8,8 +8,10 @@ import time
 import numpy as np
 import pytest
 
+from utils.config import load_config
 from utils.training import announce_stop as announcing
 from utils.training.announce_stop import announce_stop
+from utils.training.console import describe_baseline
 from utils.training.epoch_lines import EpochLines
 from utils.training.watching import NothingFound
 
@@ -42,7 +44,7 @@ def test_an_epoch_is_a_line_that_marks_the_best_and_a_new_learning_rate(capsys):
     ]
 
 
-@pytest.mark.parametrize("score", ["dice", "dice_coef", "dice_all_classes"])
+@pytest.mark.parametrize("score", ["dice", "dice_coef", "iou_all_classes"])
 @pytest.mark.parametrize("value", [0.0, 0.99999, 12345.6, 1e9, float("nan")])
 def test_a_line_fits_80_columns_and_shows_the_validation_score(score, value):
     best = Best()
@@ -50,7 +52,7 @@ def test_a_line_fits_80_columns_and_shows_the_validation_score(score, value):
     lines = EpochLines(200, score, best, live=False)
     logs = dict.fromkeys(("loss", "val_loss", score, f"val_{score}"), value) | {"learning_rate": 1.25e-05}
     line = lines.line(199, 3599, logs)
-    assert len(line) < 80 and len(lines.header()) < 80
+    assert len(line) < 80 and len(lines.header()) < 80 and "* best" in lines.header()
     assert line.endswith("1.25e-05  *") and line.split()[6] == line.split()[3]
 
 
@@ -108,3 +110,10 @@ def test_a_class_that_is_not_found_for_three_epochs_is_said_once(capsys):
         said.append(capsys.readouterr().err)
     assert [bool(line) for line in said] == [False] * 4 + [True, False]
     assert "for 3 epochs hardly ever found, though in the truth: cyst (class 2, Dice 0.0000)" in said[4]
+
+
+def test_the_constant_answer_at_the_start_has_the_score_that_is_watched():
+    data = {"val": {"label_counts": np.array([[70, 20, 10]])}}
+    assert describe_baseline(load_config(["OUTPUT.CLASSES=3", "OUTPUT.CLASS_NAMES=[sky,road,al/l]"]), data) == (
+        "constant answer, validation: iou_all_classes 0.2333, dice 0.2745, iou 0.2333 (all sky)"
+    )

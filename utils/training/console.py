@@ -1,6 +1,7 @@
 """What a training run prints at its start and end."""
 
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +58,30 @@ def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any]) ->
     if baseline := describe_baseline(cfg, data):
         lines["baseline"] = baseline
     for name, line in lines.items():
-        print(f"{name:>9}  {line}")
+        print(named_line(name, line))
+
+
+def named_line(name: str, line: str) -> str:
+    """A line behind its name, broken between words where it does not fit 80 columns.
+
+    >>> print(named_line("baseline", "constant answer, validation: " + "a_score 0.2771 (all liver) " * 2))
+     baseline  constant answer, validation: a_score 0.2771 (all liver) a_score
+               0.2771 (all liver)
+    """
+    wrapper = textwrap.TextWrapper(79, f"{name:>9}  ", " " * 11, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(line)
 
 
 def describe_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> str:
     """What the best constant answer scores on the validation masks; empty where nothing is a constant answer."""
     found = find_baseline(cfg, data)
     names = mask_class_names(cfg) if found else []
-    best = [(name, *found[name]) for name in SHOWN if name in found]
-    shown = ", ".join(f"{name} {score:.4f} (all {answer_name(answer, names)})" for name, score, answer in best)
+    answers: dict[str, list[str]] = {}
+    for name in dict.fromkeys((build_monitor(cfg).name, *SHOWN)):
+        if name in found:
+            score, answer = found[name]
+            answers.setdefault(answer_name(answer, names), []).append(f"{name} {score:.4f}")
+    shown = "; ".join(f"{', '.join(scores)} (all {answer})" for answer, scores in answers.items())
     return f"constant answer, validation: {shown}" if shown else ""
 
 

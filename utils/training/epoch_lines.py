@@ -81,9 +81,10 @@ class EpochLines(keras.callbacks.Callback):
     def header(self) -> str:
         """The names of the columns."""
         score = max(len(self.score), 7)
-        titles = f"{'time':>5}  {'loss':>7}  {'val':>7}  {self.score:>{score}}  {'val':>7}  {'lr':>7}  * best so far"
-        line = f"{'':{len(self.name(0))}}  {titles}"
-        return line if len(line) < 80 else line.removesuffix("  * best so far")
+        titles = f"{'time':>5}  {'loss':>7}  {'val':>7}  {self.score:>{score}}  {'val':>7}  {'lr':>7}"
+        width = len(self.name(0))
+        line = f"{'':{width}}  {titles}  * best so far"
+        return line if len(line) < 80 else f"{'* best':{width}}  {titles}"
 
     def line(self, epoch: int, seconds: float, logs: Logs) -> str:
         """The line of an epoch: at most 79 columns."""
