@@ -13,11 +13,13 @@ from data_generators.files.volume_slices import VolumeSlice
 from utils.base.palette import ERROR_COLORS, VOID
 from utils.checkpoints import weights_path
 from utils.config import load_config
-from utils.config.class_names import mask_class_names
+from utils.config.class_names import has_background, mask_class_names
+from utils.evaluation.case_scores import find_regions
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import LARGEST_SIDE, Gallery
 from utils.evaluation.output import write_results
-from utils.evaluation.report import commands, curves_context
+from utils.evaluation.report import commands, region_labels
+from utils.evaluation.report_curves import curves_context
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import SplitData
 from utils.inference.comparison import TINT, draw_errors
@@ -80,7 +82,7 @@ def test_the_report_needs_nothing_else(written):
     }
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page and "https://" not in page
-    assert page.count("data:image/webp;base64,") == 4 * SHOWN and page.count("data:image/svg+xml;base64,") == 2
+    assert page.count("data:image/webp;base64,") == 4 * SHOWN and page.count("data:image/svg+xml;base64,") == 4
     assert "<td>dice_class1</td>" in page and "<td>constant: " in page  # as in evaluation.json
     assert re.search(r"<div><b>0\.\d{3}</b>dice<small>constant 0\.\d{3}</small></div>", page)
     assert "<img src=x" not in page and 'name="viewport"' in page
@@ -218,6 +220,13 @@ def test_nothing_is_cut_off(browser, written, width):
             "return [...document.querySelectorAll('body *')].filter(one => !one.closest('.scroll *, dialog, pre *') &&"
             " one.getBoundingClientRect().right > right + 1).map(one => one.outerHTML.slice(0, 80))"
         )
+        scrolling = browser.execute_script(
+            "return [...document.querySelectorAll('section .scroll')].filter(box => box.scrollWidth > box.clientWidth"
+            " + 1).map(box => [box.firstElementChild.className, box.classList.contains('cut')])"
+        )
+        assert all(cut for _, cut in scrolling) and "stack" not in str(scrolling)
+        charts = [img.size["width"] for img in find(browser, "#curves img") if img.is_displayed()]
+        assert len(charts) == (2 if width == 400 else 1) and min(charts) > 0.85 * width - 200 * (width > 400)
         assert too_wide == [] and browser.execute_script("return document.documentElement.scrollWidth") <= width
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -271,7 +280,7 @@ def test_headline_pictures_and_tables_in_this_order(page):
     titles = [heading.text for heading in find(page, "h2")]
     assert titles[:4] == ["Scores", "Worst images", "Classes", "Confusion matrix"]
     cells = [cell.text for cell in find(page, "#classes table:first-of-type tr:nth-child(1) td")][:7]
-    assert cells[0] == "class 1" and cells[6] == f"{IMAGES // 10}"
+    assert cells[0] == "class1" and cells[6] == f"{IMAGES // 10}"
     assert all(re.match(r"0\.\d{3}\n\[0\.\d{3}, 0\.\d{3}\]$", cell) for cell in cells[1:6]), cells
     right, wrong = (
         {cell.value_of_css_property("background-color").split(", ")[0] for cell in find(page, f".confusion .{kind}")}
@@ -392,3 +401,46 @@ def test_a_report_shows_the_curves_of_its_own_run_only_or_says_why_not(tmp_path,
     assert (context["curves"] is None) == (why is not None)
     assert context["why"] is None if why is None else context["why"].startswith(why)
     assert curves_context(cfg, folds=2)["why"]
+
+
+def test_the_curves_name_the_run_its_best_epoch_and_the_classes(tmp_path, monkeypatch):
+    (tmp_path / "checkpoint").mkdir()
+    columns = ("loss", "val_loss", "dice", "val_dice_class1", "val_dice_class2")
+    rows = [",".join(["epoch", *columns, "run"]), *(f"{epoch},1,1,0.5,0.5,0.5,a" for epoch in range(3))]
+    (tmp_path / "checkpoint/training_logs_liver.csv").write_text("\n".join(rows))
+    (tmp_path / "checkpoint/liver.run.json").write_text('{"run": "a", "best": {"epoch": 2}}')
+    names = ["background", "liver", "tumour"]
+    cfg = load_config([f"WORK_DIR={tmp_path}", "MODEL.WEIGHTS_FILE_NAME=liver", "OUTPUT.CLASSES=3"])
+    cfg.RUN, cfg.OUTPUT.CLASS_NAMES = "a", names
+    drawn = []
+    monkeypatch.setattr("utils.evaluation.report_curves.embed", lambda figure: drawn.append(figure) or "")
+    context = curves_context(cfg, folds=1)
+    assert context["curves_title"] == "liver: 3 epochs, the best of them 2"
+    titles = [[axes.get_title() for axes in figure.axes] for figure in drawn]
+    assert titles == [
+        ["loss"],
+        ["score"],
+        ["dice of each class (validation)"],
+        [title for part in titles[:3] for title in part],
+    ]
+    labels = [text.get_text() for text in drawn[2].axes[0].get_legend().get_texts()]
+    assert labels == ["liver 0.500", "tumour 0.500"]
+    assert all("best: 2" in [text.get_text() for text in axes.texts] for figure in drawn for axes in figure.axes)
+    cfg.RUN = "b"
+    assert context["curves_title"] not in curves_context(cfg, folds=1)["curves_title"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "first"),
+    [
+        ([], "background"),
+        (["OUTPUT.BACKGROUND=False"], "class0"),
+        (["OUTPUT.CLASS_NAMES=[sky,road,tree]"], "sky"),
+    ],
+)
+def test_a_class_has_one_name(overrides, first):
+    cfg = load_config(["OUTPUT.CLASSES=3", *overrides])
+    labels = region_labels(cfg, find_regions(3, has_background(cfg)))
+    names = mask_class_names(cfg)
+    assert names[0] == first and [labels["class1"], labels["class2"]] == names[1:]
+    assert labels.get("class0", first) == first

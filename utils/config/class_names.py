@@ -10,13 +10,18 @@ from utils.base.classes import number_of_classes
 def mask_class_names(cfg: DictConfig) -> list[str]:
     """The classes of a mask in order: OUTPUT.CLASS_NAMES, else background, class1, class2, ...
 
+    Class 0 that is no background (OUTPUT.BACKGROUND=False) is class0, as in the names of scores.
+
     >>> from utils.config import load_config
     >>> mask_class_names(load_config(["OUTPUT.CLASSES=3"]))
     ['background', 'class1', 'class2']
+    >>> mask_class_names(load_config(["OUTPUT.CLASSES=2", "OUTPUT.BACKGROUND=False"]))
+    ['class0', 'class1']
     """
     if cfg.OUTPUT.CLASS_NAMES is not None:
         return list(cfg.OUTPUT.CLASS_NAMES)
-    return ["background", *(f"class{index}" for index in range(1, number_of_classes(cfg)))]
+    first = "class0" if not has_background(cfg) else "background"
+    return [first, *(f"class{index}" for index in range(1, number_of_classes(cfg)))]
 
 
 def has_background(cfg: DictConfig) -> bool:
@@ -30,7 +35,7 @@ def has_background(cfg: DictConfig) -> bool:
         return True
     if cfg.OUTPUT.BACKGROUND is not None:
         return bool(cfg.OUTPUT.BACKGROUND)
-    return is_background(mask_class_names(cfg)[0])
+    return cfg.OUTPUT.CLASS_NAMES is None or is_background(cfg.OUTPUT.CLASS_NAMES[0])
 
 
 def is_background(name: str) -> bool:

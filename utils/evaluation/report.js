@@ -169,3 +169,11 @@ for (const copy of document.querySelectorAll(".copy")) {  // of many classes, th
 $("filters").open = window.innerWidth > 600;  // on a phone they would fill the screen before the first picture
 showLayers();
 update();
+
+// A box that scrolls shows that there is more on the right.
+const markCut = box => box.classList.toggle("cut", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+const sizes = new ResizeObserver(entries => entries.forEach(entry => markCut(entry.target.closest(".scroll"))));
+for (const box of document.querySelectorAll(".scroll")) {
+  box.addEventListener("scroll", () => markCut(box), {passive: true});
+  for (const one of [box, ...box.children]) sizes.observe(one);
+}

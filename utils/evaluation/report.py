@@ -1,9 +1,7 @@
 """The report of an evaluation: one self-contained HTML file, which opens without a network."""
 
-import base64
-import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write
 from utils.base.job_table import mean_and_deviation
-from utils.base.learning_curves import draw_curves
 from utils.base.palette import ERROR_COLORS, VOID, class_color, hex_color
 from utils.base.text_files import SHOWN
 from utils.checkpoints import companion_path, read_config, weights_path
-from utils.checkpoints.paths import log_path
-from utils.checkpoints.training_log import read_history
-from utils.config.class_names import has_background
+from utils.config.class_names import has_background, mask_class_names
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.class_table import OF_FOLDS, class_means, constant_row, find_baseline, find_warnings, fold_rows
+from utils.evaluation.embedding import data_url, embed
 from utils.evaluation.gallery import Gallery
+from utils.evaluation.report_curves import curves_context
 from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import evaluates_any_size
 from utils.inference.mask_meaning import MaskMeaning
@@ -73,6 +70,7 @@ def write_report(
 def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, Any]:
     """What the template needs for tables and charts."""
     regions = find_regions(number_of_classes(cfg), has_background(cfg))
+    labels = region_labels(cfg, regions)
     evaluators = [(result.split, result.evaluator) for result in results if result.evaluator]
     return {
         "results": results,
@@ -82,7 +80,7 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
         "fold_rows": {split: fold_rows(evaluator) for split, evaluator in evaluators},
         "mean_and_deviation": mean_and_deviation,
         "regions": list(regions),
-        "labels": {name: region_label(cfg, name) for name in regions},
+        "labels": labels,
         "scores": [(name, *texts) for name, texts in SCORES.items()],
         "class_names": class_regions(regions),
         "class_scores": OF_FOLDS,
@@ -93,14 +91,14 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
             if (found := re.fullmatch(r"(.+)_class\d+", name)) and found[1] not in SCORES  # those stand at the class
         ],
         "states": STATES,
-        "histogram": embed(draw_histograms(results, regions, lambda name: region_label(cfg, name))),
+        "histogram": embed(draw_histograms(results, regions, labels)),
         "multi_label": is_multi_label(cfg),
         "confusions": [
             (split, confusion_cells(matrix))
             for split, evaluator in evaluators
             if (matrix := evaluator.confusion()).ndim == 2
         ],
-        "confusion_labels": [region_label(cfg, f"class{index}") for index in range(number_of_classes(cfg))],
+        "confusion_labels": mask_class_names(cfg),
         "volumes": [
             {"split": split, **case_columns(case, regions)}
             for split, evaluator in evaluators
@@ -156,14 +154,12 @@ def image_rows(result: SplitResult, regions: Regions) -> Iterator[dict[str, Any]
         }
 
 
-def region_label(cfg: DictConfig, name: str) -> str:
-    """What a region is called for readers: the name of its class if the config has one."""
-    if name == "foreground":
-        return "all foreground"
-    index, names = int(name.removeprefix("class")), cfg.OUTPUT.CLASS_NAMES
-    if names is not None and index < len(names) and len(names) >= number_of_classes(cfg):
-        return names[index]
-    return "background" if index == 0 and has_background(cfg) else f"class {index}"
+def region_labels(cfg: DictConfig, regions: Regions) -> dict[str, str]:
+    """`{region: what readers call it}`: the name of its class, as everywhere."""
+    names = mask_class_names(cfg)
+    return {
+        name: "all foreground" if name == "foreground" else names[int(name.removeprefix("class"))] for name in regions
+    }
 
 
 def describe_input(cfg: DictConfig) -> str:
@@ -181,26 +177,7 @@ def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, str]:
     return typed
 
 
-def curves_context(cfg: DictConfig, folds: int) -> dict[str, str | None]:
-    """`curves`: those of the run that trained the weights, as the URL of a picture; without them `why`: a sentence."""
-    if folds > 1:
-        return {
-            "curves": None,
-            "why": "Each fold was a training of its own, with its own curves in the checkpoint folder.",
-        }
-    if history := read_history(cfg):
-        return {"curves": embed(draw_curves(history)), "why": None}
-    name = log_path(cfg).name
-    if not log_path(cfg).exists():
-        why = f"The log of the training, {name}, is not there."
-    elif cfg.RUN is None:
-        why = "These weights are of an earlier version, which did not note the run: whose log this is cannot be known."
-    else:
-        why = f"{name} has no rows of the run that trained these weights."
-    return {"curves": None, "why": why}
-
-
-def draw_histograms(results: Sequence[SplitResult], regions: Regions, label: Callable[[str], str]) -> "Figure":
+def draw_histograms(results: Sequence[SplitResult], regions: Regions, labels: Mapping[str, str]) -> "Figure":
     """Distribution of Dice over images, a panel per class, the splits beside each other."""
     from matplotlib.figure import Figure
 
@@ -217,7 +194,7 @@ def draw_histograms(results: Sequence[SplitResult], regions: Regions, label: Cal
             label=[f"{split} ({len(found)})" for split, found in dices.items()],
         )
         count = "" if len(dices) > 1 else f" ({len(dices[results[0].split])})"
-        axis.set_title(f"{label(name)}{count}", fontsize=10)
+        axis.set_title(f"{labels[name]}{count}", fontsize=10)
         axis.set_xlabel("Dice")
         axis.set_ylabel("images")
         axis.set_xlim(0, 1)
@@ -248,18 +225,6 @@ def confusion_cells(confusion: np.ndarray) -> list[list[tuple[int, float | None]
         [(int(value), float(value / total) if total else None) for value in row]
         for row, total in zip(confusion, totals, strict=True)
     ]
-
-
-def embed(figure: "Figure") -> str:
-    """A matplotlib figure as the URL of an SVG picture."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg")
-    return data_url(buffer.getvalue(), "image/svg+xml")
-
-
-def data_url(data: bytes, media_type: str) -> str:
-    """Bytes as a URL."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def format_number(value: Any, digits: int = 3) -> str:
