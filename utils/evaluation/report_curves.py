@@ -24,7 +24,7 @@ def curves_context(cfg: DictConfig, folds: int) -> dict[str, Any]:
         `curves`: the URL of a picture, None without curves; `narrow_curves`: those of its panels; `curves_title`;
         `why` there are none: a sentence.
     """
-    empty = {"curves": None, "narrow_curves": [], "curves_title": ""}
+    empty: dict[str, Any] = {"curves": None, "narrow_curves": [], "curves_title": ""}
     if folds > 1:
         return {**empty, "why": "Each fold was a training of its own, with its own curves in the checkpoint folder."}
     if history := read_history(cfg):
