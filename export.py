@@ -14,7 +14,7 @@ from utils.base.files import staging_folder, writable_folder
 from utils.base.locks import lock_path, locked
 from utils.base.progress import brief_task
 from utils.base.registry import load_object
-from utils.base.startup import quiet_stderr
+from utils.base.startup import quiet_stderr, without_notices
 from utils.checkpoints import ENDING, restore_config, weights_path
 from utils.config.command import command
 from utils.devices.strategy import make_strategy
@@ -63,7 +63,8 @@ def export(cfg: DictConfig) -> Path:
     path = folder / row.file_name
     with locked(lock_path(path), f"the export {path}"), staging_folder(folder, "export") as temporary:
         unfinished = temporary / row.file_name
-        with quiet_stderr(loud=cfg.VERBOSE == 2):
+        loud = cfg.VERBOSE == 2
+        with quiet_stderr(loud), without_notices(loud):
             with brief_task(trained, f"converting to {settings.FORMAT}"):
                 load_object(row.write)(job, unfinished)
             with brief_task(trained, "comparing the file with the model"):

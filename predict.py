@@ -99,7 +99,7 @@ def report(output: Output, sources: Collection[Source], problems: Mapping[Source
     if len(problems) == len(sources):
         raise UserError(f"nothing was predicted:\n{listed}")
     print(f"Predicted {len(sources) - len(problems)} of {len(sources)}: {output}")
-    for note in output.notes:
+    for note in [*output.notes, *output.findings()]:
         print(note)
     if problems:
         raise PartlyDone(f"{len(problems)} of {len(sources)} could not be predicted:\n{listed}")

@@ -11,6 +11,7 @@ from utils.config import load_config
 from utils.config.class_names import mask_class_names
 from utils.inference.comparison import LARGEST_PANEL, compare, find_errors, mean_dice
 from utils.inference.mask_meaning import MaskMeaning
+from utils.inference.output import MaskOutput
 from utils.inference.sources import ImageSource
 from utils.inference.writers import MaskPrediction, WriterSettings
 from utils.inference.writers.masks import ColorMaskWriter, MaskWriter
@@ -65,6 +66,18 @@ def distance(one, other, loss):
     seen = np.clip((np.array([one, other]) / 255) ** 2.2 @ np.array(matrix).T, 0, 1) ** (1 / 2.2)
     lab = cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
     return float(np.linalg.norm(lab[0] - lab[1]))
+
+
+def test_the_last_line_names_what_is_there_and_warns_of_one_class(tmp_path):
+    """A NIfTI volume has no color_masks. Foreground that no image has is worth a line."""
+    cfg = load_config([f"WORK_DIR={tmp_path}", "OUTPUT.CLASSES=3"])
+    output = MaskOutput.from_config(cfg, tmp_path / "out", mask_class_names(cfg))
+    for name in ("masks", "pictures", "predictions.csv"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+    assert str(output) == f"masks, pictures and predictions.csv in {tmp_path / 'out'}"
+    for predicted, words in ({0}, "every pixel is predicted as background"), ({0, 2}, None), ({2}, "as class2"):
+        output.predicted = predicted
+        assert words in output.findings()[0] if words else output.findings() == []
 
 
 @pytest.mark.parametrize("loss", ["none", "protan", "deutan"])

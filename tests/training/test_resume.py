@@ -163,6 +163,13 @@ def test_other_settings_are_refused_by_name_and_never_starts_anew(tmp_path, phan
     assert "Epoch 1/1" in capsys.readouterr().out
 
 
+def test_a_group_typed_now_is_named_as_it_was_typed_and_first():
+    changes = ["LOSS.bce=1 (now 0)", "LOSS.focal=0 (now 1)", "SEED=1 (now 2)"]
+    typed = ["loss=bce: LOSS.bce=1 (now 0)", "LOSS.focal=0 (now 1)", "SEED=1 (now 2)"]
+    assert typed_first(changes[::-1], ["SEED=2"])[0] == "SEED=1 (now 2)"
+    assert typed_first(changes, ["loss=bce", "SEED=2"]) == typed
+
+
 def test_keys_typed_now_are_named_first():
     changes = ["DATASET.FOLD=0 (now 1)", "DATASET.FOLDS=a (now b)", "INPUT.WIDTH=8 (now 4)", "MODEL.L2=0 (now 1)"]
     # DATASET.FOLD shares its beginning with another key, MODEL is a group.

@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TextIO, cast
@@ -49,6 +50,19 @@ def quiet_stderr(loud: bool = False) -> Iterator[None]:
             os.dup2(saved, 2)
             os.close(saved)
             progress()
+
+
+@contextlib.contextmanager
+def without_notices(loud: bool = False) -> Iterator[None]:
+    """Hide Python warnings by which a library says that a part of it moves elsewhere, unless `loud`.
+
+    >>> with without_notices():
+    ...     warnings.warn("Warning: tf.lite.Interpreter is deprecated and is scheduled for deletion")
+    """
+    with warnings.catch_warnings():
+        if not loud:
+            warnings.filterwarnings("ignore", r"(?s).*\bis deprecated\b")
+        yield
 
 
 def keep_progress() -> Callable[[], None]:

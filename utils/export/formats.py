@@ -60,7 +60,7 @@ session = onnxruntime.InferenceSession("model.onnx")
 OUTPUT = session.run(["OUTPUT"], {"image": image})[0]"""
 TFLITE_CODE = """\
 import tensorflow as tf
-run = tf.lite.Interpreter("model.tflite").get_signature_runner()
+run = tf.lite.Interpreter("model.tflite").get_signature_runner()  # TensorFlow notes that it moves to ai_edge_litert
 OUTPUT = run(image=image)["OUTPUT"]"""
 SAVED_MODEL_CODE = """\
 import tensorflow as tf

@@ -82,8 +82,12 @@ class Output(ABC):
         for writer in self.writers:
             writer.write(prediction)
 
+    def findings(self) -> list[str]:
+        """What is worth saying of the predictions, a line each."""
+        return []
+
     def __str__(self) -> str:
-        names = list(self.formats)
+        names = [name for name in self.formats if (self.folder / name).exists()]
         return f"{', '.join(names[:-1])}{' and ' if names[1:] else ''}{names[-1]} in {self.folder}"
 
 
@@ -108,6 +112,7 @@ class MaskOutput(Output):
         self.postprocess, self.thresholds = postprocess, thresholds
         self.keeps_probabilities = any(row.needs_probabilities for row in formats.values())
         self.current: MaskPrediction | None = None
+        self.predicted: set[int] = set()
 
     @classmethod
     def from_config(
@@ -145,7 +150,18 @@ class MaskOutput(Output):
             if self.postprocess:
                 processed = np.moveaxis(self.postprocess(np.stack(prediction.labels, axis=-1)), -1, 0)
                 prediction.labels = [np.ascontiguousarray(labels) for labels in processed]
+            self.predicted.update(*(np.flatnonzero(np.bincount(labels.ravel())) for labels in prediction.labels))
             self.write(prediction)
+
+    def findings(self) -> list[str]:
+        """A warning if every pixel of every image is of one class."""
+        if len(self.predicted) != 1:
+            return []
+        (value,) = self.predicted
+        if self.settings.multi_label and value:
+            return []
+        name = self.settings.class_names[value]
+        return [f"Warning: every pixel is predicted as {name}. Are these images like those of the training?"]
 
     def check_names(self, source: Source) -> None:
         """Raise a UserError if a file that will be written for a source has too long a name, before any is."""

@@ -56,18 +56,22 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
 
 
 def typed_first(changes: Iterable[str], overrides: Iterable[str]) -> list[str]:
-    """The changes of `list_differences`, those of keys that were typed now first; a typed group counts for its keys.
+    """The changes of `list_differences`, those of what was typed now first, in the order typed.
+
+    A group is named as it was typed, before its keys.
 
     >>> typed_first(["INPUT.WIDTH=8 (now 4)", "LOSS.dice=1 (now 0)", "SEED=1 (now 2)"], ["SEED=2", "loss=bce"])
-    ['LOSS.dice=1 (now 0)', 'SEED=1 (now 2)', 'INPUT.WIDTH=8 (now 4)']
+    ['SEED=1 (now 2)', 'loss=bce: LOSS.dice=1 (now 0)', 'INPUT.WIDTH=8 (now 4)']
     """
-    typed = [override_key(override) for override in overrides]
-
-    def was_typed(change: str) -> bool:
-        key = change.partition("=")[0]
-        return any(key == name or key.startswith(f"{name}.") for name in typed)
-
-    return sorted(changes, key=lambda change: not was_typed(change))
+    left, first = list(changes), []
+    for override in overrides:
+        key = override_key(override)
+        found = [change for change in left if f"{change.partition('=')[0]}.".startswith(f"{key}.")]
+        left = [change for change in left if change not in found]
+        if found and not override.lstrip("+~").startswith(key):
+            found[0] = f"{override}: {found[0]}"
+        first += found
+    return first + left
 
 
 def with_newer_keys(saved: dict[str, Any]) -> dict[str, Any]:
