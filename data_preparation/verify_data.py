@@ -42,6 +42,7 @@ from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import check_writable
 from utils.base.progress import track
+from utils.config.class_names import has_background, mask_class_names
 from utils.config.command import command
 
 
@@ -168,18 +169,26 @@ def warn(pairs: Sequence[Pair], checks: Sequence[PairCheck], summary: dict[str, 
             print(f"Note: {len(masks)} of the masks of {split}, such as {masks[0]}, {text}.", file=sys.stderr)
 
 
+def print_facts(cfg: DictConfig, report: dict[str, dict[str, Any]]) -> None:
+    """Print what `verify_data` found in each split, with details."""
+    is_classifier = cfg.MODEL.TYPE == "classifier"
+    names, background = ([], True) if is_classifier else (mask_class_names(cfg), has_background(cfg))
+    for split, found in report.items():
+        share = found["foreground_share"] if background else None
+        masks = "" if share is None else f", foreground {share:.2%} of the pixels"
+        print(f"{split}: {found['pairs']} pairs{masks}, no problems")
+        print_labels(found, names, background)
+
+
 @command
 def main(cfg: DictConfig) -> None:
     """Check the data, print what it contains and write the report."""
     check_writable(cfg, Path(cfg.DATASET.REPORT_PATH).parent, "DATASET.REPORT_PATH")
     cfg = with_preparation_of_data(cfg)
     report: dict[str, Any] = verify_data(cfg, details=True)
-    for split, found in report.items():
+    print_facts(cfg, report)
+    for found in report.values():
         del found["label_counts"]  # of every mask
-        share = found["foreground_share"]
-        masks = "" if share is None else f", foreground {share:.2%} of the pixels"
-        print(f"{split}: {found['pairs']} pairs{masks}, no problems")
-        print_labels(found)
     suggestion = suggest_weights(cfg, report["train"])
     if suggestion:
         report["suggestion"] = suggestion

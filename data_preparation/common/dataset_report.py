@@ -136,16 +136,25 @@ def median_frequency(shares: np.ndarray) -> np.ndarray:
     return np.where(present, np.median(shares[present]) / np.where(present, shares, 1), 1)
 
 
-def print_labels(split: Mapping[str, Any]) -> None:
-    """Print the labels of a split as a table."""
+def print_labels(split: Mapping[str, Any], names: Sequence[str] = (), background: bool = True) -> None:
+    """Print the labels of a split as a table.
+
+    Args:
+        split: of `describe_split`.
+        names: of the classes from 0 on.
+        background: whether class 0 is the background, so that a mask may be without foreground.
+    """
     if not split["labels"]:
         return
-    print(f"  {'label':<8}{'pixels':>15}{'share':>10}{'images':>9}")
+    shown = {index: f"{index} {names[index]}" if index < len(names) else str(index) for index in split["labels"]}
+    width = max(8, *map(len, shown.values()))
+    print(f"  {'label':<{width}}{'pixels':>15}{'share':>10}{'images':>9}")
     for index, label in split["labels"].items():
-        print(f"  {index:<8}{label['pixels']:>15,}{label['share']:>10.3%}{label['images']:>9,}")
+        print(f"  {shown[index]:<{width}}{label['pixels']:>15,}{label['share']:>10.3%}{label['images']:>9,}")
     if split["ignored_pixels"]:
-        print(f"  {'ignored':<8}{split['ignored_pixels']:>15,}")
-    print(f"  {split['empty_masks']} of {split['masks']} masks have no foreground")
+        print(f"  {'ignored':<{width}}{split['ignored_pixels']:>15,}")
+    if background:
+        print(f"  {split['empty_masks']} of {split['masks']} masks have no foreground")
 
 
 def write_report(cfg: DictConfig, report: Mapping[str, Any]) -> Path:

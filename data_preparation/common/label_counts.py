@@ -12,7 +12,7 @@ from data_preparation.common.dataset_report import sum_counts
 from data_preparation.common.pair_check import PairCheck
 from utils.base.class_bits import count_classes
 from utils.base.classes import is_multi_label, number_of_classes
-from utils.config.class_names import mask_class_names
+from utils.config.class_names import has_background, mask_class_names
 
 SHOWN = 10  # names in a line
 
@@ -75,26 +75,29 @@ def warn_about_labels(
         group = cfg.PREPROCESS_DATA.NORMALIZE_MASK
         cause = f" after dividing by {group.NORMALIZE_VALUE} (PREPROCESS_DATA.NORMALIZE_MASK)" if group.VALUE else ""
         what = "a network learns to find nothing" if split == "train" else "Dice is undefined or 0"
-        print_warning(f"the masks of {split} have no foreground, only 0{cause}: {what}.")
+        what = what if has_background(cfg) else "there is nothing to tell apart"
+        only = "no foreground, only 0" if has_background(cfg) else f"only class 0 ({mask_class_names(cfg)[0]})"
+        print_warning(f"the masks of {split} have {only}{cause}: {what}.")
         return
     if complete:
         names = mask_class_names(cfg)
-        warn_about_classes(names, count_classes(pixels, len(names), is_multi_label(cfg)), split)
+        warn_about_classes(names, count_classes(pixels, len(names), is_multi_label(cfg)), split, has_background(cfg))
 
 
-def warn_about_classes(names: Sequence[str], pixels: np.ndarray, split: str) -> None:
+def warn_about_classes(names: Sequence[str], pixels: np.ndarray, split: str, background: bool = True) -> None:
     """Print a line about classes that do not occur.
 
     Args:
         names: of all classes.
         pixels: int `(classes,)`.
+        background: whether class 0 is the background, whose lack is a sign of masks that are misread.
     """
-    if not pixels[0]:
+    if not pixels[0] and background:
         print_warning(
             f"the masks of {split} have no pixel of class 0 ({names[0]}), nothing but foreground. Are all of them "
             "meant, or do masks and LABEL_VALUES not fit?"
         )
-    absent = [f"{index} ({names[index]})" for index in range(1, len(names)) if not pixels[index]]
+    absent = [f"{index} ({names[index]})" for index in range(int(background), len(names)) if not pixels[index]]
     if absent:
         print_warning(absent_classes(absent, split))
 

@@ -11,7 +11,7 @@ import pytest
 from helpers import assert_one_clear_error, run_command
 
 from data_preparation.common.pair_check import IMAGE_PROPERTIES
-from data_preparation.verify_data import verify_data
+from data_preparation.verify_data import print_facts, verify_data
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -220,6 +220,17 @@ def test_doubtful_data_gives_warnings(data, capsys):
     assert "4 of the masks of val" in err and "are compressed as JPEG does" in err
     assert "the masks of val have no foreground" in err
     assert "train" not in err
+
+
+def test_without_background_nothing_is_called_foreground(data, capsys):
+    cfg = config(data, "OUTPUT.CLASS_NAMES=[membrane,cell]")
+    print_facts(cfg, verify_data(cfg, details=True))
+    printed = capsys.readouterr().out
+    assert "train: 4 pairs, no problems" in printed and "foreground" not in printed
+    assert [line.split()[:2] for line in printed.splitlines()[2:4]] == [["0", "membrane"], ["1", "cell"]]
+    cfg = config(data)
+    print_facts(cfg, verify_data(cfg, details=True))
+    assert "0 background" in (printed := capsys.readouterr().out) and "of 4 masks have no foreground" in printed
 
 
 def test_the_command_prints_one_message_and_exits_with_2(data):
