@@ -42,6 +42,11 @@ CSS = """
 #file .icon-wrap, #truth .icon-wrap { display: none }
 #mask .label-clear-button { display: none }
 #weights input { text-overflow: ellipsis; padding-right: 28px }
+#message table { max-width: 100% }
+@media (max-width: 600px) {
+  #message td, #message th { padding: 4px 5px; font-size: 13px }
+  #message td:nth-child(2) { white-space: normal; overflow-wrap: anywhere; min-width: 60px }
+}
 """
 OPACITY = 0.35  # of the classes at first
 ENDINGS = [*NIFTI_SUFFIXES, ".gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]

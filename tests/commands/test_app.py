@@ -139,6 +139,18 @@ def test_the_page_in_a_browser(trained, browser, free_port, tmp_path):
         slider.clear()
         slider.send_keys("4\n")
         wait.until(lambda browser: find("#picture img").get_attribute("src") != shown)
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+        right = (  # of the last column beside a long name, and of the picture above
+            "document.querySelector('#message td:nth-child(2)').textContent = 'a'.repeat(40);"
+            "return ['#message td:last-child', '#opacity'].map(one =>"
+            " document.querySelector(one).getBoundingClientRect().right)"
+        )
+        table, above = browser.execute_script(right)
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        assert table <= above
         assert all("Failed to load" not in entry["message"] for entry in browser.get_log("browser"))
     finally:
         page.close()
