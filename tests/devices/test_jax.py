@@ -203,3 +203,13 @@ def test_contradictions_and_missing_devices_are_one_line(tmp_path, phantom):
     assert_one_clear_error(result, "KERAS_BACKEND='tensorflow' contradicts BACKEND=jax")
     result = run_command("train.py", *common, "STRATEGY.NAME=mirrored", KERAS_BACKEND="jax")
     assert_one_clear_error(result, "STRATEGY.NAME=mirrored, but JAX sees no GPU here")
+
+
+def test_tensorflow_is_not_imported_where_it_is_installed():
+    """It takes seconds; Keras imports it to seed it."""
+    code = (
+        "import sys; from utils.config import load_config; from utils.devices.strategy import make_strategy;"
+        "make_strategy(load_config(['BACKEND=jax', 'VERBOSE=0'])); print('tensorflow' in sys.modules)"
+    )
+    done = run_command("-c", code, KERAS_BACKEND="jax")
+    assert done.stdout.strip() == "False", done.stderr[-3000:]
