@@ -57,8 +57,9 @@ TensorFlow2/Segmentation/Contrib/UNet3P, contributed by its users), whole runs w
   training, images/s: 26 on one A100 80 GB without AMP; 423 on eight with AMP, XLA and DALI (53 each)
   inference, images/s: 71 on one A100 80 GB without AMP and XLA, 104 with both"""
 NOTES = """\
-peak GiB: memory of the device by the library's own count; on a CPU that of the process.
-difference: the largest to float64, of probabilities, with the statistics of the image. first s: start, build, compile.
+peak GiB: memory of the device by the library's own count, what it tried while compiling included; on a CPU that of
+the process.
+diff.: of probabilities to float64, new weights, the statistics of the image. first s: start, build, compile, step.
 Training: cross-entropy, Adam; ours and plain layers by the step of train.py, its metrics included.
 EfficientNet-B0 is that of keras.applications: the package efficientnet needs TensorFlow."""
 COLUMNS = ("network", "mode", "precision", "batch", "implementation")
@@ -69,7 +70,8 @@ FIGURES = {  # heading -> (key of a row, format)
     "x plain": ("over_plain", ".2f"),
     "x PyTorch": ("over_pytorch", ".2f"),
     "first s": ("first_step_seconds", ".0f"),
-    "difference": ("difference", ".1e"),
+    "max diff.": ("difference", ".1e"),
+    "mean diff.": ("mean_difference", ".1e"),
 }
 
 
