@@ -34,6 +34,12 @@ def test_curves_have_a_title_the_best_epoch_and_each_class():
     assert figure.get_suptitle() == "model_m, trained on 8 images"
     lines = panels["dice of each class (validation)"].get_legend().get_texts()
     assert [text.get_text() for text in lines] == ["liver 0.250", "tumour 0.100"]
+    first = draw_curves(history, "", 1).get_axes()[2].get_legend()
+    assert [text.get_text() for text in first.get_texts()] == ["class1 0.500", "class2 0.200"]  # of the best epoch
+    assert first.get_title().get_text() == "epoch 1"
+    figure.draw_without_rendering()
+    for name in ("loss", "score"):  # the legend hides no line
+        assert panels[name].get_legend().get_window_extent().y1 < panels[name].get_window_extent().y0
     assert all(axes.get_lines()[-1].get_xdata()[0] == 2 for axes in panels.values())  # the mark
     heights = {title: axes.get_window_extent().height for title, axes in panels.items()}
     assert heights["learning rate"] < heights["loss"] / 2
@@ -106,7 +112,15 @@ def test_the_worst_median_and_best_images_of_an_epoch(tmp_path):
         *(("best", pytest.approx(value)) for value in dice[-3:]),
     ]
     path = tmp_path / "validation.png"
-    ValidationPicture(path, mosaic, "model_m").on_epoch_end(0)
+    titles = []
+    draw = mosaic.draw
+    mosaic.draw = lambda title: (titles.append(title), draw(title))[1]
+    for saved in (2, 1):
+        ValidationPicture(path, mosaic, "model_m", lambda saved=saved: saved).on_epoch_end(1)
+    assert titles == [
+        "epoch 2: from 11 of 21 validation images",
+        "epoch 2 (the saved weights are of epoch 1): from 11 of 21 validation images",
+    ]
     height, width, _ = cv2.imread(str(path)).shape
     assert height < width < 1100
 

@@ -21,7 +21,6 @@ PANELS = ("loss", "score")  # side by side, and beside them the scores of each c
 STRIPS = ("learning rate", "gradient norm", "seconds per epoch")  # low, below the panels
 OF_CLASSES = "validation score of each class"
 MANY_EPOCHS = 30  # above which single epochs are not marked
-MANY_LINES = 6  # above which the legend has two columns
 LOG_OF_CLASS = re.compile(r"val_(\w+)_class(\d+)")
 
 
@@ -52,14 +51,14 @@ def draw_curves(history: History, title: str = "", best: int | None = None, clas
     classes = scores_of_classes(history)
     panels = [name for name in PANELS if curves.get(name)] + ([OF_CLASSES] if len(classes) > 1 else [])
     strips = [name for name in STRIPS if curves.get(name)]
-    figure = Figure(figsize=(14, 4.6 if strips else 4), layout="constrained")
+    figure = Figure(figsize=(14, 5.4 if strips else 4.8), layout="constrained")
     figure.suptitle(title, fontsize=11)
     rows = [(names, height) for names, height in ((panels, 4), (strips, 1)) if names]
     parts = figure.subfigures(max(1, len(rows)), 1, height_ratios=[height for _, height in rows] or None, squeeze=False)
     for part, (names, _) in zip(parts[:, 0], rows, strict=False):
         for axes, name in zip(part.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             if name == OF_CLASSES:
-                draw_classes(axes, classes, class_names)
+                draw_classes(axes, classes, class_names, best)
             else:
                 draw_panel(axes, name, curves[name])
             finish(axes, best, is_strip=name in STRIPS)
@@ -111,8 +110,11 @@ def draw_panel(axes: Axes, panel: str, curves: Mapping[str, History]) -> None:
             label = f"{name} ({'validation' if validation else 'training'})"
             draw_line(axes, values, line_color(number), "--" if validation else "-", label)
     axes.set_title(panel, fontsize=10)
-    if panel in PANELS:
-        axes.legend(fontsize=8, ncols=1 if len(axes.get_lines()) <= MANY_LINES else 2)
+    if panel in PANELS:  # below, where it hides no line; its columns are training and validation
+        handles = sorted(axes.get_lines(), key=lambda line: line.get_linestyle() == "--")
+        axes.legend(
+            handles=handles, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False
+        )
     values = [value for lines in curves.values() for line in lines.values() for value in line]
     if panel == "score" and not any(value < 0 or value > 1 for value in values):  # NaN is neither
         axes.set_ylim(0, 1.02)
@@ -120,18 +122,24 @@ def draw_panel(axes: Axes, panel: str, curves: Mapping[str, History]) -> None:
         axes.set_ylim(0, 1.2 * max((value for value in values if value > 0), default=1))
 
 
-def draw_classes(axes: Axes, classes: Mapping[tuple[str, int], Sequence[float]], class_names: Sequence[str]) -> None:
-    """Draw the validation score of each class in its colour of all pictures, with a dark rim to be seen on white."""
+def draw_classes(
+    axes: Axes, classes: Mapping[tuple[str, int], Sequence[float]], class_names: Sequence[str], best: int | None
+) -> None:
+    """Draw the validation score of each class in its colour of all pictures, with a dark rim to be seen on white.
+
+    The legend has the scores of the best epoch, as the weights have them; of the last one if none is known.
+    """
     from matplotlib.patheffects import Normal, Stroke
 
     for (_, index), values in classes.items():
-        name = class_names[index] if index < len(class_names) else f"class {index}"
+        name = class_names[index] if index < len(class_names) else f"class{index}"
         color = hex_color(class_color(index)) if index else "black"
-        line = draw_line(axes, values, color, "-", f"{name} {values[-1]:.3f}")
+        line = draw_line(axes, values, color, "-", f"{name} {values[(best or 0) - 1]:.3f}")
         line.set_path_effects([Stroke(linewidth=line.get_linewidth() + 1.2, foreground="0.25"), Normal()])
     score = next(iter(classes))[0]
     axes.set_title(f"{score} of each class (validation)", fontsize=10)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    shown = f"epoch {best or len(next(iter(classes.values())))}"
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, title=shown, title_fontsize=8)
     axes.set_ylim(0, 1.02)
 
 

@@ -8,7 +8,7 @@ from utils.base.classes import number_of_classes
 
 
 def mask_class_names(cfg: DictConfig) -> list[str]:
-    """The classes of a mask in order: OUTPUT.CLASS_NAMES, else background, class1, class2, ...
+    """The classes of a mask in order: OUTPUT.CLASS_NAMES, else background (class0 if it is none), class1, class2, ...
 
     Class 0 that is no background (OUTPUT.BACKGROUND=False) is class0, as in the names of scores.
 

@@ -73,7 +73,7 @@ def build_callbacks(
         build_log(cfg, outputs, title, best),
         *early_stopping,
         TensorBoard(tensorboard, cfg, validate.examples, trainer.data_wait, len(data.samples)),
-        *build_pictures(cfg, validate, outputs, title),
+        *build_pictures(cfg, validate, outputs, title, best),
         *build_trackers(cfg, outputs.name),
         DivergenceWarning(),
         *printers,
@@ -98,13 +98,14 @@ def build_watch(cfg: DictConfig, facts: Mapping[str, Mapping[str, Any]]) -> list
 
 
 def build_pictures(
-    cfg: DictConfig, validate: Validation, outputs: Outputs, title: str
+    cfg: DictConfig, validate: Validation, outputs: Outputs, title: str, best: BestWeights
 ) -> list[keras.callbacks.Callback]:
     """The callback that writes CALLBACKS.VALIDATION_IMAGES, if it asks for some: the validation keeps them."""
     if cfg.MODEL.TYPE == "classifier" or not cfg.CALLBACKS.VALIDATION_IMAGES:
         return []
     validate.mosaic = Mosaic(cfg, len(validate.dataset.samples))
-    return [ValidationPicture(outputs.pictures, validate.mosaic, title)]
+    newest = not cfg.CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY  # every epoch is saved
+    return [ValidationPicture(outputs.pictures, validate.mosaic, title, lambda: 0 if newest else best.best_epoch)]
 
 
 def describe_run(cfg: DictConfig, name: str, images: int) -> str:

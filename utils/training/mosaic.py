@@ -1,5 +1,6 @@
 """`validation_<name>.png`: validation images with truth and prediction, the worst, median and best of an epoch."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,16 +126,20 @@ class ValidationPicture(keras.callbacks.Callback):
         path: of the picture.
         mosaic: which the validation has filled.
         title: of the run.
+        saved_epoch: the epoch, from 1, of the weights that are saved; 0: none are.
     """
 
-    def __init__(self, path: Path, mosaic: Mosaic, title: str) -> None:
+    def __init__(self, path: Path, mosaic: Mosaic, title: str, saved_epoch: Callable[[], int]) -> None:
         super().__init__()
-        self.path, self.mosaic, self.title = path, mosaic, title
+        self.path, self.mosaic, self.title, self.saved_epoch = path, mosaic, title, saved_epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if not self.mosaic.tiles:
             return
         count, total = len(self.mosaic.tiles), self.mosaic.total
-        picture = self.mosaic.draw(f"{self.title}, epoch {epoch + 1}: from {count} of {total} validation images")
+        saved = self.saved_epoch()
+        weights = "" if saved in (0, epoch + 1) else f" (the saved weights are of epoch {saved})"
+        shown = f"epoch {epoch + 1}{weights}: from {count} of {total} validation images"
+        picture = titled(self.mosaic.draw(shown), self.title)
         with warn_if_not_saved("the validation picture"), atomic_write(self.path) as temporary:
             temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
