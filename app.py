@@ -174,7 +174,10 @@ def make_page(cfg: DictConfig, weights: list[str], results: str | Path) -> gradi
 
 def describe(expected: Expectation) -> str:
     """What weights expect, as Markdown: the names of classes with their colours."""
-    names = [f"{swatch(index)}&nbsp;{markdown_text(name)}" for index, name in enumerate(expected.classes)]
+    names = [
+        f"{swatch(index, expected.has_background)}&nbsp;{markdown_text(name)}"
+        for index, name in enumerate(expected.classes)
+    ]
     score = f"best validation {expected.score}" if expected.score else "its score is in no log"
     channels = f"{expected.channels} channel{'s' if expected.channels > 1 else ''}"
     return f"**{expected.model}**: {expected.size}, {channels}; {score}\n\n{' &ensp; '.join(names)}"
@@ -216,7 +219,7 @@ def area_table(path: Path, dice: Sequence[float | None] | None = None, has_backg
     }
     total = sum(int(row["height"]) * int(row["width"]) for row in rows)  # of classes that overlap not the sum of areas
     lines = [
-        f"| {swatch(index)} | {markdown_text(name)} | {area:,} | {area / total:.2%} |"
+        f"| {swatch(index, has_background)} | {markdown_text(name)} | {area:,} | {area / total:.2%} |"
         for index, (name, area) in enumerate(areas.items())
     ]
     unit = "voxels" if len(rows) > 1 else "pixels"
@@ -231,10 +234,11 @@ def area_table(path: Path, dice: Sequence[float | None] | None = None, has_backg
     return "\n".join([*lines, "", f"Dashed: the truth.{mean}"])
 
 
-def swatch(index: int) -> str:
-    """A square of the colour of a class, as HTML; for class 0 an empty one."""
-    color = hex_color(class_color(index)) if index else hex_color(BACKGROUND)
-    return f'<span style="color:{color}">{"■" if index else "□"}</span>'
+def swatch(index: int, has_background: bool = True) -> str:
+    """A square of the colour of a class, as HTML; for the background an empty one."""
+    colored = index > 0 or not has_background
+    color = hex_color(class_color(index) if colored else BACKGROUND)
+    return f'<span style="color:{color}">{"■" if colored else "□"}</span>'
 
 
 def markdown_text(name: str) -> str:

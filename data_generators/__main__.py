@@ -16,10 +16,12 @@ from omegaconf import DictConfig
 from data_generators import build_dataset
 from data_generators.dataset import Dataset
 from data_generators.loaders import Batch
+from utils.base.class_bits import NO_CLASS
 from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.pictures import MIN_PANEL, displayable, enlarge, overlay, titled
+from utils.config.class_names import has_background
 from utils.config.command import command
 from utils.devices.strategy import make_strategy
 
@@ -75,8 +77,9 @@ def draw(cfg: DictConfig, image: np.ndarray, mask: np.ndarray | None = None) -> 
     picture = enlarge(displayable(image, cfg.SHOW_CENTER_CHANNEL_IMAGE), factor)
     if mask is None:
         return picture
-    known = np.where(mask[:, :, 0] == cfg.DATASET.IGNORE_LABEL, 0, mask[:, :, 0])
-    return overlay(picture, enlarge(known, factor), TINT, is_multi_label(cfg))
+    first = 1 if has_background(cfg) or is_multi_label(cfg) else 0
+    known = np.where(mask[:, :, 0] == cfg.DATASET.IGNORE_LABEL, 0 if first else NO_CLASS, mask[:, :, 0])
+    return overlay(picture, enlarge(known, factor), TINT, is_multi_label(cfg), first)
 
 
 def contact_sheet(above: Sequence[np.ndarray], below: Sequence[np.ndarray]) -> np.ndarray:

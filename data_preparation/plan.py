@@ -88,7 +88,9 @@ def plan(options: argparse.Namespace) -> Plan:
     for file, text in lists.values():
         with atomic_write(file) as temporary:
             temporary.write_text(text, encoding="utf-8", errors=AS_ON_DISK)
-    sheet = draw_sheet(split.pairs, split.measured, classes, names and names.of_classes(classes.in_order))
+    background = all(choice.value is not False for choice in choices if choice.key == "OUTPUT.BACKGROUND")
+    of_classes = names and names.of_classes(classes.in_order)
+    sheet = draw_sheet(split.pairs, split.measured, classes, of_classes, background)
     with atomic_write(folder / SHEET) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     train, val = (len(split.pairs[name]) for name in SPLITS)

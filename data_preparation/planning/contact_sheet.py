@@ -11,6 +11,7 @@ from data_generators.reading.headers import read_whole
 from data_generators.reading.mask_values import read_values
 from data_preparation.planning.classes import Classes
 from data_preparation.planning.pair_properties import PairProperties
+from utils.base.class_bits import NO_CLASS
 from utils.base.palette import VOID, class_color
 from utils.base.pictures import displayable, legend, overlay, titled
 
@@ -25,14 +26,16 @@ def draw_sheet(
     measured: Mapping[str, Sequence[PairProperties]],
     classes: Classes,
     names: Sequence[str] | None,
+    has_background: bool = True,
 ) -> np.ndarray:
-    """Draw pairs in which every class occurs, with a legend below; the first class is left plain.
+    """Draw pairs in which every class occurs, with a legend below; the background is left plain.
 
     Args:
         splits: `{split: pairs}`.
         measured: their properties.
         classes: what the values of masks mean.
         names: of the classes, the first one included.
+        has_background: whether the first class is the background.
 
     Returns:
         RGB `(height, width, 3)`, WIDEST pixels wide.
@@ -43,14 +46,16 @@ def draw_sheet(
     for number in chosen:
         split, pair = pairs[number]
         title = f"{split}: {pair.image.name}".encode("ascii", "replace").decode()
-        cells.append(titled(draw_pair(pair, classes), title[:LONGEST_TITLE]))
+        cells.append(titled(draw_pair(pair, classes, has_background), title[:LONGEST_TITLE]))
     rows = [np.hstack(cells[first : first + COLUMNS]) for first in range(0, len(cells), COLUMNS)]
     canvas = [np.pad(row, ((0, GAP), (0, WIDEST - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     values = classes.in_order
     labels = [f"{value}: {name}" for value, name in zip(values, names, strict=True)] if names else map(str, values)
-    entries = [(label.encode("ascii", "replace").decode(), class_color(index) if index else None)
-               for index, label in enumerate(labels)]  # fmt: skip
-    entries[0] = (f"{entries[0][0]} (plain)", None)
+    entries: list[tuple[str, tuple[int, int, int] | None]] = [
+        (label.encode("ascii", "replace").decode(), class_color(index)) for index, label in enumerate(labels)
+    ]
+    if has_background:
+        entries[0] = (f"{entries[0][0]} (plain)", None)
     if classes.ignored is not None:
         entries.append((f"{classes.ignored}: not labelled", VOID))
     return np.vstack([*canvas, legend(entries, WIDEST)])
@@ -79,7 +84,7 @@ def choose_pairs(measured: Sequence[PairProperties], classes: Classes) -> list[i
     return sorted(chosen[:wanted])
 
 
-def draw_pair(pair: Pair, classes: Classes) -> np.ndarray:
+def draw_pair(pair: Pair, classes: Classes, has_background: bool) -> np.ndarray:
     """The image with its mask `(SIDE, SIDE + GAP, 3)`, in the middle of a white cell."""
     assert pair.mask is not None, "a plan is made from pairs"
     image, mask = decode(pair.image, read_whole(pair.image)), read_values(pair.mask)
@@ -97,8 +102,9 @@ def draw_pair(pair: Pair, classes: Classes) -> np.ndarray:
         indices = np.zeros(65536, np.uint8)
         indices[classes.values] = np.arange(len(classes.values))
         mask = indices[mask]
-    mask = np.where(void, 0, mask)
-    drawn = overlay(picture, mask, TINT, bool(classes.overlapping))
+    first = 1 if has_background or classes.overlapping else 0
+    mask = np.where(void, 0 if first else NO_CLASS, mask)
+    drawn = overlay(picture, mask, TINT, bool(classes.overlapping), first)
     drawn[void] = (drawn[void] * (1 - 2 * TINT) + 2 * TINT * np.array(VOID)).astype(np.uint8)
     cell = np.full((SIDE, SIDE + GAP, 3), 255, np.uint8)
     top, left = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2

@@ -184,6 +184,10 @@ def test_the_contact_sheet_shows_every_class(write, tmp_path):
         (134, 134, 134),
     ):  # contours, red; void tints grey 100 with 187
         assert (pictures == colour).all(1).any(), colour
+    assert not (pictures == class_color(0)).all(1).any()
+    planned("--no-background")
+    sheet = cv2.imread(str(tmp_path / "data/mine/pairs.png"))[:, :, ::-1]
+    assert (sheet[:-STRIP] == class_color(0)).all(-1).any() and (sheet[-STRIP:] == class_color(0)).all(-1).any()
 
 
 def test_a_budget_sets_the_epochs(write, monkeypatch, capsys, tmp_path):

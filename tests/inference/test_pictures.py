@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from data_generators.reading.mask_values import read_values
-from utils.base.palette import CLASS_COLORS, ERROR_COLORS, class_color
+from utils.base.palette import CLASS_0, CLASS_COLORS, ERROR_COLORS, class_color, color_table
 from utils.config import load_config
 from utils.config.class_names import mask_class_names
-from utils.inference.comparison import LARGEST_PANEL, compare, find_errors, mean_dice
+from utils.inference.comparison import LARGEST_PANEL, class_legend, compare, draw_masks, find_errors, mean_dice
 from utils.inference.mask_meaning import MaskMeaning
 from utils.inference.output import MaskOutput
 from utils.inference.sources import ImageSource
@@ -80,12 +80,27 @@ def test_the_last_line_names_what_is_there_and_warns_of_one_class(tmp_path):
         assert words in output.findings()[0] if words else output.findings() == []
 
 
+def test_class_0_that_is_a_class_has_a_colour_of_its_own():
+    """Sky is drawn in every picture, its legend and table of colours; pixels that are not scored are none of it."""
+    image, truth = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+    truth[:, 30:], truth[:, 50:] = 1, 255
+    sky = MaskMeaning(["sky", "road", "tree", "car", "pole"], ignore_label=255, has_background=False)
+    assert [color for _, color in class_legend(sky)] == [class_color(index) for index in range(5)]
+    tinted = draw_masks(image, truth, 0 * truth, sky, "")["truth"]
+    assert tinted[32, 10].any() and (tinted[32, 60] == tinted[32, 60, 0]).all()  # grey
+    few = MaskMeaning(["sky", "road"], 255, has_background=False)
+    assert (draw_masks(image, truth, truth % 255, few, "")[""] == class_color(0)).all(-1).any()
+    assert class_legend(MaskMeaning(["background", "cell"])) == [("cell", class_color(1))]
+    assert color_table(has_background=False)[:6] == [*class_color(0), *class_color(1)]
+
+
 @pytest.mark.parametrize("loss", ["none", "protan", "deutan"])
 def test_classes_are_told_apart_by_colour_blind_people(loss):
     """A just noticeable difference is about 2.3; ColorBrewer's Set1 has two classes at 5."""
     for count, least in ((10, 17), (len(CLASS_COLORS), 8)):
         colors = CLASS_COLORS[:count]
         assert min(distance(a, b, loss) for i, a in enumerate(colors) for b in colors[:i]) > least
+    assert min(distance(CLASS_0, color, loss) for color in CLASS_COLORS) > 19
     errors = list(ERROR_COLORS.values())
     assert min(distance(a, b, loss) for i, a in enumerate(errors) for b in errors[:i]) > 25
 

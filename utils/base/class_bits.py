@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 
+NO_CLASS = 255  # in masks of which class 0 is drawn, too
 MOST_CLASSES = 8  # bits of a uint8 mask
 
 
@@ -58,9 +59,9 @@ def in_region(labels: np.ndarray, region: Sequence[int], multi_label: bool) -> n
     return labels & np.uint8(sum(1 << index - 1 for index in region)) != 0
 
 
-def class_areas(labels: np.ndarray, multi_label: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield `(class, where it is)` of each class from 1 that a mask holds."""
-    present = np.unique(labels[labels > 0])
+def class_areas(labels: np.ndarray, multi_label: bool, first: int = 1) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield `(class, where it is)` of each class from `first`, 0 or 1, that a mask holds; from 0, 255 is no class."""
+    present = np.unique(labels[(labels > 0) if first else (labels != NO_CLASS)])
     if multi_label:
         present = np.flatnonzero(unpack(present.astype(np.uint8), MOST_CLASSES).any(axis=0)) + 1
     for index in present.tolist():

@@ -6,8 +6,7 @@ Schemes", technical note SRON/EPS/TN/09-002, 2021 (muted and bright schemes). A 
 
 from collections.abc import Sequence
 
-# Class 0 is black where it has a colour at all; class 1, 2, ...: the others of Okabe and Ito, then those of Tol's muted
-# scheme that are none of them. RGB.
+# Class 1, 2, ...: the colours of Okabe and Ito, then those of Tol's muted scheme that are none of them. RGB.
 CLASS_COLORS = (
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
@@ -25,6 +24,7 @@ CLASS_COLORS = (
     (170, 68, 153),  # purple
 )
 BACKGROUND = (0, 0, 0)
+CLASS_0 = (255, 170, 187)  # of class 0 where it is a class, such as sky: pink of Tol's light scheme
 VOID = (187, 187, 187)  # Tol's grey: pixels that are not scored
 # What a prediction gets wrong. They are drawn over a grey image, apart from classes.
 ERROR_COLORS = {"missed": (0, 114, 178), "excess": (213, 94, 0), "other class": (240, 228, 66)}
@@ -33,20 +33,26 @@ LINE_COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230
 
 
 def class_color(index: int) -> tuple[int, int, int]:
-    """RGB colour of a class index >= 1; after the last they start again.
+    """RGB colour of a class index, of 0 where it is a class and no background; after the last those of 1 on come again.
 
-    >>> class_color(1), class_color(15) == class_color(1)
-    ((230, 159, 0), True)
+    >>> class_color(1), class_color(15) == class_color(1), class_color(0) == CLASS_0
+    ((230, 159, 0), True, True)
     """
+    if index == 0:
+        return CLASS_0
     return CLASS_COLORS[(index - 1) % len(CLASS_COLORS)]
 
 
-def color_table(multi_label: bool = False, values: Sequence[int] | None = None) -> list[int]:
+def color_table(
+    multi_label: bool = False, values: Sequence[int] | None = None, has_background: bool = True
+) -> list[int]:
     """The palette of a picture whose values are class indices: 256 colours, red, green and blue of one after the other.
 
     Args:
         multi_label: whether values are the bits of overlapping classes (`utils.base.class_bits`): their mean colour.
         values: of the classes in the picture, 0 to 255, that of class 0 first; None: their indices. Others are black.
+
+        has_background: whether class 0 is the background, which is black.
 
     >>> color_table()[:9], color_table(multi_label=True)[9:12]
     ([0, 0, 0, 230, 159, 0, 86, 180, 233], [158, 169, 116])
@@ -55,13 +61,13 @@ def color_table(multi_label: bool = False, values: Sequence[int] | None = None) 
     """
     if values is not None:
         colors = dict.fromkeys(range(256), BACKGROUND)
-        colors |= {value: class_color(index) for index, value in enumerate(values) if index}
+        colors |= {value: class_color(index) for index, value in enumerate(values) if index or not has_background}
         return [channel for color in colors.values() for channel in color]
     bits = [[bit + 1 for bit in range(8) if value >> bit & 1] for value in range(1, 256)]
     classes = bits if multi_label else [[value] for value in range(1, 256)]
     of_values = [[class_color(index) for index in indices] for indices in classes]
     means = [sum(channel) // len(channel) for color in of_values for channel in zip(*color, strict=True)]
-    return [*BACKGROUND, *means]
+    return [*(BACKGROUND if has_background else CLASS_0), *means]
 
 
 def hex_color(color: tuple[int, int, int]) -> str:

@@ -28,13 +28,16 @@ def displayable(image: np.ndarray, center_channel: bool) -> np.ndarray:
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.35, multi_label: bool = False) -> np.ndarray:
+def overlay(
+    image: np.ndarray, mask: np.ndarray, alpha: float = 0.35, multi_label: bool = False, first: int = 1
+) -> np.ndarray:
     """Draw a mask `(height, width)` over an RGB image: tinted areas with a bright contour.
 
-    Its values are class indices, or with `multi_label` those of `utils.base.class_bits`.
+    Its values are class indices, or with `multi_label` those of `utils.base.class_bits`. `first`, 0 or 1, is the first
+    class that is drawn, see `class_areas`.
     """
     picture = image.copy()
-    for index, present in class_areas(mask, multi_label):
+    for index, present in class_areas(mask, multi_label, first):
         color = class_color(index)
         picture[present] = (1 - alpha) * picture[present] + alpha * np.array(color)
         contours, _ = cv2.findContours(present.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -42,7 +45,9 @@ def overlay(image: np.ndarray, mask: np.ndarray, alpha: float = 0.35, multi_labe
     return picture
 
 
-def draw_contours(picture: np.ndarray, mask: np.ndarray, multi_label: bool = False, dashed: bool = False) -> None:
+def draw_contours(
+    picture: np.ndarray, mask: np.ndarray, multi_label: bool = False, dashed: bool = False, first: int = 1
+) -> None:
     """Draw the contours of a mask, as in `overlay`, into an RGB picture of its size; none along the edge of the image.
 
     Args:
@@ -50,7 +55,7 @@ def draw_contours(picture: np.ndarray, mask: np.ndarray, multi_label: bool = Fal
     """
     rows, columns = np.arange(mask.shape[0])[:, None], np.arange(mask.shape[1])
     dark = (columns + 2 * rows) // DASH % 2 == 1
-    for index, area in class_areas(mask, multi_label):
+    for index, area in class_areas(mask, multi_label, first):
         inner = cv2.erode(area.astype(np.uint8), CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=1)
         edge = area & (inner == 0)
         color = np.array(class_color(index))

@@ -85,12 +85,12 @@ class Gallery:
         """
         meaning = self.meaning
         void = meaning.is_void(mask) & dashed
-        known = np.where(void, 0, mask)
-        areas = () if meaning.draws_contours else class_areas(known, meaning.multi_label)
+        known = meaning.without_void(mask) if dashed else mask
+        areas = () if meaning.draws_contours else class_areas(known, meaning.multi_label, meaning.first_class)
         layer = tinted([(class_color(index), area) for index, area in areas], AREA_TINT, mask.shape)
         layer[void] = (*VOID, round(TINT * 255))
         lines = np.full((*mask.shape, 3), UNUSED, np.uint8)
-        draw_contours(lines, known, meaning.multi_label, dashed and meaning.draws_contours)
+        draw_contours(lines, known, meaning.multi_label, dashed and meaning.draws_contours, meaning.first_class)
         drawn = (lines != UNUSED).any(axis=-1)
         layer[drawn] = np.insert(lines[drawn], 3, 255, axis=-1)
         return layer

@@ -119,7 +119,7 @@ def picture_context(cfg: DictConfig, results: Sequence[SplitResult], gallery: Ga
         ],
         "contours": gallery.meaning.draws_contours,
         "errors": error_legend(gallery.meaning),
-        "colors": {name: class_color(regions[name][0]) for name in class_regions(regions) if regions[name][0]},
+        "colors": {name: class_color(regions[name][0]) for name in class_regions(regions)},
     }
 
 

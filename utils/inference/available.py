@@ -12,7 +12,7 @@ from utils.base.files import resolve_path
 from utils.base.listing import list_folder
 from utils.checkpoints import ENDING, companion_path, restore_config, weights_path
 from utils.checkpoints.training_log import read_best, read_history
-from utils.config.class_names import mask_class_names
+from utils.config.class_names import has_background, mask_class_names
 from utils.inference.members import check_members, member_config, network_size
 
 
@@ -25,6 +25,7 @@ class Expectation(NamedTuple):
         channels: of the images.
         classes: names, class 0 first.
         score: of the best epoch on the validation data, beside that of the constant answer; empty if no log has it.
+        has_background: whether class 0 is the background, which has no colour.
     """
 
     model: str
@@ -32,6 +33,7 @@ class Expectation(NamedTuple):
     channels: int
     classes: list[str]
     score: str
+    has_background: bool = True
 
     def __str__(self) -> str:
         """One short line.
@@ -108,7 +110,12 @@ def expectation(cfg: DictConfig, name: str) -> Expectation:
     size = network_size(trained)
     shown = "any size" if size is None else f"{size[0]} x {size[1]}"
     return Expectation(
-        trained.MODEL.TYPE, shown, trained.INPUT.CHANNELS, mask_class_names(trained), best_score(trained)
+        trained.MODEL.TYPE,
+        shown,
+        trained.INPUT.CHANNELS,
+        mask_class_names(trained),
+        best_score(trained),
+        has_background(trained),
     )
 
 

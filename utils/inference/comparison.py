@@ -70,7 +70,8 @@ def compare(image: np.ndarray, truth: np.ndarray | None, predicted: np.ndarray, 
     entries = class_legend(meaning)
     if truth is None:
         image, predicted = (fit(picture) for picture in (image, predicted))
-        panels = {"image": image, "prediction": overlay(image, predicted, multi_label=meaning.multi_label)}
+        how = meaning.multi_label, meaning.first_class
+        panels = {"image": image, "prediction": overlay(image, predicted, 0.35, *how)}
     else:
         title = describe_dice(mean_dice(truth, predicted, meaning))
         errors = find_errors(truth, predicted, meaning)
@@ -89,11 +90,9 @@ def compare(image: np.ndarray, truth: np.ndarray | None, predicted: np.ndarray, 
 
 
 def class_legend(meaning: MaskMeaning) -> LegendEntries:
-    """The classes with their colours; class 0 has none."""
-    entries: LegendEntries = [(name, class_color(index)) for index, name in enumerate(meaning.class_names) if index]
-    if not meaning.has_background:
-        entries.insert(0, (f"{meaning.class_names[0]}: no colour", None))
-    return entries
+    """The classes with their colours; the background has none."""
+    first = meaning.first_class
+    return [(name, class_color(index)) for index, name in enumerate(meaning.class_names) if index >= first]
 
 
 def describe_dice(dice: float | None) -> str:
@@ -111,18 +110,19 @@ def draw_masks(
     """Panels with truth and prediction: contours in one, or tinted areas in two if there are too many classes."""
     if meaning.draws_contours:
         return {title: draw_both(image, truth, predicted, meaning)}
-    known = np.where(meaning.is_void(truth), 0, truth)
+    known, how = meaning.without_void(truth), (meaning.multi_label, meaning.first_class)
     return {
-        "truth": shade_void(overlay(image, known, AREA_TINT, meaning.multi_label), truth, meaning),
-        f"prediction: {title}": overlay(image, predicted, AREA_TINT, meaning.multi_label),
+        "truth": shade_void(overlay(image, known, AREA_TINT, *how), truth, meaning),
+        f"prediction: {title}": overlay(image, predicted, AREA_TINT, *how),
     }
 
 
 def draw_both(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, meaning: MaskMeaning) -> np.ndarray:
     """The image with the contours of the truth, dashed, and above them those of the prediction."""
     picture = shade_void(image, truth, meaning)
-    draw_contours(picture, np.where(meaning.is_void(truth), 0, truth), meaning.multi_label, dashed=True)
-    draw_contours(picture, predicted, meaning.multi_label)
+    multi_label, first = meaning.multi_label, meaning.first_class
+    draw_contours(picture, meaning.without_void(truth), multi_label, dashed=True, first=first)
+    draw_contours(picture, predicted, multi_label, first=first)
     return picture
 
 

@@ -7,10 +7,11 @@ from typing import Self
 import numpy as np
 from omegaconf import DictConfig
 
+from utils.base.class_bits import NO_CLASS
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.config.class_names import has_background
 
-MOST_CONTOURS = 3  # foreground classes; more are told apart as tinted areas only
+MOST_CONTOURS = 3  # classes that are drawn; more are told apart as tinted areas only
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,16 @@ class MaskMeaning:
     @property
     def draws_contours(self) -> bool:
         """Whether contours of truth and prediction fit one panel."""
-        return len(self.class_names) - 1 <= MOST_CONTOURS
+        return len(self.class_names) - self.first_class <= MOST_CONTOURS
+
+    @property
+    def first_class(self) -> int:
+        """The first class that has a colour: 1, or 0 where that is a class and no background."""
+        return 1 if self.has_background or self.multi_label else 0
+
+    def without_void(self, truth: np.ndarray) -> np.ndarray:
+        """The truth with a value that is not drawn where pixels are not scored."""
+        return np.where(self.is_void(truth), 0 if self.first_class else NO_CLASS, truth).astype(truth.dtype)
 
     def is_void(self, truth: np.ndarray) -> np.ndarray:
         """Which pixels are not scored: bool, of the shape of the truth."""

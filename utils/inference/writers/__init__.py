@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from utils.base.palette import color_table
 from utils.inference.mask_meaning import MaskMeaning, stored_values
 
 if TYPE_CHECKING:
@@ -119,6 +120,10 @@ class WriterSettings:
     def multi_label(self) -> bool:
         """Whether classes overlap."""
         return self.meaning.multi_label
+
+    def colors(self, values: Sequence[int] | None = None) -> list[int]:
+        """The table of colours of masks with these values of the classes, see `color_table`."""
+        return color_table(self.multi_label, values, has_background=self.meaning.first_class == 1)
 
 
 AnyPrediction = TypeVar("AnyPrediction", MaskPrediction, LabelPrediction)

@@ -10,7 +10,6 @@ from PIL import Image
 
 from utils.base.class_bits import unpack
 from utils.base.files import atomic_write
-from utils.base.palette import color_table
 from utils.inference.sources import VolumeSource
 from utils.inference.writers import MaskPrediction, Writer
 
@@ -27,7 +26,7 @@ class MaskWriter(Writer[MaskPrediction]):
             return
         stored = self.to_stored(prediction.labels)
         if self.settings.palette and not source.is_series and stored[0].dtype == np.uint8:
-            write_palette_png(path, stored[0], color_table(self.settings.multi_label, self.settings.mask_values))
+            write_palette_png(path, stored[0], self.settings.colors(self.settings.mask_values))
         else:
             source.save_mask(path, stored)
 
@@ -52,7 +51,7 @@ class ColorMaskWriter(Writer[MaskPrediction]):
         if source.is_series:  # viewers of volumes colour labels themselves
             return
         path = self.folder / "color_masks" / f"{source.name}{source.ending}"
-        write_palette_png(path, prediction.labels[0], color_table(self.settings.multi_label))
+        write_palette_png(path, prediction.labels[0], self.settings.colors())
 
 
 def write_palette_png(path: Path, values: np.ndarray, colors: list[int]) -> None:

@@ -60,10 +60,10 @@ def draw_view(view: Path, opacity: float, meaning: MaskMeaning) -> np.ndarray:
         arrays = {name: fit(stored[name], LARGEST_VIEW, LEAST_VIEW) for name in stored.files}
     if opacity == 0:
         return arrays["image"]
-    picture = overlay(arrays["image"], arrays["labels"], opacity, meaning.multi_label)
+    picture = overlay(arrays["image"], arrays["labels"], opacity, meaning.multi_label, meaning.first_class)
     if "truth" in arrays:
-        known = np.where(meaning.is_void(arrays["truth"]), 0, arrays["truth"])
-        draw_contours(picture, known, meaning.multi_label, dashed=True)
+        known = meaning.without_void(arrays["truth"])
+        draw_contours(picture, known, meaning.multi_label, dashed=True, first=meaning.first_class)
     return picture
 
 
