@@ -60,8 +60,7 @@ NOTES = """\
 peak GiB: memory of the device by the library's own count, what it tried while compiling included; on a CPU that of
 the process.
 diff.: of probabilities to float64, new weights, the statistics of the image. first s: start, build, compile, step.
-Training: cross-entropy, Adam; ours and plain layers by the step of train.py, its metrics included.
-EfficientNet-B0 is that of keras.applications: the package efficientnet needs TensorFlow."""
+Training: cross-entropy, Adam; ours and plain layers by the step of train.py, its metrics included."""
 COLUMNS = ("network", "mode", "precision", "batch", "implementation")
 FIGURES = {  # heading -> (key of a row, format)
     "images/s": ("images_per_second", ".1f"),

@@ -4,7 +4,6 @@ The network of plain layers is trained by the same step, so that only the layers
 """
 
 import os
-from dataclasses import replace
 from typing import Any
 
 from gpu_case import CLASSES, Case, Engine, no_device, process_gib, random_batch
@@ -99,11 +98,7 @@ def build(case: Case, cfg: Any) -> Any:
     import keras
 
     from models import build_model
-    from models.encoders.backbones import BACKBONES
 
-    # The package efficientnet needs TensorFlow; the network of Keras has the same layers and names.
-    row = BACKBONES["efficientnetb0"]
-    BACKBONES["efficientnetb0"] = replace(row, build="keras.applications:EfficientNetB0")
     if case.implementation != "plain layers":
         return build_model(cfg, size=(case.size, case.size))
     kind, _, vgg = case.network.partition("_")
