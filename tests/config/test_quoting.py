@@ -102,6 +102,7 @@ def test_numbers_stay_numbers():
         ("PREDICT.INPUT=[a=b,c]", ["quote its entries", "'PREDICT.INPUT=\"[a=b,c]\"'"]),
         ("PREDICT.INPUT=${x}", ["PREDICT.INPUT", "'x' not found", "backslash"]),
         ("data/b", ["data/b: this is not KEY=VALUE"]),
+        ("conv_deconv", ["conv_deconv: type MODEL.TYPE=conv_deconv"]),
         ("=x", ["''", "Choices"]),
         ("lr=1e-3", ["Did you mean HYPER_PARAMETERS.LEARNING_RATE?"]),
         ("loss=dise", ["loss=dise", "Did you mean dice?", "bce_dice"]),

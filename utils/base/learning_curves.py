@@ -133,7 +133,7 @@ def draw_classes(
 
     for (_, index), values in classes.items():
         name = class_names[index] if index < len(class_names) else f"class{index}"
-        color = hex_color(class_color(index)) if index else "black"
+        color = "black" if name == "background" else hex_color(class_color(index))
         line = draw_line(axes, values, color, "-", f"{name} {values[(best or 0) - 1]:.3f}")
         line.set_path_effects([Stroke(linewidth=line.get_linewidth() + 1.2, foreground="0.25"), Normal()])
     score = next(iter(classes))[0]

@@ -8,6 +8,7 @@ from yaml import MarkedYAMLError
 
 from utils.base.registry import list_choices
 from utils.config.overrides import quoted, split_override
+from utils.config.schema import SCHEMA
 from utils.config.values import unknown_key
 
 
@@ -43,6 +44,9 @@ def unreadable_override(override: str) -> str:
     """The message for an override that Hydra cannot read."""
     key, value = split_override(override)
     if not re.fullmatch(r"[^\s=]+", key) or "=" not in override:
+        chosen = [f"{name}={override}" for name, rule in SCHEMA.leaves() if override in (rule.allowed() or ())]
+        if chosen:
+            return f"{override}: type {' or '.join(chosen)}"
         return (
             f"{override}: this is not KEY=VALUE. Where it belongs to a value with spaces, put quotes around the whole: "
             "'KEY=my data'."
