@@ -3,8 +3,6 @@
 import pytest
 from helpers import PROJECT
 
-torch = pytest.importorskip("torch")
-
 WIDTHS = (64, 128, 256, 512, 1024)
 # trainable weights of ours and of the plain layers
 NETWORKS = [
@@ -15,8 +13,10 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.slow  # PyTorch is in no list of requirements
 @pytest.mark.parametrize(("name", "options", "weights"), NETWORKS)
 def test_weights_and_shapes(name, options, weights, monkeypatch):
+    torch = pytest.importorskip("torch")
     monkeypatch.syspath_prepend(str(PROJECT / "benchmarks"))
     import torch_networks
 

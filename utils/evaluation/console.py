@@ -54,7 +54,7 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
             say("")
             show(make_table(columns, rows))
         if more := len(whole_set_names(result)) - len(shown_names(cfg, result)):
-            say(f"{more} more scores, and how each averages: report.html, evaluation.json; EVALUATION.METRICS")
+            say(f"{more} more scores, and how each averages: report.html, evaluation.json")
         if result.evaluator and (folds := fold_rows(result.evaluator, FOLD_COLUMNS)):
             say("\nmeans over the classes")
             show(fold_table(FOLD_COLUMNS, folds, constant_of_folds(cfg, result.evaluator, FOLD_COLUMNS)))
