@@ -18,8 +18,6 @@ from utils.base.errors import UserError
 from utils.config import load_config
 from utils.devices.strategy import make_strategy
 
-pytest.importorskip("jax")
-
 # Trains the configs of argv[1], {folder: overrides}, in one process without TensorFlow.
 WITHOUT_TENSORFLOW = """
 import json, sys

@@ -73,8 +73,13 @@ class JaxDevices:
         """The whole array on each device."""
         return self.sharding()
 
+    @cached_property
+    def divided(self) -> NamedSharding:
+        """A part of the array on each device, by its first axis."""
+        return self.sharding(AXIS)
+
     def sharding(self, *axes: str) -> NamedSharding:
-        """An array whose first axis is divided between the devices, or with no argument is not."""
+        """How an array lies on the devices whose first axes are divided so."""
         from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
         return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*axes))
@@ -92,7 +97,7 @@ class JaxDevices:
         import jax
 
         count = len(batch[0])
-        sharding = self.sharding(AXIS) if count % len(self.local) == 0 else self.replicated
+        sharding = self.divided if count % len(self.local) == 0 else self.replicated
         if self.workers == 1:
             return tuple(jax.device_put(np.asarray(array), sharding) for array in batch)
         return tuple(jax.make_array_from_process_local_data(sharding, np.asarray(array)) for array in batch)
