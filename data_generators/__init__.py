@@ -23,7 +23,7 @@ LOADERS = {
     "TF_GENERATOR": "data_generators.loaders.keras_sequence:SampleSequence",
     "TF_DATA": "data_generators.loaders.tf_data:sample_dataset",
     "TFRECORD": "data_generators.loaders.tf_data:sample_dataset",  # samples from shards, see `files.pairing`
-    "DALI_GENERATOR": "data_generators.loaders.dali:DaliBatches",
+    "DALI_GENERATOR": "data_generators.loaders.dali:dali_batches",
 }
 
 # AUGMENTATION.ENGINE -> its class, with the interface of `data_generators.augmentation.Augmentation`, and what it does

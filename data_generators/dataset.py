@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from data_generators.loaders import Batch
+from data_generators.loaders import Batch, ReplicaBatch
 from data_generators.sampler import EpochSampler
 
 
@@ -36,6 +36,15 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Batch]:
         yield from self.batches
+
+    def on_replicas(self, devices: Sequence[str]) -> Iterable[Batch | ReplicaBatch]:
+        """The batches of one epoch, in parts that are on the devices of the replicas if the loader puts them there.
+
+        Args:
+            devices: names of TensorFlow, one for each replica of this process.
+        """
+        place = getattr(self.batches, "on_replicas", None)
+        return self if place is None else place(devices)
 
     def samples_of(self, epoch: int, step: int) -> list[Any]:
         """The samples of one batch, to name the files of a batch that went wrong."""

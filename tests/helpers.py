@@ -20,6 +20,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Linux on x86-64 only. Other packages of NVIDIA lie in the same folder: having that one is not enough.
 HAS_DALI = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
 needs_dali = pytest.mark.skipif(not HAS_DALI, reason="NVIDIA DALI is not installed (requirements-dali.txt)")
+# It is built on the machine, after TensorFlow and DALI (requirements-dali.txt), and so is not always there.
+HAS_PLUGIN = HAS_DALI and importlib.util.find_spec("nvidia.dali_tf_plugin") is not None
+needs_plugin = pytest.mark.skipif(
+    not HAS_PLUGIN, reason="DALI's TensorFlow plugin is not built (requirements-dali.txt): only its host path is tested"
+)
 
 # XLA_FLAGS of a command that compiles what it runs a single time, as JAX does.
 UNOPTIMISED = "--xla_backend_optimization_level=0"
@@ -69,7 +74,7 @@ def installed(loaders):
 
 
 def full(loaders):
-    """The loaders that do everything: crops, resizing, all of AUGMENTATION."""
+    """The loaders that do everything: DATASET.CACHE, all of AUGMENTATION."""
     return [name for name in loaders if name != "DALI_GENERATOR"]
 
 

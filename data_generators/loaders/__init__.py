@@ -1,13 +1,25 @@
 """From samples to batches: Keras sequence, tf.data, the tf.data service, NVIDIA DALI."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from data_generators.reading.readers import Sample, SampleReader
     from data_generators.sampler import EpochSampler
 
 Batch = tuple[Any, ...]  # NumPy arrays or tensors, see `data_generators.build_dataset`
+
+
+class ReplicaBatch(NamedTuple):
+    """A batch of several replicas, whose parts are on their devices.
+
+    Attributes:
+        total: samples of all parts together, a scalar int32 tensor.
+        parts: for each replica what a `Batch` holds. A replica for which none is left has a sample that does not count.
+    """
+
+    total: Any
+    parts: tuple[Batch, ...]
 
 
 class Loader(Protocol):
@@ -32,5 +44,6 @@ class Loader(Protocol):
             workers: threads that read.
 
         Returns:
-            An object whose iterator yields the batches of one epoch.
+            An object whose iterator yields the batches of one epoch. One that prepares batches on the devices has a
+            method `on_replicas(devices)` besides, which yields each as a `ReplicaBatch`.
         """

@@ -8,10 +8,23 @@ from data_generators.reading.decoding import to_unit_range
 from data_generators.reading.readers import Sample, SampleReader
 from utils.base.errors import UserError
 
+HAS_CHANGED = "{}: has changed since it was checked, to {}. Start again."
+
 
 def split_draws(draws: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     """The draws of an epoch, `(draws, 3)`, in batches; the last may be smaller."""
     return (draws[first : first + batch_size] for first in range(0, len(draws), batch_size))
+
+
+def part_of(draws: np.ndarray, number: int, parts: int) -> np.ndarray:
+    """What a replica draws of a batch, as `utils.training.tensorflow_replicas.split_batch` divides it.
+
+    >>> part_of(np.arange(5), 0, 2).tolist(), part_of(np.arange(5), 1, 2).tolist(), part_of(np.arange(1), 0, 2).tolist()
+    ([0, 1], [2, 3, 4], [0])
+    """
+    first, end = (len(draws) * which // parts for which in (number, number + 1))
+    first = min(first, len(draws) - 1)
+    return draws[first : max(end, first + 1)]
 
 
 def read_batch(reader: SampleReader, samples: Sequence[Sample], draws: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -40,7 +53,7 @@ def read_batch(reader: SampleReader, samples: Sequence[Sample], draws: np.ndarra
         elif image.dtype == image_dtype:
             batch[0][row] = image
         else:
-            raise UserError(f"{samples[index].image}: has changed since it was checked, to {image.dtype}. Start again.")
+            raise UserError(HAS_CHANGED.format(samples[index].image, image.dtype))
         for array, part in zip(batch[1:], parts, strict=True):
             array[row] = part
     return batch

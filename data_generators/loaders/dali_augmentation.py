@@ -72,7 +72,7 @@ def draw_inputs(
         box: of its foreground, which ZOOM leaves in the frame, see `keep_foreground.foreground_box`.
 
     Returns:
-        {name: array}, the inputs of the pipeline. "matrix" is float32 `(2, 3)`, coordinates in the result ->
+        {name: array}, float32 or int32. "matrix" is float32 `(2, 3)`, coordinates in the result ->
         coordinates in the image, (x, y) in pixels from its corner; see INTENSITY_CHANGES for the others.
     """
     knobs = settings.knobs
@@ -162,51 +162,60 @@ def draw_holes(knob: Knob, size: Sequence[int], random: np.random.Generator) -> 
     return np.stack([anchors.ravel(), extents.ravel()])
 
 
-def pipeline_input(name: str, on_gpu: bool = False) -> "DataNode":
-    """The input of a name, on the GPU if the image that it changes is there."""
-    fn, _, _ = library()
-    source = fn.external_source(name=name)
-    return source.gpu() if on_gpu else source
+class Drawn:
+    """What `draw_inputs` has drawn, inside a pipeline: arguments of operators, or operands that are where the image is.
+
+    Args:
+        nodes: {name: input of the pipeline}, on the CPU.
+        on_gpu: whether the image is on the GPU.
+    """
+
+    def __init__(self, nodes: "Mapping[str, DataNode]", on_gpu: bool) -> None:
+        self.arguments, self.on_gpu = nodes, on_gpu
+
+    def operand(self, name: str) -> "DataNode":
+        node = self.arguments[name]
+        return node.gpu() if self.on_gpu else node
 
 
-def clamp(image: "DataNode") -> "DataNode":
+def clamp(image: "DataNode", high: float = 255.0) -> "DataNode":
     from nvidia.dali import math as operations
 
-    return operations.clamp(image, 0.0, 255.0)
+    return operations.clamp(image, 0.0, high)
 
 
-def brightness(image: "DataNode", on_gpu: bool) -> "DataNode":
-    return clamp(image + pipeline_input("shift", on_gpu))
+def brightness(image: "DataNode", drawn: Drawn) -> "DataNode":
+    return clamp(image + drawn.operand("shift"))
 
 
-def contrast(image: "DataNode", on_gpu: bool) -> "DataNode":
-    return clamp(image * pipeline_input("factor", on_gpu))
+def contrast(image: "DataNode", drawn: Drawn) -> "DataNode":
+    return clamp(image * drawn.operand("factor"))
 
 
-def gamma(image: "DataNode", on_gpu: bool) -> "DataNode":
+def gamma(image: "DataNode", drawn: Drawn) -> "DataNode":
     from nvidia.dali import math as operations
 
-    return 255.0 * operations.pow(image / 255.0, pipeline_input("exponent", on_gpu))
+    return 255.0 * operations.pow(image / 255.0, drawn.operand("exponent"))
 
 
-def noise(image: "DataNode", on_gpu: bool) -> "DataNode":
-    return clamp(image + pipeline_input("noise", on_gpu))
+def noise(image: "DataNode", drawn: Drawn) -> "DataNode":
+    return clamp(image + drawn.operand("noise"))
 
 
-def blur(image: "DataNode", on_gpu: bool) -> "DataNode":
+def blur(image: "DataNode", drawn: Drawn) -> "DataNode":
     """Gaussian blur; the image is mirrored at its edge."""
     fn, types, _ = library()
-    return fn.gaussian_blur(
-        image, sigma=pipeline_input("sigma"), window_size=pipeline_input("window"), dtype=types.FLOAT
-    )
+    sigma, window = drawn.arguments["sigma"], drawn.arguments["window"]
+    return fn.gaussian_blur(image, sigma=sigma, window_size=window, dtype=types.FLOAT)
 
 
-def coarse_dropout(image: "DataNode", on_gpu: bool) -> "DataNode":
+def coarse_dropout(image: "DataNode", drawn: Drawn) -> "DataNode":
     fn, _, _ = library()
-    return fn.erase(image, anchor=pipeline_input("anchors"), shape=pipeline_input("extents"), axes=(0, 1), fill_value=0)
+    anchors, extents = drawn.arguments["anchors"], drawn.arguments["extents"]
+    return fn.erase(image, anchor=anchors, shape=extents, axes=(0, 1), fill_value=0)
 
 
-# In the order they are applied: knob -> function (image, whether it is on the GPU); values are 0 to 255
+# In the order they are applied: knob -> function (image, what is drawn); values are 0 to 255
 INTENSITY_CHANGES: dict[str, Callable] = {
     "BRIGHTNESS": brightness,
     "CONTRAST": contrast,

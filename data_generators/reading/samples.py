@@ -101,7 +101,7 @@ def read_pair(
         UserError: names a file that cannot be read, or whose size does not fit.
     """
     image, mask = decode_cached(pair, settings)
-    check_sizes(pair, image, mask, settings)
+    check_sizes(pair, image.shape[:2], mask, settings)
     if settings.crop:
         top, left = settings.crop.corner(image.shape[:2], mask, epoch, position)
         window = (slice(top, top + settings.crop.height), slice(left, left + settings.crop.width))
@@ -123,7 +123,7 @@ def decode_pair(pair: Pair, settings: ReadSettings) -> tuple[np.ndarray, np.ndar
     image = read_image_as(pair.image, settings)
     mask = None if pair.mask is None else read_mask_as(pair.mask, settings)
     if settings.resize and settings.height is not None and settings.width is not None:
-        check_sizes(pair, image, mask, settings)
+        check_sizes(pair, image.shape[:2], mask, settings)
         image = resize_image(image, settings.height, settings.width)
         mask = None if mask is None else resize_mask(mask, settings.height, settings.width)
     return image, mask
@@ -134,9 +134,9 @@ def read_image_as(file: ImageFile, settings: ReadSettings) -> np.ndarray:
     return read_image(file, settings.channels, settings.value_range, settings.turned)
 
 
-def check_sizes(pair: Pair, image: np.ndarray, mask: np.ndarray | None, settings: ReadSettings) -> None:
-    """Raise a UserError if the sizes of image and mask differ, or if the image does not fit INPUT or DATASET.CROP."""
-    height, width = image.shape[:2]
+def check_sizes(pair: Pair, size: tuple[int, ...], mask: np.ndarray | None, settings: ReadSettings) -> None:
+    """Raise a UserError if the (height, width) of an image is not that of its mask, or does not fit INPUT or CROP."""
+    height, width = size
     if mask is not None and mask.shape[:2] != (height, width):
         raise UserError(f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {pair.image} {height}x{width}.")
     crop = settings.crop

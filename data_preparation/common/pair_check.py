@@ -88,7 +88,7 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool, 
             check.problems.append(str(error))
     if image is not None:
         try:
-            check_sizes(pair, image, mask, settings)
+            check_sizes(pair, image.shape[:2], mask, settings)
         except UserError as error:
             check.problems.append(str(error))
         if measure:

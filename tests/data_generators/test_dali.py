@@ -1,24 +1,42 @@
-"""DALI gives what the other loaders give, keeps image and mask together, and names what it lacks."""
+"""DALI gives what the other loaders give, keeps image and mask together, and names what it lacks.
+
+Tests that take `way` run through the memory of the host and, where DALI's TensorFlow plugin is built, through that too.
+"""
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from helpers import PROJECT, TINY, needs_dali, run_command
+from helpers import HAS_PLUGIN, PROJECT, TINY, needs_dali, needs_plugin, run_command
 from PIL import Image
 
-from data_generators import build_dataset
+from data_generators import build_dataset, make_augmentation
 from data_generators.augmentation.knobs import MATRIX, AugmentationSettings
+from data_generators.files.pairing import find_pairs
+from data_generators.loaders import dali
 from data_generators.loaders.dali_augmentation import INTENSITY_CHANGES, draw_inputs
+from data_generators.loaders.dali_records import RecordReader
+from data_generators.reading.readers import PairReader
+from data_generators.reading.samples import ReadSettings, read_pair
 from utils.base.errors import UserError
 from utils.config import load_config
+from utils.devices.failures import explain_failures
 
+SIZE = ["INPUT.HEIGHT=48", "INPUT.WIDTH=64"]  # of the pictures
 LEVELS = np.array([40, 200], np.uint8)
 
 
 def draw(knobs, position=1):
     return draw_inputs(AugmentationSettings(knobs, seed=0), (48, 64, 3), 0, position)
+
+
+@pytest.fixture(params=["host", "plugin"] if HAS_PLUGIN else ["host"])
+def way(request, monkeypatch):
+    """How batches come out of DALI."""
+    monkeypatch.setattr(dali, "has_plugin", lambda: request.param == "plugin")
+    return request.param
 
 
 @pytest.fixture
@@ -48,7 +66,7 @@ def cut_square(folder):
 
 def batches(folder, loader, *overrides, epochs=1):
     cfg = load_config(
-        [f"WORK_DIR={folder}", f"DATA_GENERATOR_TYPE={loader}", "INPUT.HEIGHT=48", "INPUT.WIDTH=64", "loss=dice"]
+        [f"WORK_DIR={folder}", f"DATA_GENERATOR_TYPE={loader}", *SIZE, "loss=dice"]
         + ["AUGMENTATION.FILL=zero", *overrides]
     )
     dataset = build_dataset(cfg, "train", augment=True)
@@ -57,7 +75,7 @@ def batches(folder, loader, *overrides, epochs=1):
 
 @needs_dali
 @pytest.mark.parametrize("channels", [1, 3])
-def test_values_are_those_of_the_other_loaders(channels, colours):
+def test_values_are_those_of_the_other_loaders(channels, colours, way):
     options = [f"INPUT.CHANNELS={channels}", "loss=boundary"]
     ours, dali = (batches(colours, loader, *options, epochs=2) for loader in ("TF_DATA", "DALI_GENERATOR"))
     assert len(ours) == len(dali) == 6
@@ -69,7 +87,7 @@ def test_values_are_those_of_the_other_loaders(channels, colours):
 
 @needs_dali
 @pytest.mark.parametrize("knob", MATRIX)
-def test_the_mask_goes_where_the_image_goes(knob, colours):
+def test_the_mask_goes_where_the_image_goes(knob, colours, way):
     square = cut_square(colours) if knob == "ROTATE_90" else []
     on = [f"AUGMENTATION.{knob}.PROBABILITY=1.0", "DATASET.IGNORE_LABEL=9", *square]
     on += ["AUGMENTATION.ZOOM.KEEP_FOREGROUND=False"]  # foreground is everywhere here: nothing would move
@@ -88,7 +106,7 @@ def test_the_mask_goes_where_the_image_goes(knob, colours):
 
 
 @needs_dali
-def test_zoom_keeps_the_foreground(colours):
+def test_zoom_keeps_the_foreground(colours, way):
     for path in (colours / "data/train/mask").iterdir():
         mask = np.zeros((48, 64), np.uint8)
         mask[40:48, 0:8] = 1  # in a corner
@@ -103,7 +121,7 @@ def test_zoom_keeps_the_foreground(colours):
 
 
 @needs_dali
-def test_brightness_and_contrast(colours):
+def test_brightness_and_contrast(colours, way):
     (plain, _), *_ = batches(colours, "DALI_GENERATOR")
     knobs = [f"AUGMENTATION.{name}.PROBABILITY=1.0" for name in ("BRIGHTNESS", "CONTRAST")]
     ranges = ["AUGMENTATION.BRIGHTNESS.SHIFT=[0.1,0.1]", "AUGMENTATION.CONTRAST.FACTOR=[0.5,0.5]"]
@@ -112,7 +130,7 @@ def test_brightness_and_contrast(colours):
 
 
 @needs_dali
-def test_quarter_turns_are_exact(colours):
+def test_quarter_turns_are_exact(colours, way):
     on, square = ["AUGMENTATION.ROTATE_90.PROBABILITY=1.0"], cut_square(colours)
     plain = [np.concatenate(part) for part in zip(*batches(colours, "DALI_GENERATOR", *square, epochs=4), strict=True)]
     found = batches(colours, "DALI_GENERATOR", *on, *square, epochs=4)
@@ -126,7 +144,7 @@ def test_quarter_turns_are_exact(colours):
 
 @needs_dali
 @pytest.mark.parametrize("knob", INTENSITY_CHANGES)
-def test_the_mask_stays_where_only_the_image_changes(knob, colours):
+def test_the_mask_stays_where_only_the_image_changes(knob, colours, way):
     """Half of the samples change, the others are as they were, and a second run draws the same."""
     on, count = [f"AUGMENTATION.{knob}.PROBABILITY=0.5"], 0
     plain, found, again = (batches(colours, "DALI_GENERATOR", *options, epochs=4) for options in ([], on, on))
@@ -138,7 +156,7 @@ def test_the_mask_stays_where_only_the_image_changes(knob, colours):
 
 
 @needs_dali
-def test_values_of_gamma_noise_and_blur(colours):
+def test_values_of_gamma_noise_and_blur(colours, way):
     def changed(knob, value):
         return batches(colours, "DALI_GENERATOR", f"AUGMENTATION.{knob}.PROBABILITY=1.0", value)[0][0]
 
@@ -155,7 +173,7 @@ def test_values_of_gamma_noise_and_blur(colours):
 
 
 @needs_dali
-def test_holes_are_black_and_the_rest_stays(colours):
+def test_holes_are_black_and_the_rest_stays(colours, way):
     options = ["AUGMENTATION.COARSE_DROPOUT.PROBABILITY=1.0", "AUGMENTATION.COARSE_DROPOUT.HOLES=[1,2]"]
     options += ["AUGMENTATION.COARSE_DROPOUT.SIZE=[0.25,0.5]"]
     (plain, _), *_ = batches(colours, "DALI_GENERATOR")
@@ -168,7 +186,7 @@ def test_holes_are_black_and_the_rest_stays(colours):
 
 @needs_dali
 @pytest.mark.parametrize("bits", [8, 4])
-def test_masks_with_a_palette(bits, colours):
+def test_masks_with_a_palette(bits, colours, way):
     """The indices are the labels, as with the other loaders."""
     for path in (colours / "data/train/mask").iterdir():
         picture = Image.fromarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), "P")
@@ -181,7 +199,7 @@ def test_masks_with_a_palette(bits, colours):
 
 
 @needs_dali
-def test_pictures_that_ask_to_be_turned(colours):
+def test_pictures_that_ask_to_be_turned(colours, way):
     """They are not, as with the other loaders."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -204,7 +222,7 @@ def test_one_knob_does_not_change_another():
 
 
 @needs_dali
-def test_the_start_is_quiet(colours, capfd):
+def test_the_start_is_quiet(colours, capfd, way):
     batches(colours, "DALI_GENERATOR", "augmentation=light")
     assert "[ERROR]" not in capfd.readouterr().err
 
@@ -227,8 +245,6 @@ def test_draws_by_hand():
         (["augmentation=medical"], "AUGMENTATION.ELASTIC"),
         (["augmentation=light", "AUGMENTATION.FILL=reflect"], "AUGMENTATION.FILL=reflect"),
         (["augmentation=mapping_challenge"], "AUGMENTATION.ALBUMENTATIONS"),
-        (["DATASET.CROP.MODE=random"], "DATASET.CROP.MODE"),
-        (["PREPROCESS_DATA.RESIZE.VALUE=True"], "PREPROCESS_DATA.RESIZE.VALUE"),
         (["INPUT.CHANNELS=4"], "INPUT.CHANNELS=4"),
     ],
 )
@@ -243,6 +259,158 @@ def test_without_dali_the_message_names_the_other_loaders(colours, monkeypatch):
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(UserError, match=r"requirements-dali\.txt.*TF_GENERATOR, TF_DATA or TFRECORD"):
         batches(colours, "DALI_GENERATOR")
+
+
+FORMS = {  # image -> how its file is made; DALI itself would take other values of some
+    "grey.png": lambda image, path: cv2.imwrite(path, image[:, :, 2]),
+    "grey_16_bit.png": lambda image, path: cv2.imwrite(path, image[:, :, 2].astype(np.uint16) * 251),
+    "alpha.png": lambda image, path: cv2.imwrite(path, np.dstack([image, image[:, :, :1]])),
+    "palette.png": lambda image, path: with_palette(image).save(path, transparency=1),
+    "few_bits.png": lambda image, path: Image.fromarray(image[:, :, 2] > 100).save(path),
+    "really_gif.png": lambda image, path: with_palette(image).save(path, format="GIF"),
+    "picture.tif": lambda image, path: cv2.imwrite(path, image),
+    "picture.bmp": lambda image, path: cv2.imwrite(path, image),
+    "grey.jpg": lambda image, path: cv2.imwrite(path, cv2.GaussianBlur(image[:, :, 2], (0, 0), 3)),
+    "colour.jpg": lambda image, path: cv2.imwrite(path, cv2.GaussianBlur(image, (0, 0), 3)),
+    "cmyk.jpg": lambda image, path: Image.fromarray(cv2.GaussianBlur(image, (0, 0), 3)).convert("CMYK").save(path),
+}
+
+
+def with_palette(image):
+    picture = Image.fromarray(image[:, :, 2] // 85, "P")
+    picture.putpalette([200, 30, 60, 10, 220, 90, 0, 0, 255, 7, 7, 7])
+    return picture
+
+
+@needs_dali
+def test_pictures_of_every_form_are_those_of_the_other_loaders(colours, way):
+    image = cv2.imread(str(colours / "data/train/images/image_1_1.png"))
+    for kind in ("images", "mask"):
+        shutil.move(colours / "data/train" / kind / f"{kind[:5].rstrip('s')}_1_0.png", colours)
+        shutil.rmtree(colours / "data/train" / kind)
+        (colours / "data/train" / kind).mkdir()
+    for number, (name, write) in enumerate(FORMS.items()):
+        write(image, str(colours / f"data/train/images/image_1_{number}{name[-4:]}"))
+        shutil.copy(colours / "mask_1_0.png", colours / f"data/train/mask/mask_1_{number}.png")
+    for channels in (1, 3):
+        ours, found = (batches(colours, name, f"INPUT.CHANNELS={channels}") for name in ("TF_DATA", "DALI_GENERATOR"))
+        differences = []
+        for (one, labels), (two, same) in zip(ours, found, strict=True):
+            differences += np.abs(one - two).max((1, 2, 3)).tolist()
+            np.testing.assert_array_equal(labels, same)
+        assert len(differences) == len(FORMS) and max(differences) < 1.01 / 255
+        assert channels == 1 or sum(difference > 1e-6 for difference in differences) <= 2  # of JPEG that DALI decodes
+
+
+@needs_dali
+@pytest.mark.parametrize("factor", [0.5, 1.7])
+def test_resizing_is_close_to_that_of_the_other_loaders(factor, colours, way):
+    """DALI has no area averages, and cubic interpolation of another sharpness; masks are the same."""
+    for path in (colours / "data/train").glob("*/*.png"):
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.GaussianBlur(pixels, (0, 0), 2) if pixels.ndim == 3 else pixels
+        cv2.imwrite(str(path), cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST))
+    resize = ["PREPROCESS_DATA.RESIZE.VALUE=True"]
+    ours, found = (batches(colours, loader, *resize) for loader in ("TF_DATA", "DALI_GENERATOR"))
+    for (one, labels), (two, same) in zip(ours, found, strict=True):
+        assert np.abs(one - two).mean() < 0.02 < one.std() / 5
+        np.testing.assert_array_equal(labels, same)
+
+
+@needs_dali
+def test_stored_values_become_classes_before_augmentation(colours, way):
+    for path in (colours / "data/train/mask").iterdir():
+        cv2.imwrite(str(path), np.array([0, 255], np.uint8)[cv2.imread(str(path), cv2.IMREAD_UNCHANGED)])
+    turned = ["AUGMENTATION.ROTATION.PROBABILITY=1.0", "DATASET.IGNORE_LABEL=9"]
+    first, *others = (
+        np.concatenate([mask for _, mask in batches(colours, "DALI_GENERATOR", *turned, option)])
+        for option in ("PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True", "DATASET.LABEL_VALUES=[0,255]")
+    )
+    assert set(np.unique(first)) == {0, 1, 9} and all(np.array_equal(first, other) for other in others)
+
+
+@needs_dali
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda image, mask: cv2.imwrite(mask, np.zeros((40, 64), np.uint8)), r"mask_1_3\.png: is 40x64, its image"),
+        (lambda image, mask: cv2.imwrite(image, np.zeros((40, 64), np.uint8)), r"image_1_3\.png 40x64|INPUT is 48x64"),
+        (lambda image, mask: change_a_byte(image), r"^DALI cannot read one of .*image_1_3\.png"),
+        (lambda image, mask: change_a_byte(mask), r"mask_1_3\.png: cannot be decoded"),
+    ],
+)
+def test_bad_files_are_named_in_a_line(damage, words, colours, way):
+    damage(*(str(colours / f"data/train/{kind}_1_3.png") for kind in ("images/image", "mask/mask")))
+    with pytest.raises(UserError, match=words) as caught, explain_failures(load_config([])):
+        batches(colours, "DALI_GENERATOR")
+    assert "Traceback" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def change_a_byte(path):
+    data = bytearray(Path(path).read_bytes())
+    data[len(data) // 2] ^= 255
+    Path(path).write_bytes(data)
+
+
+def test_a_record_holds_what_the_other_loaders_read(colours):
+    """Size, corner, matrix, mask, file: without DALI."""
+    options = ["DATASET.CROP.MODE=random", "INPUT.HEIGHT=40", "INPUT.WIDTH=56", "loss=dice", "AUGMENTATION.FILL=zero"]
+    cfg = load_config([f"WORK_DIR={colours}", *options, "AUGMENTATION.ROTATION.PROBABILITY=1.0"])
+    settings = ReadSettings.from_config(cfg, "train")
+    records = RecordReader(PairReader(settings=settings, augmentation=make_augmentation(cfg)))
+    pair = find_pairs(cfg, "train")[1]
+    record = records(pair, epoch=2, position=5)
+    assert list(records.fields) == ["size", "corner", "matrix"]
+    image, mask = read_pair(pair, settings, 2, 5)
+    (height, width), (top, left) = record[:16].view(np.int32).reshape(2, 2)
+    drawn = draw_inputs(records.augmentation, (40, 56, 3), 2, 5)
+    np.testing.assert_array_equal(record[16:40].view(np.float32).reshape(2, 3), drawn["matrix"])
+    np.testing.assert_array_equal(record[40 : 40 + height * width].reshape(height, width), mask)
+    found = cv2.imdecode(record[40 + height * width :], cv2.IMREAD_COLOR)[:, :, ::-1]
+    np.testing.assert_array_equal(found[top : top + height, left : left + width], image)
+
+
+def test_a_plugin_that_cannot_be_loaded(monkeypatch, capsys):
+    """As after an update of TensorFlow, for which it has to be built anew: that is said, and the host path taken."""
+
+    def fail(name):
+        raise ImportError(f"{name}: undefined symbol\nmore")
+
+    monkeypatch.setattr(dali.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(dali.importlib, "import_module", fail)
+    assert not dali.has_plugin()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Note: DALI's TensorFlow plugin cannot be loaded" in line and "undefined symbol" in line
+
+
+@needs_plugin
+def test_each_replica_has_a_pipeline(colours):
+    """Their parts make up the batches of one device; a replica for which nothing is left takes the last image."""
+    cfg = load_config(
+        [f"WORK_DIR={colours}", "DATA_GENERATOR_TYPE=DALI_GENERATOR", "INPUT.HEIGHT=48", "INPUT.WIDTH=64"]
+    )
+    options = {"replicas": 2, "batch_size": 2}
+    dataset, alone = (build_dataset(cfg, "train", **options) for _ in range(2))
+    for first in (0, 1):
+        for one in (dataset, alone):
+            one.sampler.set_epoch(1, step=first)
+        whole, parts = list(alone), list(dataset.on_replicas(["/cpu:0", "/cpu:0"]))
+        assert [int(batch.total) for batch in parts] == [len(batch[0]) for batch in whole] == [4, 1][first:]
+        for (image, mask), batch in zip(whole, parts, strict=True):
+            together = [np.concatenate(arrays)[: len(image)] for arrays in zip(*batch.parts, strict=True)]
+            np.testing.assert_array_equal(together[0], image)
+            np.testing.assert_array_equal(together[1], mask)
+            assert [len(part[0]) for part in batch.parts] == ([2, 2] if len(image) == 4 else [1, 1])
+
+
+@needs_plugin
+def test_a_run_reads_through_the_plugin(colours):
+    from data_generators.loaders.dali_tensorflow import PluginBatches
+
+    cfg = load_config(
+        [f"WORK_DIR={colours}", "DATA_GENERATOR_TYPE=DALI_GENERATOR", "INPUT.HEIGHT=48", "INPUT.WIDTH=64"]
+    )
+    assert isinstance(build_dataset(cfg, "train").batches, PluginBatches)
 
 
 BOTH = """
@@ -270,7 +438,7 @@ def test_mirrored_training_on_two_logical_devices(phantom, tmp_path):
 
 
 @needs_dali
-def test_a_gpu_that_dali_cannot_use(colours, monkeypatch, capsys):
+def test_a_gpu_that_dali_cannot_use(colours, monkeypatch, capsys, way):
     """TensorFlow says that there is one: DALI tries it, says why not, and works on the CPU."""
     import tensorflow as tf
 

@@ -4,7 +4,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from helpers import PROJECT, full, installed, run_command, source_of
+from helpers import PROJECT, installed, run_command, source_of
 
 from data_generators import LOADERS, build_dataset
 from data_generators.sampler import EpochSampler
@@ -80,7 +80,7 @@ def test_images_as_they_are_stored(loader, numbered):
         np.testing.assert_array_equal(stored[1], scaled[1])
 
 
-@pytest.mark.parametrize("loader", ["TF_GENERATOR", "TF_DATA"])
+@pytest.mark.parametrize("loader", installed(["TF_GENERATOR", "TF_DATA", "DALI_GENERATOR"]))
 def test_an_image_that_is_no_longer_of_8_bit(loader, numbered):
     dataset = build_dataset(numbered_config(numbered, loader), "val", as_stored=True)
     path = numbered / "data/val/images/image_1_4.png"
@@ -143,7 +143,7 @@ def test_replicas_share_a_larger_batch(loader, numbered):
     assert len(next(iter(dataset))[0]) == 6
 
 
-@pytest.mark.parametrize("loader", full(LOADERS))
+@pytest.mark.parametrize("loader", installed(LOADERS))
 def test_resized_and_divided_while_loading(loader, tmp_path):
     for kind, value in (("images", 128), ("mask", 255)):
         (tmp_path / kind).mkdir()

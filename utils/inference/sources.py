@@ -123,7 +123,7 @@ class ImageSource(Source):
         self.is_turned = not settings.turned and is_turned(data)
         truth = None if self.mask is None else read_mask_as(self.mask, self.settings)
         if truth is not None and truth.shape != image.shape[:2]:
-            check_sizes(Pair(self.path, self.mask), image, truth, self.settings)
+            check_sizes(Pair(self.path, self.mask), image.shape[:2], truth, self.settings)
         return image, truth
 
     def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
@@ -155,7 +155,7 @@ class StackSource(Source):
             return image, None
         truth = read_mask_as(self.masks[index], self.settings)
         if truth.shape != image.shape[:2]:
-            check_sizes(Pair(self.pages[index], self.masks[index]), image, truth, self.settings)
+            check_sizes(Pair(self.pages[index], self.masks[index]), image.shape[:2], truth, self.settings)
         return image, truth
 
     def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from data_generators.loaders import ReplicaBatch
 from utils.devices.strategy import local_replicas
 
 if TYPE_CHECKING:
     Batch = Sequence[tf.Tensor]
 
 
-def split_batch(batch: "Batch", strategy: tf.distribute.Strategy) -> tuple[Any, ...]:
-    """Divide a batch between the replicas of this worker.
+def split_batch(batch: "Batch | ReplicaBatch", strategy: tf.distribute.Strategy) -> tuple[Any, ...]:
+    """Divide a batch between the replicas of this worker, if its loader has not done so.
 
     Returns:
         For `strategy.run`: (weight of the part, image, mask, ...). The weight is the part's share of the batch, so that
@@ -23,7 +24,8 @@ def split_batch(batch: "Batch", strategy: tf.distribute.Strategy) -> tuple[Any, 
     replicas = local_replicas(strategy)
     if replicas == 1:
         return (tf.constant(1.0), *batch)
-    total = tf.shape(batch[0])[0]
+    divided = batch if isinstance(batch, ReplicaBatch) else None
+    total = tf.shape(batch[0])[0] if divided is None else divided.total
     distribute = strategy.experimental_distribute_values_from_function
 
     def bounds(context):
@@ -42,6 +44,10 @@ def split_batch(batch: "Batch", strategy: tf.distribute.Strategy) -> tuple[Any, 
 
         return slice_for
 
+    if divided is not None:
+        by_array = zip(*divided.parts, strict=True)  # for each array the parts of all replicas
+        parts = [lambda context, of=of: of[context.replica_id_in_sync_group % replicas] for of in by_array]
+        return (distribute(weight), *map(distribute, parts))
     return (distribute(weight), *(distribute(slice_of(tensor)) for tensor in batch))
 
 

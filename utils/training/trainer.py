@@ -13,7 +13,7 @@ from losses import supervision
 from utils.base.errors import UserError
 from utils.base.registry import load_object
 from utils.devices.jax_devices import JaxDevices
-from utils.devices.strategy import Strategy
+from utils.devices.strategy import Strategy, local_replicas
 from utils.inference.forward import in_unit_range
 from utils.training.data_wait import DataWait
 from utils.training.optimizers import make_optimizer
@@ -143,7 +143,9 @@ class Trainer(keras.Model):
     def on_devices(self, data: Dataset) -> Iterable[Sequence[Any]]:
         """The batches; on JAX each is copied to the devices while the step before it runs."""
         devices = self.distribute_strategy
-        return one_ahead(map(devices.put_batch, data)) if isinstance(devices, JaxDevices) else data
+        if isinstance(devices, JaxDevices):
+            return one_ahead(map(devices.put_batch, data))
+        return data if local_replicas(devices) == 1 else data.on_replicas(devices.extended.worker_devices)
 
     def train_on(self, batch: Sequence[Any]) -> dict[str, KerasTensor]:
         """Take one step on a batch; return the running metrics."""
