@@ -3,6 +3,9 @@
 Keras and what needs it are imported inside `evaluate`, so that --help and config errors do without TensorFlow.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 from omegaconf import DictConfig
 
 from data_preparation.verify_data import verify_data
@@ -11,6 +14,7 @@ from utils.base.errors import UserError
 from utils.base.files import check_folder_writable, new_folders
 from utils.base.locks import lock_path, locked
 from utils.base.progress import brief_task
+from utils.base.terminal import say
 from utils.checkpoints import restore_config
 from utils.checkpoints.paths import evaluation_folder
 from utils.config.class_names import mask_class_names
@@ -28,7 +32,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     """Evaluate trained weights on EVALUATION.SPLITS, print a table and write the report.
 
     The model is rebuilt from the config beside the weights; `cfg` changes only what was typed. With DATASET.FOLD=all
-    each fold is evaluated with its own weights, and all images are scored together.
+    each fold is evaluated with its own weights, and all images are scored together. With EVALUATION.PREDICTIONS, masks
+    of any tool are scored without weights.
 
     Returns:
         {name: value} of the first split: `loss`, `dice_coef` (mean over images), `dice`, `iou` (over the set, mean over
@@ -48,8 +53,9 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     """
     folder = evaluation_folder(cfg)
     check_folder_writable(folder, "EVALUATION.PATH")
+    work = evaluate_locked if cfg.EVALUATION.PREDICTIONS is None else evaluate_predictions
     with new_folders([folder.parent]), locked(lock_path(folder), f"the evaluation {folder}"):
-        return evaluate_locked(cfg)
+        return work(cfg)
 
 
 def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
@@ -72,14 +78,37 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     replicas = strategy.num_replicas_in_sync
     with explain_failures(trained):
         results = [evaluate_split(folds, split, model, forward, gallery, replicas) for split in data]
-    try:
-        with brief_task(trained, "writing the report"):
-            folder = write_results(cfg, folds, results, gallery)
-    except OSError as error:  # a full disk, a folder that can be written to and cannot be made
-        place = error.filename or evaluation_folder(cfg)
-        raise UserError(f"{place}: cannot be written: {error.strerror}. Set EVALUATION.PATH.") from None
+    with brief_task(trained, "writing the report"), explain_full_disk(cfg):
+        folder = write_results(cfg, folds, results, gallery)
     print_results(trained, results, folder)
     return results[0].scores
+
+
+def evaluate_predictions(cfg: DictConfig) -> dict[str, float]:
+    """See `evaluate`: masks of any tool, without weights. Scores that need probabilities are left out."""
+    from utils.evaluation.output import describe_predictions, write_folder
+    from utils.evaluation.predictions import score_predictions, without_probabilities
+
+    cfg, left_out = without_probabilities(cfg)
+    gallery = Gallery(cfg.EVALUATION.GALLERY, MaskMeaning.from_config(cfg, mask_class_names(cfg)))
+    result = score_predictions(cfg, cfg.EVALUATION.SPLITS[0], gallery)
+    with brief_task(cfg, "writing the report"), explain_full_disk(cfg):
+        what = describe_predictions(cfg, left_out)
+        folder = write_folder(evaluation_folder(cfg), cfg, [cfg], what, [result], gallery)
+    print_results(cfg, [result], folder)
+    if cfg.VERBOSE:
+        say(f"left out, as they need probabilities: {', '.join(left_out)}")
+    return result.scores
+
+
+@contextlib.contextmanager
+def explain_full_disk(cfg: DictConfig) -> Iterator[None]:
+    """Turn an error of writing into a UserError: a full disk, a folder that can be written to and cannot be made."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or evaluation_folder(cfg)
+        raise UserError(f"{place}: cannot be written: {error.strerror}. Set EVALUATION.PATH.") from None
 
 
 if __name__ == "__main__":

@@ -5,44 +5,13 @@ everywhere" has a Dice of 0.95.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, combinations
-from typing import Self
 
 import numpy as np
-from omegaconf import DictConfig
 
-from utils.base.classes import is_multi_label
-from utils.config.class_names import has_background
+from losses.count_scores import Scoring, scores_of_areas
 
 Answer = tuple[int, ...]  # the classes that every pixel gets: one; of overlapping classes any number
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """How metrics average, as far as constant answers depend on it.
-
-    Attributes:
-        background: whether class 0 is the background, which means over foreground classes leave out.
-        single: whether the network has one channel, for the foreground of masks with two classes.
-        overlapping: whether a pixel may be of several classes.
-        empty: EVALUATION.EMPTY_IMAGES.
-    """
-
-    background: bool = True
-    single: bool = False
-    overlapping: bool = False
-    empty: str = "skip"
-
-    @classmethod
-    def from_config(cls, cfg: DictConfig) -> Self:
-        """That of OUTPUT and EVALUATION."""
-        return cls(has_background(cfg), cfg.OUTPUT.CLASSES == 1, is_multi_label(cfg), cfg.EVALUATION.EMPTY_IMAGES)
-
-    @property
-    def first(self) -> int:
-        """The first column of true pixels that means over foreground classes count."""
-        return int(self.background and not self.overlapping)
 
 
 def best_constant(counts: np.ndarray, scoring: Scoring | None = None) -> dict[str, tuple[float, Answer]]:
@@ -100,44 +69,9 @@ def constant_scores(counts: np.ndarray, answer: Answer, scoring: Scoring | None 
     areas = np.stack([chosen * true, true, chosen * pixels.astype(float)])
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            **scores_of_set(areas, int(pixels.sum()), scoring),
-            **scores_of_images(areas, scoring),
+            **scores_of_areas(areas, int(pixels.sum()), scoring),
             **scores_of_channels(areas[..., int(scoring.single) :], int(pixels.sum())),
         }
-
-
-def scores_of_set(areas: np.ndarray, pixels: int, scoring: Scoring) -> dict[str, float]:
-    """The metric `confusion`: common, true and predicted areas `(3, images, classes)`, `pixels` of the whole set."""
-    common, true, predicted = areas.sum(1)
-    each = {
-        "dice": 2 * common / (true + predicted),
-        "iou": common / (true + predicted - common),
-        "sensitivity": common / true,
-        "precision": common / predicted,
-        "specificity": (pixels - true - predicted + common) / (pixels - true),
-    }
-    scores = {name: mean_of_defined(values[scoring.first :]) for name, values in each.items()}
-    for name, values in each.items():
-        scores |= of_each_class(name, values, int(scoring.overlapping))
-    if scoring.overlapping:
-        return scores
-    for name in ("dice", "iou", "sensitivity"):
-        scores[f"{name}_all_classes"] = mean_of_defined(each[name])
-    return {**scores, "pixel_accuracy": float(common.sum() / pixels)}
-
-
-def scores_of_images(areas: np.ndarray, scoring: Scoring) -> dict[str, float]:
-    """The metrics `dice_coef` and `images`; areas as in `scores_of_set`."""
-    common, true, predicted = areas[..., scoring.first :]
-    total = true + predicted
-    there = total > 0
-    counted = (there if scoring.empty == "skip" else np.ones_like(there)).sum(0)
-    scores = {"dice_coef": float(((2 * common + 1e-9) / (total + 1e-9)).mean())}
-    for name, values in (("dice_images", 2 * common / total), ("iou_images", common / (total - common))):
-        means = np.where(there, values, float(scoring.empty == "one")).sum(0) / counted
-        scores[name] = mean_of_defined(means)
-        scores |= of_each_class(name, means, int(scoring.background or scoring.overlapping))
-    return scores
 
 
 def scores_of_channels(areas: np.ndarray, pixels: int) -> dict[str, float]:
@@ -156,14 +90,3 @@ def scores_of_channels(areas: np.ndarray, pixels: int) -> dict[str, float]:
         "soft_dice_images": soft(1),
         "soft_dice_images_channels": soft(()),
     }
-
-
-def of_each_class(name: str, values: np.ndarray, first: int) -> dict[str, float]:
-    """`{name_class<n>: value}` of `(classes,)`, n from `first` on."""
-    return {f"{name}_class{index}": float(value) for index, value in enumerate(values, first)}
-
-
-def mean_of_defined(values: np.ndarray) -> float:
-    """Mean of what is not NaN; NaN if nothing is."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")

@@ -24,7 +24,10 @@ LAYERS = {
     "utils/devices": CONFIGURED,
     # Scans are read for prediction as the preparation reads them for training.
     "utils/inference": CONFIGURED | SHARED | {"data_preparation", "utils/checkpoints", "utils/devices"},
-    "utils/evaluation": CONFIGURED | SHARED | {"utils/checkpoints", "utils/devices", "utils/inference"},
+    # Scans of any tool are scored as they are read.
+    "utils/evaluation": CONFIGURED
+    | SHARED
+    | {"data_preparation", "utils/checkpoints", "utils/devices", "utils/inference"},
     "utils/training": CONFIGURED
     | SHARED
     | {"utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation"},

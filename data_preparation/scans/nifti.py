@@ -3,7 +3,9 @@
 pydicom is imported only where DICOM is read: NIfTI does without it.
 """
 
+import contextlib
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,22 +81,49 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
         from data_preparation.scans.dicom import read_series
 
         return orient(path, *read_series(path))
-    try:
-        check_compression(path)
-        image: Any = nib.load(path)  # nibabel declares its most general class here
-        check_scan(path, image, modality)
-        affine = nifti_geometry(path, image)
+    with refuse_damaged(path):
+        image, affine = open_nifti(path, modality)
         notes = affine_note(path, image)
         stored = stored_voxels(path, image)
-    except UserError:
-        raise
-    except Exception as error:  # whatever a damaged header makes nibabel do
-        refuse_unreadable(path, error)
-        cause = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: is not a complete NIfTI file ({cause}). Copy it again.") from None
     if stored.ndim == 4:
         stored = stored[..., modality or 0]
     return orient(path, stored, affine, float(image.dataobj.slope), float(image.dataobj.inter), notes)
+
+
+def open_nifti(path: Path, modality: int | None) -> tuple[Any, np.ndarray]:
+    """A NIfTI image whose header was checked, no voxel read, and its affine in mm."""
+    check_compression(path)
+    image: Any = nib.load(path)  # nibabel declares its most general class here
+    check_scan(path, image, modality)
+    return image, nifti_geometry(path, image)
+
+
+@contextlib.contextmanager
+def refuse_damaged(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged header makes nibabel do into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        refuse_unreadable(path, error)
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: is not a complete NIfTI file ({cause}). Copy it again.") from None
+
+
+def read_grid(path: Path) -> tuple[tuple[int, int, int], np.ndarray]:
+    """`(rows, columns, slices)` of a NIfTI file in the radiological view and its `voxel_affine`, from the header alone.
+
+    Raises:
+        UserError: as `read_scan`.
+    """
+    with refuse_damaged(path):
+        image, affine = open_nifti(path, modality=0)
+    change, stored = to_radiological(affine), image.shape[:3]
+    shape = [0, 0, 0]
+    for axis, target in enumerate(change[:, 0].astype(int)):
+        shape[target] = stored[axis]
+    return (shape[0], shape[1], shape[2]), affine @ inv_ornt_aff(change, stored)
 
 
 def stored_voxels(path: Path, image: Any) -> np.ndarray:

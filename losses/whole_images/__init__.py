@@ -1,7 +1,7 @@
 """Scores that need whole images: pieces, borders, curves. One object measures one class of a set, with NumPy."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,13 @@ class ClassMaps(NamedTuple):
 
 
 class WholeImageMetric(ABC):
-    """A row of `losses.IMAGE_METRICS`, for one class."""
+    """A row of `losses.IMAGE_METRICS`, for one class.
+
+    Attributes:
+        needs_probabilities: whether masks alone do not have the score.
+    """
+
+    needs_probabilities: ClassVar[bool] = False
 
     @abstractmethod
     def add(self, maps: ClassMaps) -> None:

@@ -31,6 +31,8 @@ class CurveScores(WholeImageMetric):
     precision times the step of recall, as in scikit-learn. Both are left out if all pixels are of the class, or none.
     """
 
+    needs_probabilities = True
+
     def __init__(self) -> None:
         self.counts = np.zeros((2, BINS), np.int64)  # pixels of other classes, and of this one
 

@@ -112,6 +112,8 @@ class RandInformation(WholeImageMetric):
     challenge.
     """
 
+    needs_probabilities = True
+
     def __init__(self) -> None:
         self.images: list[np.ndarray | None] = []  # (thresholds, scores) each
 

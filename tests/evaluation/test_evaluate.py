@@ -13,6 +13,7 @@ from scipy.ndimage import label
 from data_preparation.make_phantom import make_phantom
 from data_preparation.preprocess_data import preprocess_data
 from evaluate import evaluate
+from losses import CHOSEN_METRICS
 from models import build_model
 from predict import predict
 from utils.base.errors import UserError
@@ -21,6 +22,8 @@ from utils.config import load_config
 
 NAME = "model_tiny_unet3plus"
 CLASSES = ["OUTPUT.CLASSES=3", "DATA_PREPARATION.LABELS=liver_and_tumour"]
+METRICS = ",".join(name for name in CHOSEN_METRICS if name != "rand_information")  # which takes long
+LEFT_OUT = ["loss", "channels", "soft_images", "curves"]  # of METRICS, what masks cannot have
 
 
 def leave_weights(folder, *overrides):
@@ -74,6 +77,32 @@ def masks(untrained):
     found = np.stack(truth), np.stack([read(predicted / f"image_0_{index}.png") for index in range(9)])
     assert all(set(np.unique(labels)) == {0, 1, 2} for labels in found)  # nothing below is vacuous
     return found
+
+
+def test_masks_of_a_folder_have_the_scores_of_the_network_that_predicted_them(untrained, masks, tmp_path, capsys):
+    chosen = ["EVALUATION.SURFACE=True", f"EVALUATION.METRICS=[{METRICS}]"]
+    expected = run(untrained, *chosen)
+    settings = [
+        *CLASSES,
+        *chosen,
+        "EVALUATION.PREDICTIONS=predictions/model_tiny_unet3plus",
+        f"EVALUATION.PATH={tmp_path}",
+    ]
+    found = evaluate(load_config([f"WORK_DIR={untrained}", *settings]))
+    left_out = {"loss", "binary_accuracy"} | {
+        name for name in expected if name.startswith(("soft_", "v_", "roc_", "pr_"))
+    }
+    assert set(found) == set(expected) - left_out
+    assert found == pytest.approx({name: expected[name] for name in found}, abs=1e-6, nan_ok=True)
+    own = json.loads((tmp_path / "model_tiny_unet3plus.evaluation/evaluation.json").read_text())
+    network, masked = results(untrained)["splits"]["val"], own["splits"]["val"]
+    for region, scores in masked["regions"].items():  # intervals too
+        for name, entry in scores.items():
+            assert entry == pytest.approx(network["regions"][region][name]), (region, name)
+    assert masked["confusion"] == network["confusion"] and own["left_out"] == LEFT_OUT
+    assert f"left out, as they need probabilities: {', '.join(LEFT_OUT)}" in capsys.readouterr().out
+    report = (tmp_path / "model_tiny_unet3plus.evaluation/report.html").read_text()
+    assert "Left out, because they need probabilities" in report and "SHA-256" not in report
 
 
 def dice(truth, predicted):
@@ -268,6 +297,7 @@ MEMORY = """
 import resource, sys
 
 from evaluate import evaluate
+from losses import CHOSEN_METRICS
 from utils.config import load_config
 
 evaluate(load_config(sys.argv[1:]))

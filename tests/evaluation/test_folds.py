@@ -17,8 +17,8 @@ from utils.evaluation.console import print_results
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.output import write_results
-from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import SplitData, check_once
+from utils.evaluation.split_result import SplitResult
 from utils.inference.mask_meaning import MaskMeaning
 
 FOLDS = (0, 0, 1)  # of three images of 10 pixels: 5 are true, 5, 4 and 3 of them predicted and no others

@@ -20,8 +20,8 @@ from utils.evaluation.gallery import LARGEST_SIDE, Gallery
 from utils.evaluation.output import write_results
 from utils.evaluation.report import commands, region_labels
 from utils.evaluation.report_curves import curves_context
-from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import SplitData
+from utils.evaluation.split_result import SplitResult
 from utils.inference.comparison import TINT, draw_errors
 from utils.inference.mask_meaning import MaskMeaning
 

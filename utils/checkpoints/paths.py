@@ -50,7 +50,7 @@ def companion_path(weights: Path, ending: str) -> Path:
 
 
 def evaluation_folder(cfg: DictConfig) -> Path:
-    """Where an evaluation is written: in EVALUATION.PATH, or beside the weights.
+    """Where an evaluation is written: in EVALUATION.PATH, or beside the weights or the masks that are scored.
 
     All folds together have a folder of their own: a single run may have the same name.
 
@@ -59,9 +59,17 @@ def evaluation_folder(cfg: DictConfig) -> Path:
     PosixPath('/tmp/scores/m.evaluation')
     >>> evaluation_folder(load_config(["DATASET.FOLDS=folds", "DATASET.FOLD=all"])).name
     'model_unet3plus.folds.evaluation'
+
+    Of masks that are scored without weights, beside them:
+    >>> evaluation_folder(load_config(["WORK_DIR=/tmp", "EVALUATION.PREDICTIONS=other/masks"]))
+    PosixPath('/tmp/other/masks.evaluation')
     """
-    beside = companion_path(weights_path(cfg), OF_FOLDS if cfg.DATASET.FOLD == ALL else ".evaluation")
-    path = cfg.EVALUATION.PATH
+    path, predictions = cfg.EVALUATION.PATH, cfg.EVALUATION.PREDICTIONS
+    if predictions is not None:
+        first = resolve_path(cfg, predictions if isinstance(predictions, str) else predictions[0])
+        beside = first.with_name(f"{first.stem if first.is_file() else first.name}.evaluation")
+    else:
+        beside = companion_path(weights_path(cfg), OF_FOLDS if cfg.DATASET.FOLD == ALL else ".evaluation")
     return beside if path is None else resolve_path(cfg, path) / beside.name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from utils.evaluation.case_scores import ScoredCase, score_set
 
 if TYPE_CHECKING:
     from utils.evaluation.evaluator import Evaluator
-    from utils.evaluation.split import SplitResult
+    from utils.evaluation.split_result import SplitResult
 
 COLUMNS = ("dice", "iou", "precision", "sensitivity")  # scores of all pixels of the set
 OF_FOLDS = (*COLUMNS, "dice_per_case")
@@ -74,17 +74,25 @@ def find_warnings(cfg: DictConfig, result: SplitResult) -> list[str]:
     return [sentence for sentence in (low, unfound) if sentence]
 
 
+def region_labels(cfg: DictConfig, regions: Iterable[str]) -> dict[str, str]:
+    """`{region: what readers call it}`: the name of its class, as everywhere."""
+    names = mask_class_names(cfg)
+    return {
+        name: "all foreground" if name == "foreground" else names[int(name.removeprefix("class"))] for name in regions
+    }
+
+
 def class_rows(cfg: DictConfig, summary: dict[str, Any], evaluator: Evaluator) -> Iterator[ClassRow]:
     """The rows of a split: classes in their order, all foreground, their mean, the best constant answer.
 
     Args:
         summary: of `Evaluator.result`.
     """
-    names, classes = mask_class_names(cfg), []
+    names, classes = region_labels(cfg, summary["regions"]), []
     for region, found in summary["regions"].items():
         dice = found.get("dice")
         row = ClassRow(
-            "all foreground" if region == "foreground" else names[int(region.removeprefix("class"))],
+            names[region],
             region,
             {score: found[score]["value"] for score in COLUMNS if score in found},
             dice and dice["low"],

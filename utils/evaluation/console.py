@@ -15,10 +15,18 @@ from utils.base.job_table import fold_table, job_table, number
 from utils.base.terminal import make_table, say, show
 from utils.checkpoints.paths import evaluation_folder
 from utils.config.sweeps import Job
-from utils.evaluation.class_table import COLUMNS, class_rows, constant_of_folds, find_baseline, find_warnings, fold_rows
+from utils.evaluation.class_table import (
+    COLUMNS,
+    class_rows,
+    constant_of_folds,
+    find_baseline,
+    find_warnings,
+    fold_rows,
+    region_labels,
+)
 
 if TYPE_CHECKING:
-    from utils.evaluation.split import SplitResult
+    from utils.evaluation.split_result import SplitResult
 
 LONGEST_NAME = 17  # characters of a class; longer names are cut, numbers never
 # Further scores of the classes: {heading: columns}; printed where a split has them.
@@ -47,7 +55,8 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
             print(f"Warning: {result.split}: {warning}", file=sys.stderr)
     if not cfg.VERBOSE:
         return
-    say(f"weights {cfg.MODEL.WEIGHTS_FILE_NAME}")
+    masks = cfg.EVALUATION.PREDICTIONS
+    say(f"weights {cfg.MODEL.WEIGHTS_FILE_NAME}" if masks is None else f"masks {masks}")
     for result in results:
         say(f"\n{describe(result)}")
         for columns, rows in tables(cfg, result):
@@ -55,6 +64,11 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
             show(make_table(columns, rows))
         if more := len(whole_set_names(result)) - len(shown_names(cfg, result)):
             say(f"{more} more scores, and how each averages: report.html, evaluation.json")
+        if result.summary and cfg.EVALUATION.BOOTSTRAP and result.summary["cases"] == 1:
+            say(f"no confidence intervals: there is one {result.summary['case']}")
+        if result.raters:
+            say("")
+            show(make_table(*rater_table(cfg, result.raters)))
         if result.evaluator and (folds := fold_rows(result.evaluator, FOLD_COLUMNS)):
             say("\nmeans over the classes")
             show(fold_table(FOLD_COLUMNS, folds, constant_of_folds(cfg, result.evaluator, FOLD_COLUMNS)))
@@ -141,6 +155,15 @@ def whole_set_table(cfg: DictConfig, result: SplitResult) -> tuple[list[str], Ro
         ["whole set", "score", "best constant answer"],
         [[name, number(result.scores[name]), number(baseline.get(name, (None,))[0])] for name in names],
     )
+
+
+def rater_table(cfg: DictConfig, raters: dict[str, Any]) -> tuple[list[str], Rows]:
+    """`(headings, rows)`: how raters agree, and the prediction with them."""
+    means, labels = raters["mean_dice_per_case"], region_labels(cfg, raters["mean_dice_per_case"])
+    titles = ("between raters", "prediction and raters")
+    return ["mean Dice per case", *titles], [
+        [cut(labels[region]), *(number(found[title]) for title in titles)] for region, found in means.items()
+    ]
 
 
 def shown_names(cfg: DictConfig, result: SplitResult) -> list[str]:

@@ -3,7 +3,7 @@
 import csv
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from utils.evaluation.class_table import find_baseline, score_folds
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import describe_postprocessing
 from utils.evaluation.report import write_report
-from utils.evaluation.split import SplitResult
+from utils.evaluation.split_result import SplitResult
 
 TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -44,7 +44,20 @@ def write_results(
     """
     trained, weights = folds[0], [weights_path(fold) for fold in folds]
     folder = evaluation_folder(cfg if cfg.DATASET.FOLD == ALL else trained)
-    metadata = {**describe_weights(trained, weights), "command": command_line("evaluate.py", cfg.OVERRIDES)}
+    return write_folder(folder, cfg, folds, describe_weights(trained, weights), results, gallery)
+
+
+def write_folder(
+    folder: Path,
+    cfg: DictConfig,
+    folds: Sequence[DictConfig],
+    what: Mapping[str, Any],
+    results: Sequence[SplitResult],
+    gallery: Gallery,
+) -> Path:
+    """`write_results` in a folder; `what` was evaluated, as `evaluation.json` says it."""
+    trained = folds[0]
+    metadata = {**what, "command": command_line("evaluate.py", cfg.OVERRIDES)}
     splits = {result.split: split_entry(trained, result) for result in results}
     with atomic_write(folder / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(without_nan({**metadata, "splits": splits}), indent=2, allow_nan=False))
@@ -75,6 +88,24 @@ def describe_weights(cfg: DictConfig, weights: Sequence[Path]) -> dict[str, Any]
     }
 
 
+def describe_predictions(cfg: DictConfig, left_out: Sequence[str]) -> dict[str, Any]:
+    """What `evaluation.json` says about masks that were scored without a network.
+
+    Args:
+        cfg: config of the command.
+        left_out: the metrics that need probabilities.
+    """
+    predictions, masks = cfg.EVALUATION.PREDICTIONS, cfg.DATASET[cfg.EVALUATION.SPLITS[0].upper()].MASK_PATH
+    return {
+        "predictions": predictions if isinstance(predictions, str) else list(predictions),
+        "masks": masks if isinstance(masks, str) else list(masks),
+        "truth": cfg.EVALUATION.TRUTH,
+        "left_out": list(left_out),
+        "evaluated": time.strftime(TIME),
+        "cleaned": describe_postprocessing(cfg),
+    }
+
+
 def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
     """What `evaluation.json` says about a split."""
     constant = find_baseline(cfg, result.evaluator) if result.evaluator else {}
@@ -92,6 +123,7 @@ def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
         **(result.summary or {}),
         **folds,
         **confusion,
+        **({"raters": result.raters} if result.raters else {}),
     }
 
 

@@ -18,12 +18,20 @@ from utils.checkpoints import companion_path, read_config, weights_path
 from utils.config.class_names import has_background, mask_class_names
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
-from utils.evaluation.class_table import OF_FOLDS, class_means, constant_row, find_baseline, find_warnings, fold_rows
+from utils.evaluation.class_table import (
+    OF_FOLDS,
+    class_means,
+    constant_row,
+    find_baseline,
+    find_warnings,
+    fold_rows,
+    region_labels,
+)
 from utils.evaluation.embedding import data_url, embed
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.report_curves import curves_context
-from utils.evaluation.split import SplitResult
 from utils.evaluation.split_data import evaluates_any_size
+from utils.evaluation.split_result import SplitResult
 from utils.inference.mask_meaning import MaskMeaning
 
 if TYPE_CHECKING:
@@ -56,10 +64,11 @@ def write_report(
         "cfg": trained,
         "folds": len(folds),
         "metadata": metadata,
+        "title": metadata.get("weights") or Path(str(metadata["predictions"])).name,
         "input": describe_input(trained),
-        "commands": commands(cfg, folds),
+        "commands": commands(cfg, folds, "weights" in metadata),
         "settings": OmegaConf.to_yaml(trained, resolve=True),
-        **curves_context(trained, len(folds)),
+        **(curves_context(trained, len(folds)) if "weights" in metadata else {}),
         **score_context(trained, results),
         **picture_context(trained, results, gallery),
     }
@@ -154,25 +163,17 @@ def image_rows(result: SplitResult, regions: Regions) -> Iterator[dict[str, Any]
         }
 
 
-def region_labels(cfg: DictConfig, regions: Regions) -> dict[str, str]:
-    """`{region: what readers call it}`: the name of its class, as everywhere."""
-    names = mask_class_names(cfg)
-    return {
-        name: "all foreground" if name == "foreground" else names[int(name.removeprefix("class"))] for name in regions
-    }
-
-
 def describe_input(cfg: DictConfig) -> str:
     """The size of the images that the model took."""
     size = ("any", "any") if evaluates_any_size(cfg) else (cfg.INPUT.HEIGHT or "any", cfg.INPUT.WIDTH or "any")
     return " x ".join(map(str, (*size, cfg.INPUT.CHANNELS)))
 
 
-def commands(cfg: DictConfig, folds: Sequence[DictConfig]) -> dict[str, str]:
-    """`{script: command line}` of this evaluation and, if it is known, of the training."""
+def commands(cfg: DictConfig, folds: Sequence[DictConfig], of_weights: bool = True) -> dict[str, str]:
+    """`{script: command line}` of this evaluation and, if it is known, of the training of the weights."""
     typed = {"evaluate.py": command_line("evaluate.py", cfg.OVERRIDES)}
     path = companion_path(weights_path(folds[0]), ".yaml")
-    if len(folds) == 1 and path.exists():
+    if of_weights and len(folds) == 1 and path.exists():
         typed = {"train.py": command_line("train.py", read_config(path).OVERRIDES), **typed}
     return typed
 

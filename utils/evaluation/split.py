@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 
 from data_generators import build_dataset
-from losses import averaging
 from losses.metrics.counts import count_confusion, count_tables
 from losses.supervision import build_output_metrics, build_training_loss
 from models import mask_output
@@ -22,6 +20,7 @@ from utils.checkpoints import load_weights
 from utils.config.class_names import has_background
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.scoring import MeanLoss, make_metric_update
+from utils.evaluation.split_result import SplitResult
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -29,60 +28,6 @@ if TYPE_CHECKING:
     from utils.evaluation.gallery import Gallery
     from utils.evaluation.split_data import SplitData
     from utils.inference.forward import Forward
-
-LOSS_RULE = "mean over images of the training loss of their batches, plus weight regularisation"
-
-
-@dataclass
-class SplitResult:
-    """All that was measured of one split.
-
-    Attributes:
-        split: "train", "val" or "test".
-        images: how many.
-        first: number of the first one among those of all splits.
-        scores: {name: value}, of all metrics, cases and regions.
-        rules: {name of a Keras metric: how it averages}.
-        evaluator: with the cases; None for a classifier.
-        summary: what the evaluator's `result` returned.
-        seconds: of the pass, reading included.
-    """
-
-    split: str
-    images: int
-    first: int = 0
-    scores: dict[str, float] = field(default_factory=dict)
-    rules: dict[str, str] = field(default_factory=dict)
-    evaluator: Evaluator | None = None
-    summary: dict[str, Any] | None = None
-    seconds: float = 0.0
-
-    @property
-    def speed(self) -> float:
-        """Images per second, reading included."""
-        return self.images / self.seconds
-
-    def add_metrics(self, loss: float, metrics: Iterable[keras.metrics.Metric], background: bool = True) -> None:
-        """Take the loss and the results of Keras metrics; `background`: whether means leave class 0 out."""
-        self.scores["loss"], self.rules["loss"] = loss, LOSS_RULE
-        for metric in metrics:
-            value = metric.result()
-            values = value if isinstance(value, dict) else {metric.name: value}
-            self.scores |= {name: float(value) for name, value in values.items()}
-            self.rules |= {name: averaging(name, background) or first_paragraph(metric) for name in values}
-
-    def add_cases(self, evaluator: Evaluator) -> None:
-        """Take the scores of cases; a score of a region is called `<score>_<region>`."""
-        self.evaluator, self.summary = evaluator, evaluator.result()
-        for region, scores in self.summary["regions"].items():
-            values = {name: entry["value"] for name, entry in scores.items() if name != "states"}
-            self.scores |= {f"{name}_{region}": value for name, value in values.items()}
-
-
-def first_paragraph(metric: keras.metrics.Metric) -> str:
-    """What a metric is, from its docstring."""
-    first = (type(metric).__doc__ or metric.name).strip().split("\n\n")[0]
-    return " ".join(first.split())
 
 
 def evaluate_split(

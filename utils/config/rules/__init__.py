@@ -1,9 +1,9 @@
-"""Rules between keys of the config, one function each: data, training, devices. A rule raises a UserError.
+"""Rules between keys of the config, one function each: data, training, devices, evaluation. A rule raises a UserError.
 
 A new rule is a function there and an entry in one of the lists below. They are checked in that order.
 """
 
-from utils.config.rules import data, devices, training
+from utils.config.rules import data, devices, evaluation, training
 
 DEVICE_RULES = (
     devices.tpu_needs_tf_data,
@@ -26,6 +26,8 @@ RULES = (
     data.policy_file_replaces_knobs,
     data.engine_has_what_is_asked,
     data.quarter_turns_need_squares,
+    evaluation.predictions_are_masks_of_one_split,
+    evaluation.raters_need_predictions,
     training.schedule_stays_below_its_peak,
     *DEVICE_RULES,
     training.classifier_has_its_own_loss,

@@ -1,0 +1,30 @@
+"""Rules between keys of EVALUATION."""
+
+from omegaconf import DictConfig
+
+from utils.base.errors import UserError
+from utils.config.folds import ALL
+
+
+def predictions_are_masks_of_one_split(cfg: DictConfig) -> None:
+    value = cfg.EVALUATION.PREDICTIONS
+    if value is None:
+        return
+    for setting, is_set in {
+        "MODEL.TYPE=classifier": cfg.MODEL.TYPE == "classifier",
+        f"EVALUATION.SPLITS={list(cfg.EVALUATION.SPLITS)}": len(cfg.EVALUATION.SPLITS) != 1,
+        "DATASET.FOLD=all": cfg.DATASET.FOLD == ALL,
+    }.items():
+        if is_set:
+            raise UserError(f"EVALUATION.PREDICTIONS={value} scores masks of one split: leave {setting} out.")
+
+
+def raters_need_predictions(cfg: DictConfig) -> None:
+    settings = cfg.EVALUATION
+    if settings.RATERS is not None and settings.PREDICTIONS is None:
+        raise UserError(
+            f"EVALUATION.RATERS={list(settings.RATERS)} is for masks of a folder: set "
+            "EVALUATION.PREDICTIONS (predict.py writes such a folder)."
+        )
+    if settings.TRUTH != "mask" and not settings.RATERS:
+        raise UserError(f"EVALUATION.TRUTH={settings.TRUTH} needs the masks of other raters: set EVALUATION.RATERS.")

@@ -1,0 +1,239 @@
+"""Score masks that any tool wrote: EVALUATION.PREDICTIONS against the masks of a split. No model, no Keras."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from data_generators.files.image_file import ImageFile
+from data_generators.files.pairing import Pair, list_files, list_problems
+from data_generators.files.volume_slices import VolumeSlice, find_volumes
+from data_generators.reading.decoding import read_image
+from data_preparation.scans.file_kinds import is_nifti, scan_name
+from data_preparation.scans.geometry import voxel_spacing
+from losses import EVALUATION_METRICS, IMAGE_METRICS, averaging
+from losses.count_scores import COUNT_METRICS, Scoring, confusion_of_masks, scores_of_counts
+from utils.base.classes import is_multi_label, number_of_classes
+from utils.base.errors import UserError
+from utils.base.files import resolve_path
+from utils.base.progress import Task
+from utils.base.registry import load_object
+from utils.config.class_names import has_background
+from utils.evaluation.consensus import find_consensus
+from utils.evaluation.evaluator import Evaluator
+from utils.evaluation.gallery import Gallery
+from utils.evaluation.mask_files import FolderMasks, Grid, MaskSet, case_name, open_truth
+from utils.evaluation.mask_tables import open_predictions
+from utils.evaluation.postprocessing import one_hot
+from utils.evaluation.raters import Raters
+from utils.evaluation.split_data import SplitData
+from utils.evaluation.split_result import SplitResult
+from utils.inference.class_indices import class_indices
+
+GREY = 0.5  # of the picture below masks without an image
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file under the name of its case: scores and volumes are called after images, not after masks."""
+
+    file: Path
+    name: str
+
+    @property
+    def stem(self) -> str:
+        return Path(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return Path(self.name).suffix
+
+    @property
+    def parent(self) -> Path:
+        return self.file.parent
+
+    def read_bytes(self) -> bytes:
+        """Those of the file."""
+        return self.file.read_bytes()
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What is scored: the cases that have a true and a predicted mask.
+
+    Attributes:
+        truths: of each rater, the first of DATASET.<SPLIT>.MASK_PATH.
+        predictions: the masks to score.
+        grids: {case: where its pixels are}, in the order of the true masks.
+        images: {case: its image}, as far as there are any.
+    """
+
+    truths: Sequence[FolderMasks]
+    predictions: MaskSet
+    grids: dict[str, Grid]
+    images: dict[str, Path]
+
+
+def find_cases(cfg: DictConfig, split: str) -> Cases:
+    """Match predictions with true masks by name, and check sizes and grids, before any pixel is read.
+
+    Raises:
+        UserError: no masks, a case without a prediction or without the mask of a rater, other grids; lists 20 problems.
+    """
+    truth = open_truth(cfg, cfg.DATASET[split.upper()].MASK_PATH, f"DATASET.{split.upper()}.MASK_PATH")
+    raters = [
+        open_truth(cfg, folder, f"EVALUATION.RATERS[{number}]")
+        for number, folder in enumerate(cfg.EVALUATION.RATERS or ())
+    ]
+    predictions = open_predictions(cfg, list(truth.names))
+    if truth.volumes and not isinstance(predictions, FolderMasks):
+        raise UserError("EVALUATION.PREDICTIONS: tables hold masks of images; the true masks are volumes.")
+    grids, problems = {name: truth.grid(name) for name in truth.names}, []
+    for masks in (predictions, *raters):
+        missing = [name for name in grids if name not in masks.names]
+        problems += [f"{truth.names[name]}: has no mask in {masks.key}." for name in missing]
+        problems += [
+            problem
+            for name, grid in grids.items()
+            if name not in missing and (problem := masks.problem(name, grid)) is not None
+        ]
+        more = [name for name in masks.names if name not in grids]
+        if more and len(missing) < len(grids):
+            print(f"Note: {len(more)} masks of {masks.key} have no true mask, such as {more[0]}.", file=sys.stderr)
+    if problems:
+        raise UserError(f"these masks cannot be scored:\n{list_problems(problems)}")
+    return Cases([truth, *raters], predictions, grids, find_images(cfg, split, truth))
+
+
+def find_images(cfg: DictConfig, split: str, truth: FolderMasks) -> dict[str, Path]:
+    """`{case: image}` for the pictures of the report; where there is none, they are grey.
+
+    Raises:
+        UserError: images were asked for on the command line, and are not there.
+    """
+    key = f"DATASET.{split.upper()}.IMAGES_PATH"
+    value, typed = OmegaConf.select(cfg, key), any(text.startswith(f"{key}=") for text in cfg.OVERRIDES)
+    folder = None if value is None or not isinstance(value, str) else resolve_path(cfg, value)
+    if folder is not None and folder.is_dir() and truth.volumes:
+        return {case_name(scan_name(path)): path for path in sorted(folder.iterdir()) if is_nifti(path)}
+    files, problems = list_files(cfg, value, key)
+    if problems and typed and value is not None:
+        raise UserError(list_problems(problems))
+    return {case_name(path.stem): path for path in files}
+
+
+def describe_split(cfg: DictConfig, split: str, cases: Cases) -> SplitData:
+    """The images of the split: a mask each, or a slice of a volume each."""
+    truth = cases.truths[0]
+    if not truth.volumes:
+        pairs = []
+        for name in cases.grids:
+            mask = truth.names[name]
+            image: ImageFile = cases.images.get(name) or NamedFile(Path(str(mask)), f"{name}{mask.suffix}")
+            pairs.append(Pair(image, mask))
+        return SplitData(split, len(pairs), 0, pairs, *find_volumes(cfg, pairs))
+    slices = [(name, index) for name, grid in cases.grids.items() for index in range(grid.shape[0])]
+    files = {name: Path(str(truth.names[name])) for name in cases.grids}
+    pairs = [Pair(NamedFile(files[name], f"{name}_{index}"), files[name]) for name, index in slices]
+    spacings = {}
+    for name, grid in cases.grids.items():
+        assert grid.affine is not None
+        row, column, along = voxel_spacing(grid.affine)
+        spacings[name] = (along, row, column) if cfg.EVALUATION.SPACING_MM is None else cfg.EVALUATION.SPACING_MM
+    places = None if cfg.EVALUATION.VOLUMES is False else [VolumeSlice(*entry) for entry in slices]
+    return SplitData(split, len(pairs), 0, pairs, places, spacings)
+
+
+def without_probabilities(cfg: DictConfig) -> tuple[DictConfig, list[str]]:
+    """The config with only the metrics that masks have, and the names of those left out.
+
+    >>> from utils.config import load_config
+    >>> cfg, left_out = without_probabilities(load_config(["EVALUATION.METRICS=[confusion,objects,curves]"]))
+    >>> list(cfg.EVALUATION.METRICS), left_out
+    (['confusion', 'objects'], ['loss', 'curves'])
+    """
+    chosen, changed = cfg.EVALUATION.METRICS, cfg.copy()
+    left_out = [name for name in chosen or EVALUATION_METRICS if needs_probabilities(name)]
+    if chosen is not None:
+        changed.EVALUATION.METRICS = [name for name in chosen if name not in left_out]
+    return changed, ["loss", *left_out]
+
+
+def needs_probabilities(name: str) -> bool:
+    """Whether masks alone do not have a metric."""
+    if name in IMAGE_METRICS:
+        return load_object(IMAGE_METRICS[name]).needs_probabilities
+    return name not in COUNT_METRICS
+
+
+def score_predictions(cfg: DictConfig, split: str, gallery: Gallery) -> SplitResult:
+    """Score the masks of EVALUATION.PREDICTIONS.
+
+    Args:
+        cfg: of `without_probabilities`.
+        split: whose masks are the truth.
+        gallery: is offered every picture.
+    """
+    cases = find_cases(cfg, split)
+    data = describe_split(cfg, split, cases)
+    multi_label, ignore_label, classes = is_multi_label(cfg), cfg.DATASET.IGNORE_LABEL, number_of_classes(cfg)
+
+    def count(masks: np.ndarray, probabilities: np.ndarray) -> list[np.ndarray]:
+        return [
+            confusion_of_masks(truth, class_indices(found, None, multi_label), classes, ignore_label, multi_label)
+            for truth, found in zip(masks[..., 0], probabilities, strict=True)
+        ]
+
+    evaluator, begin = Evaluator(cfg, data, count, gallery), time.perf_counter()
+    raters = Raters(cfg, cases.truths) if len(cases.truths) > 1 else None
+    with Task(f"score {split}", data.images, quiet=not cfg.VERBOSE) as task:
+        for name, grid in cases.grids.items():
+            votes = np.stack([masks.read(name, grid) for masks in cases.truths])
+            found = cases.predictions.read(name, grid)
+            if raters:
+                raters.add(name, votes, found, data.places is not None)
+            kind = cfg.EVALUATION.TRUTH
+            truth = votes[0] if kind == "mask" else find_consensus(kind, votes, classes, ignore_label, multi_label)
+            image = read_picture(cfg, cases.images.get(name), grid)
+            for index in range(grid.shape[0]):
+                # A mask is a prediction that is certain of every pixel.
+                certain = one_hot(found[index : index + 1], cfg.OUTPUT.CLASSES, multi_label)
+                evaluator.add(image[index : index + 1], truth[index : index + 1, ..., np.newaxis], certain)
+            task.update(grid.shape[0])
+    result = SplitResult(split, data.images, 0, seconds=time.perf_counter() - begin)
+    result.add_cases(evaluator)
+    rows = [row for row in cfg.EVALUATION.METRICS or COUNT_METRICS if row in COUNT_METRICS]
+    found_scores = scores_of_counts(
+        np.stack([case.confusion for case in evaluator.images]), Scoring.from_config(cfg), rows
+    )
+    result.scores = {**found_scores, **result.scores}
+    result.rules = {name: averaging(name, has_background(cfg)) or name for name in found_scores}
+    result.raters = raters.result() if raters else None
+    return result
+
+
+def read_picture(cfg: DictConfig, path: Path | None, grid: Grid) -> np.ndarray:
+    """What to draw masks on: float32 `(slices, rows, columns, channels)` in [0, 1]; grey without an image that fits."""
+    blank = np.full((*grid.shape, 1), GREY, np.float32)
+    if path is None:
+        return blank
+    if is_nifti(path):
+        from data_preparation.scans.nifti import read_scan
+
+        scan = read_scan(path, 0)
+        voxels = np.stack([scan.slice(index) for index in range(scan.voxels.shape[2])]).astype(np.float32)
+        low, high = np.percentile(voxels, (0.5, 99.5))
+        picture = np.clip((voxels - low) / max(high - low, 1e-6), 0, 1)[..., np.newaxis]
+    else:
+        image = read_image(path, cfg.INPUT.CHANNELS)
+        picture = image[np.newaxis] / np.float32(np.iinfo(image.dtype).max)
+    return picture if picture.shape[:3] == grid.shape else blank
