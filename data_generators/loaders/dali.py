@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -26,6 +27,9 @@ from data_generators.sampler import EpochSampler
 from utils.base.errors import UserError
 from utils.base.registry import load_object
 from utils.base.startup import quiet_stderr
+
+if TYPE_CHECKING:
+    from nvidia.dali.pipeline import Pipeline
 
 LACKS = "DATA_GENERATOR_TYPE=DALI_GENERATOR has no"
 OTHERS = "TF_GENERATOR and TF_DATA do that."
@@ -80,8 +84,8 @@ class HostBatches:
     def __len__(self) -> int:
         return self.sampler.steps
 
-    def build(self, gpu: int | None):
-        options = {"prefetch_queue_depth": 1, "exec_async": False, "exec_pipelined": False}
+    def build(self, gpu: int | None) -> "Pipeline":
+        options: dict[str, Any] = {"prefetch_queue_depth": 1, "exec_async": False, "exec_pipelined": False}
         pipeline = define_pipeline(self.records, self.batch_size, self.workers, gpu, to_cpu=True, **options)
         pipeline.build()
         return pipeline
