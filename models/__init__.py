@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from models.checks import check_model, valid_output_size
 from models.encoders.backbones import BACKBONES
+from models.layers.host_draws import drawing_on_host
 from models.layers.initializers import start_biases
 from models.model_types import MODEL_TYPES, ModelType, model_settings
 from utils.base.classes import is_multi_label
@@ -94,15 +95,16 @@ def build_model(
     blocks = BlockSettings.from_settings(settings)
     encoder = load_object(model_type.encoder or look_up(ENCODERS, settings.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE"))
     image = keras.Input((height, width, cfg.INPUT.CHANNELS), name="image")
-    features, down = encoder(image, settings, blocks, backbone_weights(cfg) if pretrained else None)
-    if model_type.decoder is None:
-        outputs = load_object("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, settings)
-    else:
-        decoder = load_object(DECODERS[model_type.decoder])
-        maps = decoder(features, down, settings, blocks.of_decoder(settings))
-        outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, settings, blocks, is_multi_label(cfg))
-    model = keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
-    start_biases(model)
+    with drawing_on_host():
+        features, down = encoder(image, settings, blocks, backbone_weights(cfg) if pretrained else None)
+        if model_type.decoder is None:
+            outputs = load_object("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, settings)
+        else:
+            decoder = load_object(DECODERS[model_type.decoder])
+            maps = decoder(features, down, settings, blocks.of_decoder(settings))
+            outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, settings, blocks, is_multi_label(cfg))
+        model = keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
+        start_biases(model)
     return model
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from models import build_model
 from models.layers.batch_norm import BatchNorm
+from models.layers.host_draws import DRAWS
 from utils.config import load_config
 
 TINY = ["INPUT.HEIGHT=32", "INPUT.WIDTH=32", "MODEL.FILTERS=[4,6,8]"]
@@ -68,3 +69,12 @@ def test_epsilon_and_place_of_the_normalisation():
     norm = norms[0]
     norm.set_weights([np.ones(4), np.zeros(4), np.zeros(4), np.full(4, 1e-4)])
     np.testing.assert_allclose(norm(np.full((1, 2, 2, 4), 0.01)), 0.01 / np.sqrt(1.1e-4), rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 123456789])
+@pytest.mark.parametrize("name", DRAWS)
+def test_numbers_drawn_on_the_host_are_those_of_tensorflow(name, seed):
+    """Of 23 numbers, not a whole number of fours; and of many, some of which are drawn several times."""
+    for shape in ((23,), (3, 3, 50, 60)):
+        expected = np.asarray(getattr(keras.random, name)(shape, -0.3, 0.7, seed=seed))
+        np.testing.assert_allclose(DRAWS[name](shape, -0.3, 0.7, seed=seed), expected, atol=3e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 
 import jax
 from omegaconf import DictConfig
@@ -88,15 +89,39 @@ def join_processes(cfg: DictConfig) -> None:
     address, count, number = (known[0][0], len(known[0]), known[1]) if known else (None, None, None)
     try:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        with end_at_once():
-            jax.distributed.initialize(address, count, number, initialization_timeout=WAIT_SECONDS)
-    except (RuntimeError, ValueError) as error:
+        connect(address, count, number)
+    except (RuntimeError, ValueError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"STRATEGY.NAME=multi_worker: the workers did not come together ({reason}). Set the environment variable "
             "TF_CONFIG for each of them, or start them with srun, as Kubernetes pods, or on each host of a TPU pod. "
             "docs/how-to/clusters.md shows how."
         ) from None
+
+
+def connect(address: str | None, count: int | None, number: int | None) -> None:
+    """`jax.distributed.initialize`, which aborts the process when it has waited too long; this gives up before.
+
+    Raises:
+        TimeoutError: another process did not come within WAIT_SECONDS.
+        RuntimeError, ValueError: what it raises.
+    """
+    failures: list[Exception] = []
+
+    def initialize() -> None:
+        try:
+            jax.distributed.initialize(address, count, number, initialization_timeout=2 * WAIT_SECONDS + 60)
+        except (RuntimeError, ValueError) as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=initialize, daemon=True)
+    with end_at_once():
+        thread.start()
+        thread.join(WAIT_SECONDS)
+    if thread.is_alive():
+        raise TimeoutError(f"not all of them came within {WAIT_SECONDS} seconds")
+    if failures:
+        raise failures[0]
 
 
 def addresses_of_tf_config() -> tuple[list[str], int] | None:
