@@ -13,6 +13,7 @@ from models import build_model
 from utils.base.closed_output import survive_closed_output
 from utils.base.locks import releases_locks
 from utils.base.progress import brief_task, display
+from utils.checkpoints.start_weights import find_start, start_with
 from utils.config.command import command
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy, worker
@@ -50,6 +51,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     # Checks
     check_outputs(cfg)
     check_trackers(cfg)
+    start_weights = find_start(cfg)
     found = verify_data(cfg)
 
     # Strategy: devices, precision, random seeds
@@ -80,13 +82,14 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     # Model and trainer
     with brief_task(cfg, f"building {cfg.MODEL.TYPE}", quiet=number > 0) as building, strategy.scope():
         network = build_model(cfg, pretrained=state is None)
+        taken = start_with(network, cfg, start_weights) if start_weights and state is None else None
         building.text = (f"{network.count_params():,} parameters",)
         trainer = build_trainer(cfg, network, strategy)
     validate = build_validation(cfg, trainer, validation_data)
     if number == 0:
         outputs.remove_leftovers()
         check_disk_space(cfg, trainer, outputs.weights)
-        console.print_start(cfg, trainer, found)
+        console.print_start(cfg, trainer, found, taken)
 
     # Callbacks
     callbacks = build_callbacks(cfg, trainer, validate, data, outputs, found)

@@ -94,6 +94,7 @@ LOSSES = {
     "ms_ssim": Term("losses.structural_similarity:ms_ssim", smallest_side=176),
     "iou": Term("losses.overlap:iou", smooth=SMOOTH, include_background=FLAG, class_weights=CLASS_WEIGHTS),
     "dice": Term("losses.overlap:dice", **AREAS),
+    "class_dice": Term("losses.overlap:class_dice", **AREAS),
     "tversky": Term("losses.overlap:tversky", alpha=SHARE, beta=SHARE, **AREAS),
     "focal_tversky": Term(
         "losses.overlap:focal_tversky", alpha=SHARE, beta=SHARE, gamma=Key(float, low=0.1, high=10), **AREAS

@@ -57,6 +57,25 @@ def dice(
     return 1 - ops.mean((2 * intersection + smooth) / (true + predicted + smooth))
 
 
+def class_dice(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    smooth: float,
+    include_background: bool,
+    average: str,
+    class_weights: Sequence[float] | None,
+) -> KerasTensor:
+    """`1 - 2 * intersection / (true area + predicted area)` of each class, mean over classes: small ones count as much.
+
+    The Dice loss of nnU-Net (Isensee et al. 2021, https://doi.org/10.1038/s41592-020-01008-z) with `average="batch"`;
+    there without the background. The mean over classes is weighted with `class_weights`.
+    """
+    axes = PIXELS[:2] if average == "image" else (0, *PIXELS[:2])
+    common, true, predicted = areas(y_true, y_pred, valid, axes, include_background)
+    return mean_over_classes(1 - (2 * common + smooth) / (true + predicted + smooth), class_weights)
+
+
 def tversky(
     y_true: KerasTensor,
     y_pred: KerasTensor,

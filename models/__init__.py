@@ -76,7 +76,8 @@ def build_model(
         With MODEL.PADDING=valid the masks are smaller than the image: its centre.
 
     Raises:
-        UserError: a name that is not in its table, or a size or number of channels that the choice cannot take.
+        UserError: a name that is not in its table, a size that the choice cannot take, or a MODEL.FREEZE that
+            matches nothing or leaves nothing to train.
 
     >>> from utils.config import load_config
     >>> model = build_model(load_config(["MODEL.TYPE=unet", "MODEL.FILTERS=[4,8]", "OUTPUT.CLASSES=3"]), size=(64, 64))
@@ -105,6 +106,8 @@ def build_model(
             outputs = make_outputs(image, features, maps, cfg.OUTPUT.CLASSES, settings, blocks, is_multi_label(cfg))
         model = keras.Model(image, outputs, name=cfg.MODEL.TYPE.replace("+", "p"))
         start_biases(model)
+    if cfg.MODEL.FREEZE is not None:
+        load_object("models.freeze:freeze_layers")(model, cfg.MODEL.FREEZE)
     return model
 
 

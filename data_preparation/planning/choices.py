@@ -76,7 +76,7 @@ def choose_settings(
     weights, weights_reason = (None, "") if overlapping else choose_class_weights(train_shares)
     augmentation, augmentation_reason = choose_augmentation(len(splits["train"]), channels_reason == COLOUR)
     chosen = [
-        Choice("/loss", "cce_dice", "cross-entropy and Dice: sound for balanced and for rare classes"),
+        Choice("/loss", "cce_dice", "cross-entropy and the Dice of each class: for balanced and for rare classes"),
         Choice("/augmentation", augmentation, augmentation_reason),
         Choice("DATASET.IGNORE_LABEL", classes.ignored, ignore_reason(options, classes, names)),
         Choice("DATASET.LABEL_VALUES", None if overlapping or values == list(range(len(values))) else values,

@@ -9,6 +9,7 @@ from keras import KerasTensor, layers
 from omegaconf import DictConfig
 
 from models.encoders.backbones import BACKBONES, Backbone, Pixels
+from models.encoders.other_channels import at_least_three, source_channels, spread_first_kernel
 from models.layers.blocks import BlockSettings, FeatureMaps
 from utils.base.errors import UserError
 from utils.base.registry import load_object
@@ -21,11 +22,12 @@ def pretrained(
 ) -> tuple[FeatureMaps, FeatureMaps]:
     """An ImageNet backbone of `models.encoders.backbones`, with its own weights or new ones.
 
-    With weights the image is scaled to the pixels they expect, and a single channel is repeated to three. A frozen
-    backbone (TRAINABLE false) runs in inference mode: no dropout, fixed statistics of batch normalisation.
+    With weights the image is scaled to the pixels they expect, and other than three channels are adapted
+    (`models.encoders.other_channels`). A frozen backbone (TRAINABLE false) runs in inference mode: no dropout, fixed
+    statistics of batch normalisation.
 
     Raises:
-        UserError: weights that cannot be had or do not fit, an unknown layer, a size or channels it cannot take.
+        UserError: weights that cannot be had or do not fit, an unknown layer, a size it cannot take.
     """
     backbone_settings = settings.BACKBONE
     backbone = BACKBONES[backbone_settings.TYPE]
@@ -38,8 +40,8 @@ def pretrained(
             )
     x = image
     if backbone_settings.WEIGHTS is not None:
-        x = expected_pixels(image, backbone.pixels, backbone_settings)
-        channels = 3
+        x = expected_pixels(image, backbone.pixels)
+        channels = max(channels, 3)
     network = build_backbone(backbone, backbone_settings, weights, (height, width, channels))
 
     skips = dict(zip(backbone.skips, backbone_settings.SKIP_LAYERS or backbone.skips.values(), strict=True))
@@ -49,6 +51,8 @@ def pretrained(
     taps = tap_layers(network, [*skips.values(), *down.values()], backbone, backbone_settings)
     if not backbone_settings.TRAINABLE:
         freeze(network)
+    elif backbone_settings.NORM_MOMENTUM is not None:
+        set_momentum(network, backbone_settings.NORM_MOMENTUM)
     maps = taps(x)
     features = dict(zip(skips, maps, strict=False))
     check_strides(features, skips, height)
@@ -94,26 +98,32 @@ def freeze(network: keras.Model) -> None:
             layer.rate = 0.0
 
 
-def expected_pixels(image: KerasTensor, pixels: Pixels, settings: DictConfig) -> KerasTensor:
-    """RGB in [0, 1] -> what the pretrained weights were trained on."""
-    channels = image.shape[-1]
-    if channels not in (1, 3):
-        raise UserError(
-            f"INPUT.CHANNELS={channels} does not fit MODEL.BACKBONE.WEIGHTS={settings.WEIGHTS}: pretrained weights "
-            "take 3 channels, or 1, which is repeated. Set MODEL.BACKBONE.WEIGHTS=null to train from scratch."
-        )
-    x = layers.Concatenate(name="rgb")([image] * 3) if channels == 1 else image
+def set_momentum(network: keras.Model, momentum: float) -> None:
+    """Set the share of their averages that the normalisations keep at each step.
+
+    Published backbones keep 0.99 or 0.999. In a short training the averages then stay those of ImageNet, or the first
+    values of new layers, while the weights move on, and validation sees another network than training.
+    """
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = momentum
+
+
+def expected_pixels(image: KerasTensor, pixels: Pixels) -> KerasTensor:
+    """RGB, or other channels, in [0, 1] -> what the pretrained weights were trained on."""
+    x = at_least_three(image)
     if pixels.bgr:
         x = x[..., ::-1]
-    scale = [1 / deviation for deviation in pixels.deviation]
-    offset = [-mean / deviation for mean, deviation in zip(pixels.mean, pixels.deviation, strict=True)]
+    sources = source_channels(x.shape[-1], pixels.bgr)
+    scale = [1 / pixels.deviation[source] for source in sources]
+    offset = [-pixels.mean[source] / pixels.deviation[source] for source in sources]
     return layers.Rescaling(scale, offset, name="expected_pixels")(x)
 
 
 def build_backbone(
     backbone: Backbone, settings: DictConfig, weights: str | None, shape: tuple[int | None, int | None, int]
 ) -> keras.Model:
-    """Build the backbone without its classifier and load its weights.
+    """Build the backbone without its classifier and load its weights, adapted to more than three channels.
 
     Args:
         weights: a name of `Backbone.weights`, the path of a file, or None: untrained.
@@ -121,6 +131,11 @@ def build_backbone(
     Raises:
         UserError: weights that cannot be downloaded or do not fit.
     """
+    if weights is not None and shape[-1] > 3:
+        published = build_backbone(backbone, settings, weights, (*shape[:2], 3))
+        network = build_backbone(backbone, settings, None, shape)
+        spread_first_kernel(published, network, backbone.pixels.bgr)
+        return network
     build = load_object(backbone.build)
     named = weights in backbone.weights
     if weights is not None and not named and not Path(weights).is_file():

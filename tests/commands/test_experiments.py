@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from data_generators import build_dataset
-from data_preparation import coco, drive, index_masks, lgg, nuclei, pets
+from data_preparation import coco, drive, index_masks, lgg, nuclei, pets, volumes
+from data_preparation import split as split_command
 from data_preparation.preprocess_data import preprocess_data
 from data_preparation.verify_data import verify_data
 from losses.monitor import build_monitor
@@ -122,6 +123,25 @@ def publish_nuclei(source, data):
     nuclei.main([str(source), str(data / "nuclei"), "--border", "1", "--val", "0.2", "--quiet"])
 
 
+def publish_hippocampus(source, data):
+    """Five volumes of one slice: each of the five folds trains on four."""
+    affine, cases = np.diag([1.0, 1, 1, 1]), []
+    for number in range(5):
+        labels = RNG.integers(0, 3, (5, 6, 1)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        case = {"image": f"./imagesTr/h_{number}.nii.gz", "label": f"./labelsTr/h_{number}.nii.gz"}
+        for name, voxels in zip(case.values(), (labels * 80.0 + RNG.random(labels.shape), labels), strict=True):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(voxels, affine), source / name)
+        cases.append(case)
+    names = {"0": "background", "1": "Anterior", "2": "Posterior"}
+    about = {"modality": {"0": "MRI"}, "labels": names, "training": cases}
+    (source / "dataset.json").write_text(json.dumps(about))
+    size = ["--size", str(SIZE), str(SIZE), "--crop", "--val", "0", "--quiet"]
+    volumes.main([str(source), str(data / "hippocampus"), *size])
+    pairs = [str(data / "hippocampus/train" / kind) for kind in ("images", "mask")]
+    split_command.main([*pairs, str(data / "hippocampus/folds"), "--folds", "5"])
+
+
 def publish_folders(name):
     def publish(source, data):
         """Masks of 0 and 255 beside the images: the form that needs no preparation."""
@@ -142,6 +162,7 @@ PUBLISHED = {
     "mapping": publish_mapping,
     "lits": publish_lits,
     "camvid": publish_camvid,
+    "hippocampus": publish_hippocampus,
     "isbi": publish_folders("isbi"),
     "tpu": publish_folders("tpu"),
 }
@@ -160,9 +181,9 @@ SMALL = [f"INPUT.HEIGHT={SIZE}", f"INPUT.WIDTH={SIZE}"]
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_trains_two_steps(name, tmp_path):
+    PUBLISHED[name.split("_")[0]](tmp_path / "published", tmp_path / "data")
     options = [f"WORK_DIR={tmp_path}", "VERBOSE=0", "HYPER_PARAMETERS.BATCH_SIZE=2", "DATALOADER_WORKERS=1"]
     cfg = narrow(load_config([f"+experiment={name}", *SMALL, *options]))
-    PUBLISHED[name.split("_")[0]](tmp_path / "published", tmp_path / "data")
     assert verify_data(cfg)["train"]["pairs"] == 4
     network = build_model(cfg, pretrained=False)
     trainer = Trainer(network, build_training_loss(cfg), build_output_metrics(cfg, network.output))

@@ -22,7 +22,7 @@ PRESETS = sorted(path.stem for path in (CONFIGS / "loss").glob("*.yaml"))
 # The value of a perfect prediction, where it is not 0.
 BEST = {"combo": -0.95}
 # The loss of a batch that is not the mean of the losses of its images.
-OF_THE_BATCH = ("bce_dice",)
+OF_THE_BATCH = ("bce_dice", "class_dice")
 
 
 @functools.cache
@@ -86,6 +86,11 @@ def dice_score(y, p, smooth=1.0):
     return (2 * (y * p).sum() + smooth) / (y.sum() + p.sum() + smooth)
 
 
+def class_dice_losses(y, p):
+    """One minus the score of each class in the whole batch."""
+    return np.array([1 - dice_score(y[..., k], p[..., k]) for k in range(y.shape[-1])])
+
+
 def iou_score(y, p):
     return ((y * p).sum() + 1) / ((y + p - y * p).sum() + 1)
 
@@ -128,6 +133,7 @@ INDEPENDENT = {
     "ms_ssim": tensorflow_ms_ssim,
     "iou": of_images(lambda y, p: 1 - iou_score(y, p)),
     "dice": of_images(lambda y, p: 1 - dice_score(y, p)),
+    "class_dice": lambda y, p: np.mean(class_dice_losses(y, p)),
     "tversky": of_images(lambda y, p: np.mean(list(tversky_losses(y, p)))),
     "focal_tversky": of_images(lambda y, p: np.mean([loss**0.75 for loss in tversky_losses(y, p)])),
     "lovasz": of_images(lovasz_of_image),
@@ -142,7 +148,7 @@ INDEPENDENT = {
 def test_value_equals_an_independent_computation(name, classes):
     masks, p = make_batch(classes)
     value = one_term(name)(masks, p)
-    tolerance = 1e-4 if "ssim" in name else 1e-6
+    tolerance = {"ssim": 1e-4, "ms_ssim": 1e-4, "class_dice": 1e-5}.get(name, 1e-6)  # sums of a whole batch
     assert value.dtype == "float32" and value.shape == ()
     assert float(value) == pytest.approx(INDEPENDENT[name](one_hot(masks, classes), p.astype("float64")), abs=tolerance)
 
@@ -338,6 +344,7 @@ def test_terms_by_hand():
         "cce": bce_value,
         "dice": dice_value,
         "iou": 1 - 2.2 / 3.4,
+        "class_dice": dice_value,
         "tversky": tversky_value,
         "focal_tversky": tversky_value**0.75,
         "lovasz": lovasz_value,
@@ -419,6 +426,7 @@ def test_class_weights(name, classes):
         "boundary_weighted_ce": lambda: np.mean((of_pixel + make_boundary_weights(p)[..., 0]) * -np.log(q)),
         "iou": lambda: np.mean([1 - (common + 1) / (t + s - common + 1) for common, t, s in areas]),
         "dice": lambda: np.mean([1 - (2 * common + 1) / (t + s + 1) for common, t, s in areas]),
+        "class_dice": lambda: (class_dice_losses(y, p) * w).sum() / w.sum(),
         "tversky": lambda: np.mean([(loss * fg).sum() / fg.sum() for loss in tverskys]),
         "focal_tversky": lambda: np.mean([(loss**0.75 * fg).sum() / fg.sum() for loss in tverskys]),
     }

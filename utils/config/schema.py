@@ -74,6 +74,8 @@ SCHEMA = Group(
     MODEL=Group(
         TYPE=Key(choices="models:MODEL_TYPES", roles=ARCHITECTURE),
         WEIGHTS_FILE_NAME=Key(str, roles=PER_COMMAND),
+        INIT=Key(str | None, roles=RESUMABLE),
+        FREEZE=Key(str | list[str] | None),
         FILTERS=Key(list[int] | None, low=1, roles=ARCHITECTURE),
         DEEP_SUPERVISION=FLAG_OR_NULL.with_roles(ARCHITECTURE),
         DEEP_SUPERVISION_WEIGHTS=Key(list[float] | None, low=0),
@@ -91,6 +93,7 @@ SCHEMA = Group(
             WEIGHTS=Key(str | None, roles=ARCHITECTURE),
             WEIGHTS_BY_NAME=Key(bool, roles=ARCHITECTURE),
             TRAINABLE=Key(bool),
+            NORM_MOMENTUM=Key(float | None, low=0, high=0.9999),
             SKIP_LAYERS=Key(list[str] | None, length=5, roles=ARCHITECTURE),
             DOWN_LAYERS=Key(list[str] | None, length=3, roles=ARCHITECTURE),
         ),

@@ -45,6 +45,20 @@ def processor_name(cpuinfo: Path) -> str:
     return next(names, platform.machine())
 
 
+def lacks_instructions(precision: str | bool, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor would have to imitate an OPTIMIZATION.AMP: it then takes longer than in float32.
+
+    Only processors of x86 on Linux are judged, from the flags in `cpuinfo`.
+
+    >>> lacks_instructions(False)
+    False
+    """
+    wanted = {True: ("avx512_fp16", "amx_fp16"), "bfloat16": ("avx512_bf16", "amx_bf16")}.get(precision, ())
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if wanted and cpuinfo.is_file() else []
+    flags = next((line.split() for line in lines if line.startswith("flags")), None)
+    return flags is not None and not set(wanted) & set(flags)
+
+
 def memory_gib() -> float | None:
     """The memory of the machine, as POSIX tells it."""
     try:

@@ -16,22 +16,25 @@ from utils.checkpoints.training_log import read_best
 from utils.config.class_names import mask_class_names
 from utils.config.overrides import override_key
 from utils.config.sweeps import Job
+from utils.devices.machine import accelerators, lacks_instructions
 from utils.training.best_scores import find_baseline, find_warnings, score_rows
 from utils.training.data_wait import DataWait
 from utils.training.outputs import Outputs
 from utils.training.saving import BestWeights
 
 if TYPE_CHECKING:
+    from utils.checkpoints.start_weights import Taken
     from utils.training.trainer import Trainer
 
 SHOWN = ("dice", "iou")  # scores of a constant answer in the line at the start
 
 
-def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any]) -> None:
+def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any], taken: "Taken | None") -> None:
     """Say what will run: model, data, loss, devices.
 
     Args:
         data: of `verify_data`.
+        taken: what MODEL.INIT gave, if anything.
     """
     if not cfg.VERBOSE:
         return
@@ -55,10 +58,17 @@ def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any]) ->
         "steps": f"{cfg.OPTIMIZER.NAME}, learning rate {cfg.HYPER_PARAMETERS.LEARNING_RATE:g}, {cfg.LR_SCHEDULE.NAME}",
         "speed": f"AMP {cfg.OPTIMIZATION.AMP}, XLA {cfg.OPTIMIZATION.XLA}",
     }
+    if lacks_instructions(cfg.OPTIMIZATION.AMP) and not accelerators():
+        lines["slow"] = (
+            f"this processor has to imitate OPTIMIZATION.AMP={cfg.OPTIMIZATION.AMP}; "
+            "OPTIMIZATION.AMP=False is faster here"
+        )
     if baseline := describe_baseline(cfg, data):
         lines["baseline"] = baseline
     for name, line in lines.items():
         print(named_line(name, line))
+    for line in taken.lines() if taken else ():
+        print(named_line("init", line))
 
 
 def named_line(name: str, line: str) -> str:

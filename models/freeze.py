@@ -1,0 +1,50 @@
+"""MODEL.FREEZE: parts of a network that training leaves as they are."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from utils.base.errors import UserError
+
+# What a name stands for: a regular expression that layers match from the start of their name.
+PARTS = {"encoder": r"encoder", "all_but_head": r"(?!.*_logits)"}
+
+
+def freeze_layers(network: keras.Model, parts: str | Sequence[str]) -> None:
+    """Fix the weights and the statistics of normalisation of the layers that match.
+
+    Args:
+        network: of `models.build_model`. Its backbone, a model of its own, is called `encoder`.
+        parts: a name of PARTS, or regular expressions that match names of layers from their start.
+
+    Raises:
+        UserError: a part matches no layer with weights, or is no regular expression; nothing is left to train.
+    """
+    patterns = (
+        [PARTS[parts]] if isinstance(parts, str) and parts in PARTS else [parts] if isinstance(parts, str) else parts
+    )
+    layers = list(layers_with_weights(network))
+    for pattern in patterns:
+        try:
+            matching = [layer for name, layer in layers if re.match(pattern, name)]
+        except re.error as error:
+            raise UserError(f"MODEL.FREEZE: {pattern} is no regular expression: {error}.") from None
+        if not matching:
+            raise UserError(
+                f"MODEL.FREEZE: no layer with weights matches {pattern}. Parts are {', '.join(PARTS)}; names are like "
+                f"{', '.join(name for name, _ in layers[:3])}; `python -m models +layers=True` lists all."
+            )
+        for layer in matching:
+            layer.trainable = False
+    if not network.trainable_variables:
+        raise UserError("MODEL.FREEZE leaves nothing to train: name fewer layers.")
+
+
+def layers_with_weights(network: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers that have weights, with their names; those of the backbone as `encoder/<name>`."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from ((f"{layer.name}/{name}", inner) for name, inner in layers_with_weights(layer))
+        elif layer.weights:
+            yield layer.name, layer

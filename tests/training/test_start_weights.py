@@ -1,0 +1,132 @@
+"""MODEL.INIT: what a network takes from the weights of another run, and what it makes anew."""
+
+import numpy as np
+import pytest
+from helpers import assert_one_clear_error, run_command
+
+from models import build_model
+from utils.base.errors import UserError
+from utils.checkpoints.saved_config import save_config
+from utils.checkpoints.start_weights import find_start, start_with
+from utils.checkpoints.weights import save_weights
+from utils.config import load_config
+
+SMALL = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,8]", "INPUT.HEIGHT=32", "INPUT.WIDTH=32"]
+LIVER = ["OUTPUT.CLASSES=2", "OUTPUT.CLASS_NAMES=[background,liver]"]
+MORE = ["OUTPUT.CLASSES=3", "OUTPUT.CLASS_NAMES=[background,tumour,liver]"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with random weights; returns its folder and network."""
+    folder = tmp_path_factory.mktemp("run")
+    cfg = load_config([*SMALL, *LIVER, "SEED=9"])
+    network = build_model(cfg)
+    for variable in network.weights:
+        variable.assign(np.random.default_rng(len(variable.path)).random(variable.shape))
+    save_weights(network, folder / "liver.weights.h5")
+    save_config(cfg, folder / "liver.weights.h5")
+    return folder, network
+
+
+def start(run, *overrides):
+    """The network of other settings after its start, its first values and the report."""
+    cfg = load_config([*SMALL, *overrides, f"MODEL.INIT={run[0]}"])
+    network = build_model(cfg)
+    before = {variable.path: np.array(variable) for variable in network.weights}
+    taken = start_with(network, cfg, find_start(cfg))
+    return {variable.path: np.array(variable) for variable in network.weights}, before, taken
+
+
+def test_the_same_network_of_another_size_takes_all(run):
+    values, _, taken = start(run, *LIVER, "INPUT.HEIGHT=48", "INPUT.WIDTH=64")
+    assert not taken.adapted and not taken.left and len(taken.taken) == len(values)
+    for variable in run[1].weights:
+        np.testing.assert_array_equal(values[variable.path], variable)
+
+
+@pytest.mark.parametrize("head", [[], ["MODEL.HEAD.TRANSPOSE=True"]])
+def test_classes_of_the_same_name_keep_their_kernels(head, tmp_path):
+    cfg = load_config([*SMALL, *LIVER, *head])
+    source = build_model(cfg)
+    save_weights(source, tmp_path / "a.weights.h5")
+    save_config(cfg, tmp_path / "a.weights.h5")
+    values, before, taken = start((tmp_path, source), *MORE, *head)
+    assert set(taken.adapted) == {"mask_logits/kernel", "mask_logits/bias"} and not taken.left
+    theirs = np.array(source.get_layer("mask_logits").kernel)
+    ours, new = values["mask_logits/kernel"], before["mask_logits/kernel"]
+    theirs, ours, new = (np.moveaxis(kernel, 2 if head else 3, 0) for kernel in (theirs, ours, new))
+    np.testing.assert_array_equal(ours, [theirs[0], new[1], theirs[1]])
+
+
+def test_unnamed_classes_of_the_same_number_are_the_same(run):
+    _, _, taken = start(run, "OUTPUT.CLASSES=2")
+    assert "mask_logits/kernel" in taken.taken
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_equal_channels_give_the_response_they_gave(channels, run):
+    values, _, taken = start(run, *LIVER, f"INPUT.CHANNELS={channels}")
+    name = "encoder1_1_conv/kernel"
+    assert taken.adapted == {name: f"3 -> {channels} channels"} and not taken.left
+    published = np.array(run[1].get_layer("encoder1_1_conv").kernel)
+    np.testing.assert_allclose(values[name].sum(axis=2), published.sum(axis=2), rtol=1e-6)
+
+
+def test_another_decoder_takes_the_encoder(run):
+    values, before, taken = start(run, *LIVER, "MODEL.TYPE=unet3plus", "MODEL.FILTERS=[4,8]")
+    encoder = [path for path in values if path.startswith("encoder")]
+    assert encoder and set(encoder) <= {*taken.taken, *taken.left}
+    assert [path for path in taken.taken if path.startswith("encoder")]
+    for path in taken.left:
+        np.testing.assert_array_equal(values[path], before[path])
+
+
+def test_what_cannot_be_a_start_is_one_line(run, tmp_path):
+    with pytest.raises(UserError, match=r"nothing of .* fits this network\. It is unet on unet3plus"):
+        start(run, "MODEL.FILTERS=[5,9]", "OUTPUT.CLASSES=3")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.weights.h5").touch()
+    (tmp_path / "b.weights.h5").touch()
+    for path, words in (
+        ("empty", "none"),
+        (".", "a.weights.h5, b.weights.h5"),
+        ("nowhere", "there is no"),
+        ("a.weights.h5", "a.yaml"),
+    ):
+        with pytest.raises(UserError, match=words):
+            find_start(load_config([*SMALL, f"MODEL.INIT={tmp_path / path}"]))
+
+
+def test_train_refuses_before_it_loads_tensorflow(tmp_path):
+    done = run_command("train.py", f"WORK_DIR={tmp_path}", "MODEL.INIT=nowhere")
+    assert_one_clear_error(done, "MODEL.INIT=nowhere")
+    assert "loading TensorFlow" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("freeze", "trained"),
+    [
+        ("encoder", {"decoder1_1_conv", "decoder1_2_conv", "decoder1_upsample", "mask_logits"}),
+        ("all_but_head", {"mask_logits"}),
+        ("[decoder,encoder1_]", {"encoder2_1_conv", "encoder2_2_conv", "mask_logits"}),
+    ],
+)
+def test_frozen_parts(freeze, trained):
+    network = build_model(load_config([*SMALL, f"MODEL.FREEZE={freeze}"]))
+    kernels = {variable.path for variable in network.trainable_variables if variable.path.endswith("kernel")}
+    assert {path.split("/")[0] for path in kernels} == trained
+
+
+def test_the_backbone_is_the_encoder():
+    backbone = ["MODEL.BACKBONE.TYPE=vgg16", "MODEL.DECODER.FILTERS=[4,4,4,4]", "MODEL.TYPE=unet"]
+    network = build_model(load_config([*backbone, *SMALL[2:], "MODEL.FREEZE=encoder"]))
+    assert not network.get_layer("encoder").trainable_variables and network.trainable_variables
+
+
+@pytest.mark.parametrize(
+    ("freeze", "words"), [("[encodr]", "no layer with weights"), ("['(']", "no regular"), ("['.']", "nothing to train")]
+)
+def test_a_wrong_part_is_one_line(freeze, words):
+    with pytest.raises(UserError, match=words):
+        build_model(load_config([*SMALL, f"MODEL.FREEZE={freeze}"]))

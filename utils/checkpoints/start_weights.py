@@ -1,0 +1,174 @@
+"""MODEL.INIT: a network starts with what fits it of the weights of another run. Imports no Keras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from omegaconf import DictConfig
+
+from models import build_model
+from utils.base.errors import UserError
+from utils.base.files import resolve_path
+from utils.checkpoints.paths import ENDING, companion_path
+from utils.checkpoints.saved_config import read_config
+from utils.checkpoints.weights import load_file
+from utils.config.class_names import mask_class_names
+
+if TYPE_CHECKING:
+    import keras
+
+HEADS = ("_logits/kernel", "_logits/bias")  # endings of the paths of the arrays that have a part for each class
+
+
+@dataclass
+class Taken:
+    """What became of the arrays of a network: `{path of an array: what was done}`, and the values there were in all."""
+
+    source: Path
+    taken: list[str] = field(default_factory=list)
+    adapted: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """A line for each kind, with the first three names where only some arrays are meant."""
+        kinds = (("adapted", self.adapted), ("new", self.left))
+        shown = [f"{len(self.taken)} arrays taken as they are from {self.source}"]
+        for kind, arrays in kinds:
+            names = [f"{path} ({why})" for path, why in arrays.items()]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            if names:
+                shown.append(f"{len(names)} {kind}: {', '.join(names[:3])}{more}")
+        return shown
+
+
+def find_start(cfg: DictConfig) -> Path | None:
+    """The weights that MODEL.INIT names, a file or the folder of a run; None without MODEL.INIT.
+
+    Raises:
+        UserError: there is no such file, or the folder holds none or several; names them.
+    """
+    if cfg.MODEL.INIT is None:
+        return None
+    path = resolve_path(cfg, cfg.MODEL.INIT)
+    if path.is_dir():
+        found = sorted(path.glob(f"*{ENDING}"))
+        if len(found) != 1:
+            names = ", ".join(file.name for file in found) or "none"
+            raise UserError(
+                f"MODEL.INIT={cfg.MODEL.INIT}: the folder {path} has to hold one file of weights (*{ENDING}), found: "
+                f"{names}. Name the file."
+            )
+        path = found[0]
+    if not path.is_file():
+        raise UserError(f"MODEL.INIT={cfg.MODEL.INIT}: there is no {path}. Name a run's folder or its *{ENDING}.")
+    if not companion_path(path, ".yaml").is_file():
+        raise UserError(
+            f"MODEL.INIT={cfg.MODEL.INIT}: {companion_path(path, '.yaml')} is missing, the config that training leaves "
+            "beside its weights and that says which network they are of."
+        )
+    return path
+
+
+def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
+    """Give the arrays of a network the values of those of the same name and shape in other weights.
+
+    The first kernel is spread over other numbers of channels, so that equal channels give the response they gave.
+    Classes of another order or number keep the kernels of the class of the same name; kernels of new classes stay as
+    they are.
+
+    Args:
+        network: of `build_model`; its arrays are set.
+        cfg: its config.
+        path: of `find_start`.
+
+    Raises:
+        UserError: the weights are damaged, or nothing of them fits.
+    """
+    import keras
+
+    its = read_config(companion_path(path, ".yaml"))
+    source = build_model(its, pretrained=False)
+    load_file(source, its, path)
+    values = {variable.path: keras.ops.convert_to_numpy(variable) for variable in source.weights}
+    first = next(variable.path for variable in network.weights if variable.path.endswith("/kernel"))
+    places = class_places(its, cfg)
+    report = Taken(path)
+    for variable in network.weights:
+        name, shape, value = variable.path, tuple(variable.shape), values.get(variable.path)
+        if value is None:
+            report.left[name] = "not there"
+        elif name.endswith(HEADS) and places is not None:
+            new, layer = np.array(keras.ops.convert_to_numpy(variable)), network.get_layer(name.split("/")[0])
+            matched = match_classes(new, value, places, layer)
+            if matched is None:
+                report.left[name] = "classes differ"
+            else:
+                variable.assign(matched)
+                report.adapted[name] = f"{len(places)} of {len(channel_names(cfg))} classes by name"
+        elif value.shape == shape:
+            variable.assign(value)
+            report.taken.append(name)
+        elif name == first and value.shape[:2] + value.shape[3:] == shape[:2] + shape[3:]:
+            variable.assign(spread(value, shape[2]))
+            report.adapted[name] = f"{value.shape[2]} -> {shape[2]} channels"
+        else:
+            report.left[name] = f"{'x'.join(map(str, value.shape))} there, {'x'.join(map(str, shape))} here"
+    if not report.taken:
+        raise UserError(
+            f"MODEL.INIT={cfg.MODEL.INIT}: nothing of {path} fits this network. It is {its.MODEL.TYPE} on "
+            f"{its.MODEL.BACKBONE.TYPE}; choose the same MODEL.TYPE or MODEL.BACKBONE.TYPE, with the same widths."
+        )
+    return report
+
+
+def channel_names(cfg: DictConfig) -> list[str]:
+    """The class of each channel of the mask: one without the background, where a sigmoid stands for each class."""
+    return mask_class_names(cfg)[-cfg.OUTPUT.CLASSES :]
+
+
+def class_places(source: DictConfig, target: DictConfig) -> dict[int, int] | None:
+    """`{channel here: channel there}` of the classes that both have by name; None: the channels are the same.
+
+    Where one of the two does not name its classes, equal numbers are taken for equal classes.
+    """
+    theirs, ours = channel_names(source), channel_names(target)
+    unnamed = source.OUTPUT.CLASS_NAMES is None or target.OUTPUT.CLASS_NAMES is None
+    if theirs == ours or (unnamed and len(theirs) == len(ours)):
+        return None
+    lowered = [name.lower() for name in theirs]
+    return {place: lowered.index(name.lower()) for place, name in enumerate(ours) if name.lower() in lowered}
+
+
+def match_classes(
+    new: np.ndarray, value: np.ndarray, places: dict[int, int], layer: keras.layers.Layer
+) -> np.ndarray | None:
+    """The kernel or bias of a head with the parts of the known classes; None if the rest of the shape differs."""
+    import keras
+
+    transposed = isinstance(layer, keras.layers.Conv2DTranspose) and new.ndim == 4
+    axis = new.ndim - 2 if transposed else new.ndim - 1
+    per_class = layer.name != "presence_logits"
+    if not per_class or np.delete(new.shape, axis).tolist() != np.delete(value.shape, axis).tolist():
+        return None
+    new, value = np.moveaxis(new, axis, 0), np.moveaxis(value, axis, 0)
+    for here, there in places.items():
+        new[here] = value[there]
+    return np.moveaxis(new, 0, axis)
+
+
+def spread(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """A kernel `(height, width, channels, filters)` for other channels, with the same sum over them.
+
+    >>> kernel = np.array([1.0, 2.0]).reshape(1, 1, 2, 1)
+    >>> spread(kernel, 3).ravel().tolist(), spread(kernel, 1).ravel().tolist()
+    ([0.5, 2.0, 0.5], [3.0])
+    """
+    there = kernel.shape[2]
+    if channels < there:
+        return np.stack([kernel[:, :, place::channels].sum(axis=2) for place in range(channels)], axis=2)
+    sources = [channel % there for channel in range(channels)]
+    share = np.array([1 / sources.count(source) for source in sources], kernel.dtype)
+    return kernel[:, :, sources] * share[:, None]
