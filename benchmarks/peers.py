@@ -142,7 +142,6 @@ def measure(group: Sequence[Case], options: argparse.Namespace, data: str) -> li
     """The rows of a group; those that failed say why under "reason"."""
     rows: list[dict[str, Any]] = []
     workers: dict[int, Worker] = {}
-    deadline = time.monotonic() + options.case_seconds
     try:
         for number, case in enumerate(group):
             rows.append({"group": case.group, "implementation": case.implementation})
@@ -155,7 +154,7 @@ def measure(group: Sequence[Case], options: argparse.Namespace, data: str) -> li
             workers[number] = worker
             rows[number] |= worker.found
             progress(f"  {case.implementation}: first step after {worker.found['first_seconds']:.1f} s")
-        take_rounds(rows, workers, group[0].mode, options, deadline)
+        take_rounds(rows, workers, group[0].mode, options)
     finally:
         for worker in workers.values():
             worker.end()
@@ -163,9 +162,10 @@ def measure(group: Sequence[Case], options: argparse.Namespace, data: str) -> li
 
 
 def take_rounds(
-    rows: Sequence[dict[str, Any]], workers: dict[int, Worker], mode: str, options: argparse.Namespace, deadline: float
+    rows: Sequence[dict[str, Any]], workers: dict[int, Worker], mode: str, options: argparse.Namespace
 ) -> None:
-    """Fill in "seconds" (one for each round) and "peak_gib"."""
+    """Fill in "seconds" and "cpu_seconds" (one for each round) and "peak_gib"."""
+    deadline = time.monotonic() + options.case_seconds
     try:
         warm_up = 1 if mode == "epoch" else 2
         warm = {number: min(worker.steps(1) for _ in range(warm_up)) for number, worker in workers.items()}
@@ -216,10 +216,7 @@ def with_ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
-    heads = (
-        "case | implementation | parameters M | s | images/s | ratio | rounds | peak GiB | ratio | first step s | ratio"
-    )
-    lines = [f"| {heads} |", "|" + " --- |" * (heads.count("|") + 1)]
+    lines = [f"| {' | '.join(HEADS)} |", "|" + " --- |" * len(HEADS)]
     for row in rows:
         cells = [row["group"], row["implementation"]]
         if "reason" in row:
@@ -277,7 +274,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for peers.json and peers.md, written as it goes on")
     parser.add_argument("--cases", default="", metavar="PATTERN", help="those in whose names it is found")
     parser.add_argument("--rounds", type=int, default=15, help="at most, for each case")
-    parser.add_argument("--case-seconds", type=float, default=240, help="then no further round of a case is begun")
+    parser.add_argument("--case-seconds", type=float, default=240, help="for its rounds, and for each start")
     parser.add_argument("--quick", action="store_true", help="three rounds, and no more than 90 s for a case")
     parser.add_argument("--list", action="store_true", help="print the names of the cases, in order")
     options = parser.parse_args()

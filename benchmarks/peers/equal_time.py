@@ -110,8 +110,14 @@ def compare(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     ours.mkdir()
     settings = our_settings(options, ours)
     programs = [
-        Program(OURS, [sys.executable, str(PROJECT / "train.py"), *settings], ours / "log", lambda: read_ours(ours)),
-        Program(PEER, peer_command(options, peer_log), folder / "peer.log", lambda: read_peer(peer_log)),
+        Program(
+            OURS,
+            [sys.executable, str(PROJECT / "train.py"), *settings],
+            ours / "log",
+            lambda: read_ours(ours),
+            options.cpu,
+        ),
+        Program(PEER, peer_command(options, peer_log), folder / "peer.log", lambda: read_peer(peer_log), options.cpu),
     ]
     take_turns(programs, 60 * options.minutes)
     for program in programs:
@@ -178,6 +184,9 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("data", type=Path, help="folder with train, val and perhaps test: images and mask in each")
     parser.add_argument("--minutes", type=float, default=4, help="of each")
+    parser.add_argument(
+        "--cpu", action="store_true", help="count seconds of the cores, divided by their number: on a busy machine"
+    )
     parser.add_argument("--weights", type=Path, help="Keras's MobileNetV2 weights, .h5; without them both from scratch")
     parser.add_argument("--peers-python", required=True, help="the Python with benchmarks/peers/requirements.txt")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the figures and curves as JSON")
@@ -187,7 +196,8 @@ def main() -> None:
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         rows = compare(options, Path(folder))
-    load = f"load {before:.1f} before, {os.getloadavg()[0]:.1f} after; {os.cpu_count()} cores"
+    clock = "seconds of the cores divided by their number" if options.cpu else "seconds of their turns"
+    load = f"{clock}; load {before:.1f} before, {os.getloadavg()[0]:.1f} after; {os.cpu_count()} cores"
     if options.out:
         options.out.write_text(json.dumps({"task": options.task, "load": load, "rows": rows}, indent=1) + "\n")
     print(f"\n{options.task}, {options.minutes:g} minutes each; {load}\n\n{table(rows)}")

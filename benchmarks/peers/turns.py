@@ -28,15 +28,19 @@ class Program:
         command: what is run.
         log: file for its output.
         read: gives the validation scores so far, one for each epoch.
+        by_cpu: count the seconds of its cores, divided by their number, instead of those of its turns: for a machine
+            that does much else, where turns of the same length give different amounts of work.
 
     Attributes:
-        seconds: that it was allowed to run.
+        seconds: that it has run.
         scores: in the order of the epochs.
         peak_gib: the most memory of its processes, shared pages counted once.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, read: Callable[[], list[float]]) -> None:
-        self.name, self.read = name, read
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, read: Callable[[], list[float]], by_cpu: bool = False
+    ) -> None:
+        self.name, self.read, self.by_cpu = name, read, by_cpu
         self.seconds, self.scores, self.peak_gib = 0.0, [], 0.0
         self.log = log.open("w")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -55,7 +59,7 @@ class Program:
         self.send(signal.SIGCONT)
         while (passed := time.monotonic() - begin) < seconds:
             time.sleep(min(POLL, seconds - passed))
-            self.seconds = before + time.monotonic() - begin
+            self.seconds = cpu_seconds(self.process.pid) if self.by_cpu else before + time.monotonic() - begin
             if self.process.poll() is not None:
                 raise SystemExit(f"{self.name} ended with status {self.process.returncode}: see {self.log.name}")
             for value in self.read()[len(self.scores) :]:
@@ -102,6 +106,13 @@ def descendants(process: int) -> Iterator[int]:
     for children in Path(f"/proc/{process}/task").glob("*/children"):
         for child in children.read_text().split():
             yield from descendants(int(child))
+
+
+def cpu_seconds(process: int) -> float:
+    """Seconds of all cores that a process and those that it started have used, divided by the number of cores."""
+    fields = (Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split() for number in descendants(process))
+    ticks = sum(sum(map(int, found[11:15])) for found in fields)  # its own and those of children that have ended
+    return ticks / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
 
 
 def proportional_kib(process: int) -> int:

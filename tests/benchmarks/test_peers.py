@@ -51,7 +51,8 @@ def test_ratios_are_of_rounds_and_a_failure_is_a_row_that_says_why():
     rows = peers.with_ratios([peer, ours, failed])
     assert (rows[1]["low"], rows[1]["ratio"], rows[1]["high"]) == (0.5, 0.5, 0.625)
     assert (rows[1]["images_per_second"], rows[1]["peak_ratio"], rows[1]["first_ratio"]) == (8.0, 0.5, 2.0)
-    *_, shown, reason = peers.table(rows).splitlines()
+    heads, _, _, shown, reason = peers.table(rows).splitlines()
+    assert heads.count("|") == shown.count("|") == reason.count("|")
     assert "| ours | 1.00 | 1.000 | 8.00 | 0.50 [0.50, 0.62] | 3 | 2.00 | 1.00 | 1.00 | 0.50 | 8.0 | 2.00 |" in shown
     assert "no module a/b" in reason
     assert not peers.settled([peer, ours])
