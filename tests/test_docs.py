@@ -35,6 +35,7 @@ DOTTED_KEY = re.compile(r"(?<![\w.\-/])([A-Z][A-Z_0-9]*(?:\.[A-Z_0-9]+)+)(?![\w.
 # Words of that form that are no settings: variables of the environment or of a shell, code.
 NO_SETTINGS = {
     "KERAS_BACKEND",
+    "OMP_WAIT_POLICY",
     "REQUIREMENTS",
     "TF_CONFIG",
     "TMPDIR",
