@@ -67,6 +67,7 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     data = find_splits(folds, images)
     strategy = make_strategy(trained)
 
+    from models.cost import model_cost
     from utils.evaluation.output import write_results
     from utils.evaluation.split import evaluate_split
     from utils.inference.forward import make_forward
@@ -79,7 +80,7 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     with explain_failures(trained):
         results = [evaluate_split(folds, split, model, forward, gallery, replicas) for split in data]
     with brief_task(trained, "writing the report"), explain_full_disk(cfg):
-        folder = write_results(cfg, folds, results, gallery)
+        folder = write_results(cfg, folds, results, gallery, model_cost(model))
     print_results(trained, results, folder)
     return results[0].scores
 

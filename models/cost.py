@@ -25,6 +25,15 @@ def count_flops(model: keras.Model) -> int:
     return sum(_layer_flops(layer) for layer in model.layers)
 
 
+def model_cost(model: keras.Model) -> dict[str, float | None]:
+    """`{"parameters": int, "gflops": of one image, None if it has no fixed size}`."""
+    try:
+        gflops = round(count_flops(model) / 1e9, 3)
+    except ValueError:
+        gflops = None
+    return {"parameters": model.count_params(), "gflops": gflops}
+
+
 def _layer_flops(layer: layers.Layer) -> int:
     if isinstance(layer, keras.Model):
         return count_flops(layer)

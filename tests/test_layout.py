@@ -31,6 +31,9 @@ LAYERS = {
     "utils/training": CONFIGURED
     | SHARED
     | {"utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation"},
+    "utils/comparison": CONFIGURED
+    | SHARED
+    | {"utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation", "utils/training"},
     "utils/export": CONFIGURED
     | SHARED
     | {"data_preparation", "utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation"},

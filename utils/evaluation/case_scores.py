@@ -8,6 +8,7 @@ https://arxiv.org/abs/1901.04056.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,13 @@ SCORES = {
     "object_f1": ("F1 of objects at IoU 0.5", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
 }
 SURFACE_SCORES = ("hd95_mm", "assd_mm", "surface_dice")
+LOWER_IS_BETTER = ("volume_error_abs", "hd95_mm", "assd_mm")
+# Of cases, by which runs are compared; the others count all pixels together, or say what a threshold was.
+COMPARED = tuple(
+    name
+    for name in SCORES
+    if not re.fullmatch(r"sensitivity|precision|.+_per_case.*|volume_error(_ml)?|.+_threshold|.+_auc", name)
+)
 
 
 @dataclass

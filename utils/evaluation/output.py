@@ -14,7 +14,7 @@ from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write, file_hash
 from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.checkpoints.paths import evaluation_folder, weights_path
-from utils.config.class_names import has_background
+from utils.config.class_names import has_background, mask_class_names
 from utils.config.folds import ALL
 from utils.config.overrides import command_line
 from utils.evaluation.case_scores import Regions, ScoredCase, case_columns, find_regions
@@ -28,7 +28,11 @@ TIME = "%Y-%m-%d %H:%M:%S"
 
 
 def write_results(
-    cfg: DictConfig, folds: Sequence[DictConfig], results: Sequence[SplitResult], gallery: Gallery
+    cfg: DictConfig,
+    folds: Sequence[DictConfig],
+    results: Sequence[SplitResult],
+    gallery: Gallery,
+    cost: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the folder of an evaluation; what an earlier one left there is replaced.
 
@@ -37,6 +41,7 @@ def write_results(
         folds: the restored config of each fold; usually one.
         results: one per split.
         gallery: pictures of the report.
+        cost: `parameters` and `gflops` of the network.
 
     Returns:
         The folder: `evaluation.json`; except for a classifier also `per_image.csv`, `per_volume.csv` (if there are
@@ -44,7 +49,8 @@ def write_results(
     """
     trained, weights = folds[0], [weights_path(fold) for fold in folds]
     folder = evaluation_folder(cfg if cfg.DATASET.FOLD == ALL else trained)
-    return write_folder(folder, cfg, folds, describe_weights(trained, weights), results, gallery)
+    what = {**describe_weights(trained, weights), **(cost or {})}
+    return write_folder(folder, cfg, folds, what, results, gallery)
 
 
 def write_folder(
@@ -57,7 +63,8 @@ def write_folder(
 ) -> Path:
     """`write_results` in a folder; `what` was evaluated, as `evaluation.json` says it."""
     trained = folds[0]
-    metadata = {**what, "command": command_line("evaluate.py", cfg.OVERRIDES)}
+    named = {} if trained.MODEL.TYPE == "classifier" else {"class_names": mask_class_names(trained)}
+    metadata = {**what, **named, "command": command_line("evaluate.py", cfg.OVERRIDES)}
     splits = {result.split: split_entry(trained, result) for result in results}
     with atomic_write(folder / "evaluation.json") as temporary:
         temporary.write_text(json.dumps(without_nan({**metadata, "splits": splits}), indent=2, allow_nan=False))
