@@ -6,6 +6,7 @@ such (the jobs of a sweep), or a pattern of these in quotes. All must be measure
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from utils.base.errors import UserError
 from utils.base.files import check_folder_writable
 from utils.base.terminal import make_table, say, show
+from utils.comparison.report import compare_runs, write_comparison
+from utils.comparison.runs import find_runs
+from utils.comparison.statistics import format_p, shared_scores
 from utils.config.command import fail
 
 
@@ -32,11 +36,6 @@ def compare(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     folder = Path(options.output).absolute()
     check_folder_writable(folder, "--output")
 
-    from utils.comparison.report import compare as compare_runs
-    from utils.comparison.report import write_comparison
-    from utils.comparison.runs import find_runs
-    from utils.comparison.statistics import shared_scores
-
     runs = find_runs(options.runs, options.split)
     if options.score not in shared_scores(runs):
         raise UserError(f"--score {options.score}: the runs have {', '.join(shared_scores(runs))} of each case.")
@@ -53,8 +52,6 @@ def compare(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 def print_comparison(found: dict[str, Any]) -> None:
     """Print the scores and the differences of the score that ranks, in its first region."""
-    from utils.comparison.statistics import format_p
-
     ranking, (score, region) = found["ranking"], (found["ranking"]["score"], found["ranking"]["region"])
     say(f"{found['split']}: {found['cases']} {found['case']}s, {score} ({region})\n")
     values = next(entry for entry in found["scores"] if (entry["score"], entry["region"]) == (score, region))["runs"]
@@ -91,8 +88,6 @@ def interval(entry: dict[str, Any]) -> str:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of the command; `typed` are the words themselves."""
-    import sys
-
     parser = argparse.ArgumentParser(
         prog="python compare.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from utils.base.errors import UserError
-from utils.evaluation.case_scores import SCORES
+from utils.evaluation.score_table import SCORES
 
 PUBLISHED = Path(__file__).resolve().parent / "published.yaml"
 # Scores of a whole split that a page shows where evaluation.json has them; the others are in result.json.

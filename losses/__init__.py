@@ -121,7 +121,7 @@ EVALUATION_METRICS = {
 }
 
 # What evaluation measures besides where EVALUATION.METRICS names it: scores of whole images, which take longer. Rows
-# are of `losses.whole_images`; `utils.evaluation.case_scores.SCORES` says what their results are.
+# are of `losses.whole_images`; `utils.evaluation.score_table.SCORES` says what their results are.
 IMAGE_METRICS = {
     "rand_information": "losses.whole_images.rand_information:RandInformation",
     "objects": "losses.whole_images.objects:ObjectScores",

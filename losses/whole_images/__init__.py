@@ -38,5 +38,5 @@ class WholeImageMetric(ABC):
     def results(self) -> dict[str, list[Part] | float]:
         """`{score: the part of each image added, in order, or a number of the whole set}`.
 
-        The names are those of `utils.evaluation.case_scores.SCORES`.
+        The names are those of `utils.evaluation.score_table.SCORES`.
         """

@@ -8,9 +8,10 @@ import pytest
 from data_generators.files.pairing import Pair
 from data_generators.files.volume_slices import VolumeSlice
 from utils.config import load_config
-from utils.evaluation.case_scores import SCORES, case_columns
+from utils.evaluation.case_scores import case_columns
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import Gallery
+from utils.evaluation.score_table import SCORES
 from utils.evaluation.split_data import SplitData
 from utils.inference.mask_meaning import MaskMeaning
 

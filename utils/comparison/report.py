@@ -26,9 +26,9 @@ from utils.comparison.statistics import (
     score_runs,
     shared_scores,
 )
-from utils.evaluation.case_scores import LOWER_IS_BETTER, SCORES
 from utils.evaluation.embedding import embed
 from utils.evaluation.report import format_number
+from utils.evaluation.score_table import LOWER_IS_BETTER, SCORES
 from utils.training.compare_curves import draw_runs
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ PICTURES = 12  # images whose predictions are shown side by side
 TEMPLATES = (Path(__file__).parent, Path(__file__).parents[1] / "evaluation")  # with the style of the report
 
 
-def compare(runs: Sequence[Run], score: str, bootstrap: int, seed: int) -> dict[str, Any]:
+def compare_runs(runs: Sequence[Run], score: str, bootstrap: int, seed: int) -> dict[str, Any]:
     """All numbers of a comparison, as `comparison.json` holds them.
 
     Args:

@@ -15,7 +15,7 @@ from data_generators.files.pairing import composed
 from utils.base.errors import UserError
 from utils.base.text_files import read_csv, read_json
 from utils.checkpoints.paths import ENDING, PREVIOUS
-from utils.evaluation.case_scores import COMPARED
+from utils.evaluation.score_table import COMPARED
 
 EVALUATION = ".evaluation"
 MEAN = "mean"  # the region that is the mean over the classes

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from utils.comparison.runs import MEAN, Run
-from utils.evaluation.case_scores import LOWER_IS_BETTER, bootstrap_interval
+from utils.evaluation.case_scores import bootstrap_interval
+from utils.evaluation.score_table import LOWER_IS_BETTER
 
 FEWEST = 6  # cases with a difference, below which no Wilcoxon test can reach p < 0.05
 OUTCOMES = {"wins": 1, "ties": 0, "losses": -1}

@@ -17,7 +17,7 @@ from utils.base.text_files import SHOWN
 from utils.checkpoints import companion_path, read_config, weights_path
 from utils.config.class_names import has_background, mask_class_names
 from utils.config.overrides import command_line
-from utils.evaluation.case_scores import SCORES, STATES, Regions, case_columns, find_regions, mean_dice, score_region
+from utils.evaluation.case_scores import Regions, case_columns, find_regions, mean_dice, score_region
 from utils.evaluation.class_table import (
     OF_FOLDS,
     class_means,
@@ -30,6 +30,7 @@ from utils.evaluation.class_table import (
 from utils.evaluation.embedding import data_url, embed
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.report_curves import curves_context
+from utils.evaluation.score_table import SCORES, STATES
 from utils.evaluation.split_data import evaluates_any_size
 from utils.evaluation.split_result import SplitResult
 from utils.inference.mask_meaning import MaskMeaning

@@ -1,0 +1,69 @@
+"""The scores of cases: what each is called, how it averages, whether lower is better."""
+
+import re
+
+# How a region lies in a case. A score that is not defined there is None and left out of the mean.
+STATES = {
+    "found": "in truth and prediction",
+    "missed": "in the truth, not predicted",
+    "false_positive": "absent in the truth, but predicted",
+    "absent": "absent in both",
+}
+
+OF_IMAGES = "mean over images with objects in the truth"
+OF_OBJECTS = "mean over images with objects in truth or prediction"
+
+# Score -> (title, how it averages). {cases} becomes "volumes" or "images". A score of a region is called
+# <score>_<region> everywhere: in the terminal, the report and evaluation.json. Scores of all pixels have the names that
+# the metrics of the whole set give them, and the same values.
+SCORES = {
+    "dice": ("Dice", "all pixels of the set as one image (LiTS: global Dice)"),
+    "iou": ("IoU", "all pixels of the set as one image"),
+    "sensitivity": ("sensitivity, recall", "all pixels of the set: found of what is true"),
+    "precision": ("precision", "all pixels of the set: true of what is predicted"),
+    "dice_per_case": ("Dice per case", "mean over {cases}; absent in both: left out; false positive: 0"),
+    "dice_per_case_lits": ("Dice per case, LiTS", "mean over {cases}; absent in both: 1; false positive: 0"),
+    "iou_per_case": ("IoU per case", "mean over {cases}; absent in both: left out; false positive: 0"),
+    "volume_error": ("volume error", "mean over volumes with it in the truth of (predicted - true) / true"),
+    "volume_error_abs": (
+        "volume error, absolute",
+        "mean over volumes with it in the truth of |predicted - true| / true",
+    ),
+    "volume_error_ml": ("volume error in ml", "mean over all volumes of known spacing of predicted - true"),
+    "hd95_mm": (
+        "HD95 in mm",
+        "mean over volumes where it is in truth and prediction; 95th percentile, both directions",
+    ),
+    "assd_mm": ("ASSD in mm", "mean over volumes where it is in truth and prediction"),
+    "surface_dice": ("surface Dice", "mean over volumes; absent in both: left out; missed or false positive: 0"),
+    "v_rand": ("Rand score after border thinning", f"{OF_IMAGES}; at the threshold with the best mean (ISBI 2012)"),
+    "v_rand_split": ("Rand split score", f"{OF_IMAGES}; 1 where no object is split; at the threshold of v_rand"),
+    "v_rand_merge": ("Rand merge score", f"{OF_IMAGES}; 1 where no objects are merged; at the threshold of v_rand"),
+    "v_rand_threshold": ("threshold", "of 0, 0.1 ... 0.9 that with the best v_rand of the set"),
+    "v_info": (
+        "information score after border thinning",
+        f"{OF_IMAGES}; at the threshold with the best mean (ISBI 2012)",
+    ),
+    "v_info_split": ("information split score", f"{OF_IMAGES}; 1 where no object is split; at the threshold of v_info"),
+    "v_info_merge": (
+        "information merge score",
+        f"{OF_IMAGES}; 1 where no objects are merged; at the threshold of v_info",
+    ),
+    "v_info_threshold": ("threshold", "of 0, 0.1 ... 0.9 that with the best v_info of the set"),
+    "object_ap50": ("AP of objects at IoU 0.5", f"{OF_OBJECTS} of TP / (TP + FP + FN)"),
+    "object_ap": ("AP of objects", f"{OF_OBJECTS} and over IoU 0.5, 0.55 ... 0.95 of TP / (TP + FP + FN)"),
+    "roc_auc": ("area under the ROC curve", "all pixels of the set, the class against all others"),
+    "pr_auc": (
+        "average precision",
+        "all pixels of the set, the class against all others; a constant answer: its share",
+    ),
+    "object_f1": ("F1 of objects at IoU 0.5", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
+}
+SURFACE_SCORES = ("hd95_mm", "assd_mm", "surface_dice")
+LOWER_IS_BETTER = ("volume_error_abs", "hd95_mm", "assd_mm")
+# Of cases, by which runs are compared; the others count all pixels together, or say what a threshold was.
+COMPARED = tuple(
+    name
+    for name in SCORES
+    if not re.fullmatch(r"sensitivity|precision|.+_per_case.*|volume_error(_ml)?|.+_threshold|.+_auc", name)
+)
