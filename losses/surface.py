@@ -23,7 +23,8 @@ def surface_scores(
         tolerance: mm, at least 0.
 
     Returns:
-        dict of floats: `hd95_mm`, the 95th percentile of the distances of both directions together; `assd_mm`, the mean
+        dict of floats: `hd_mm`, the largest distance (Hausdorff); `hd95_mm`, the 95th percentile of the distances of
+        both directions together; `assd_mm`, the mean
         of the mean distance of either direction; `surface_dice` in [0, 1], the share of the voxels of both surfaces
         that are no further than `tolerance` from the other one (Nikolov et al. 2018, https://arxiv.org/abs/1809.04430).
 
@@ -33,6 +34,7 @@ def surface_scores(
     to_prediction, to_truth = surface_distances(truth, prediction, spacing)
     both = np.concatenate([to_prediction, to_truth])
     return {
+        "hd_mm": float(both.max()),
         "hd95_mm": float(np.percentile(both, 95)),
         "assd_mm": float((to_prediction.mean() + to_truth.mean()) / 2),
         # A voxel at the tolerance itself is within it, whatever the last bit of a square root.

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import directed_hausdorff
 
 from losses.surface import border, surface_distances, surface_scores
 
@@ -27,6 +28,7 @@ def brute_scores(truth, prediction, spacing, tolerance):
     there, back = distances.min(1), distances.min(0)
     both = np.concatenate([there, back])
     return {
+        "hd_mm": max(both),
         "hd95_mm": np.percentile(both, 95),
         "assd_mm": (there.mean() + back.mean()) / 2,
         "surface_dice": ((there <= tolerance + 1e-9).sum() + (back <= tolerance + 1e-9).sum()) / len(both),
@@ -60,7 +62,8 @@ def test_two_voxels_by_hand():
     truth, prediction = np.zeros((3, 4, 5), bool), np.zeros((3, 4, 5), bool)
     truth[0, 0, 0] = prediction[0, 3, 4] = True
     # 3 rows of 1 mm and 4 columns of 1 mm: 5 mm
-    assert surface_scores(truth, prediction, (9, 1, 1), 4.9) == {"hd95_mm": 5, "assd_mm": 5, "surface_dice": 0}
+    expected = {"hd_mm": 5, "hd95_mm": 5, "assd_mm": 5, "surface_dice": 0}
+    assert surface_scores(truth, prediction, (9, 1, 1), 4.9) == expected
     assert surface_scores(truth, prediction, (9, 1, 1), 5)["surface_dice"] == 1
     assert surface_scores(truth, prediction, (9, 2, 2), 5)["hd95_mm"] == 10
     prediction = np.roll(truth, 2, axis=0)
@@ -69,7 +72,7 @@ def test_two_voxels_by_hand():
 
 def test_equal_shapes_have_no_distance():
     shape = random_shape(np.random.default_rng(3), (6, 7, 8))
-    assert surface_scores(shape, shape, (3, 1, 1), 0) == {"hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}
+    assert surface_scores(shape, shape, (3, 1, 1), 0) == {"hd_mm": 0, "hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}
 
 
 def test_the_border_of_a_cube_is_its_hull():
@@ -84,3 +87,12 @@ def test_an_empty_shape_has_no_distance():
     for pair in ((shape, empty), (empty, shape), (empty, empty)):
         with pytest.raises(ValueError, match="not empty"):
             surface_distances(*pair, (1, 1, 1))
+
+
+def test_the_hausdorff_distance_is_the_largest_distance_of_scipy():
+    random = np.random.default_rng(2)
+    truth, found = random.random((2, 4, 5, 6)) < 0.3
+    points = [np.argwhere(border(shape)) * [3.0, 1.0, 2.0] for shape in (truth, found)]
+    expected = max(directed_hausdorff(*points)[0], directed_hausdorff(*points[::-1])[0])
+    assert surface_scores(truth, found, (3, 1, 2), 1)["hd_mm"] == pytest.approx(expected)
+    assert surface_scores(truth, truth, (3, 1, 2), 1)["hd_mm"] == 0

@@ -30,6 +30,10 @@ SCORES = {
         "mean over volumes with it in the truth of |predicted - true| / true",
     ),
     "volume_error_ml": ("volume error in ml", "mean over all volumes of known spacing of predicted - true"),
+    "hd_mm": (
+        "Hausdorff distance in mm",
+        "mean over volumes where it is in truth and prediction; the largest distance",
+    ),
     "hd95_mm": (
         "HD95 in mm",
         "mean over volumes where it is in truth and prediction; 95th percentile, both directions",
@@ -59,8 +63,8 @@ SCORES = {
     ),
     "object_f1": ("F1 of objects at IoU 0.5", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
 }
-SURFACE_SCORES = ("hd95_mm", "assd_mm", "surface_dice")
-LOWER_IS_BETTER = ("volume_error_abs", "hd95_mm", "assd_mm")
+SURFACE_SCORES = ("hd_mm", "hd95_mm", "assd_mm", "surface_dice")
+LOWER_IS_BETTER = ("volume_error_abs", "hd_mm", "hd95_mm", "assd_mm")
 # Of cases, by which runs are compared; the others count all pixels together, or say what a threshold was.
 COMPARED = tuple(
     name
