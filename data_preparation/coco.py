@@ -45,6 +45,7 @@ from data_preparation.common.coco_segmentations import (
 from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, NewPair
 from data_preparation.common.image_files import Skipped, raise_problems
+from data_preparation.common.painting import Painted, paint, rank_by_size
 from data_preparation.common.splits import paths_by_split, with_splits
 from utils.base.class_bits import MOST_CLASSES, bit_of
 from utils.base.errors import UserError
@@ -215,16 +216,12 @@ def draw_mask(pair: NewPair, height: int, width: int, multi_label: bool = False,
             f"{pair.image}: is {height}x{width} pixels, but {listed_height}x{listed_width} according to {path}, image "
             f"{number}."
         )
-    regions = [
-        (instance, draw_segmentation(instance.segmentation, height, width, instance.name)) for instance in instances
-    ]
-    regions.sort(key=lambda drawn: (not drawn[0].is_crowd, -np.count_nonzero(drawn[1].pixels)))
-    mask = np.zeros((height, width), np.uint8)
-    for instance, (top, left, pixels) in regions:
-        part = mask[top : top + pixels.shape[0], left : left + pixels.shape[1]]
-        below = np.where(part == ignored, 0, part) if multi_label else 0
-        np.copyto(part, below | np.uint8(instance.label), where=pixels.view(bool))
-    return mask
+    painted = []
+    for instance in instances:
+        region = draw_segmentation(instance.segmentation, height, width, instance.name)
+        rank = rank_by_size(instance.is_crowd, int(np.count_nonzero(region.pixels)))
+        painted.append(Painted(region, instance.label, rank))
+    return paint(painted, height, width, multi_label, ignored)
 
 
 main = dataset_command(

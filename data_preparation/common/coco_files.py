@@ -90,7 +90,7 @@ def image_size(image: Mapping[str, Any], name: str) -> tuple[int, int]:
     """
     size = [image.get(key) for key in ("height", "width")]
     numbers = [number for number in size if isinstance(number, int | float) and not isinstance(number, bool)]
-    whole = [int(number) for number in numbers if float(number).is_integer()]  # converted tables have 7.0 for 7
+    whole = [int(number) for number in numbers if number == number // 1]  # converted tables have 7.0 for 7
     if len(whole) < 2 or min(whole) < 1:
         raise UserError(
             f"{name} has the height {size[0]!r:.20} and the width {size[1]!r:.20}. Give both as whole numbers "

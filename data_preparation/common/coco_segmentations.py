@@ -56,7 +56,7 @@ def covers_no_pixel(segmentation: Any, height: int, width: int, name: str) -> bo
             min(right - left, bottom - top) < 1 or left < 0 or top < 0 or right > width or bottom > height
             for (left, right), (top, bottom) in zip(across, down, strict=True)
         )
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         return False  # drawing it names what is wrong
     return doubtful and not draw_polygons(segmentation, height, width, name).pixels.any()
 
@@ -84,7 +84,7 @@ def draw_polygons(polygons: Sequence, height: int, width: int, name: str) -> Reg
     for polygon in polygons:
         try:
             points = np.array(polygon, float)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             points = np.zeros(1)
         if points.ndim != 1 or len(points) % 2:
             raise UserError(f"{name}: a polygon must be a list of numbers x, y, x, y, ...")

@@ -24,6 +24,7 @@ from data_generators.reading.headers import JPEG_START, PNG_START, read_whole_an
 from data_generators.reading.tiff_pages import path_of
 from data_preparation.common.dataset_record import Record, read_record, write_record
 from data_preparation.common.image_files import Skipped, unique_by
+from data_preparation.common.made_images import MadeImage
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import COLOUR_TYPES, encode_png
 from data_preparation.common.splits import SPLITS
@@ -226,8 +227,11 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 def suffix_of(path: ImageFile) -> str:
     """The suffix of the written image, by the contents of the file rather than its name."""
-    with open(path_of(path), "rb") as file:
-        start = file.read(8)
+    if isinstance(path, MadeImage):
+        start = path.start()
+    else:
+        with open(path_of(path), "rb") as file:
+            start = file.read(8)
     return next((suffix for first, suffix in COPIED.items() if start.startswith(first)), ".png")
 
 
@@ -245,7 +249,7 @@ def signature_of(pair: NewPair, settings: str) -> str:
     """A short text that changes with the sources and the options of a pair."""
     parts = [settings]
     for path in (pair.image, *pair.sources):
-        status = os.stat(path_of(path))
+        status = os.stat(path.path if isinstance(path, MadeImage) else path_of(path))
         parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
