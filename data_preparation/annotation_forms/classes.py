@@ -49,6 +49,15 @@ def choose_classes(found: Sequence[Found], images: Sequence[AnnotatedImage], opt
     ordered = ["background", *values]
     known = {name: colour for part in found for name, colour in part.colours.items()}
     values |= dict.fromkeys(background, 0) | dict.fromkeys(ignored & used, IGNORED)
+    if (
+        options.multi_label
+        and len(chosen) == MOST_CLASSES
+        and (IGNORED in values.values() or options.crowd == "ignore")
+    ):
+        raise UserError(
+            f"{options.source}: {IGNORED} is the value of {MOST_CLASSES} overlapping classes and of ignored pixels. "
+            "Choose fewer: --categories."
+        )
     return Classes(values, ordered, distinct_colours(ordered, known))
 
 

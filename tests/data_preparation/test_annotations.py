@@ -105,6 +105,12 @@ def test_overlapping_classes(tmp_path, capsys):
     make_labelme(tmp_path / "source")
     _, masks = convert(capsys, tmp_path / "source", "--multi-label")
     assert masks[NAME][10, 12] == 3 and masks[NAME][5, 5] == 1
+    shapes = [labelme_shape(name, CAT) for name in "abcdefgh"]
+    labelme(tmp_path / "eight", shapes)
+    assert convert(capsys, tmp_path / "eight", "--multi-label")[1][NAME].max() == 255
+    labelme(tmp_path / "eight", [*shapes, labelme_shape("__ignore__", DOG)])
+    arguments = (tmp_path / "eight", tmp_path / "new", "--multi-label")
+    assert "255 is the value of 8" in refuse(annotations, capsys, tmp_path / "new", *arguments)
 
 
 def test_images_are_found_by_the_end_of_their_path_and_nowhere_else(tmp_path, capsys):
