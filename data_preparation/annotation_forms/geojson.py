@@ -21,7 +21,7 @@ from data_preparation.annotation_forms.records import AnnotatedImage, Found, Sha
 from data_preparation.annotation_forms.shapes import DECIMALS, Polygon
 from data_preparation.annotation_forms.source import Source, any_json, json_of_form, not_of_form
 from data_preparation.annotation_forms.values import short
-from data_preparation.common.image_files import Skipped
+from data_preparation.common.image_files import Skipped, list_images
 from utils.base.errors import UserError
 
 TITLE = "GeoJSON"
@@ -68,8 +68,7 @@ def read(source: Source, options: Namespace) -> Found:
     features = read_features(source, options, skipped)
     rasters = []
     for folder in options.images or [source.folder]:
-        paths = source.files if folder == source.folder and source.path.is_dir() else sorted(folder.rglob("*"))
-        for path in paths:
+        for path in list_images(folder, recursive=True)[0]:
             if path.suffix.lower() in TIFF_SUFFIXES:
                 raster = read_raster(path)
                 if raster is None:

@@ -21,7 +21,7 @@ from utils.base.text_files import read_text
 BOX = 5  # numbers of a line that is a box: class, centre, size
 LINE = re.compile(rb"\s*\d+(\.0*)?(\s+-?[\d.]+(e-?\d+)?){2,}\s*", re.IGNORECASE)
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-NOT_LABELS = ("classes.txt", "readme", "labels.txt")
+NOT_LABELS = ("classes.txt", "labels.txt", "readme.txt")
 
 
 def recognise(source: Source) -> bool:
@@ -55,7 +55,7 @@ def read(source: Source, options: Namespace) -> Found:
     skipped: list[Skipped] = []
     boxes = 0
     for path in source.ending(".txt"):
-        if not is_label_file(path):
+        if not is_label_file(path, source.folder):
             continue
         shapes, found = read_labels(path, names, skipped)
         boxes += found
@@ -70,12 +70,12 @@ def read(source: Source, options: Namespace) -> Found:
     return Found(images, [names[number] for number in sorted(names)], skipped=skipped)
 
 
-def is_label_file(path: Path) -> bool:
-    """Whether a text file holds objects; an empty one does if it lies in a folder of labels."""
-    first = first_line(path)
+def is_label_file(path: Path, folder: Path) -> bool:
+    """Whether a text file below a folder holds objects; an empty one does if it lies in a folder of labels."""
+    first, is_beside_labels = first_line(path), "labels" in (folder.name, *path.relative_to(folder).parts)
     if not first:
-        return "labels" in path.parts
-    return path.name.lower() not in NOT_LABELS and ("labels" in path.parts or LINE.fullmatch(first) is not None)
+        return is_beside_labels
+    return path.name.lower() not in NOT_LABELS and (is_beside_labels or LINE.fullmatch(first) is not None)
 
 
 def read_labels(path: Path, names: Mapping[int, str], skipped: list[Skipped]) -> tuple[list[Shape], int]:

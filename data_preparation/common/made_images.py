@@ -84,6 +84,15 @@ class EmbeddedImage(MadeImage):
     def __str__(self) -> str:
         return f"{self.path}: image in {'.'.join(map(str, self.keys))}"
 
+    @property
+    def stem(self) -> str:
+        """That of the file, with the number of the image if there are several."""
+        return "_".join([self.path.stem, *(str(key) for key in self.keys if isinstance(key, int))])
+
+    @property
+    def name(self) -> str:
+        return self.stem + self.suffix
+
     def read_bytes(self) -> bytes:
         content = read_json(self.path)
         for key in self.keys:

@@ -349,9 +349,10 @@ def test_label_studio_short_form_and_image_inside(tmp_path, capsys):
     polygon = {"points": per_cent(CAT), "polygonlabels": ["cat"], "original_width": WIDTH, "original_height": HEIGHT}
     image = f"data:image/png;base64,{png_text(np.zeros((HEIGHT, WIDTH), np.uint8))}"
     task = {"image": image, "id": 7, "label": [polygon], "annotator": 1, "annotation_id": 2}
-    write_json(tmp_path / "source/a.json", [task])
+    write_json(tmp_path / "source/a.json", [task, task | {"id": 8}])
     run(annotations, capsys, tmp_path / "source", tmp_path / "out", "--val", 0)
-    np.testing.assert_array_equal(read_mask(tmp_path / "out/train/mask/a.png"), reference([CAT]))
+    for number in (0, 1):
+        np.testing.assert_array_equal(read_mask(tmp_path / f"out/train/mask/a_{number}.png"), reference([CAT]))
     task["image"] = "/data/local-files/?d=pets/a%20b.png"
     write_json(tmp_path / "source/a.json", [task])
     assert read("label_studio", tmp_path / "source").images[0].names == ["pets/a b.png"]
