@@ -65,6 +65,11 @@ class EpochSampler:
         _, workers = self.worker
         return whole + (rest >= workers and not self.drop_remainder)
 
+    @property
+    def has_partial_batch(self) -> bool:
+        """Whether there are several batches in an epoch, and the last one is smaller."""
+        return self.steps > 1 and self.steps * self.batch_size > self.count
+
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Set the epoch, and the step of it, with which the next iteration starts."""
         self.epoch, self.step = epoch, step

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from losses.whole_images import WholeImageMetric
 
-MaskLoss = Callable[..., "KerasTensor"]  # (y_true, y_pred, boundary_weights=None) -> scalar
+MaskLoss = Callable[..., "KerasTensor"]  # (y_true, y_pred, boundary_weights=None, counted=None) -> scalar
 
 
 class Term:
@@ -36,6 +36,7 @@ class Term:
         of_true_class: whether it takes the flag `multi_label`, because it compares the classes of a pixel.
         needs_boundary_weights: whether it also takes `boundary_weights`, the map of
             `data_generators.reading.boundary_weights` that comes with each batch.
+        of_images: whether it is a mean over images, and takes `counted` of `losses.targets.mean_of_images`.
         smallest_side: height and width in pixels below which it is not defined.
         options: what LOSS_OPTIONS.<name> may hold, a Key for each.
     """
@@ -47,12 +48,14 @@ class Term:
         *,
         of_true_class: bool = False,
         needs_boundary_weights: bool = False,
+        of_images: bool = False,
         smallest_side: int = 1,
         **options: Key,
     ) -> None:
         self.function = function
         self.of_true_class = of_true_class
         self.needs_boundary_weights = needs_boundary_weights
+        self.of_images = of_images
         self.smallest_side = smallest_side
         self.options = options
 
@@ -91,18 +94,25 @@ LOSSES = {
     ),
     # An 11-pixel window has to fit, at the coarsest of five levels in MS-SSIM: 11 * 2**4.
     "ssim": Term("losses.structural_similarity:ssim", smallest_side=11),
-    "ms_ssim": Term("losses.structural_similarity:ms_ssim", smallest_side=176),
-    "iou": Term("losses.overlap:iou", smooth=SMOOTH, include_background=FLAG, class_weights=CLASS_WEIGHTS),
-    "dice": Term("losses.overlap:dice", **AREAS),
-    "class_dice": Term("losses.overlap:class_dice", **AREAS),
-    "tversky": Term("losses.overlap:tversky", alpha=SHARE, beta=SHARE, **AREAS),
-    "focal_tversky": Term(
-        "losses.overlap:focal_tversky", alpha=SHARE, beta=SHARE, gamma=Key(float, low=0.1, high=10), **AREAS
+    "ms_ssim": Term("losses.structural_similarity:ms_ssim", of_images=True, smallest_side=176),
+    "iou": Term(
+        "losses.overlap:iou", of_images=True, smooth=SMOOTH, include_background=FLAG, class_weights=CLASS_WEIGHTS
     ),
-    "lovasz": Term("losses.lovasz:lovasz", of_true_class=True, average=AVERAGE),
+    "dice": Term("losses.overlap:dice", of_images=True, **AREAS),
+    "class_dice": Term("losses.overlap:class_dice", of_images=True, **AREAS),
+    "tversky": Term("losses.overlap:tversky", of_images=True, alpha=SHARE, beta=SHARE, **AREAS),
+    "focal_tversky": Term(
+        "losses.overlap:focal_tversky",
+        of_images=True,
+        alpha=SHARE,
+        beta=SHARE,
+        gamma=Key(float, low=0.1, high=10),
+        **AREAS,
+    ),
+    "lovasz": Term("losses.lovasz:lovasz", of_true_class=True, of_images=True, average=AVERAGE),
     "bce_dice": Term("losses.combined:bce_dice", smooth=SMOOTH),
-    "bce_dice_half": Term("losses.combined:bce_dice_half", smooth=SMOOTH),
-    "combo": Term("losses.combined:combo", smooth=SMOOTH),
+    "bce_dice_half": Term("losses.combined:bce_dice_half", of_images=True, smooth=SMOOTH),
+    "combo": Term("losses.combined:combo", of_images=True, smooth=SMOOTH),
 }
 
 # What training watches. A row is a function cfg -> keras.metrics.Metric.
@@ -160,9 +170,10 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
             left out.
 
     Returns:
-        `loss(y_true, y_pred, boundary_weights=None)` -> float32 scalar. `y_pred` are probabilities
+        `loss(y_true, y_pred, boundary_weights=None, counted=None)` -> float32 scalar. `y_pred` are probabilities
         `(batch, height, width, classes)`; the forms of `y_true` are those of `losses.targets.to_one_hot`.
         `boundary_weights` `(batch, height, width, 1)` is what the loader adds to a batch for terms that need it.
+        `counted` `(batch,)` is 0 for images that only fill the batch: the loss is that of the others.
         Pixels of DATASET.IGNORE_LABEL are excluded. With OUTPUT.MULTI_LABEL no channel is the background, which
         `include_background` would leave out.
 
@@ -177,7 +188,7 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
     import_keras(loud=cfg.VERBOSE == 2)
     from keras import ops
 
-    from losses.targets import center_crop, prepare
+    from losses.targets import center_crop, leave_out, prepare
 
     multi_label, ignore_label = is_multi_label(cfg), cfg.DATASET.IGNORE_LABEL
     terms = [
@@ -186,8 +197,15 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
         if weight > 0
     ]
 
-    def loss(y_true: KerasTensor, y_pred: KerasTensor, boundary_weights: KerasTensor | None = None) -> KerasTensor:
+    def loss(
+        y_true: KerasTensor,
+        y_pred: KerasTensor,
+        boundary_weights: KerasTensor | None = None,
+        counted: KerasTensor | None = None,
+    ) -> KerasTensor:
         y_true, y_pred, valid = prepare(y_true, y_pred, ignore_label, multi_label)
+        if counted is not None:
+            y_true, valid = leave_out(y_true, valid, counted)
         if boundary_weights is not None:
             boundary_weights = center_crop(ops.cast(boundary_weights, "float32"), *y_pred.shape[1:3])
         total = 0.0
@@ -195,6 +213,7 @@ def build_loss(cfg: DictConfig) -> MaskLoss:
             if LOSSES[name].needs_boundary_weights and boundary_weights is None:
                 raise ValueError(f"The loss term {name} needs the boundary weights that build_dataset(cfg, ...) adds.")
             extra = {"boundary_weights": boundary_weights} if LOSSES[name].needs_boundary_weights else {}
+            extra |= {"counted": counted} if LOSSES[name].of_images else {}
             total = total + weight * term(y_true, y_pred, valid, **extra)
         return total
 

@@ -15,11 +15,27 @@ def bce_dice(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None
     return binary_cross_entropy(y_true, y_pred, valid) + dice(y_true, y_pred, valid, smooth, average="batch")
 
 
-def bce_dice_half(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, smooth: float) -> KerasTensor:
+def bce_dice_half(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    smooth: float,
+    counted: KerasTensor | None = None,
+) -> KerasTensor:
     """BCE / 2 + 1 - Dice, the Dice of each image, mean over images."""
-    return 0.5 * binary_cross_entropy(y_true, y_pred, valid) + dice(y_true, y_pred, valid, smooth)
+    return 0.5 * binary_cross_entropy(y_true, y_pred, valid) + dice(y_true, y_pred, valid, smooth, counted=counted)
 
 
-def combo(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, smooth: float) -> KerasTensor:
+def combo(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    smooth: float,
+    counted: KerasTensor | None = None,
+) -> KerasTensor:
     """0.05 BCE - 0.95 Dice, the Dice of each image, mean over images. The best value is -0.95."""
-    return 0.05 * binary_cross_entropy(y_true, y_pred, valid) + 0.95 * dice(y_true, y_pred, valid, smooth) - 0.95
+    return (
+        0.05 * binary_cross_entropy(y_true, y_pred, valid)
+        + 0.95 * dice(y_true, y_pred, valid, smooth, counted=counted)
+        - 0.95
+    )

@@ -2,9 +2,16 @@
 
 from keras import KerasTensor, ops
 
+from losses.targets import mean_of_images
+
 
 def lovasz(
-    y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, average: str, multi_label: bool = False
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    valid: KerasTensor | None,
+    average: str,
+    multi_label: bool = False,
+    counted: KerasTensor | None = None,
 ) -> KerasTensor:
     """Lovász-Softmax; with sigmoids the same on the probability of each.
 
@@ -16,6 +23,7 @@ def lovasz(
         valid: see `losses.targets.prepare`; ignored pixels have no error.
         average: "image": mean of the loss of each image; "batch": the pixels of the whole batch as one image.
         multi_label: whether the channels are sigmoids of classes that may overlap; a single channel is one anyway.
+        counted: see `losses.targets.mean_of_images`.
 
     Returns:
         Scalar in [0, 1].
@@ -34,7 +42,8 @@ def lovasz(
     loss = ops.sum(drop * ops.stop_gradient(jaccard), axis=-1)
 
     counts = ops.ones_like(loss) if y_pred.shape[-1] == 1 or multi_label else ops.cast(area[..., 0] > 0, "float32")
-    return ops.mean(ops.divide_no_nan(ops.sum(loss * counts, axis=0), ops.sum(counts, axis=0)))
+    of_images = ops.divide_no_nan(ops.sum(loss * counts, axis=0), ops.sum(counts, axis=0))
+    return mean_of_images(of_images, counted if average == "image" else None)
 
 
 def pixels_of_images(maps: KerasTensor, average: str) -> KerasTensor:

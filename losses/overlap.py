@@ -10,13 +10,14 @@ and returns a scalar in [0, 1]. Arguments that several of them share:
     average: "image": mean of the loss of each image; "batch": one loss of the areas of the whole batch, which is
         steadier where many images are empty.
     class_weights: None or one number per class, background first (two for a single class, whose background is unused).
+    counted: see `losses.targets.mean_of_images`.
 """
 
 from collections.abc import Sequence
 
 from keras import KerasTensor, ops
 
-from losses.targets import foreground
+from losses.targets import foreground, mean_of_images
 
 PIXELS = (1, 2, 3)
 
@@ -28,6 +29,7 @@ def iou(
     smooth: float,
     include_background: bool,
     class_weights: Sequence[float] | None,
+    counted: KerasTensor | None = None,
 ) -> KerasTensor:
     """`1 - intersection / union` of the areas of all classes together, mean over images.
 
@@ -35,7 +37,7 @@ def iou(
     the areas.
     """
     intersection, true, predicted = areas(y_true, y_pred, valid, PIXELS, include_background, class_weights)
-    return 1 - ops.mean((intersection + smooth) / (true + predicted - intersection + smooth))
+    return 1 - mean_of_images((intersection + smooth) / (true + predicted - intersection + smooth), counted)
 
 
 def dice(
@@ -46,6 +48,7 @@ def dice(
     include_background: bool = True,
     average: str = "image",
     class_weights: Sequence[float] | None = None,
+    counted: KerasTensor | None = None,
 ) -> KerasTensor:
     """`1 - 2 * intersection / (true area + predicted area)` of all classes together, the soft Dice loss.
 
@@ -54,7 +57,7 @@ def dice(
     """
     axes = PIXELS if average == "image" else (0, *PIXELS)
     intersection, true, predicted = areas(y_true, y_pred, valid, axes, include_background, class_weights)
-    return 1 - ops.mean((2 * intersection + smooth) / (true + predicted + smooth))
+    return 1 - mean_of_images((2 * intersection + smooth) / (true + predicted + smooth), counted)
 
 
 def class_dice(
@@ -65,6 +68,7 @@ def class_dice(
     include_background: bool,
     average: str,
     class_weights: Sequence[float] | None,
+    counted: KerasTensor | None = None,
 ) -> KerasTensor:
     """`1 - 2 * intersection / (true area + predicted area)` of each class, mean over classes: small ones count as much.
 
@@ -73,7 +77,7 @@ def class_dice(
     """
     axes = PIXELS[:2] if average == "image" else (0, *PIXELS[:2])
     common, true, predicted = areas(y_true, y_pred, valid, axes, include_background)
-    return mean_over_classes(1 - (2 * common + smooth) / (true + predicted + smooth), class_weights)
+    return mean_over_classes(1 - (2 * common + smooth) / (true + predicted + smooth), class_weights, counted)
 
 
 def tversky(
@@ -86,6 +90,7 @@ def tversky(
     include_background: bool,
     average: str,
     class_weights: Sequence[float] | None,
+    counted: KerasTensor | None = None,
 ) -> KerasTensor:
     """`1 - TP / (TP + alpha FP + beta FN)` of each class, mean over classes: errors of two kinds, two costs.
 
@@ -97,7 +102,7 @@ def tversky(
         beta: cost of a missed pixel.
     """
     index = tversky_index(y_true, y_pred, valid, alpha, beta, smooth, include_background, average)
-    return mean_over_classes(1 - index, class_weights)
+    return mean_over_classes(1 - index, class_weights, counted)
 
 
 def focal_tversky(
@@ -111,6 +116,7 @@ def focal_tversky(
     include_background: bool,
     average: str,
     class_weights: Sequence[float] | None,
+    counted: KerasTensor | None = None,
 ) -> KerasTensor:
     """`(1 - Tversky index)^gamma` of each class, mean over classes.
 
@@ -123,7 +129,7 @@ def focal_tversky(
     # The power's gradient is infinite at 0, for an exponent below 1: a perfect class has none.
     wrong = loss > 1e-7
     loss = ops.where(wrong, ops.power(ops.where(wrong, loss, 1.0), gamma), 0.0)
-    return mean_over_classes(loss, class_weights)
+    return mean_over_classes(loss, class_weights, counted)
 
 
 def tversky_index(
@@ -142,12 +148,14 @@ def tversky_index(
     return (common + smooth) / (common + alpha * (predicted - common) + beta * (true - common) + smooth)
 
 
-def mean_over_classes(loss: KerasTensor, class_weights: Sequence[float] | None) -> KerasTensor:
-    """Weighted mean of `(..., classes)` over the classes, then over what is left."""
+def mean_over_classes(
+    loss: KerasTensor, class_weights: Sequence[float] | None, counted: KerasTensor | None
+) -> KerasTensor:
+    """Weighted mean of `(batch, classes)` over the classes, then over the images; or of `(classes,)`."""
     if class_weights is None:
-        return ops.mean(loss)
+        return mean_of_images(ops.mean(loss, axis=-1), counted)
     weights = weights_of_maps(class_weights, loss)
-    return ops.mean(ops.sum(loss * weights, axis=-1) / ops.sum(weights))
+    return mean_of_images(ops.sum(loss * weights, axis=-1) / ops.sum(weights), counted)
 
 
 def weights_of_maps(class_weights: Sequence[float], maps: KerasTensor) -> KerasTensor:

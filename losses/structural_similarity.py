@@ -13,7 +13,7 @@ import numpy as np
 from keras import KerasTensor, ops
 
 from losses import check_size
-from losses.targets import mean_of_valid
+from losses.targets import mean_of_images, mean_of_valid
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -35,8 +35,10 @@ def ssim(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None) ->
     return mean_of_valid(1 - luminance * structure, centres(valid))
 
 
-def ms_ssim(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None) -> KerasTensor:
-    """`1 - MS-SSIM` over five levels, mean over classes and images.
+def ms_ssim(
+    y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None, counted: KerasTensor | None = None
+) -> KerasTensor:
+    """`1 - MS-SSIM` over five levels, mean over classes and images (`counted`: see `mean_of_images`).
 
     Wang et al. 2003, "Multiscale structural similarity for image quality assessment".
 
@@ -54,7 +56,7 @@ def ms_ssim(y_true: KerasTensor, y_pred: KerasTensor, valid: KerasTensor | None)
         if not last:
             y_true, y_pred = halve(y_true), halve(y_pred)
             valid = None if valid is None else halve(valid)
-    return 1 - ops.mean(product)
+    return 1 - mean_of_images(ops.mean(product, axis=-1), counted)
 
 
 def only_valid(maps: KerasTensor, valid: KerasTensor | None) -> KerasTensor:

@@ -7,11 +7,11 @@ from keras import KerasTensor, ops
 from omegaconf import DictConfig
 
 from losses import build_loss, build_metrics
-from losses.targets import foreground, to_one_hot
+from losses.targets import foreground, mean_of_images, to_one_hot
 from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 
-TrainingLoss = Callable[..., KerasTensor]  # (y_true, outputs, boundary_weights=None) -> scalar
+TrainingLoss = Callable[..., KerasTensor]  # (y_true, outputs, boundary_weights=None, counted=None) -> scalar
 
 
 def presence_target(
@@ -25,20 +25,25 @@ def build_training_loss(cfg: DictConfig) -> TrainingLoss:
     """The loss of a dict of outputs: the mask loss of each mask output, plus binary cross-entropy of `presence`.
 
     Returns:
-        `loss(y_true, outputs, boundary_weights=None) -> scalar`, y_true the mask
+        `loss(y_true, outputs, boundary_weights=None, counted=None) -> scalar`, y_true the mask
         `(batch, height, width, 1 or classes)`, outputs the dict of `models.build_model`, boundary_weights the third
-        part of a batch if LOSS has a term that needs it. Side outputs count as
-        much as the mask itself (UNet 3+, section 3.2) unless MODEL.DEEP_SUPERVISION_WEIGHTS says otherwise.
+        part of a batch if LOSS has a term that needs it, counted as in `losses.targets.mean_of_images`. Side outputs
+        count as much as the mask itself (UNet 3+, section 3.2) unless MODEL.DEEP_SUPERVISION_WEIGHTS says otherwise.
     """
     if cfg.MODEL.TYPE == "classifier":
         crossentropy = keras.losses.categorical_crossentropy if one_of_many(cfg) else keras.losses.binary_crossentropy
-        return lambda y_true, outputs, boundary_weights=None: ops.mean(crossentropy(y_true, outputs["label"]))
+        return lambda y_true, outputs, boundary_weights=None, counted=None: mean_of_images(
+            crossentropy(y_true, outputs["label"]), counted
+        )
     mask_loss = build_loss(cfg)
     form = (cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg))
     weights = cfg.MODEL.DEEP_SUPERVISION_WEIGHTS
 
     def loss(
-        y_true: KerasTensor, outputs: Mapping[str, KerasTensor], boundary_weights: KerasTensor | None = None
+        y_true: KerasTensor,
+        outputs: Mapping[str, KerasTensor],
+        boundary_weights: KerasTensor | None = None,
+        counted: KerasTensor | None = None,
     ) -> KerasTensor:
         masks = [output for name, output in outputs.items() if name != "presence"]
         if weights is not None and len(weights) != len(masks):
@@ -47,13 +52,13 @@ def build_training_loss(cfg: DictConfig) -> TrainingLoss:
                 f"{', '.join(name for name in outputs if name != 'presence')}."
             )
         total = sum(
-            weight * mask_loss(y_true, mask, boundary_weights)
+            weight * mask_loss(y_true, mask, boundary_weights, counted)
             for weight, mask in zip(weights or [1] * len(masks), masks, strict=True)
         )
         if "presence" in outputs:
             presence = presence_target(y_true, *form)
             crossentropy = keras.losses.binary_crossentropy(presence, outputs["presence"])
-            total = total + ops.mean(crossentropy)
+            total = total + mean_of_images(crossentropy, counted)
         return total
 
     return loss

@@ -30,6 +30,16 @@ def prepare(
     return center_crop(to_one_hot(y_true, classes, ignore_label, multi_label), height, width), y_pred, valid
 
 
+def leave_out(y_true: KerasTensor, valid: KerasTensor | None, counted: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    """The first and the last of what `prepare` returns, all pixels of the images that do not count ignored.
+
+    Args:
+        counted: as in `mean_of_images`.
+    """
+    weights = ops.reshape(counted, (-1, 1, 1, 1))
+    return y_true * weights, weights * (ops.ones_like(y_true[..., :1]) if valid is None else valid)
+
+
 def center_crop(maps: KerasTensor, height: int | None, width: int | None) -> KerasTensor:
     """The centre of `(batch, height, width, classes)`: a U-Net without padding predicts no more than that."""
     if None in (height, width, *maps.shape[1:3]) or maps.shape[1:3] == (height, width):
@@ -97,6 +107,21 @@ def foreground(maps: KerasTensor, multi_label: bool = False) -> KerasTensor:
 def with_background(maps: KerasTensor) -> KerasTensor:
     """Add the background `1 - p` in front of a single foreground class; several classes have theirs already."""
     return ops.concatenate([1 - maps, maps], axis=-1) if maps.shape[-1] == 1 else maps
+
+
+def mean_of_images(values: KerasTensor, counted: KerasTensor | None) -> KerasTensor:
+    """Mean over the images that count.
+
+    Args:
+        values: float32 `(batch,)`; or a scalar, of the whole batch already, which is returned.
+        counted: float32 `(batch,)`, 1 of an image and 0 of one that only fills the batch; None: all count.
+
+    >>> float(mean_of_images(ops.convert_to_tensor([1.0, 2.0, 9.0]), ops.convert_to_tensor([1.0, 1.0, 0.0])))
+    1.5
+    """
+    if counted is None or len(values.shape) == 0:
+        return ops.mean(values)
+    return ops.sum(values * counted) / ops.sum(counted)
 
 
 def mean_of_valid(

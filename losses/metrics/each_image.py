@@ -34,11 +34,19 @@ class DiceCoefficient(ExactSums):
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None) -> None:
         """Add a batch; `sample_weight` is one weight of at least 0 per image."""
-        counts = count_pixels(y_true, y_pred, self.ignore_label, self.multi_label)
-        common, true, predicted = (foreground(pixels, not self.background) for pixels in counts)
-        dice = ops.mean((2 * common + 1e-9) / (true + predicted + 1e-9), axis=-1)
+        dice = self.dice_of_images(y_true, y_pred)
         weight = ops.ones_like(dice) if sample_weight is None else ops.cast(sample_weight, "float32")
         self.add(ops.stack([ops.round(dice * weight * self.STEPS), weight], axis=-1))
+
+    def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        dice = self.dice_of_images(y_true, y_pred)
+        return ops.stack([ops.round(dice * self.STEPS), ops.ones_like(dice)], axis=-1)
+
+    def dice_of_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+        """float32 `(batch,)`."""
+        counts = count_pixels(y_true, y_pred, self.ignore_label, self.multi_label)
+        common, true, predicted = (foreground(pixels, not self.background) for pixels in counts)
+        return ops.mean((2 * common + 1e-9) / (true + predicted + 1e-9), axis=-1)
 
     def result(self) -> KerasTensor:
         total, images = ops.unstack(self.sums(), 2)

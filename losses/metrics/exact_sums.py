@@ -50,6 +50,11 @@ class ExactSums(keras.metrics.Metric):
             raise ValueError(f"{type(self).__name__} counts whole pixels: list it in metrics, not in weighted_metrics.")
         self.add(self.measure_images(y_true, y_pred))
 
+    def update_counted(self, y_true: KerasTensor, y_pred: KerasTensor, counted: KerasTensor) -> None:
+        """Add a batch without the images where `counted` `(batch,)` is 0; it is 1 elsewhere."""
+        numbers = self.measure_images(y_true, y_pred)
+        self.add(numbers * ops.reshape(counted, (-1, *[1] * (len(numbers.shape) - 1))))
+
     def measure_images(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         """The numbers of each image: float32 `(batch, *shape)`, up to 1000 images of up to 2**24."""
         raise NotImplementedError
@@ -73,3 +78,19 @@ class ExactSums(keras.metrics.Metric):
         elif not self.background:
             own["background"] = False
         return {**super().get_config(), **own}
+
+
+def update_metric(
+    metric: keras.metrics.Metric, y_true: KerasTensor, y_pred: KerasTensor, counted: KerasTensor | None = None
+) -> None:
+    """Add a batch to a metric.
+
+    Args:
+        counted: float32 `(batch,)`, 1 of an image and 0 of one that only fills the batch; None: all count.
+    """
+    if counted is None:
+        metric.update_state(y_true, y_pred)
+    elif isinstance(metric, ExactSums):
+        metric.update_counted(y_true, y_pred, counted)
+    else:
+        metric.update_state(y_true, y_pred, sample_weight=counted)

@@ -84,23 +84,22 @@ class JaxDevices:
 
         return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*axes))
 
-    def put_batch(self, batch: Sequence[Any]) -> tuple[jax.Array, ...]:
+    def put_batch(self, batch: Sequence[Any]) -> tuple[Any, ...]:
         """Copy a batch to the devices, without waiting for it.
 
         Args:
-            batch: arrays `(batch, ...)`; with several processes each gives its own part, all of one size.
+            batch: arrays `(batch, ...)` or None; with several processes each gives its own part, all of one size.
 
         Returns:
-            The arrays, divided between the devices. A batch that they cannot share equally, the last one of an epoch,
-            lies whole on each of them: each computes all of it.
+            The arrays, divided between the devices. A batch that they cannot share equally lies whole on each of them:
+            each computes all of it.
         """
         import jax
 
         count = len(batch[0])
         sharding = self.divided if count % len(self.local) == 0 else self.replicated
-        if self.workers == 1:
-            return tuple(jax.device_put(np.asarray(array), sharding) for array in batch)
-        return tuple(jax.make_array_from_process_local_data(sharding, np.asarray(array)) for array in batch)
+        put = jax.device_put if self.workers == 1 else put_part
+        return tuple(None if array is None else put(np.asarray(array), sharding) for array in batch)
 
     def put_variable(self, value: jax.Array) -> jax.Array:
         """The value on all devices; the same array if it lies there already."""
@@ -112,3 +111,10 @@ class JaxDevices:
             parts = [part.data for part in value.addressable_shards if part.device in self.local]
             return jax.make_array_from_single_device_arrays(value.shape, self.replicated, parts)
         return jax.device_put(value if self.workers == 1 else np.asarray(value), self.replicated)
+
+
+def put_part(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """The array that the parts of all processes make up."""
+    import jax
+
+    return jax.make_array_from_process_local_data(sharding, array)

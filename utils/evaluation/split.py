@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from data_generators import build_dataset
 from losses.metrics.counts import count_confusion, count_tables
@@ -64,7 +65,7 @@ def evaluate_split(
             outputs = forward(images)
             loss.add(targets, outputs, *boundary_weights)
             for name, update in updates.items():
-                update(targets, outputs[name])
+                update(targets, np.asarray(outputs[name]))
             if evaluator:
                 evaluator.add(images, targets, outputs[output_name])
             task.update(len(images))

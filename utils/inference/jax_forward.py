@@ -1,10 +1,13 @@
 """Run a model over batches with JAX, on one device or shared between several."""
 
+from typing import Any
+
 import jax
 import keras
 import numpy as np
 
 from utils.devices.compiled import compiled
+from utils.devices.full_batches import FullBatches
 from utils.devices.jax_devices import JaxDevices
 from utils.inference.forward import Forward, in_unit_range
 
@@ -13,17 +16,14 @@ def make_forward(model: keras.Model, strategy: JaxDevices, jit_compile: bool = T
     """See `utils.inference.forward.make_forward`."""
     devices = strategy.alone()
     run = compiled(lambda images: model(in_unit_range(images), training=False), model.variables, devices=devices)
-    largest: dict[tuple[int, ...], int] = {}  # batch of each shape of images
+    full = FullBatches(share=len(devices.local))
 
-    def forward(images: np.ndarray | jax.Array) -> dict[str, jax.Array]:
-        # A batch is filled up to the size of the largest before it, which the devices can share: nothing is compiled
-        # again for the last one. The outputs of the repeated image are dropped.
-        count, shape = len(images), images.shape[1:]
-        size = largest[shape] = max(largest.get(shape, 0), count + -count % len(devices.local))
-        if count < size:
-            images = np.asarray(images)
-            images = np.concatenate([images, np.repeat(images[-1:], size - count, axis=0)])
+    def forward(images: np.ndarray | jax.Array) -> dict[str, Any]:
+        count = len(images)
+        images, counted = full(images)
         outputs = run(*devices.put_batch([images]))
-        return outputs if count == size else {name: output[:count] for name, output in outputs.items()}
+        if count == len(counted):
+            return outputs
+        return {name: np.asarray(output)[:count] for name, output in outputs.items()}  # JAX would compile the cut
 
     return forward

@@ -10,8 +10,10 @@ from omegaconf import DictConfig
 
 from data_generators.dataset import Dataset
 from losses import supervision
+from losses.metrics.exact_sums import update_metric
 from utils.base.errors import UserError
 from utils.base.registry import load_object
+from utils.devices.full_batches import fill
 from utils.devices.jax_devices import JaxDevices
 from utils.devices.strategy import Strategy, local_replicas
 from utils.inference.forward import in_unit_range
@@ -38,7 +40,7 @@ class Trainer(keras.Model):
 
     Args:
         network: functional model, image -> dict of outputs.
-        loss: `loss(y_true, outputs, boundary_weights) -> scalar`; the last is the third part of a batch, or None.
+        loss: `loss(y_true, outputs, boundary_weights, counted) -> scalar`; the last two are parts of a batch, or None.
         metrics: {output name: metrics}; each is given `(y_true, outputs[name])`.
         devices: on JAX, the devices that train; None: the first one. On TensorFlow the scope says it.
 
@@ -141,11 +143,19 @@ class Trainer(keras.Model):
                 break
 
     def on_devices(self, data: Dataset) -> Iterable[Sequence[Any]]:
-        """The batches; on JAX each is copied to the devices while the step before it runs."""
+        """The batches; on JAX each is copied to the devices while the step before it runs.
+
+        There the last one of an epoch, if it is smaller than the others, is filled to their size, see `fill`: batches
+        have a fourth part then.
+        """
         devices = self.distribute_strategy
-        if isinstance(devices, JaxDevices):
-            return one_ahead(map(devices.put_batch, data))
-        return data if local_replicas(devices) == 1 else data.on_replicas(devices.extended.worker_devices)
+        if not isinstance(devices, JaxDevices):
+            return data if local_replicas(devices) == 1 else data.on_replicas(devices.extended.worker_devices)
+        sampler = data.sampler
+        batches: Iterable[Sequence[Any]] = data
+        if sampler.has_partial_batch:
+            batches = (filled(batch, sampler.batch_size // devices.workers) for batch in data)
+        return one_ahead(map(devices.put_batch, batches))
 
     def train_on(self, batch: Sequence[Any]) -> dict[str, KerasTensor]:
         """Take one step on a batch; return the running metrics."""
@@ -167,12 +177,24 @@ class Trainer(keras.Model):
         finite = ops.isfinite(norm)
         self.gradient_norm.update_state(ops.where(finite, norm, 0.0), sample_weight=ops.cast(finite, "float32"))
 
-    def update_metrics(self, loss: KerasTensor, targets: KerasTensor, outputs: Mapping[str, KerasTensor]) -> None:
+    def update_metrics(
+        self,
+        loss: KerasTensor,
+        targets: KerasTensor,
+        outputs: Mapping[str, KerasTensor],
+        counted: KerasTensor | None = None,
+    ) -> None:
         """Add what a replica found in its part of a batch."""
-        self.mean_loss.update_state(loss, sample_weight=ops.shape(targets)[0])
+        self.mean_loss.update_state(loss, ops.shape(targets)[0] if counted is None else ops.sum(counted))
         for name, metrics in self.output_metrics.items():
             for metric in metrics:
-                metric.update_state(targets, outputs[name])
+                update_metric(metric, targets, outputs[name], counted)
+
+
+def filled(batch: Sequence[Any], size: int) -> tuple[Any, ...]:
+    """(image, mask, boundary_weights or None, counted) of `size` images, see `fill`."""
+    (images, targets, *boundary_weights), counted = fill(list(batch), size)
+    return images, targets, boundary_weights[0] if boundary_weights else None, counted
 
 
 def one_ahead(batches: Iterable[Any]) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from data_generators.dataset import Dataset
 from losses.supervision import build_output_metrics
+from utils.devices.jax_devices import JaxDevices
 from utils.devices.strategy import Strategy
 from utils.evaluation.scoring import MeanLoss, make_metric_update
 from utils.inference.forward import in_unit_range, make_forward
@@ -59,7 +60,8 @@ class Validation:
         self.forward = make_forward(network, strategy, jit_compile)
         self.loss = MeanLoss(network, loss)
         self.metrics = metrics
-        self.updates = {name: make_metric_update(found) for name, found in metrics.items()}
+        devices = strategy.alone() if isinstance(strategy, JaxDevices) else None
+        self.updates = {name: make_metric_update(found, devices=devices) for name, found in metrics.items()}
         self.dataset = dataset
         self.examples: list[Example] = []
         self.mosaic: Mosaic | None = None

@@ -1,0 +1,158 @@
+"""The training step on JAX. `test_jax.py` runs these tests in a process of two devices, in which JAX computes."""
+
+import os
+import time
+
+import keras
+import numpy as np
+import pytest
+from helpers import SMALL, tf_config
+
+from models.layers.host_draws import drawing_on_host
+from utils.base.errors import UserError
+from utils.base.startup import without_unused_packages
+from utils.config import load_config
+from utils.devices.failures import explain_failures
+from utils.devices.full_batches import fill
+from utils.devices.strategy import PRECISIONS
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((4, 6, 6, 1), dtype=np.float32)
+MASKS = RNG.integers(0, 2, (4, 6, 6, 1)).astype("uint8")
+
+
+def make_trainer(devices=1, *overrides, dropout=0.0):
+    """A network of two convolutions, trained as the config says."""
+    import jax
+
+    from utils.devices.jax_devices import JaxDevices
+    from utils.training.trainer import build_trainer
+
+    cfg = load_config([*SMALL, "HYPER_PARAMETERS.LEARNING_RATE=0.1", "OPTIMIZER.NAME=sgd", *overrides])
+    keras.config.set_dtype_policy(PRECISIONS[cfg.OPTIMIZATION.AMP])
+    with without_unused_packages():  # Keras would import TensorFlow to seed that, too
+        keras.utils.set_random_seed(0)
+    with drawing_on_host():
+        image = keras.Input((6, 6, 1))
+        x = keras.layers.Conv2D(3, 3, padding="same")(image)
+        x = keras.layers.Dropout(dropout)(keras.layers.BatchNormalization()(x))
+        mask = keras.layers.Conv2D(2, 1, activation="softmax", dtype="float32")(x)
+        network = keras.Model(image, {"mask": mask})
+    trainer = build_trainer(cfg, network, JaxDevices(tuple(jax.devices()[:devices]), "single"))
+    return trainer
+
+
+def take_step(trainer, images, masks, *more):
+    return trainer.train_on(trainer.distribute_strategy.put_batch([images, masks, *more]))
+
+
+def weights(trainer):
+    return [np.asarray(value) for value in trainer.network.get_weights()]
+
+
+def test_a_filled_batch_is_the_partial_batch():
+    """Scores, loss, gradients and the statistics of batch normalisation, dropout included, of three images."""
+    found = []
+    for filled in (False, True):
+        trainer = make_trainer(2, dropout=0.5)
+        before = weights(trainer)
+        batch, counted = fill([IMAGES[:3], MASKS[:3]], 4)
+        logs = take_step(trainer, *batch, None, counted) if filled else take_step(trainer, IMAGES[:3], MASKS[:3])
+        found.append(([float(value) for value in logs.values()], weights(trainer)))
+        assert all((one != other).any() for one, other in zip(before, weights(trainer), strict=True))
+    (logs, partial), (logs_filled, whole) = found
+    np.testing.assert_allclose(logs_filled, logs, rtol=1e-5)
+    for one, other in zip(partial, whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["OPTIMIZER.CLIP_NORM=0.01", "OPTIMIZER.L2=0.1"],
+        ["OPTIMIZER.ACCUMULATION_STEPS=2", "OPTIMIZER.EMA=0.5", "OPTIMIZER.NAME=adam"],
+    ],
+)
+def test_two_devices_update_as_one(options):
+    found = []
+    for devices in (1, 2):
+        trainer = make_trainer(devices, *options)
+        states = [weights(trainer)]
+        for _ in range(5):  # the average follows from the second update on
+            take_step(trainer, IMAGES, MASKS)
+            states.append(weights(trainer))
+        if "OPTIMIZER.EMA=0.5" in options:
+            assert same(*states[:2]) and not same(*states[1:3])  # every second step updates
+            trainer.optimizer.finalize_variable_values(trainer.trainable_weights)
+            assert not same(weights(trainer), states[-1])
+            states.append(weights(trainer))
+        found.append(states)
+    for one, two in zip(*found, strict=True):
+        for value, other in zip(one, two, strict=True):
+            np.testing.assert_allclose(value, other, atol=1e-5)
+
+
+def same(states, others):
+    """Whether the kernels are; the statistics of batch normalisation move with every step."""
+    return (states[0] == others[0]).all()
+
+
+def test_a_clipped_step_is_as_long_as_it_may_be():
+    trainer = make_trainer(1, "OPTIMIZER.CLIP_NORM=0.01", "HYPER_PARAMETERS.LEARNING_RATE=1")
+    before = [np.asarray(value) for value in trainer.network.trainable_variables]
+    take_step(trainer, IMAGES, MASKS)
+    moved = [np.asarray(value) - old for value, old in zip(trainer.network.trainable_variables, before, strict=True)]
+    assert np.sqrt(sum((step**2).sum() for step in moved)) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_float16_leaves_out_a_step_that_overflows():
+    trainer = make_trainer(2, "OPTIMIZATION.AMP=True")
+    take_step(trainer, IMAGES, MASKS)
+    before, scale = weights(trainer), float(trainer.optimizer.dynamic_scale)
+    take_step(trainer, np.where(np.arange(4)[:, None, None, None] == 3, np.float32(1e18), IMAGES), MASKS)
+    assert same(before, weights(trainer))
+    assert float(trainer.optimizer.dynamic_scale) == scale / 2
+
+
+@pytest.mark.parametrize(
+    "reason, words",
+    [
+        ("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.", "not enough memory for a step.*BATCH_SIZE"),
+        ("UNAVAILABLE: Connection closed by peer", "Another worker is gone"),
+    ],
+)
+def test_a_failed_step_is_one_line(reason, words):
+    import jax
+
+    cfg = load_config([*SMALL, "STRATEGY.NAME=multi_worker"])
+    with pytest.raises(UserError, match=words), explain_failures(cfg):
+        raise jax.errors.JaxRuntimeError(reason)
+
+
+def test_memory_that_is_not_there_is_one_line():
+    with pytest.raises(UserError, match="not enough memory"), explain_failures(load_config(SMALL)):
+        keras.ops.zeros((2**25, 2**25))
+
+
+def test_what_is_for_tensorflow_alone_or_for_a_gpu(monkeypatch):
+    from models.layers.convolution import Conv2D
+    from utils.devices.jax_strategies import start
+
+    assert not Conv2D(256, 3, padding="same").winograd_pays((None, 320, 320, 256))
+    monkeypatch.setenv("XLA_FLAGS", "--one")
+    start(load_config([*SMALL, "OPTIMIZATION.DETERMINISTIC=True"]))
+    assert os.environ["XLA_FLAGS"] == "--one --xla_gpu_deterministic_ops=true"
+
+
+def test_a_host_that_does_not_come_is_one_line(nowhere):
+    """JAX aborts the process once it has waited, so the wait is ours."""
+    import jax
+
+    from utils.devices import jax_strategies
+
+    nowhere.setattr(jax_strategies, "WAIT_SECONDS", 0.1)
+    nowhere.setattr(jax.distributed, "is_initialized", lambda: False)
+    nowhere.setattr(jax.distributed, "initialize", lambda *addresses, initialization_timeout: time.sleep(5))
+    nowhere.setenv("TF_CONFIG", tf_config({"worker": ["here:1", "there:1"]}))
+    with pytest.raises(UserError, match=r"did not come together .* within 0.1 seconds"):
+        jax_strategies.join_processes(load_config([*SMALL, "STRATEGY.NAME=multi_worker"]))
