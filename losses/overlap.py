@@ -152,8 +152,10 @@ def mean_over_classes(
     loss: KerasTensor, class_weights: Sequence[float] | None, counted: KerasTensor | None
 ) -> KerasTensor:
     """Weighted mean of `(batch, classes)` over the classes, then over the images; or of `(classes,)`."""
+    if len(loss.shape) == 1:
+        counted = None
     if class_weights is None:
-        return mean_of_images(ops.mean(loss, axis=-1), counted)
+        return mean_of_images(loss, counted)
     weights = weights_of_maps(class_weights, loss)
     return mean_of_images(ops.sum(loss * weights, axis=-1) / ops.sum(weights), counted)
 

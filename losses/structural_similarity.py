@@ -56,7 +56,7 @@ def ms_ssim(
         if not last:
             y_true, y_pred = halve(y_true), halve(y_pred)
             valid = None if valid is None else halve(valid)
-    return 1 - mean_of_images(ops.mean(product, axis=-1), counted)
+    return 1 - mean_of_images(product, counted)
 
 
 def only_valid(maps: KerasTensor, valid: KerasTensor | None) -> KerasTensor:

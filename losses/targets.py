@@ -113,7 +113,7 @@ def mean_of_images(values: KerasTensor, counted: KerasTensor | None) -> KerasTen
     """Mean over the images that count.
 
     Args:
-        values: float32 `(batch,)`; or a scalar, of the whole batch already, which is returned.
+        values: float32 `(batch, ...)`; or a scalar, of the whole batch already, which is returned.
         counted: float32 `(batch,)`, 1 of an image and 0 of one that only fills the batch; None: all count.
 
     >>> float(mean_of_images(ops.convert_to_tensor([1.0, 2.0, 9.0]), ops.convert_to_tensor([1.0, 1.0, 0.0])))
@@ -121,7 +121,8 @@ def mean_of_images(values: KerasTensor, counted: KerasTensor | None) -> KerasTen
     """
     if counted is None or len(values.shape) == 0:
         return ops.mean(values)
-    return ops.sum(values * counted) / ops.sum(counted)
+    of_images = ops.mean(ops.reshape(values, (*counted.shape, -1)), axis=-1)
+    return ops.sum(of_images * counted) / ops.sum(counted)
 
 
 def mean_of_valid(

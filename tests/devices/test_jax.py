@@ -128,6 +128,7 @@ def test_the_training_step():
 
 # Files of tests that need no TensorFlow beyond what their own lines say; `-k` leaves out what is TensorFlow's alone.
 ON_JAX = {
+    "step": ["tests/devices/on_jax.py"],
     "resume": ["tests/training/test_resume.py", "-k", "TF_GENERATOR or not TF_DATA"],
     "stopping": ["tests/training/test_stopping.py"],
     "features": ["tests/training/test_resume_features.py"],
@@ -150,6 +151,7 @@ def test_the_tests_of_training_pass_on_jax(files):
 def run_on_jax(*arguments, timeout=300):
     """Run tests in a process of JAX with two devices."""
     flags = f"{UNOPTIMISED} --xla_force_host_platform_device_count=2"
+    arguments = ("-p", "no:hypothesispytest", *arguments)  # its summary imports all of Hypothesis, used or not
     done = run_command("-m", "pytest", *arguments, timeout=timeout, KERAS_BACKEND="jax", XLA_FLAGS=flags)
     assert done.returncode == 0, done.stdout[-5000:]
     assert " passed" in done.stdout
