@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 from data_preparation.annotation_forms.classes import Classes, choose_classes, write_colours
 from data_preparation.annotation_forms.drawing import Drawing, draw_mask
 from data_preparation.annotation_forms.forms import FORMS, find_form
-from data_preparation.annotation_forms.placing import Placed, place_images
-from data_preparation.annotation_forms.records import VOID, AnnotatedImage, Found
+from data_preparation.annotation_forms.placing import Placed, place_empty, place_images, unlisted_images
+from data_preparation.annotation_forms.records import VOID, Found
 from data_preparation.annotation_forms.report import print_found
 from data_preparation.annotation_forms.source import ImageIndex, open_source
 from data_preparation.common.command_line import check_options, errors_in_one_line, make_parser
@@ -33,6 +33,7 @@ from data_preparation.common.groups import group_of
 from data_preparation.common.image_files import Skipped
 from data_preparation.common.splits import existing_path, paths_by_split, with_splits
 from utils.base.errors import UserError
+from utils.base.progress import Task
 
 SOURCES = {"source": "annotation file or folder of any of these forms, may contain {split}"}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -79,30 +80,25 @@ def collect(options: Namespace) -> tuple[Conversion, Classes]:
     found: list[Found] = []
     skipped: list[Skipped] = []
     unlisted: list[Path] = []
-    for split, (path,) in paths_by_split(options.source).items():
-        source = open_source(path)
-        name = options.form or find_form(source)
-        part = FORMS[name].read(source, options)
-        index = ImageIndex(options.images or [source.folder])
-        images, left_out = place_images(part.images, index, options, split)
-        taken = {entry.file for entry in images}
-        masks = {path for entry in images for path in entry.described.sources}
-        unlisted += [path for path in index.paths.values() if path not in taken and path not in masks]
-        if options.unlisted == "empty":
-            images += [
-                Placed(file, file, None, AnnotatedImage(str(file), (), file.parent, (), (), split=split))
-                for file in index.paths.values()
-                if file not in taken and file not in masks
-            ]
-        placed += images
-        found.append(part)
-        skipped += [*part.skipped, *left_out]
-    if not placed:
-        raise UserError(f"{options.source}: {FORMS[name].title}, but no image with annotations was found.")
-    classes = choose_classes(found, [entry.described for entry in placed], options)
-    if options.unlisted == "empty":
-        unlisted = []
-    pairs = make_pairs(placed, classes, options, skipped)
+    with Task("read annotations", quiet=options.quiet, leave=False, announce=False):
+        for split, (path,) in paths_by_split(options.source).items():
+            source = open_source(path)
+            name = options.form or find_form(source)
+            part = FORMS[name].read(source, options)
+            index = ImageIndex(options.images or [source.folder])
+            images, left_out = place_images(part.images, index, options, split)
+            others = unlisted_images(index, images)
+            if options.unlisted == "empty":
+                images += place_empty(others, options, split)
+            else:
+                unlisted += others
+            placed += images
+            found.append(part)
+            skipped += [*part.skipped, *left_out]
+        if not placed:
+            raise UserError(f"{options.source}: {FORMS[name].title}, but no image with annotations was found.")
+        classes = choose_classes(found, [entry.described for entry in placed], options)
+        pairs = make_pairs(placed, classes, options, skipped)
     if not options.quiet:
         print_found(FORMS[name].title, pairs, classes, unlisted)
     return Conversion(pairs, draw_mask, skipped, classes.names, options.multi_label), classes

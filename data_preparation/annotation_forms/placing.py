@@ -63,6 +63,19 @@ def place_images(
     return sorted(placed, key=lambda entry: str(entry.image)), skipped
 
 
+def unlisted_images(index: ImageIndex, placed: Sequence[Placed]) -> list[Path]:
+    """The images that no annotation names."""
+    taken = {entry.file for entry in placed}
+    return [path for path in index.paths.values() if path not in taken]
+
+
+def place_empty(files: Sequence[Path], options: Namespace, split: str | None) -> list[Placed]:
+    """Images without annotations as images without objects."""
+    return [
+        turn(file, file, AnnotatedImage(str(file), (), file.parent, (), (), split=split), options) for file in files
+    ]
+
+
 def turn(found: ImageFile, file: Path | None, image: AnnotatedImage, options: Namespace) -> Placed:
     """The image upright, if EXIF turns it; annotation tools show it so.
 

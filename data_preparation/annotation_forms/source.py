@@ -20,6 +20,7 @@ from utils.base.text_files import check_file_name, read_json
 
 MAX_BYTES = 2_000_000_000  # of an annotation file; the largest of COCO has 0.5 GB
 MAX_DEPTH = 50  # of XML elements
+MASK_FOLDERS = ("segmentationclass", "segmentationobject", "masks_machine", "masks_human")  # begin so, in lower case
 SAMPLE = 8  # files that are read to tell the form
 
 
@@ -133,7 +134,7 @@ def read_xml(path: Path) -> Element:
 
 
 class ImageIndex:
-    """The images below some folders, found by what annotation files call them."""
+    """The images below some folders, found by what annotation files call them; not the masks that tools export."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self.folders = list(folders)
@@ -143,7 +144,7 @@ class ImageIndex:
         for folder in self.folders:
             for path in list_images(folder, recursive=True)[0]:
                 key = key_of(path)
-                if key not in self.paths:
+                if key not in self.paths and not path.parent.name.lower().startswith(MASK_FOLDERS):
                     self.paths[key] = path
                     self.named.setdefault(composed(path.name), []).append(path)
                     self.stems.setdefault(composed(path.stem), []).append(path)

@@ -440,6 +440,8 @@ def test_voc(tmp_path, capsys):
     report = run(annotations, capsys, source, tmp_path / "out", "--val", 0)
     np.testing.assert_array_equal(read_mask(tmp_path / "out/train/mask/a.png"), mask)
     assert "person" in report and "22  class22" in report and "IGNORE_LABEL=255" in report
+    save_palette(source / "SegmentationObject/a.png", mask)
+    assert "no annotation names" not in run(annotations, capsys, source, tmp_path / "out", "--val", 0)
     (source / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:9,9,0::\n")
     found = read("voc", source)
     assert found.class_names[:3] == ["background", "cat", "class2"] and found.colours["cat"] == (9, 9, 0)

@@ -187,6 +187,10 @@ def test_published_splits(tmp_path, capsys):
         (source / folder / "labels/a.txt").write_text(yolo_line(0, CAT))
     assert "val: 1 pairs" in run(annotations, capsys, source, output)
     make_voc(tmp_path / "voc")
+    image = tmp_path / f"voc/JPEGImages/{NAME}.png"
+    image.rename(tmp_path / "away.png")  # its mask of the same name is no image
+    assert "there is no image" in refuse(annotations, capsys, tmp_path / "new", tmp_path / "voc", tmp_path / "new")
+    (tmp_path / "away.png").rename(image)
     lists = tmp_path / "voc/ImageSets/Segmentation"
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text(f"{NAME}\n", encoding="utf-8")

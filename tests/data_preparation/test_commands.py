@@ -21,13 +21,13 @@ def test_it_runs_from_any_folder_without_tensorflow(name, tmp_path):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_it_imports_no_other_command(name):
-    """What two commands need is in `common`, `scans` or `planning`."""
+    """What two commands need is in `annotation_forms`, `common`, `scans` or `planning`."""
     tree = ast.parse((FOLDER / f"{name}.py").read_text())
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert not {f"data_preparation.{other}" for other in COMMANDS} & set(modules)
 
 
-@pytest.mark.parametrize("folder", ["common", "scans", "planning"])
+@pytest.mark.parametrize("folder", ["annotation_forms", "common", "scans", "planning"])
 def test_what_is_shared_imports_no_command(folder):
     for path in (FOLDER / folder).glob("*.py"):
         assert not re.search(rf"^from data_preparation\.({'|'.join(COMMANDS)}) import", path.read_text(), re.MULTILINE)
