@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from models.encoders.backbones import BACKBONES, Backbone, Pixels
 from models.encoders.other_channels import at_least_three, source_channels, spread_first_kernel
+from models.layers.batch_norm import BatchNorm
 from models.layers.blocks import BlockSettings, FeatureMaps
 from utils.base.errors import UserError
 from utils.base.registry import load_object
@@ -43,6 +44,7 @@ def pretrained(
         x = expected_pixels(image, backbone.pixels)
         channels = max(channels, 3)
     network = build_backbone(backbone, backbone_settings, weights, (height, width, channels))
+    fuse_normalisation(network)
 
     skips = dict(zip(backbone.skips, backbone_settings.SKIP_LAYERS or backbone.skips.values(), strict=True))
     # The bottleneck is the same in both; DOWN_LAYERS are those of the strides between.
@@ -96,6 +98,17 @@ def freeze(network: keras.Model) -> None:
     for layer in network.layers:
         if isinstance(layer, layers.Dropout):
             layer.rate = 0.0
+
+
+def fuse_normalisation(network: keras.Model) -> None:
+    """Let the normalisations of a backbone compute as ours do, in one kernel where there is one.
+
+    Published backbones make their own layers. Ours differ in their method `call` alone, so the class can be changed
+    in place; building the network again would double the time that it takes.
+    """
+    for layer in network.layers:
+        if type(layer) is layers.BatchNormalization:
+            object.__setattr__(layer, "__class__", BatchNorm)
 
 
 def set_momentum(network: keras.Model, momentum: float) -> None:

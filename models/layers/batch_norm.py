@@ -1,5 +1,7 @@
 """Batch normalisation, fused where TensorFlow has a kernel for it."""
 
+import math
+
 import keras
 from keras import KerasTensor, ops
 
@@ -24,7 +26,21 @@ class BatchNorm(keras.layers.BatchNormalization):
         )
         if training:
             # The kernel gives the unbiased variance for the moving average, Keras keeps the biased one.
-            count = ops.cast(ops.size(inputs) // inputs.shape[-1], variance.dtype)
-            for average, value in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
-                average.assign(average * self.momentum + value * (1 - self.momentum))
+            new = (1 - self.momentum, (1 - self.momentum) * biased(inputs, variance.dtype))
+            for average, value, share in zip(
+                (self.moving_mean, self.moving_variance), (mean, variance), new, strict=True
+            ):
+                average.assign(average * self.momentum + value * share)
         return outputs
+
+
+def biased(inputs: KerasTensor, dtype: str) -> KerasTensor | float:
+    """`(n - 1) / n` for the n values of a channel: what turns an unbiased variance into a biased one.
+
+    A number where the shape is known: a network has dozens of these layers, and each operation is traced.
+    """
+    if None not in tuple(inputs.shape):
+        count = math.prod(inputs.shape[:-1])
+        return (count - 1) / count
+    values = ops.cast(ops.size(inputs) // inputs.shape[-1], dtype)
+    return (values - 1) / values

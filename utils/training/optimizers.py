@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from utils.base.registry import look_up
+from utils.base.registry import load_object, look_up
 
 if TYPE_CHECKING:
     import keras
 
-# OPTIMIZER.NAME -> (name in keras.optimizers, {key of OPTIMIZER that not all take: type})
+# OPTIMIZER.NAME -> ("module:class", {key of OPTIMIZER that not all take: type})
 OPTIMIZERS = {
-    "adam": ("Adam", {"EPSILON": float}),
-    "adamw": ("AdamW", {"EPSILON": float}),
-    "sgd": ("SGD", {"MOMENTUM": float, "NESTEROV": bool}),
+    "adam": ("utils.training.adam:Adam", {"EPSILON": float}),
+    "adamw": ("utils.training.adam:AdamW", {"EPSILON": float}),
+    "sgd": ("keras.optimizers:SGD", {"MOMENTUM": float, "NESTEROV": bool}),
 }
 
 
@@ -27,15 +27,13 @@ def make_optimizer(cfg: DictConfig) -> keras.optimizers.Optimizer:
         >>> make_optimizer(load_config(["OPTIMIZER.NAME=sgd", "OPTIMIZER.CLIP_NORM=1.0"])).global_clipnorm
         1.0
     """
-    import keras
-
     settings = cfg.OPTIMIZER
     name, keys = look_up(OPTIMIZERS, settings.NAME, "OPTIMIZER.NAME")
     steps = settings.ACCUMULATION_STEPS
     options = {key.lower(): kind(settings[key]) for key, kind in keys.items()}
     if settings.EMA is not None:
         options |= {"use_ema": True, "ema_momentum": settings.EMA}
-    optimizer = getattr(keras.optimizers, name)
+    optimizer = load_object(name)
     return (with_l2(optimizer, settings.L2) if settings.L2 else optimizer)(
         float(cfg.HYPER_PARAMETERS.LEARNING_RATE),
         weight_decay=settings.WEIGHT_DECAY or None,
