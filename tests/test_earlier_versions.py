@@ -45,7 +45,7 @@ def test_an_interrupted_training_resumes_as_it_would_have_gone_on(tmp_path):
     resumed, expected = read_log(log), read_log(EARLIER / "run/log_of_three_epochs.csv")
     assert resumed[:2] == before and len(resumed) == len(expected) == 3
     for row, expected_row in zip(resumed, expected, strict=True):
-        # Validation comes after the last update, where the rounding of another CPU has grown to 3e-3 of the loss and
-        # 5e-4 of the scores. Without Adam's moments, or the statistics of normalisation, each is off by .08 or more.
+        # The rounding of another CPU moves pixels across the threshold: 2e-3 of a score, and .013 after the last update,
+        # where validation is. Without Adam's moments, or the statistics of normalisation, each is off by .08 or more.
         for key, value in expected_row.items():  # newer versions log more
-            assert row[key] == pytest.approx(value, abs=1e-2 if key.startswith("val_") else 1e-5), key
+            assert row[key] == pytest.approx(value, abs=1e-3 if key == "loss" else 0.03), key
