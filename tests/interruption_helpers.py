@@ -44,7 +44,7 @@ def settings(folder, data, *overrides):
 
 def start(folder, data, *overrides):
     command = [sys.executable, "train.py", *settings(folder, data, *overrides)]
-    backend = "jax" if "BACKEND=jax" in overrides else "tensorflow"
+    backend = "jax" if "BACKEND=jax" in overrides else os.environ.get("KERAS_BACKEND", "tensorflow")
     environment = {**os.environ, "KERAS_BACKEND": backend}
     return subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
