@@ -137,7 +137,9 @@ IMAGE_METRICS = {
     "objects": "losses.whole_images.objects:ObjectScores",
     "curves": "losses.whole_images.curves:CurveScores",
 }
-CHOSEN_METRICS = (*EVALUATION_METRICS, *IMAGE_METRICS)
+# Measured unless EVALUATION.METRICS names fewer; the last, of `losses.calibration`, needs no Keras.
+DEFAULT_METRICS = (*EVALUATION_METRICS, "calibration")
+CHOSEN_METRICS = (*DEFAULT_METRICS, *IMAGE_METRICS)
 
 # How each result averages; `..._class<n>` is that of one class. docs/reference/metrics.md says which published table
 # has which.

@@ -24,7 +24,7 @@ NAMES_OF_A_RUN = (
     "DATASET.FOLDS",
 )
 OF_FOLDS = ".folds.evaluation"  # ending of the evaluation of all folds together
-ARCHIVED = (".evaluation", ".keras", ".run.json", ".yaml")  # what is renamed together with weights
+ARCHIVED = (".evaluation", ".keras", ".run.json", ".temperature.json", ".yaml")  # what is renamed together with weights
 
 
 def weights_path(cfg: DictConfig) -> Path:

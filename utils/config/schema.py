@@ -8,14 +8,8 @@ from utils.base.keras_settings import BACKENDS
 from utils.base.keys import Group, Key, OptionalKeys, Role
 from utils.base.registry import load_object
 
-ARCHITECTURE, PREPARATION, RESUMABLE, PER_COMMAND, SHARED, OUTPUT = (
-    Role.ARCHITECTURE,
-    Role.PREPARATION,
-    Role.RESUMABLE,
-    Role.PER_COMMAND,
-    Role.SHARED,
-    Role.OUTPUT,
-)
+ARCHITECTURE, PREPARATION, RESUMABLE = Role.ARCHITECTURE, Role.PREPARATION, Role.RESUMABLE
+PER_COMMAND, SHARED, OUTPUT = Role.PER_COMMAND, Role.SHARED, Role.OUTPUT
 SPLITS = ("train", "val", "test")
 LOSSES = load_object("losses:LOSSES")  # each row declares the options of its term
 
@@ -217,6 +211,7 @@ SCHEMA = Group(
         GALLERY=Key(int, low=0, high=10_000),
         PATH=Key(str | None, roles=OUTPUT),
     ),
+    TEMPERATURE=Group(RESUMABLE | PER_COMMAND, APPLY=Key(bool), PER_CLASS=Key(bool)),
     PREDICT=Group(
         RESUMABLE | PER_COMMAND,
         INPUT=PATHS,

@@ -8,6 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from data_generators.files.volume_slices import VolumeSlice
+from losses.calibration import Calibration
 from losses.surface import surface_scores
 from utils.base.class_bits import in_region
 from utils.base.classes import is_multi_label, number_of_classes
@@ -78,6 +79,7 @@ class Evaluator:
         self.regions = find_regions(number_of_classes(cfg), has_background(cfg))
         self.data, self.update, self.gallery = data, update, gallery
         self.image_scores = ImageScores(cfg, self.regions)
+        self.calibration = Calibration.if_chosen(cfg)
         self.images: list[ScoredCase] = []
         self.volumes: list[ScoredCase] = []
         self.surfaces: dict[str | None, dict[str, dict[str, float] | None]] = {}
@@ -105,6 +107,8 @@ class Evaluator:
                 center_crop(truth, size),
                 class_indices(probability, self.thresholds, self.multi_label),
             )
+            if self.calibration:
+                self.calibration.add(predicted.truth, probability)
             if not self.postprocess:
                 self.image_scores.add(predicted.case, predicted.truth, predicted.predicted, probability)
             complete = self.buffer.add(predicted) if self.buffer else [predicted]

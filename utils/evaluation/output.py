@@ -14,6 +14,7 @@ from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write, file_hash
 from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.checkpoints.paths import evaluation_folder, weights_path
+from utils.checkpoints.temperature import describe_temperatures
 from utils.config.class_names import has_background, mask_class_names
 from utils.config.folds import ALL
 from utils.config.overrides import command_line
@@ -22,6 +23,7 @@ from utils.evaluation.class_table import find_baseline, score_folds
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import describe_postprocessing
 from utils.evaluation.report import write_report
+from utils.evaluation.report_calibration import reliability
 from utils.evaluation.split_result import SplitResult
 
 TIME = "%Y-%m-%d %H:%M:%S"
@@ -49,7 +51,7 @@ def write_results(
     """
     trained, weights = folds[0], [weights_path(fold) for fold in folds]
     folder = evaluation_folder(cfg if cfg.DATASET.FOLD == ALL else trained)
-    what = {**describe_weights(trained, weights), **(cost or {})}
+    what = {**describe_weights(folds, weights), **(cost or {})}
     return write_folder(folder, cfg, folds, what, results, gallery)
 
 
@@ -81,8 +83,9 @@ def write_folder(
     return folder
 
 
-def describe_weights(cfg: DictConfig, weights: Sequence[Path]) -> dict[str, Any]:
+def describe_weights(folds: Sequence[DictConfig], weights: Sequence[Path]) -> dict[str, Any]:
     """What `evaluation.json` says about the weights and the evaluation."""
+    cfg = folds[0]
     names = [file.name if len(weights) == 1 else f"{file.parent.name}/{file.name}" for file in weights]
     newest = max(file.stat().st_mtime for file in weights)
     return {
@@ -92,6 +95,7 @@ def describe_weights(cfg: DictConfig, weights: Sequence[Path]) -> dict[str, Any]
         "evaluated": time.strftime(TIME),
         "prune": cfg.MODEL.PRUNE,
         "cleaned": describe_postprocessing(cfg),
+        "temperature": describe_temperatures(folds),
     }
 
 
@@ -130,8 +134,15 @@ def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
         **(result.summary or {}),
         **folds,
         **confusion,
+        **reliability_entry(result),
         **({"raters": result.raters} if result.raters else {}),
     }
+
+
+def reliability_entry(result: SplitResult) -> dict[str, Any]:
+    """The bins of the reliability diagrams, if calibration was measured."""
+    found = result.evaluator.calibration if result.evaluator else None
+    return {"reliability": {group: reliability(bins) for group, bins in found.bins.items()}} if found else {}
 
 
 def answer_entry(cfg: DictConfig, answer: Answer) -> dict[str, Any]:

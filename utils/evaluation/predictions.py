@@ -17,7 +17,7 @@ from data_generators.files.volume_slices import VolumeSlice, find_volumes
 from data_generators.reading.decoding import read_image
 from data_preparation.scans.file_kinds import is_nifti, scan_name
 from data_preparation.scans.geometry import voxel_spacing
-from losses import EVALUATION_METRICS, IMAGE_METRICS, averaging
+from losses import DEFAULT_METRICS, IMAGE_METRICS, averaging
 from losses.count_scores import COUNT_METRICS, Scoring, confusion_of_masks, scores_of_counts
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
@@ -162,7 +162,7 @@ def without_probabilities(cfg: DictConfig) -> tuple[DictConfig, list[str]]:
     (['confusion', 'objects'], ['loss', 'curves'])
     """
     chosen, changed = cfg.EVALUATION.METRICS, cfg.copy()
-    left_out = [name for name in chosen or EVALUATION_METRICS if needs_probabilities(name)]
+    left_out = [name for name in chosen or DEFAULT_METRICS if needs_probabilities(name)]
     if chosen is not None:
         changed.EVALUATION.METRICS = [name for name in chosen if name not in left_out]
     return changed, ["loss", *left_out]

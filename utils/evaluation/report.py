@@ -29,6 +29,7 @@ from utils.evaluation.class_table import (
 )
 from utils.evaluation.embedding import data_url, embed
 from utils.evaluation.gallery import Gallery
+from utils.evaluation.report_calibration import calibration_context
 from utils.evaluation.report_curves import curves_context
 from utils.evaluation.score_table import SCORES, STATES
 from utils.evaluation.split_data import evaluates_any_size
@@ -71,6 +72,7 @@ def write_report(
         "settings": OmegaConf.to_yaml(trained, resolve=True),
         **(curves_context(trained, len(folds)) if "weights" in metadata else {}),
         **score_context(trained, results),
+        **calibration_context(trained, results),
         **picture_context(trained, results, gallery),
     }
     with atomic_write(path) as temporary:

@@ -18,6 +18,7 @@ from utils.base.classes import is_multi_label
 from utils.base.progress import Task
 from utils.base.terminal import say
 from utils.checkpoints import load_weights
+from utils.checkpoints.temperature import load_temperature
 from utils.config.class_names import has_background
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.scoring import MeanLoss, make_metric_update
@@ -59,6 +60,7 @@ def evaluate_split(
     }
     loss = MeanLoss(model, build_training_loss(cfg))
     evaluator = Evaluator(cfg, data, updates.pop(output_name), gallery) if data.pairs else None
+    temperatures = [load_temperature(fold, say_so=data.first == 0) for fold in folds] if data.pairs else []
     begin = time.perf_counter()
     with Task(f"evaluate {data.split}", data.images, quiet=not cfg.VERBOSE, compiles=True) as task:
         for images, targets, *boundary_weights in fold_batches(folds, data.split, model, replicas):
@@ -67,7 +69,10 @@ def evaluate_split(
             for name, update in updates.items():
                 update(targets, np.asarray(outputs[name]))
             if evaluator:
-                evaluator.add(images, targets, outputs[output_name])
+                # Batches are of one fold.
+                temperature = temperatures[data.folds[len(evaluator.images)] if data.folds else 0]
+                probabilities = np.asarray(outputs[output_name])
+                evaluator.add(images, targets, temperature.scale(probabilities) if temperature else probabilities)
             task.update(len(images))
     result.seconds = time.perf_counter() - begin
     measured = [metric for found in metrics.values() for metric in found]

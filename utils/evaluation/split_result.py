@@ -59,6 +59,9 @@ class SplitResult:
     def add_cases(self, evaluator: Evaluator) -> None:
         """Take the scores of cases; a score of a region is called `<score>_<region>`."""
         self.evaluator, self.summary = evaluator, evaluator.result()
+        if evaluator.calibration:
+            self.scores |= evaluator.calibration.results()
+            self.rules |= evaluator.calibration.rules()
         for region, scores in self.summary["regions"].items():
             values = {name: entry["value"] for name, entry in scores.items() if name != "states"}
             self.scores |= {f"{name}_{region}": value for name, value in values.items()}

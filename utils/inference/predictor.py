@@ -11,8 +11,10 @@ from data_generators.reading.decoding import resize_image, to_unit_range
 from models import build_model, inference_model
 from utils.base.progress import brief_task
 from utils.checkpoints import load_weights
+from utils.checkpoints.temperature import Temperature, load_temperature
 from utils.inference.members import network_size, predicts_whole
 from utils.inference.sliding_window import predict_sliding_window
+from utils.inference.temperature import with_temperature
 from utils.inference.test_time_augmentation import TRANSFORMS, mean_over_transforms
 from utils.inference.windows import TileClock, tiles_at_once, unpadded_window
 
@@ -39,7 +41,8 @@ class Predictor:
         self.cfg, self.configs = configs[0], configs
         cfg = self.cfg
         self.input_size = network_size(cfg)
-        self.networks = {self.input_size: [load_network(config, self.input_size) for config in configs]}
+        self.temperatures = [load_temperature(config) for config in configs]
+        self.networks = {self.input_size: self.load_networks(self.input_size)}
         self.predicts_masks = cfg.MODEL.TYPE != "classifier"
         self.batch_size = 1 if predicts_whole(cfg) else cfg.HYPER_PARAMETERS.BATCH_SIZE
         self.resize = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH) if cfg.PREPROCESS_DATA.RESIZE.VALUE else None
@@ -47,6 +50,11 @@ class Predictor:
         self.transforms = TRANSFORMS[cfg.PREDICT.TTA if self.predicts_masks else "none"]
         self.chooses_window = cfg.MODEL.PADDING == "valid" and cfg.PREDICT.TILE.SIZE is None
         self.clock = TileClock()
+
+    def load_networks(self, size: tuple[int, int] | None) -> list[keras.Model]:
+        """The networks for a size, each with its temperature if it has one."""
+        members = zip(self.configs, self.temperatures, strict=True)
+        return [load_network(config, size, temperature) for config, temperature in members]
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """The image `(height, width, channels)`, resized if PREPROCESS_DATA.RESIZE says so."""
@@ -68,7 +76,7 @@ class Predictor:
         assert self.input_size is not None
         window = unpadded_window(self.cfg, size) if self.chooses_window else self.input_size
         if window not in self.networks:
-            self.networks[window] = [load_network(config, window) for config in self.configs]
+            self.networks[window] = self.load_networks(window)
         return window
 
     def predict(self, images: np.ndarray, window: tuple[int, int] | None = None) -> np.ndarray:
@@ -110,13 +118,13 @@ class Predictor:
         return self.predict_tiles(image) if self.needs_tiles(image.shape[:2]) else self.predict(image[None])[0]
 
 
-def load_network(cfg: DictConfig, size: tuple[int, int] | None) -> keras.Model:
+def load_network(cfg: DictConfig, size: tuple[int, int] | None, temperature: Temperature | None = None) -> keras.Model:
     """The trained network of a restored config, ready to predict images (height, width), None: of any size."""
     with brief_task(cfg, f"building {cfg.MODEL.TYPE}") as task:
         network = build_model(cfg, pretrained=False, any_size=size is None, size=size)
         task.text = (f"{network.count_params():,} parameters", "loading weights")
         load_weights(network, cfg)
-        model = inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)
+        model = with_temperature(inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True), temperature)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
     return model
 

@@ -1,0 +1,91 @@
+"""Calibrate the probabilities of trained weights: python calibrate.py MODEL.TYPE=unet3plus
+
+Keras and what needs it are imported inside `calibrate`, so that --help and config errors do without TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from data_preparation.verify_data import verify_data
+from models import build_model, mask_output
+from utils.base.errors import UserError
+from utils.base.files import check_folder_writable
+from utils.base.progress import brief_task
+from utils.base.terminal import make_table, say, show
+from utils.checkpoints import restore_config, weights_path
+from utils.checkpoints.temperature import Temperature, save_temperature
+from utils.config.command import command
+from utils.config.folds import fold_configs
+from utils.devices.failures import explain_failures
+from utils.devices.strategy import make_strategy
+from utils.evaluation.split_data import evaluates_any_size
+
+SPLIT = "val"  # not the images that the network learnt, of which it is too sure, nor those that test it
+PRINTED = ("ece", "ece_foreground", "nll", "nll_foreground", "brier")
+
+
+def calibrate(cfg: DictConfig) -> dict[str, float]:
+    """Fit a temperature to the validation images and write it beside the weights, as `<name>.temperature.json`.
+
+    With TEMPERATURE.PER_CLASS one is fitted for each class. With DATASET.FOLD=all each fold's weights get their own, of
+    the images that they were not trained on. The weights stay as they are.
+
+    Returns:
+        The scores of `losses.calibration.Calibration` after calibration, of the first fold.
+
+    Raises:
+        UserError: bad data, weights or settings; a classifier; no labelled pixel.
+
+    Example, after `make demo`:
+        >>> from utils.config import load_config  # doctest: +SKIP
+        >>> cfg = load_config(["WORK_DIR=demo", "MODEL.TYPE=tiny_unet3plus", "VERBOSE=0"])  # doctest: +SKIP
+        >>> 0 <= calibrate(cfg)["ece"] <= 1  # doctest: +SKIP
+        True
+    """
+    folds = [restore_config(fold) for fold in fold_configs(cfg)]
+    trained = folds[0]
+    if trained.MODEL.TYPE == "classifier":
+        raise UserError("calibrate.py calibrates masks; MODEL.TYPE=classifier labels whole images.")
+    for fold in folds:
+        check_folder_writable(weights_path(fold).parent, "CALLBACKS.MODEL_CHECKPOINT.PATH")
+    images = [verify_data(fold, splits=[SPLIT], whole_images=True)[SPLIT]["pairs"] for fold in folds]
+    strategy = make_strategy(trained)
+
+    from utils.evaluation.sample import sample_pixels
+    from utils.evaluation.temperature import calibrate_sample
+    from utils.inference.forward import make_forward
+
+    with brief_task(trained, f"building {trained.MODEL.TYPE}"), strategy.scope():
+        model = build_model(trained, pretrained=False, any_size=evaluates_any_size(trained))
+    forward = make_forward(model, strategy, trained.OPTIMIZATION.XLA)
+    output, replicas = mask_output(model.output, trained.MODEL.PRUNE), strategy.num_replicas_in_sync
+    results = []
+    for fold, count in zip(folds, images, strict=True):
+        with explain_failures(fold):
+            sample = sample_pixels(fold, SPLIT, count, model, forward, output, replicas)
+        if not len(sample.truth):
+            raise UserError(f"DATASET.{SPLIT.upper()}: no pixel has a class, so that there is nothing to fit to.")
+        with brief_task(fold, "fitting the temperature"):
+            temperature, found = calibrate_sample(fold, sample, SPLIT)
+        path = save_temperature(fold, temperature, found)
+        results.append(found)
+        if cfg.VERBOSE:
+            print_calibration(temperature, found)
+            say(f"saved {path}")
+    return results[0]["after"]
+
+
+def print_calibration(temperature: Temperature, found: dict[str, Any]) -> None:
+    """Print the temperature, and scores before and after."""
+    of = "" if found["pixels"] == found["labelled_pixels"] else f" of {found['labelled_pixels']:,}, drawn at random"
+    say(f"\ntemperature {temperature}, fitted to {found['pixels']:,} labelled pixels{of}")
+    names = [name for name in PRINTED if name in found["before"]]
+    rows = [[name, *(f"{found[when][name]:.4f}" for when in ("before", "after"))] for name in names]
+    show(make_table([found["split"], "before", "after"], rows))
+
+
+if __name__ == "__main__":
+    command(calibrate)()
