@@ -10,6 +10,7 @@ import pytest
 from helpers import PROJECT, TINY, assert_one_clear_error, run_command
 from scipy.ndimage import label
 
+from calibrate import calibrate
 from data_preparation.make_phantom import make_phantom
 from data_preparation.preprocess_data import preprocess_data
 from evaluate import evaluate
@@ -17,7 +18,8 @@ from losses import CHOSEN_METRICS
 from models import build_model
 from predict import predict
 from utils.base.errors import UserError
-from utils.checkpoints import save_config, save_weights, weights_path
+from utils.checkpoints import restore_config, save_config, save_weights, weights_path
+from utils.checkpoints.temperature import load_temperature
 from utils.config import load_config
 
 NAME = "model_tiny_unet3plus"
@@ -330,3 +332,33 @@ def test_memory_is_flat_from_100_to_2000_images(tmp_path, surface):
         peaks.append(float(done.stdout.splitlines()[-1]))
     print(f"peak memory {peaks[0]:.0f} MiB for 100 images, {peaks[1]:.0f} MiB for 2,000")
     assert peaks[1] - peaks[0] < 80
+
+
+@pytest.mark.slow
+def test_calibration_reaches_scores_and_predictions_and_leaves_weights_and_masks_as_they_are(untrained, tmp_path):
+    shutil.copytree(untrained, tmp_path / "work", ignore=shutil.ignore_patterns("*.evaluation", "predictions"))
+    work, chosen = tmp_path / "work", "EVALUATION.METRICS=[confusion,calibration]"
+    settings = [f"WORK_DIR={work}", "MODEL.TYPE=tiny_unet3plus", "VERBOSE=0", "PREDICT.PROBABILITIES=True"]
+    weights = work / f"checkpoint/{NAME}.weights.h5"
+    content = weights.read_bytes()
+
+    def probabilities(*overrides):
+        folder = predict(load_config([*settings, "PREDICT.OVERWRITE=True", *overrides]))
+        found = np.stack([np.load(path) for path in sorted(folder.rglob("*.npy"))])
+        masks = [path.read_bytes() for path in sorted((folder / "masks").iterdir())]
+        return found, masks
+
+    before, (raw, raw_masks) = run(work, chosen), probabilities()
+    after = calibrate(load_config(settings))
+    temperature = load_temperature(restore_config(load_config(settings)))
+    scores, (scaled, masks) = run(work, chosen), probabilities()
+    assert temperature is not None and abs(temperature.values[0] - 1) > 0.1  # nothing below is vacuous
+    np.testing.assert_allclose(scaled, temperature.scale(raw), atol=1e-5)
+    assert masks == raw_masks and weights.read_bytes() == content
+    # All pixels were fitted: what calibrate.py printed is what evaluate.py measures.
+    assert {name: scores[name] for name in after} == pytest.approx(after, abs=1e-4)
+    assert scores["nll"] < before["nll"] and scores["dice"] == before["dice"] and scores["loss"] == before["loss"]
+    off, _ = probabilities("TEMPERATURE.APPLY=False")
+    np.testing.assert_array_equal(off, raw)
+    report = (work / f"checkpoint/{NAME}.evaluation/report.html").read_text()
+    assert "Reliability diagrams" in report and f"Temperature applied: {temperature}" in report

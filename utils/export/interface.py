@@ -4,6 +4,7 @@ from omegaconf import DictConfig
 
 from utils.base.classes import is_multi_label
 from utils.base.version import VERSION
+from utils.checkpoints.temperature import describe_temperatures
 from utils.export.formats import FORMATS, output_name
 
 GREY, COLOUR = 1, 3  # channels
@@ -33,6 +34,7 @@ def describe_interface(cfg: DictConfig, weights: str) -> dict[str, str]:
         "slices of scans": describe_slices(cfg),
         "classes": describe_classes(cfg),
         "values of the output": describe_output(cfg),
+        "calibration": describe_calibration(cfg),
         "application": f"unet-family-segmentation {VERSION}, MIT License; the weights have the terms of their data",
     }
     return {name: text for name, text in words.items() if text}
@@ -88,6 +90,14 @@ def describe_output(cfg: DictConfig) -> str:
     if cfg.OUTPUT.CLASSES == 1:
         return f"probability that {of} is foreground"
     return f"probability of each class at {of}; `argmax(-1)` is the class"
+
+
+def describe_calibration(cfg: DictConfig) -> str:
+    """The temperature inside the file; empty without one."""
+    if cfg.EXPORT.QUANTIZE == "int8":  # whose integers hold none
+        return ""
+    temperatures = describe_temperatures([cfg])
+    return f"probabilities calibrated with temperature {temperatures}" if temperatures else ""
 
 
 def describe_slices(cfg: DictConfig) -> str:
