@@ -85,6 +85,12 @@ def print_calibration(temperature: Temperature, found: dict[str, Any]) -> None:
     names = [name for name in PRINTED if name in found["before"]]
     rows = [[name, *(f"{found[when][name]:.4f}" for when in ("before", "after"))] for name in names]
     show(make_table([found["split"], "before", "after"], rows))
+    before, after = (found[when].get("nll_foreground", 0.0) for when in ("before", "after"))
+    if after > before:
+        say(
+            "the foreground is calibrated worse than before: background outweighs it in the fit. Without this temperature:"
+        )
+        say("TEMPERATURE.APPLY=False, or remove the file; TEMPERATURE.PER_CLASS=True may be better")
 
 
 if __name__ == "__main__":
