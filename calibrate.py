@@ -16,7 +16,7 @@ from utils.base.files import check_folder_writable
 from utils.base.progress import brief_task
 from utils.base.terminal import make_table, say, show
 from utils.checkpoints import restore_config, weights_path
-from utils.checkpoints.temperature import Temperature, save_temperature
+from utils.checkpoints.temperature import HIGHEST, LOWEST, Temperature, save_temperature
 from utils.config.command import command
 from utils.config.folds import fold_configs
 from utils.devices.failures import explain_failures
@@ -87,10 +87,10 @@ def print_calibration(temperature: Temperature, found: dict[str, Any]) -> None:
     show(make_table([found["split"], "before", "after"], rows))
     before, after = (found[when].get("nll_foreground", 0.0) for when in ("before", "after"))
     if after > before:
-        say(
-            "the foreground is calibrated worse than before: background outweighs it in the fit. Without this temperature:"
-        )
-        say("TEMPERATURE.APPLY=False, or remove the file; TEMPERATURE.PER_CLASS=True may be better")
+        say("the foreground is calibrated worse than before, as background outweighs it in the fit;")
+        say("TEMPERATURE.APPLY=False does without the temperature")
+    if any(value <= LOWEST * 1.001 or value >= HIGHEST / 1.001 for value in temperature.values):
+        say(f"a temperature at the limit, {LOWEST} or {HIGHEST:g}, means that none fits: do without, or train longer")
 
 
 if __name__ == "__main__":
