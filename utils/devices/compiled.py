@@ -39,7 +39,8 @@ def compiled(
         return compiled_with_jax(function, reads, updates, devices)
     import tensorflow as tf
 
-    return tf.function(function, reduce_retracing=True, jit_compile=jit_compile)
+    # Functions that JAX can trace need no AutoGraph, which rewrites every function on the way.
+    return tf.function(function, reduce_retracing=True, jit_compile=jit_compile, autograph=False)
 
 
 def compiled_with_jax(

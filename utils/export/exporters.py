@@ -85,7 +85,7 @@ def make_job(
             return tf.cast(output[..., 0] > 0.5, tf.int32)
         return tf.argmax(output, axis=-1, output_type=tf.int32)
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def function(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {output_name(settings): outputs(image)}  # the formats name their output after the key
 
@@ -144,7 +144,7 @@ def write_tflite(job: ExportJob, path: Path) -> None:
     # As variables the weights would be left out, and reading them would give undefined values.
     frozen = convert_variables_to_constants_v2(job.function.get_concrete_function())
 
-    @tf.function(input_signature=job.signature)
+    @tf.function(input_signature=job.signature, autograph=False)
     def with_names(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {output_name(job.settings): frozen(image)[0]}
 

@@ -24,11 +24,11 @@ def make_forward(model: keras.Model, strategy: tf.distribute.Strategy, jit_compi
     """
     replicas = local_replicas(strategy)
 
-    @tf.function(reduce_retracing=True, jit_compile=jit_compile)
+    @tf.function(reduce_retracing=True, jit_compile=jit_compile, autograph=False)
     def run(images):
         return model(in_unit_range(images), training=False)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def run_shared(images):
         parts = tf.split(images, replicas)
         values = strategy.experimental_distribute_values_from_function(
