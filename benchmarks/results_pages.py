@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from utils.base.errors import UserError
-from utils.evaluation.score_table import SCORES
+from utils.evaluation.score_table import in_order, score_texts
 
 PUBLISHED = Path(__file__).resolve().parent / "published.yaml"
 # Scores of a whole split that a page shows where evaluation.json has them; the others are in result.json.
@@ -215,7 +215,7 @@ def split_lines(split: str, entry: Mapping[str, Any], result: Mapping[str, Any])
             yield table_row([f"`{name}`", number(scores[name]), constant_of(entry, name), rules[name]])
     columns = shown_scores(entry)
     yield ""
-    yield table_row(["Class, with 95 % interval", "cases", *(SCORES[name][0] for name in columns)])
+    yield table_row(["Class, with 95 % interval", "cases", *(score_texts(name)[0] for name in columns)])
     yield table_row(["---"] * (2 + len(columns)))
     for region, found in entry["regions"].items():
         count = str(max((found[name]["cases"] for name in columns if name in found), default=0))
@@ -226,14 +226,16 @@ def split_lines(split: str, entry: Mapping[str, Any], result: Mapping[str, Any])
 
 def shown_scores(entry: Mapping[str, Any]) -> list[str]:
     """The scores of classes that a split has."""
-    return [name for name in SCORES if any(name in found for found in entry["regions"].values())]
+    return in_order(name for found in entry["regions"].values() for name in found)
 
 
 def rule_lines(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """How the scores of classes average; the intervals resample cases."""
     shown = {name: entry["case"] for entry in entries for name in shown_scores(entry)}
     yield from (
-        f"* {SCORES[name][0]} (`{name}`): {SCORES[name][1].format(cases=f'{case}s')}." for name, case in shown.items()
+        f"* {title} (`{name}`): {rule.format(cases=f'{case}s')}."
+        for name, case in shown.items()
+        for title, rule in [score_texts(name)]
     )
     yield "* Intervals: 95 % percentile bootstrap over cases. They do not cover another split or another training."
     yield ""

@@ -13,20 +13,22 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 
 def surface_scores(
-    truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], tolerance: float
+    truth: np.ndarray, prediction: np.ndarray, spacing: Sequence[float], tolerance: float | Sequence[float]
 ) -> dict[str, float]:
     """How far two surfaces lie apart.
 
     Args:
         truth, prediction: bool `(slice, row, column)`, none of them empty.
         spacing: mm between voxel centres along slice, row and column.
-        tolerance: mm, at least 0.
+        tolerance: mm, at least 0, or several.
 
     Returns:
         dict of floats: `hd_mm`, the largest distance (Hausdorff); `hd95_mm`, the 95th percentile of the distances of
         both directions together; `assd_mm`, the mean
         of the mean distance of either direction; `surface_dice` in [0, 1], the share of the voxels of both surfaces
-        that are no further than `tolerance` from the other one (Nikolov et al. 2018, https://arxiv.org/abs/1809.04430).
+        that are no further than `tolerance` from the other one (Nikolov et al. 2018, https://arxiv.org/abs/1809.04430),
+        also called normalised surface distance (NSD). Of several tolerances the first is that of `surface_dice`, the
+        others have names such as `surface_dice_1mm`.
 
     Raises:
         ValueError: a shape is empty, so that no distance is defined.
@@ -38,8 +40,18 @@ def surface_scores(
         "hd95_mm": float(np.percentile(both, 95)),
         "assd_mm": float((to_prediction.mean() + to_truth.mean()) / 2),
         # A voxel at the tolerance itself is within it, whatever the last bit of a square root.
-        "surface_dice": float((both <= tolerance + 1e-9).mean()),
+        **{name: float((both <= limit + 1e-9).mean()) for name, limit in surface_dice_names(tolerance).items()},
     }
+
+
+def surface_dice_names(tolerance: float | Sequence[float]) -> dict[str, float]:
+    """`{score: tolerance in mm}` of the surface Dice.
+
+    >>> surface_dice_names([2, 1, 0.5])
+    {'surface_dice': 2, 'surface_dice_1mm': 1, 'surface_dice_0.5mm': 0.5}
+    """
+    first, *others = [tolerance] if isinstance(tolerance, int | float) else tolerance
+    return {"surface_dice": first, **{f"surface_dice_{other:g}mm": other for other in others}}
 
 
 def surface_distances(

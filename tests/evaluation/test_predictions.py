@@ -102,9 +102,11 @@ def test_volumes_are_compared_where_their_voxels_lie(tmp_path):
     flipped = np.diag([-2.0, 1, 3, 1])
     flipped[0, 3] = 2 * (len(TRUE) - 1)
     write_volume(tmp_path / "found/a_pred.nii.gz", FOUND[::-1].copy(), flipped)
-    found = score(tmp_path, "found", "EVALUATION.SURFACE=True")
+    found = score(tmp_path, "found", "EVALUATION.SURFACE=True", "EVALUATION.SURFACE_TOLERANCE_MM=[9,0.5]")
     assert {name: found[name] for name in DICE} == pytest.approx(DICE)
     assert found["volume_error_ml_class1"] == pytest.approx(0.006) and found["hd95_mm_class1"] >= 0
+    assert 0 < found["surface_dice_0.5mm_class1"] < found["surface_dice_class1"] == 1
+    assert "surface Dice at 0.5 mm" in (tmp_path / "found.evaluation/report.html").read_text()
     saved = json.loads((tmp_path / "found.evaluation/evaluation.json").read_text())["splits"]["val"]
     assert saved["case"] == "volume" and saved["cases"] == 1 and saved["images"] == 4
     assert saved["regions"]["class1"]["dice"]["low"] is None  # one case has no interval

@@ -70,6 +70,15 @@ def test_two_voxels_by_hand():
     assert surface_scores(truth, prediction, (2.5, 1, 1), 1)["assd_mm"] == 5
 
 
+def test_several_tolerances_are_each_what_one_alone_is():
+    random = np.random.default_rng(1)
+    truth, prediction = (random_shape(random, (6, 7, 8)) for _ in range(2))
+    found = surface_scores(truth, prediction, (3, 1, 1), [2, 0, 1.5])
+    alone = [surface_scores(truth, prediction, (3, 1, 1), limit)["surface_dice"] for limit in (2, 0, 1.5)]
+    assert [found[name] for name in ("surface_dice", "surface_dice_0mm", "surface_dice_1.5mm")] == alone
+    assert alone[1] < alone[2] < alone[0] < 1
+
+
 def test_equal_shapes_have_no_distance():
     shape = random_shape(np.random.default_rng(3), (6, 7, 8))
     assert surface_scores(shape, shape, (3, 1, 1), 0) == {"hd_mm": 0, "hd95_mm": 0, "assd_mm": 0, "surface_dice": 1}

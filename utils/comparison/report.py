@@ -28,7 +28,7 @@ from utils.comparison.statistics import (
 )
 from utils.evaluation.embedding import embed
 from utils.evaluation.report import format_number
-from utils.evaluation.score_table import LOWER_IS_BETTER, SCORES
+from utils.evaluation.score_table import LOWER_IS_BETTER, score_texts
 from utils.training.compare_curves import draw_runs
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def write_comparison(folder: Path, runs: Sequence[Run], found: dict[str, Any], c
         **found,
         "names": [run.name for run in runs],
         "labels": labels,
-        "titles": {name: texts[0] for name, texts in SCORES.items()},
+        "titles": {name: score_texts(name)[0] for name in shared_scores(runs)},
         "lower": LOWER_IS_BETTER,
         "main": main,
         "regions": find_regions_compared(runs),

@@ -15,7 +15,7 @@ from data_generators.files.pairing import composed
 from utils.base.errors import UserError
 from utils.base.text_files import read_csv, read_json
 from utils.checkpoints.paths import ENDING, PREVIOUS
-from utils.evaluation.score_table import COMPARED
+from utils.evaluation.score_table import COMPARED, in_order, is_compared
 
 EVALUATION = ".evaluation"
 MEAN = "mean"  # the region that is the mean over the classes
@@ -64,11 +64,11 @@ class Run:
         return np.abs(values) if score == "volume_error_abs" else values
 
     def scores(self) -> list[str]:
-        """The scores that its cases have, in the order of COMPARED."""
+        """The scores that its cases have, by which runs are compared."""
         return [
             score
-            for score in COMPARED
-            if any(not np.isnan(self.column(score, region)).all() for region in self.classes)
+            for score in in_order([*COMPARED, *(name for found in self.entry["regions"].values() for name in found)])
+            if is_compared(score) and any(not np.isnan(self.column(score, region)).all() for region in self.classes)
         ]
 
 

@@ -7,6 +7,7 @@ this. The names and order are those of `configs/config.yaml`; a test compares th
 from utils.base.keras_settings import BACKENDS
 from utils.base.keys import Group, Key, OptionalKeys, Role
 from utils.base.registry import load_object
+from utils.config.augmentation_keys import AUGMENTATION
 
 ARCHITECTURE, PREPARATION, RESUMABLE = Role.ARCHITECTURE, Role.PREPARATION, Role.RESUMABLE
 PER_COMMAND, SHARED, OUTPUT = Role.PER_COMMAND, Role.SHARED, Role.OUTPUT
@@ -15,20 +16,8 @@ LOSSES = load_object("losses:LOSSES")  # each row declares the options of its te
 
 FLAG_OR_NULL = Key(bool | None)
 SIZE = Key(int | None, low=1, high=65536)
-PROBABILITY = Key(float, low=0, high=1)
 PATHS = Key(str | list[str] | None)
 SPLIT_PATHS = Group(IMAGES_PATH=PATHS, MASK_PATH=PATHS)
-
-
-def interval(low: float, high: float) -> Key:
-    """Two numbers, the smaller one first."""
-    return Key(list[float], low, high, length=2, ascending=True)
-
-
-def knob(**keys: Key) -> Group:
-    """A knob of AUGMENTATION; a PROBABILITY of 0 switches it off."""
-    return Group(PROBABILITY=PROBABILITY, **keys)
-
 
 SCHEMA = Group(
     WORK_DIR=Key(str, roles=RESUMABLE | PER_COMMAND | SHARED),
@@ -204,7 +193,7 @@ SCHEMA = Group(
         VOLUMES=FLAG_OR_NULL,
         SPACING_MM=Key(list[float] | None, low=1e-4, high=1e4, length=3),
         SURFACE=Key(bool),
-        SURFACE_TOLERANCE_MM=Key(float, low=0, high=1e4),
+        SURFACE_TOLERANCE_MM=Key(float | list[float], low=0, high=1e4),
         KEEP_LARGEST_COMPONENT=Key(bool),
         POSTPROCESS=Key(bool),
         BOOTSTRAP=Key(int, low=0, high=100_000),
@@ -249,25 +238,7 @@ SCHEMA = Group(
         PREPROCESS=Key(bool),
     ),
     APP=Group(RESUMABLE | PER_COMMAND, PORT=Key(int, low=1024, high=65535)),
-    AUGMENTATION=Group(
-        ENGINE=Key(choices="data_generators:ENGINES"),
-        ALBUMENTATIONS=Key(str | None),
-        FILL=Key(choices=("reflect", "zero")),
-        HORIZONTAL_FLIP=knob(),
-        VERTICAL_FLIP=knob(),
-        ROTATE_90=knob(),
-        ROTATION=knob(DEGREES=interval(-180, 180)),
-        ZOOM=knob(FACTOR=interval(0.1, 10), PAN=PROBABILITY, KEEP_FOREGROUND=FLAG_OR_NULL),
-        SHEAR=knob(DEGREES=interval(-80, 80)),
-        TRANSLATION=knob(SHARE=interval(-1, 1)),
-        ELASTIC=knob(DISPLACEMENT=Key(float, low=0, high=1000), SMOOTHNESS=Key(float, low=1, high=1000)),
-        BRIGHTNESS=knob(SHIFT=interval(-1, 1)),
-        CONTRAST=knob(FACTOR=interval(0, 10)),
-        GAMMA=knob(EXPONENT=interval(0.01, 100)),
-        NOISE=knob(STD=interval(0, 1)),
-        BLUR=knob(SIGMA=interval(0.1, 100)),
-        COARSE_DROPOUT=knob(HOLES=Key(list[int], 1, 1000, length=2, ascending=True), SIZE=interval(0.001, 1)),
-    ),
+    AUGMENTATION=AUGMENTATION,
 )
 
 # Keys that have no default and are given with a plus: +bench_steps=100

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from losses.whole_images import Part
-from utils.evaluation.score_table import SCORES, STATES, SURFACE_SCORES
+from utils.evaluation.score_table import STATES, SURFACE_SCORES, in_order
 
 Regions = Mapping[str, Sequence[int]]  # {name: class indices}
 
@@ -144,7 +144,7 @@ def score_set(cases: Sequence[ScoredCase], regions: Regions, bootstrap: int, see
         states = [row["state"] for row in rows]
         summary[name] = {"states": {state: states.count(state) for state in STATES}}
         parts = [fractions(case, name, row) for case, row in zip(cases, rows, strict=True)]
-        for score in SCORES:
+        for score in in_order(score for part in parts for score in part):
             column = np.array([part.get(score, (0, 0)) for part in parts], float)
             if column[:, 1].any():
                 columns.append(column)
@@ -231,7 +231,8 @@ def case_columns(case: ScoredCase, regions: Regions) -> dict[str, Any]:
                 columns[f"volume_error_ml_{name}"] = error * case.voxel_ml
         if case.surface is not None:
             scores = case.surface.get(name) or {}
-            columns |= {f"{score}_{name}": scores.get(score, "") for score in SURFACE_SCORES}
+            names = dict.fromkeys([*SURFACE_SCORES, *scores])
+            columns |= {f"{score}_{name}": scores.get(score, "") for score in names}
         for score, (top, bottom) in case.image_scores.get(name, {}).items():
             columns[f"{score}_{name}"] = top / bottom if bottom else ""
     return columns

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from data_generators.files.volume_slices import VolumeSlice
 from losses.calibration import Calibration
-from losses.surface import surface_scores
+from losses.surface import surface_dice_names, surface_scores
 from utils.base.class_bits import in_region
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.pictures import displayable
@@ -171,7 +171,8 @@ class Evaluator:
             if true.any() and found.any():
                 scores[name] = surface_scores(true, found, spacing, tolerance)
             else:
-                scores[name] = {"surface_dice": 0.0} if true.any() or found.any() else None
+                missed = dict.fromkeys(surface_dice_names(tolerance), 0.0)
+                scores[name] = missed if true.any() or found.any() else None
         return scores
 
     def result(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from omegaconf import DictConfig, OmegaConf
 
+from losses.surface import surface_dice_names
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.files import atomic_write
 from utils.base.job_table import mean_and_deviation
@@ -31,7 +32,7 @@ from utils.evaluation.embedding import data_url, embed
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.report_calibration import calibration_context
 from utils.evaluation.report_curves import curves_context
-from utils.evaluation.score_table import SCORES, STATES
+from utils.evaluation.score_table import SCORES, STATES, in_order, score_texts
 from utils.evaluation.split_data import evaluates_any_size
 from utils.evaluation.split_result import SplitResult
 from utils.inference.mask_meaning import MaskMeaning
@@ -93,7 +94,16 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
         "mean_and_deviation": mean_and_deviation,
         "regions": list(regions),
         "labels": labels,
-        "scores": [(name, *texts) for name, texts in SCORES.items()],
+        "scores": {
+            region: [
+                (name, *score_texts(name))
+                for name in in_order(
+                    name for result in results if result.summary for name in result.summary["regions"][region]
+                )
+            ]
+            for region in regions
+        },
+        "first_tolerance": surface_dice_names(cfg.EVALUATION.SURFACE_TOLERANCE_MM)["surface_dice"],
         "class_names": class_regions(regions),
         "class_scores": OF_FOLDS,
         "means": {result.split: class_means(result.summary["regions"]) for result in results if result.summary},

@@ -1,6 +1,7 @@
 """The scores of cases: what each is called, how it averages, whether lower is better."""
 
 import re
+from collections.abc import Iterable
 
 # How a region lies in a case. A score that is not defined there is None and left out of the mean.
 STATES = {
@@ -71,3 +72,35 @@ COMPARED = tuple(
     for name in SCORES
     if not re.fullmatch(r"sensitivity|precision|.+_per_case.*|volume_error(_ml)?|.+_threshold|.+_auc", name)
 )
+
+
+def base_score(name: str) -> str:
+    """The entry of SCORES of a score: that of `surface_dice` for its further tolerances, such as surface_dice_1mm."""
+    return re.sub(r"^surface_dice_.+mm$", "surface_dice", name)
+
+
+def score_texts(name: str) -> tuple[str, str]:
+    """The title of a score, and how it averages.
+
+    >>> score_texts("surface_dice_1mm")[0]
+    'surface Dice at 1 mm'
+    """
+    title, rule = SCORES[base_score(name)]
+    tolerance = name.removeprefix("surface_dice_").removesuffix("mm")
+    return (title if base_score(name) == name else f"{title} at {tolerance} mm"), rule
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Those of some names that are scores, each once, in the order of SCORES.
+
+    >>> in_order(["surface_dice_1mm", "states", "surface_dice", "dice", "dice"])
+    ['dice', 'surface_dice', 'surface_dice_1mm']
+    """
+    places = {name: number for number, name in enumerate(SCORES)}
+    found = [name for name in dict.fromkeys(names) if base_score(name) in places]
+    return sorted(found, key=lambda name: (places[base_score(name)], base_score(name) != name))
+
+
+def is_compared(name: str) -> bool:
+    """Whether runs are compared by a score: it is one of cases, no count of all pixels and no threshold."""
+    return base_score(name) in COMPARED

@@ -28,6 +28,7 @@ RULES = (
     data.quarter_turns_need_squares,
     evaluation.predictions_are_masks_of_one_split,
     evaluation.raters_need_predictions,
+    evaluation.surface_dice_has_a_tolerance,
     training.schedule_stays_below_its_peak,
     *DEVICE_RULES,
     training.classifier_has_its_own_loss,

@@ -28,3 +28,8 @@ def raters_need_predictions(cfg: DictConfig) -> None:
         )
     if settings.TRUTH != "mask" and not settings.RATERS:
         raise UserError(f"EVALUATION.TRUTH={settings.TRUTH} needs the masks of other raters: set EVALUATION.RATERS.")
+
+
+def surface_dice_has_a_tolerance(cfg: DictConfig) -> None:
+    if cfg.EVALUATION.SURFACE_TOLERANCE_MM == []:
+        raise UserError("EVALUATION.SURFACE_TOLERANCE_MM=[] has no tolerance: give one or several, such as 2 or [2,1].")
