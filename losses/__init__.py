@@ -136,6 +136,9 @@ IMAGE_METRICS = {
     "rand_information": "losses.whole_images.rand_information:RandInformation",
     "objects": "losses.whole_images.objects:ObjectScores",
     "curves": "losses.whole_images.curves:CurveScores",
+    "centreline": "losses.whole_images.centreline:CentrelineScores",
+    "boundary": "losses.whole_images.boundary:BoundaryScores",
+    "lesions": "losses.whole_images.lesions:LesionScores",
 }
 # Measured unless EVALUATION.METRICS names fewer; the last, of `losses.calibration`, needs no Keras.
 DEFAULT_METRICS = (*EVALUATION_METRICS, "calibration")

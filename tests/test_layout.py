@@ -49,6 +49,7 @@ HEAVY = {
     "h5py",
     "matplotlib",
     "scipy",
+    "skimage",
     "sklearn",
     "albumentations",
     "nibabel",

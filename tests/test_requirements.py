@@ -18,6 +18,7 @@ PACKAGES = {
     "google_crc32c": "google-crc32c",
     "hydra": "hydra-core",
     "nvidia": "nvidia-dali-cuda120",
+    "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }

@@ -1,6 +1,7 @@
 """Scores that need whole images: pieces, borders, curves. One object measures one class of a set, with NumPy."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ Part = tuple[float, float]  # numerator and denominator of an image: a score of 
 
 
 class ClassMaps(NamedTuple):
-    """One class in one image, all `(height, width)`.
+    """One class in one image, all `(height, width)`; for metrics of volumes in one case, also `(slice, row, column)`.
 
     truth, predicted: bool, where the class is, no ignored pixel among them; probability: float32 of the class; valid:
     bool, false where a pixel is ignored.
@@ -26,9 +27,11 @@ class WholeImageMetric(ABC):
 
     Attributes:
         needs_probabilities: whether masks alone do not have the score.
+        of_volumes: whether it takes whole volumes where cases are volumes, of which it has masks alone.
     """
 
     needs_probabilities: ClassVar[bool] = False
+    of_volumes: ClassVar[bool] = False
 
     @abstractmethod
     def add(self, maps: ClassMaps) -> None:
@@ -40,3 +43,12 @@ class WholeImageMetric(ABC):
 
         The names are those of `utils.evaluation.score_table.SCORES`.
         """
+
+
+def parts_by_score(images: Sequence[dict[str, Part]]) -> dict[str, list[Part] | float]:
+    """`{score: the part of each image}` of a dict for each image, all with the same scores.
+
+    >>> parts_by_score([{"a": (1, 2)}, {"a": (0, 0)}])
+    {'a': [(1, 2), (0, 0)]}
+    """
+    return {name: [image[name] for image in images] for name in images[0]} if images else {}

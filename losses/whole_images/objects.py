@@ -7,7 +7,7 @@ https://doi.org/10.1038/s41592-019-0612-7).
 
 import numpy as np
 
-from losses.whole_images import ClassMaps, Part, WholeImageMetric
+from losses.whole_images import ClassMaps, Part, WholeImageMetric, parts_by_score
 from utils.base.pieces import find_pieces, overlaps
 
 PERCENT = np.arange(50, 100, 5)  # IoU thresholds
@@ -61,4 +61,4 @@ class ObjectScores(WholeImageMetric):
         )
 
     def results(self) -> dict[str, list[Part] | float]:
-        return {name: [image[name] for image in self.images] for name in self.images[0]} if self.images else {}
+        return parts_by_score(self.images)

@@ -117,6 +117,27 @@ def test_volumes_are_compared_where_their_voxels_lie(tmp_path):
         score(tmp_path, "found")
 
 
+def test_lesions_and_centrelines_are_those_of_volumes_outlines_those_of_slices(tmp_path):
+    truth, found = np.zeros((2, 3, 8, 8), np.uint8)
+    truth[:, 1:4, 1:4] = 1  # a lesion over three slices, found in one of them
+    found[1, 1:4, 1:4] = found[0, 6, 6] = 1
+    for name, voxels in {"truth": truth, "found": found}.items():
+        write_volume(tmp_path / f"{name}/a.nii.gz", voxels.transpose(1, 2, 0))
+    metrics = "EVALUATION.METRICS=[confusion,lesions,centreline,boundary]"
+    scores = score(tmp_path, "found", metrics, "OUTPUT.CLASSES=2")
+    assert scores["lesion_f1_10_class1"] == pytest.approx(2 / 3) and scores["lesion_f1_50_class1"] == 0
+    assert scores["lesion_sensitivity_any_class1"] == 1 and scores["lesion_false_positives_any_class1"] == 1
+    assert scores["boundary_iou_class1"] == pytest.approx((0 + 1 + 0) / 3) and 0 <= scores["cldice_class1"] < 1
+    folder = tmp_path / "found.evaluation"
+    with open(folder / "per_volume.csv") as volumes, open(folder / "per_image.csv") as images:
+        (volume,), slices = csv.DictReader(volumes), list(csv.DictReader(images))
+    assert float(volume["lesion_f1_10_class1"]) == pytest.approx(2 / 3) and "lesion_f1_10_class1" not in slices[0]
+    assert [float(row["boundary_iou_class1"]) for row in slices] == [0, 1, 0]
+    assert "F1 of lesions, IoU above 0.1" in (folder / "report.html").read_text()
+    alone = score(tmp_path, "found", metrics, "OUTPUT.CLASSES=2", "EVALUATION.VOLUMES=false")
+    assert alone["lesion_sensitivity_any_class1"] == pytest.approx(1 / 3)  # each slice is a case
+
+
 def test_overlapping_classes_of_volumes_are_on_a_fourth_axis(tmp_path):
     both = np.stack([TRUE == 1, TRUE > 0], axis=-1).astype(np.uint8)
     write_volume(tmp_path / "truth/a.nii.gz", both)

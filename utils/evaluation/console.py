@@ -35,6 +35,10 @@ CASE_TABLES = {
     "mean over {case}s, surfaces": ("hd95_mm", "assd_mm", "surface_dice"),
     "all pixels": ("roc_auc", "pr_auc"),
     "objects": ("object_ap50", "object_ap", "object_f1"),
+    "mean over {case}s, centrelines": ("cldice", "cldice_precision", "cldice_sensitivity"),
+    "mean over images, outlines": ("boundary_iou",),
+    "mean over {case}s, lesions": ("lesion_f1_any", "lesion_f1_10", "lesion_f1_50"),
+    "lesions found": ("lesion_sensitivity_any", "lesion_sensitivity_10"),
     "mean over images, Rand": ("v_rand", "v_rand_split", "v_rand_merge"),
     "mean over images, information": ("v_info", "v_info_split", "v_info_merge"),
 }

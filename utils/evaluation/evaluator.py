@@ -80,10 +80,11 @@ class Evaluator:
         self.data, self.update, self.gallery = data, update, gallery
         self.image_scores = ImageScores(cfg, self.regions)
         self.calibration = Calibration.if_chosen(cfg)
+        self.volume_scores = ImageScores(cfg, self.regions, of_volumes=True)
         self.images: list[ScoredCase] = []
         self.volumes: list[ScoredCase] = []
         self.surfaces: dict[str | None, dict[str, dict[str, float] | None]] = {}
-        needs_volumes = self.settings.SURFACE or self.postprocess
+        needs_volumes = self.settings.SURFACE or self.postprocess or self.volume_scores
         self.buffer = VolumeBuffer(data.places) if data.places and needs_volumes else None
 
     def add(self, images: np.ndarray, masks: np.ndarray, probabilities: np.ndarray) -> None:
@@ -137,6 +138,8 @@ class Evaluator:
             slices = self.postprocessed(slices)
         if self.settings.SURFACE:
             self.surfaces[slices[0].case.volume] = self.score_surfaces(slices)
+        if self.volume_scores:
+            self.score_whole(slices)
         for entry in slices:
             dice = mean_dice(entry.case, self.regions)
             self.gallery.offer(self.data.first + entry.number, dice, entry.picture, entry.truth, entry.predicted)
@@ -175,12 +178,26 @@ class Evaluator:
                 scores[name] = missed if true.any() or found.any() else None
         return scores
 
+    def score_whole(self, slices: list[PredictedSlice]) -> None:
+        """Measure a whole volume, or one image where there are no volumes."""
+        case = slices[0].case
+        if case.volume is None:
+            self.volume_scores.add(case, slices[0].truth, slices[0].predicted)
+            return
+        whole = ScoredCase(case.volume, np.zeros(0, np.int64), case.volume)
+        truth, predicted = [entry.truth for entry in slices], [entry.predicted for entry in slices]
+        self.volume_scores.add(whole, stack_slices(truth, case.volume), stack_slices(predicted, case.volume))
+
     def result(self) -> dict[str, Any]:
         """`{"case": "volume" or "image", "cases": int, "regions": see score_set}`; completes `volumes`."""
         whole_set = self.image_scores.finish()
+        self.volume_scores.finish()
+        whole_volumes = {case.volume: case.image_scores for case in self.volume_scores.cases if case.volume is not None}
         self.volumes = join_volumes(self.images) if self.data.places else []
         for volume in self.volumes:
             volume.surface = self.surfaces.get(volume.volume)
+            for region, found in whole_volumes.get(volume.volume, {}).items():
+                volume.image_scores.setdefault(region, {}).update(found)
         cases = self.volumes or self.images
         regions = score_set(cases, self.regions, self.settings.BOOTSTRAP, self.seed)
         for region, scores in whole_set.items():

@@ -18,22 +18,32 @@ class ImageScores:
     Args:
         cfg: checked config; EVALUATION.METRICS, OUTPUT, DATASET.IGNORE_LABEL are read.
         regions: of `utils.evaluation.case_scores.find_regions`; those of a single class are measured.
+        of_volumes: whether to measure what takes whole volumes where there are some, or the others.
     """
 
-    def __init__(self, cfg: DictConfig, regions: Regions) -> None:
+    def __init__(self, cfg: DictConfig, regions: Regions, of_volumes: bool = False) -> None:
         self.multi_label, self.ignore_label = is_multi_label(cfg), cfg.DATASET.IGNORE_LABEL
         self.first = number_of_classes(cfg) - cfg.OUTPUT.CLASSES  # the class of channel 0
         self.classes = {name: region[0] for name, region in regions.items() if len(region) == 1}
-        self.metrics = {name: build_image_metrics(cfg).values() for name in self.classes}
+        self.metrics = {
+            name: [metric for metric in build_image_metrics(cfg).values() if metric.of_volumes == of_volumes]
+            for name in self.classes
+        }
         self.cases: list[ScoredCase] = []
 
-    def add(self, case: ScoredCase, truth: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> None:
-        """Add an image.
+    def __bool__(self) -> bool:
+        """Whether there is anything to measure."""
+        return any(self.metrics.values())
+
+    def add(
+        self, case: ScoredCase, truth: np.ndarray, predicted: np.ndarray, probability: np.ndarray | None = None
+    ) -> None:
+        """Add an image, or a volume.
 
         Args:
-            case: that of the image.
-            truth, predicted: `(height, width)` uint8 class indices.
-            probability: float `(height, width, channels)`.
+            case: that of the image or volume.
+            truth, predicted: `(height, width)` or `(slice, row, column)` uint8 class indices.
+            probability: float `(height, width, channels)`; None: certain of what is predicted.
         """
         self.cases.append(case)
         valid = np.ones(truth.shape, bool) if self.ignore_label is None else truth != self.ignore_label
@@ -41,7 +51,8 @@ class ImageScores:
             if metrics:
                 index = self.classes[region]
                 true, found = (in_region(labels, [index], self.multi_label) & valid for labels in (truth, predicted))
-                maps = ClassMaps(true, found, probability[..., index - self.first], valid)
+                certain = found.astype(np.float32) if probability is None else probability[..., index - self.first]
+                maps = ClassMaps(true, found, certain, valid)
                 for metric in metrics:
                     metric.add(maps)
 

@@ -12,6 +12,7 @@ STATES = {
 }
 
 OF_IMAGES = "mean over images with objects in the truth"
+OF_CASES = "mean over {cases} with it in truth or prediction"
 OF_OBJECTS = "mean over images with objects in truth or prediction"
 
 # Score -> (title, how it averages). {cases} becomes "volumes" or "images". A score of a region is called
@@ -62,10 +63,29 @@ SCORES = {
         "average precision",
         "all pixels of the set, the class against all others; a constant answer: its share",
     ),
+    "cldice": ("centreline Dice", f"{OF_CASES}; only one has it: 0"),
+    "cldice_precision": ("centreline precision", "mean over {cases} with it predicted: skeleton inside the truth"),
+    "cldice_sensitivity": ("centreline sensitivity", "mean over {cases} with it in the truth: skeleton that is found"),
+    "boundary_iou": ("boundary IoU", "mean over images with it in truth or prediction; only one has it: 0"),
+    **{
+        f"lesion_{score}_{name}": (f"{title}, {overlap}", rule)
+        for name, overlap in {"any": "any overlap", "10": "IoU above 0.1", "50": "IoU above 0.5"}.items()
+        for score, title, rule in (
+            ("f1", "F1 of lesions", f"{OF_CASES} of 2 TP / (2 TP + FP + FN)"),
+            ("sensitivity", "sensitivity for lesions", "mean over {cases} with one in the truth of TP / (TP + FN)"),
+            ("false_positives", "false-positive lesions", "number, mean over all {cases}"),
+        )
+    },
     "object_f1": ("F1 of objects at IoU 0.5", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
 }
 SURFACE_SCORES = ("hd_mm", "hd95_mm", "assd_mm", "surface_dice")
-LOWER_IS_BETTER = ("volume_error_abs", "hd_mm", "hd95_mm", "assd_mm")
+LOWER_IS_BETTER = (
+    "volume_error_abs",
+    "hd_mm",
+    "hd95_mm",
+    "assd_mm",
+    *(name for name in SCORES if name.startswith("lesion_false_positives")),
+)
 # Of cases, by which runs are compared; the others count all pixels together, or say what a threshold was.
 COMPARED = tuple(
     name
