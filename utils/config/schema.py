@@ -189,6 +189,7 @@ SCHEMA = Group(
         RATERS=Key(list[str] | None, roles=PER_COMMAND),
         TRUTH=Key(choices=("mask", "majority", "staple"), roles=PER_COMMAND),
         METRICS=Key(list[str] | None, choices="losses:CHOSEN_METRICS"),
+        GROUPS=Key(str | None, roles=PER_COMMAND),
         EMPTY_IMAGES=Key(choices=("skip", "one", "zero")),
         VOLUMES=FLAG_OR_NULL,
         SPACING_MM=Key(list[float] | None, low=1e-4, high=1e4, length=3),

@@ -138,25 +138,30 @@ def score_set(cases: Sequence[ScoredCase], regions: Regions, bootstrap: int, see
     0.667
     """
     summary: dict[str, dict[str, Any]] = {}
+    for name, region in regions.items():
+        states = [score_region(case.confusion, region)["state"] for case in cases]
+        summary[name] = {"states": {state: states.count(state) for state in STATES}}
+    keys, table = score_table(cases, regions)
+    if not keys:
+        return summary
+    sums, (low, high) = table.sum(0), bootstrap_interval(table, bootstrap, seed)
+    for number, (name, score) in enumerate(keys):
+        value, count = float(sums[number, 0] / sums[number, 1]), int(np.count_nonzero(table[:, number, 1]))
+        summary[name][score] = {"value": value, "low": low[number], "high": high[number], "cases": count}
+    return summary
+
+
+def score_table(cases: Sequence[ScoredCase], regions: Regions) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """The (region, score) pairs that some case defines, and `(case, score, numerator and denominator)`."""
     columns, keys = [], []
     for name, region in regions.items():
-        rows = [score_region(case.confusion, region) for case in cases]
-        states = [row["state"] for row in rows]
-        summary[name] = {"states": {state: states.count(state) for state in STATES}}
-        parts = [fractions(case, name, row) for case, row in zip(cases, rows, strict=True)]
+        parts = [fractions(case, name, score_region(case.confusion, region)) for case in cases]
         for score in in_order(score for part in parts for score in part):
             column = np.array([part.get(score, (0, 0)) for part in parts], float)
             if column[:, 1].any():
                 columns.append(column)
-                keys.append((name, score, int(np.count_nonzero(column[:, 1]))))
-    if not keys:
-        return summary
-    table = np.stack(columns, axis=1)  # (case, score, numerator and denominator)
-    sums, (low, high) = table.sum(0), bootstrap_interval(table, bootstrap, seed)
-    for number, (name, score, count) in enumerate(keys):
-        value = float(sums[number, 0] / sums[number, 1])
-        summary[name][score] = {"value": value, "low": low[number], "high": high[number], "cases": count}
-    return summary
+                keys.append((name, score))
+    return keys, np.stack(columns, axis=1) if columns else np.empty((len(cases), 0, 2))
 
 
 def fractions(case: ScoredCase, name: str, row: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
@@ -200,6 +205,13 @@ def bootstrap_interval(
     cases, scores, _ = table.shape
     if not bootstrap or cases < 2:
         return [None] * scores, [None] * scores
+    low, high = np.nanpercentile(resample(table, bootstrap, seed), (2.5, 97.5), axis=0)
+    return low.tolist(), high.tolist()
+
+
+def resample(table: np.ndarray, bootstrap: int, seed: int) -> np.ndarray:
+    """`sum(numerators) / sum(denominators)` of each resample of the cases, `(bootstrap, score)`; NaN if undefined."""
+    cases, scores, _ = table.shape
     random = np.random.default_rng(seed)
     flat, resampled = table.reshape(cases, -1), np.empty((bootstrap, scores))
     for index in range(bootstrap):
@@ -208,8 +220,7 @@ def bootstrap_interval(
         top, bottom = (drawn @ flat).reshape(scores, 2).T
         with np.errstate(invalid="ignore", divide="ignore"):
             resampled[index] = top / bottom  # NaN where no drawn case defines it
-    low, high = np.nanpercentile(resampled, (2.5, 97.5), axis=0)
-    return low.tolist(), high.tolist()
+    return resampled
 
 
 def case_columns(case: ScoredCase, regions: Regions) -> dict[str, Any]:

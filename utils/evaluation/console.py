@@ -130,6 +130,8 @@ def tables(cfg: DictConfig, result: SplitResult) -> Iterator[tuple[list[str], Ro
         names = {row.region: row.name for row in rows if row.region}
         for heading, columns in CASE_TABLES.items():
             yield from case_table(heading.format(case=result.summary["case"]), columns, names, result)
+        for column, found in result.summary.get("groups", {}).items():
+            yield group_table(column, found, names)
     yield whole_set_table(cfg, result)
 
 
@@ -147,6 +149,22 @@ def case_table(
             if any(name in found for name in columns)  # "foreground" has no scores of whole images
         }
         yield [heading, *columns], [[cut(names[region]), *map(number, found)] for region, found in values.items()]
+
+
+def group_table(column: str, found: dict[str, Any], names: dict[str, str]) -> tuple[list[str], Rows]:
+    """`(headings, rows)`: mean Dice per case of each group, and the gap; as many classes as fit."""
+    score, shown = "dice_per_case", list(names)[:4]
+    rows = [
+        [
+            cut(group),
+            str(entry["cases"]),
+            *(number(entry["regions"][name].get(score, {}).get("value")) for name in shown),
+        ]
+        for group, entry in found["groups"].items()
+    ]
+    gaps = [found["gaps"][name].get(score, {}).get("value") for name in shown]
+    headings = [f"{cut(column)}, {score}", "n", *(cut(names[name]) for name in shown)]
+    return headings, [*rows, ["gap", "", *map(number, gaps)]]
 
 
 def whole_set_table(cfg: DictConfig, result: SplitResult) -> tuple[list[str], Rows]:

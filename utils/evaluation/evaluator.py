@@ -16,6 +16,7 @@ from utils.base.pictures import displayable
 from utils.config.class_names import has_background
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
 from utils.evaluation.gallery import Gallery
+from utils.evaluation.groups import read_groups, score_groups
 from utils.evaluation.image_scores import ImageScores
 from utils.evaluation.postprocessing import build_evaluation_postprocessing, one_hot, stack_slices
 from utils.evaluation.split_data import SplitData
@@ -78,6 +79,8 @@ class Evaluator:
         self.multi_label = is_multi_label(cfg)
         self.regions = find_regions(number_of_classes(cfg), has_background(cfg))
         self.data, self.update, self.gallery = data, update, gallery
+        names = [place.volume for place in data.places] if data.places else [pair.image.name for pair in data.pairs]
+        self.groups = read_groups(cfg, names)
         self.image_scores = ImageScores(cfg, self.regions)
         self.calibration = Calibration.if_chosen(cfg)
         self.volume_scores = ImageScores(cfg, self.regions, of_volumes=True)
@@ -196,16 +199,18 @@ class Evaluator:
         self.volumes = join_volumes(self.images) if self.data.places else []
         for volume in self.volumes:
             volume.surface = self.surfaces.get(volume.volume)
-            for region, found in whole_volumes.get(volume.volume, {}).items():
+            for region, found in whole_volumes.get(volume.name, {}).items():
                 volume.image_scores.setdefault(region, {}).update(found)
         cases = self.volumes or self.images
         regions = score_set(cases, self.regions, self.settings.BOOTSTRAP, self.seed)
         for region, scores in whole_set.items():
             regions[region] |= scores
+        of_groups = score_groups(self.groups, cases, self.regions, self.settings.BOOTSTRAP, self.seed)
         return {
             "case": "volume" if self.volumes else "image",
             "cases": len(cases),
             "regions": regions,
+            **({"groups": of_groups} if of_groups else {}),
         }
 
     def confusion(self) -> np.ndarray:
