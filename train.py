@@ -8,6 +8,7 @@ import time
 from omegaconf import DictConfig
 
 from data_generators import build_dataset
+from data_preparation.common.intensity_statistics import with_statistics
 from data_preparation.verify_data import verify_data, with_preparation_of_data
 from models import build_model
 from utils.base.closed_output import survive_closed_output
@@ -53,6 +54,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
     check_trackers(cfg)
     start_weights = find_start(cfg)
     found = verify_data(cfg)
+    cfg = with_statistics(cfg, found)
 
     # Strategy: devices, precision, random seeds
     strategy = make_strategy(cfg)

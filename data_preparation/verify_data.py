@@ -29,6 +29,7 @@ from data_preparation.common.dataset_report import (
     sum_counts,
     write_report,
 )
+from data_preparation.common.intensity_statistics import ForegroundHistogram, histogram_for, intensity_statistics
 from data_preparation.common.label_counts import (
     count_labels,
     label_problems,
@@ -66,7 +67,8 @@ def verify_data(
         `{split: {"pairs": int, "foreground_share": float | None, "image_properties": {name: int}, "label_counts": of
         `data_preparation.common.label_counts.count_labels`}}`.
         `foreground_share` is the share of labels above 0 among the pixels that are not ignored, None without masks;
-        `image_properties` counts the images with each of IMAGE_PROPERTIES.
+        `image_properties` counts the images with each of IMAGE_PROPERTIES. With details, or where training needs it,
+        "train" has `intensity_statistics`: PREPROCESS_DATA.STATISTICS of the foreground, if there is any.
 
     Raises:
         UserError: lists the first 20 kinds of problems of all splits, counts the rest, and says what may help.
@@ -83,11 +85,12 @@ def verify_data(
     contents: dict[str, dict[ImageFile, int]] = {}
     for split in splits:
         pairs, unmatched = find_samples(cfg, split, need_masks)
-        checks = check_pairs(cfg, pairs, split, details, whole_images)
+        histogram = histogram_for(cfg, split, details)
+        checks = check_pairs(cfg, pairs, split, details, whole_images, histogram)
         problems += preparation_problems(cfg, [pair.image for pair in pairs])
         problems += unmatched + [problem for check in checks for problem in check.problems]
         hints += [hint for check in checks for hint in check.hints]
-        summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL)
+        summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL) | intensity_statistics(cfg, histogram)
         summary[split]["label_counts"] = count_labels(cfg, checks)
         if details:
             summary[split] |= describe_split(
@@ -130,14 +133,19 @@ def with_preparation_of_data(cfg: DictConfig) -> DictConfig:
 
 
 def check_pairs(
-    cfg: DictConfig, pairs: Sequence[Pair], split: str, measure: bool, whole_images: bool
+    cfg: DictConfig,
+    pairs: Sequence[Pair],
+    split: str,
+    measure: bool,
+    whole_images: bool,
+    histogram: ForegroundHistogram | None = None,
 ) -> list[PairCheck]:
-    """Check all pairs, in their order."""
+    """Check all pairs, in their order; `histogram` counts them, too."""
     # Without crops, INPUT is the size of the whole images.
     whole_images = whole_images and cfg.DATASET.CROP.MODE is not None
     settings = ReadSettings.from_config(cfg, split, whole_images=whole_images)
     form = {"classes": cfg.OUTPUT.CLASSES, "multi_label": is_multi_label(cfg)}
-    work = partial(check_pair, settings=settings, measure=measure, **form)
+    work = partial(check_pair, settings=settings, measure=measure, histogram=histogram, **form)
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # reading and decoding release the interpreter's lock
         checks = threads.map(work, pairs)
         quiet = cfg.VERBOSE == 0 or not pairs

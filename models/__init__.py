@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from models.checks import check_model, valid_output_size
 from models.encoders.backbones import BACKBONES
+from models.image_preprocessing import preprocess_image
 from models.layers.host_draws import drawing_on_host
 from models.layers.initializers import start_biases
 from models.model_types import MODEL_TYPES, ModelType, model_settings
@@ -60,7 +61,8 @@ def build_model(
     """Build the model that the config describes.
 
     Args:
-        cfg: checked config; MODEL, INPUT and OUTPUT are read. INPUT.HEIGHT and WIDTH may be None: any size then.
+        cfg: checked config; MODEL, INPUT, OUTPUT and PREPROCESS_DATA are read. INPUT.HEIGHT and WIDTH may be None: any
+            size then.
         pretrained: false leaves out loading MODEL.BACKBONE.WEIGHTS, where trained weights are loaded anyway.
         any_size: build for images of any size, whatever INPUT says.
         size: (height, width) of the images in place of that of INPUT.
@@ -97,7 +99,8 @@ def build_model(
     encoder = load_object(model_type.encoder or look_up(ENCODERS, settings.BACKBONE.TYPE, "MODEL.BACKBONE.TYPE"))
     image = keras.Input((height, width, cfg.INPUT.CHANNELS), name="image")
     with drawing_on_host():
-        features, down = encoder(image, settings, blocks, backbone_weights(cfg) if pretrained else None)
+        prepared = preprocess_image(image, cfg)
+        features, down = encoder(prepared, settings, blocks, backbone_weights(cfg) if pretrained else None)
         if model_type.decoder is None:
             outputs = load_object("models.classifier:classify")(features, cfg.OUTPUT.CLASSES, settings)
         else:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from omegaconf import DictConfig
 
 from models.encoders.backbones import BACKBONES
+from models.image_preprocessing import IMAGE_PREPROCESSING
 from models.model_types import MODEL_TYPES, ModelType, model_settings
 from utils.base.errors import UserError
 
@@ -23,6 +24,14 @@ def check_model(cfg: DictConfig, sizes: Sizes | None = None) -> None:
     """
     settings, model_type = model_settings(cfg)
     check_backbone(settings.BACKBONE, model_type)
+    preprocessing = cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
+    if settings.BACKBONE.WEIGHTS is not None and not IMAGE_PREPROCESSING[preprocessing].unit_range:
+        fitting = " or ".join(name for name, row in IMAGE_PREPROCESSING.items() if row.unit_range)
+        raise UserError(
+            f"PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={preprocessing} gives other values than those that "
+            f"MODEL.BACKBONE.WEIGHTS={settings.BACKBONE.WEIGHTS} were trained with: choose {fitting}, or set WEIGHTS "
+            "to null."
+        )
     for key in ("DEEP_SUPERVISION", "CGM"):
         without_stages = model_type.decoder is None or (
             model_type.decoder == "conv_deconv" and key == "DEEP_SUPERVISION"

@@ -14,6 +14,7 @@ from data_generators.reading.masks import to_classes
 from data_generators.reading.orientation import is_turned, turn_as_shown
 from data_generators.reading.samples import ReadSettings, check_sizes
 from data_preparation.common.dataset_report import intensity_of
+from data_preparation.common.intensity_statistics import ForegroundHistogram
 from utils.base.errors import UserError
 
 # Properties of image files that can be read but are seldom expected: name -> what to know about them.
@@ -62,7 +63,14 @@ class PairCheck:
     contents: int | None = None
 
 
-def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool, multi_label: bool = False) -> PairCheck:
+def check_pair(
+    pair: Pair,
+    settings: ReadSettings,
+    classes: int,
+    measure: bool,
+    multi_label: bool = False,
+    histogram: ForegroundHistogram | None = None,
+) -> PairCheck:
     """Read a pair and collect everything that is wrong with it.
 
     Args:
@@ -71,6 +79,7 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool, 
         classes: OUTPUT.CLASSES.
         measure: also measure size and intensity of the image.
         multi_label: whether the bits of a mask's values are classes.
+        histogram: counts the pair, too, if it has no problem.
     """
     check = PairCheck()
     image = mask = None
@@ -98,6 +107,8 @@ def check_pair(pair: Pair, settings: ReadSettings, classes: int, measure: bool, 
         check_labels(check, pair.mask, classes, settings.ignore_label, multi_label)
         if image is not None and "rotation" in check.properties and mask.shape != image.shape[:2]:
             check.hints.append(ROTATION_HINT)
+        if histogram is not None and image is not None and mask.shape == image.shape[:2]:
+            histogram.add(image, mask)
     return check
 
 

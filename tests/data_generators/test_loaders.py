@@ -12,6 +12,8 @@ from utils.base.errors import UserError
 from utils.config import load_config
 from utils.inference.forward import in_unit_range
 
+PREPROCESSING = "PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE"
+
 
 @pytest.fixture
 def numbered(tmp_path):
@@ -78,6 +80,14 @@ def test_images_as_they_are_stored(loader, numbered):
         assert np.asarray(stored[0]).dtype == np.uint8
         np.testing.assert_array_equal(in_unit_range(np.asarray(stored[0])), scaled[0])
         np.testing.assert_array_equal(stored[1], scaled[1])
+
+
+@pytest.mark.parametrize("loader", installed(LOADERS))
+def test_image_preprocessing_is_left_to_the_network(loader, numbered):
+    """Every loader gives [0, 1]: the layer of `models.image_preprocessing` would do its work a second time."""
+    kinds = (numbered_config(numbered, loader, f"{PREPROCESSING}={kind}") for kind in ("normalize", "zscore"))
+    for plain, other in zip(*(build_dataset(cfg, "val") for cfg in kinds), strict=True):
+        np.testing.assert_array_equal(plain[0], other[0])
 
 
 @pytest.mark.parametrize("loader", installed(["TF_GENERATOR", "TF_DATA", "DALI_GENERATOR"]))

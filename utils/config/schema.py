@@ -164,7 +164,10 @@ SCHEMA = Group(
     ),
     PREPROCESS_DATA=Group(
         RESIZE=Group(VALUE=Key(bool), HEIGHT=SIZE, WIDTH=SIZE),
-        IMAGE_PREPROCESSING_TYPE=Key(choices=("normalize",)),
+        IMAGE_PREPROCESSING_TYPE=Key(choices="models.image_preprocessing:IMAGE_PREPROCESSING", roles=ARCHITECTURE),
+        PERCENTILES=Key(list[float], low=0, high=100, length=2, ascending=True, roles=ARCHITECTURE),
+        FOREGROUND=Key(bool, roles=ARCHITECTURE),
+        STATISTICS=Group(ARCHITECTURE, **dict.fromkeys(("LOW", "HIGH", "MEAN", "STD"), Key(list[float] | None))),
         VALUE_RANGE=Key(list[float] | None, length=2, ascending=True),
         EXIF=Key(choices=("ignore", "apply")),
         MASK_FORM=Key(choices=("stored", "shown", "alpha")),

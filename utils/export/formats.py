@@ -135,6 +135,12 @@ def check_export(cfg: DictConfig) -> ExportFormat:
     if settings.QUANTIZE is not None and settings.QUANTIZE not in row.quantizes:
         able = [name for name, other in FORMATS.items() if settings.QUANTIZE in other.quantizes]
         raise UserError(f"EXPORT.QUANTIZE={settings.QUANTIZE} needs EXPORT.FORMAT={' or '.join(able)}.")
+    preprocessing = cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
+    if settings.QUANTIZE == "int8" and preprocessing != "normalize":
+        raise UserError(
+            f"EXPORT.QUANTIZE=int8 cannot hold PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={preprocessing} of these "
+            "weights: its values need more than 8 bits. Use EXPORT.QUANTIZE=float16."
+        )
     if settings.PREPROCESS and not row.preprocesses:
         able = [name for name, other in FORMATS.items() if other.preprocesses]
         raise UserError(f"EXPORT.PREPROCESS=True needs EXPORT.FORMAT={' or '.join(able)}.")

@@ -31,6 +31,7 @@ def describe_interface(cfg: DictConfig, weights: str) -> dict[str, str]:
             if cfg.EXPORT.PREPROCESS
             else "float32 in [0, 1]: stored value / 255, of 16-bit images / 65535"
         ),
+        "image preprocessing": describe_preprocessing(cfg),
         "slices of scans": describe_slices(cfg),
         "classes": describe_classes(cfg),
         "values of the output": describe_output(cfg),
@@ -116,6 +117,12 @@ def describe_slices(cfg: DictConfig) -> str:
         f"intensities {window} become 0 to 255{by_slice}; size {size}; channels: slice below, slice, slice above, at "
         "the ends of the scan the slice itself; radiological view"
     )
+
+
+def describe_preprocessing(cfg: DictConfig) -> str:
+    """What the file itself does to pixel values first; empty if it takes them as they come."""
+    kind = cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
+    return "" if kind == "normalize" else f"{kind}, inside: give it whole images, with the pixel values above"
 
 
 def example_code(cfg: DictConfig) -> str:

@@ -19,6 +19,7 @@ RULES = (
     data.height_and_width_go_together,
     data.any_size_needs_batches_of_one,
     data.resize_has_the_size_of_input,
+    data.preprocessing_reads_its_settings,
     data.service_lists_hosts,
     data.service_needs_tf_data,
     data.sampling_needs_masks,
