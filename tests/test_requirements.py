@@ -100,7 +100,7 @@ def imports(name: str) -> set[str]:
 
 def is_third_party(module: str) -> bool:
     ours = {
-        path.stem for path in (*PROJECT.iterdir(), *PROJECT.glob("tests/**/*.py"), *PROJECT.glob("benchmarks/*.py"))
+        path.stem for path in (*PROJECT.iterdir(), *PROJECT.glob("tests/**/*.py"), *PROJECT.glob("benchmarks/**/*.py"))
     }
     return module not in sys.stdlib_module_names and module not in ours
 
