@@ -45,8 +45,9 @@ def test_an_interrupted_training_resumes_as_it_would_have_gone_on(tmp_path):
     resumed, expected = read_log(log), read_log(EARLIER / "run/log_of_three_epochs.csv")
     assert resumed[:2] == before and len(resumed) == len(expected) == 3
     for row, expected_row in zip(resumed, expected, strict=True):
-        # The rounding of another CPU moves pixels across the threshold: 2e-3 of a score, and .013 after the last
-        # update, where validation is. Without Adam's moments, or the statistics of normalisation, each is off by .08
-        # or more.
+        # The rounding of another CPU moves pixels across the threshold: 2e-3 of a score. Validation is after the last
+        # update: .013 of a score, .13 of the loss. Without Adam's moments, or the statistics of normalisation, each
+        # score is off by .08 or more.
         for key, value in expected_row.items():  # newer versions log more
-            assert row[key] == pytest.approx(value, abs=1e-3 if key == "loss" else 0.03), key
+            tolerance = {"loss": 1e-3, "val_loss": 0.2}.get(key, 0.03)
+            assert row[key] == pytest.approx(value, abs=tolerance), key

@@ -42,12 +42,15 @@ PRIVATE = {
     "_all_reduce_sum_gradients": "utils/training/tensorflow_step.py",
     "_backend_increment_gradient_accumulators": "utils/training/tensorflow_step.py",
     "_backend_reset_gradient_accumulators": "utils/training/tensorflow_step.py",
+    "_get_variable_index": "utils/training/adam.py",
     "_id_in_cluster": "utils/devices/strategy.py",
     "_in_multi_worker_mode": "utils/devices/strategy.py",
     "_keras_history": "models/fuse_batch_norm.py",
+    "_momentums": "utils/training/adam.py",
     "_outbound_nodes": "models/fuse_batch_norm.py",
     "_swap_variables": "utils/training/callbacks.py",
     "_update_model_variables_moving_average": "utils/training/tensorflow_step.py",
+    "_velocities": "utils/training/adam.py",
     "tensorflow.python.framework.convert_to_constants": "utils/export/exporters.py",
 }
 

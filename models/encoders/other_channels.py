@@ -28,7 +28,7 @@ def source_channels(channels: int, bgr: bool = False) -> list[int]:
         bgr: the published order is blue, green, red, and the channels of the image were reversed.
 
     >>> source_channels(5), source_channels(5, bgr=True)
-    ([0, 1, 2, 0, 1], [1, 0, 2, 1, 0])
+    ([0, 1, 2, 0, 1], [1, 2, 0, 1, 2])
     """
     sources = [channel % 3 for channel in range(channels)]
     return [2 - source for source in reversed(sources)] if bgr else sources

@@ -24,6 +24,8 @@ OWN_FILES = {
     "utils/base/files.py": "leftovers, hidden ones among them",
     "utils/base/listing.py": "the walker",
     "utils/checkpoints/saved_config.py": "weights to choose from",
+    "utils/checkpoints/start_weights.py": "weights of a run",
+    "utils/comparison/runs.py": "runs that a pattern names",
     "utils/config/values.py": "groups of the configuration",
     "utils/inference/output.py": "whether a folder is empty",
     "utils/training/tensorboard.py": "folders of earlier runs",

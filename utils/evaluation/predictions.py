@@ -22,6 +22,7 @@ from losses.count_scores import COUNT_METRICS, Scoring, confusion_of_masks, scor
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.listing import list_folder
 from utils.base.progress import Task
 from utils.base.registry import load_object
 from utils.config.class_names import has_background
@@ -124,7 +125,7 @@ def find_images(cfg: DictConfig, split: str, truth: FolderMasks) -> dict[str, Pa
     value, typed = OmegaConf.select(cfg, key), any(text.startswith(f"{key}=") for text in cfg.OVERRIDES)
     folder = None if value is None or not isinstance(value, str) else resolve_path(cfg, value)
     if folder is not None and folder.is_dir() and truth.volumes:
-        return {case_name(scan_name(path)): path for path in sorted(folder.iterdir()) if is_nifti(path)}
+        return {case_name(scan_name(path)): path for path in list_folder(folder).files if is_nifti(path)}
     files, problems = list_files(cfg, value, key)
     if problems and typed and value is not None:
         raise UserError(list_problems(problems))
