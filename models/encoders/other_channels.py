@@ -5,6 +5,8 @@ kernels and the mean of red, green or blue in turn, and the kernels of those tha
 number, so that the response keeps its size. All channels then train with kernels of their own.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import KerasTensor, layers
@@ -37,10 +39,15 @@ def source_channels(channels: int, bgr: bool = False) -> list[int]:
 def spread_first_kernel(published: keras.Model, network: keras.Model, bgr: bool) -> None:
     """Give a network of more than three channels the weights of the same network of three."""
     sources = source_channels(network.input.shape[-1], bgr)
-    share = np.array([1 / sources.count(source) for source in sources], "float32")
     values = published.get_weights()
     for place, (value, variable) in enumerate(zip(values, network.weights, strict=True)):
         if value.shape != tuple(variable.shape):
             # The kernel `(height, width, channels, filters)` of the first convolution.
-            values[place] = value[:, :, sources] * share[:, None]
+            values[place] = spread_kernel(value, sources)
     network.set_weights(values)
+
+
+def spread_kernel(kernel: np.ndarray, sources: Sequence[int]) -> np.ndarray:
+    """A kernel `(height, width, channels, filters)` of the channels in `sources`, with the same sum over them."""
+    share = np.array([1 / sources.count(source) for source in sources], kernel.dtype)
+    return kernel[:, :, sources] * share[:, None]

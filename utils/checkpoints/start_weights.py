@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from models import build_model
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.registry import load_object
 from utils.checkpoints.paths import ENDING, companion_path
 from utils.checkpoints.saved_config import read_config
 from utils.checkpoints.weights import load_file
@@ -169,6 +170,5 @@ def spread(kernel: np.ndarray, channels: int) -> np.ndarray:
     there = kernel.shape[2]
     if channels < there:
         return np.stack([kernel[:, :, place::channels].sum(axis=2) for place in range(channels)], axis=2)
-    sources = [channel % there for channel in range(channels)]
-    share = np.array([1 / sources.count(source) for source in sources], kernel.dtype)
-    return kernel[:, :, sources] * share[:, None]
+    spread_kernel = load_object("models.encoders.other_channels:spread_kernel")  # its module imports Keras
+    return spread_kernel(kernel, [channel % there for channel in range(channels)])

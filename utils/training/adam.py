@@ -15,6 +15,9 @@ class FusedUpdate:
 
     def apply(self: Any, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """As in Keras; what all weights of a step share is computed once."""
+        if keras.backend.backend() != "tensorflow":
+            super().apply(grads, trainable_variables)  # type: ignore[misc]
+            return
         step = keras.ops.cast(self.iterations + 1, "float32")
         beta1, beta2, epsilon = (
             keras.ops.cast(number, "float32") for number in (self.beta_1, self.beta_2, self.epsilon)
