@@ -205,14 +205,15 @@ def choose_images(evaluated: Path, split: str) -> list[tuple[str, int]]:
     volumes = [row for row in read_table(evaluated / "per_volume.csv") if row["split"] == split]
     dices = [(row, dice) for row in volumes or images if (dice := mean_dice(row)) is not None]
     ranked = [row for row, _ in sorted(dices, key=lambda pair: pair[1])]
-    middle = max(0, (len(ranked) - SHOWN) // 2)
-    parts = {"worst": ranked[:SHOWN], "median": ranked[middle:][:SHOWN], "best": ranked[-SHOWN:]}
+    shown = max(1, min(SHOWN, len(ranked) // 3))  # none twice
+    middle = max(0, (len(ranked) - shown) // 2)
+    parts = {"worst": ranked[:shown], "median": ranked[middle:][:shown], "best": ranked[-shown:]}
     label = "volume" if volumes else "image"
-    return [
-        (f"{what}: {row[label]}", image_of(row, images) if volumes else images.index(row))
-        for what, rows in parts.items()
-        for row in rows
-    ]
+    captions: dict[int, str] = {}  # by number of image: of two cases one is also the median
+    for what, rows in parts.items():
+        for row in rows:
+            captions.setdefault(image_of(row, images) if volumes else images.index(row), f"{what}: {row[label]}")
+    return [(caption, number) for number, caption in captions.items()]
 
 
 def image_of(volume: Mapping[str, str], images: Sequence[Mapping[str, str]]) -> int:

@@ -152,9 +152,15 @@ def test_a_volume_is_shown_by_its_fullest_slice(results, tmp_path):
     (tmp_path / "per_image.csv").write_text(
         "split,image,volume,true_class1\nval,a0,a,5\nval,a1,a,7\nval,b0,b,9\ntrain,c0,c,1\n"
     )
-    assert set(results.choose_images(tmp_path, "val")) == {
-        (f"{what}: {volume}", number) for what in ("worst", "median", "best") for volume, number in (("a", 1), ("b", 2))
-    }
+    assert results.choose_images(tmp_path, "val") == [("worst: b", 2), ("best: a", 1)]
+
+
+def test_no_case_is_shown_twice(results, tmp_path):
+    for count in range(1, 9):
+        rows = [f"val,image{number},,0.{number}" for number in range(count)]
+        (tmp_path / "per_image.csv").write_text("\n".join(["split,image,volume,dice_class1", *rows]))
+        shown = [number for _, number in results.choose_images(tmp_path, "val")]
+        assert shown == sorted(set(shown)) and len(shown) == {1: 1, 2: 2}.get(count, 6 if count > 5 else 3)
 
 
 def test_noise_becomes_a_small_jpeg(results, tmp_path):

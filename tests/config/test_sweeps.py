@@ -86,7 +86,7 @@ def assert_ends_with_table(text, score):
 
 def test_two_jobs_keep_their_weights_apart(phantom, tmp_path):
     small = ["MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", *TINY[2:]]
-    sweep = ["-m", f"WORK_DIR={phantom}", "loss=dice", "HYPER_PARAMETERS.EPOCHS=1", *small, "SEED=1,2"]
+    sweep = [f"WORK_DIR={phantom}", "-m", "loss=dice", "HYPER_PARAMETERS.EPOCHS=1", *small, "SEED=1,2"]
     sweep += [f"CALLBACKS.{name}.PATH={tmp_path}" for name in ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")]
     result = run_command("train.py", *sweep)
     assert result.returncode == 0, result.stderr

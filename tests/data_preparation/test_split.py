@@ -12,6 +12,7 @@ from data_preparation.split import main, split
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.config.folds import fold_configs
+from utils.training.settings import training_settings
 
 # Quick to build and to train.
 SMALL = [
@@ -296,3 +297,10 @@ def test_training_all_folds_at_once_and_evaluating_one(folds):
     assert (folds / "checkpoint/fold2/model_unet.evaluation/evaluation.json").exists()
     asked = run_command("train.py", *common, "DATASET.FOLD=all")
     assert_one_clear_error(asked, f"python train.py -m {common[0]} {common[1]} ", " DATASET.FOLD=0,1,2")
+
+
+def test_folds_without_the_number_of_one_are_refused(folds):
+    with pytest.raises(
+        UserError, match=r"DATASET.FOLDS needs DATASET.FOLD. Train .*: python train.py -m .*DATASET.FOLD=0,1,2"
+    ):
+        training_settings(config(folds, *SMALL))

@@ -32,6 +32,7 @@ from utils.config.sweeps import Job, describe_job, give_own_folders, swept_overr
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+MULTIRUN = ("-m", "--multirun")
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -78,6 +79,8 @@ def command(task: Callable[[DictConfig], object], after_sweep: str | None = None
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing: one place formats all errors
         main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(job)
         show_any_name()
+        # argparse takes overrides on one side of an option only: -m may stand between them.
+        sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)
         try:
             refuse_slips(sys.argv[1:])
             with survive_closed_output(), starting:  # Hydra's too, of --help

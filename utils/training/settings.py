@@ -16,13 +16,16 @@ def training_settings(cfg: DictConfig) -> DictConfig:
     """A copy of the config with what only the run can know: an id, its workers, the class names of a classifier.
 
     Raises:
-        UserError: DATASET.FOLD=all, or settings that do not work with several workers.
+        UserError: folds without the number of one, or settings that do not work with several workers.
     """
-    if cfg.DATASET.FOLD == ALL:
+    typed = {override_key(override) for override in cfg.OVERRIDES}
+    unused = cfg.DATASET.FOLD is None and cfg.DATASET.FOLDS is not None and "DATASET.TRAIN.IMAGES_PATH" not in typed
+    if cfg.DATASET.FOLD == ALL or unused:
         folds = f"DATASET.FOLD={','.join(map(str, range(count_folds(cfg))))}"
         others = (override for override in cfg.OVERRIDES if override_key(override) != "DATASET.FOLD")
         train = command_line("train.py", ["-m", *others, folds])
-        raise UserError(f"DATASET.FOLD=all is for evaluation. Train the folds with: {train}")
+        wrong = "DATASET.FOLDS needs DATASET.FOLD" if unused else "DATASET.FOLD=all is for evaluation"
+        raise UserError(f"{wrong}. Train the folds with: {train}")
     cfg = join_workers(copy.deepcopy(cfg))
     cfg.RUN = secrets.token_hex(8)  # a resumed run takes the id of its state
     if cfg.MODEL.TYPE == "classifier":
