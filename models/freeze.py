@@ -41,6 +41,19 @@ def freeze_layers(network: keras.Model, parts: str | Sequence[str]) -> None:
         raise UserError("MODEL.FREEZE leaves nothing to train: name fewer layers.")
 
 
+def encoder_weights(network: keras.Model) -> list[keras.Variable]:
+    """The trained weights of the encoder.
+
+    Raises:
+        UserError: it has none, or all are frozen.
+    """
+    layers = [layer for name, layer in layers_with_weights(network) if re.match(PARTS["encoder"], name)]
+    weights = [weight for layer in layers for weight in layer.trainable_variables]
+    if not weights:
+        raise UserError("OPTIMIZER.ENCODER_FACTOR: no weight of an encoder is trained here. Leave it at 1.")
+    return weights
+
+
 def layers_with_weights(network: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
     """The layers that have weights, with their names; those of the backbone as `encoder/<name>`."""
     for layer in network.layers:

@@ -1,5 +1,6 @@
 """MODEL.INIT: what a network takes from the weights of another run, and what it makes anew."""
 
+import keras
 import numpy as np
 import pytest
 from helpers import assert_one_clear_error, run_command
@@ -10,6 +11,7 @@ from utils.checkpoints.saved_config import save_config
 from utils.checkpoints.start_weights import find_start, start_with
 from utils.checkpoints.weights import save_weights
 from utils.config import load_config
+from utils.training.optimizers import make_optimizer
 
 SMALL = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,8]", "INPUT.HEIGHT=32", "INPUT.WIDTH=32"]
 LIVER = ["OUTPUT.CLASSES=2", "OUTPUT.CLASS_NAMES=[background,liver]"]
@@ -122,6 +124,26 @@ def test_the_backbone_is_the_encoder():
     backbone = ["MODEL.BACKBONE.TYPE=vgg16", "MODEL.DECODER.FILTERS=[4,4,4,4]", "MODEL.TYPE=unet"]
     network = build_model(load_config([*backbone, *SMALL[2:], "MODEL.FREEZE=encoder"]))
     assert not network.get_layer("encoder").trainable_variables and network.trainable_variables
+
+
+def test_the_encoder_learns_at_its_own_rate():
+    cfg = load_config(
+        [*SMALL, "OPTIMIZER.NAME=sgd", "OPTIMIZER.ENCODER_FACTOR=0.25", "HYPER_PARAMETERS.LEARNING_RATE=1"]
+    )
+    network = build_model(cfg)
+    before = [variable.numpy() for variable in network.trainable_variables]
+    make_optimizer(cfg, network).apply(
+        [keras.ops.ones_like(variable) for variable in network.trainable_variables], network.trainable_variables
+    )
+    for old, variable in zip(before, network.trainable_variables, strict=True):
+        step = 0.25 if variable.path.startswith("encoder") else 1
+        np.testing.assert_allclose(variable.numpy(), old - step, atol=1e-6, err_msg=variable.path)
+
+
+def test_a_rate_of_a_frozen_encoder_is_refused():
+    cfg = load_config([*SMALL, "MODEL.FREEZE=encoder", "OPTIMIZER.ENCODER_FACTOR=0.1"])
+    with pytest.raises(UserError, match="no weight of an encoder is trained"):
+        make_optimizer(cfg, build_model(cfg))
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ SCHEMA = Group(
         EPSILON=Key(float, low=1e-12, high=1),
         MOMENTUM=Key(float, low=0, high=0.9999),
         NESTEROV=Key(bool),
+        ENCODER_FACTOR=Key(float, low=0, high=100),
         CLIP_NORM=Key(float | None, low=1e-12),
         ACCUMULATION_STEPS=Key(int, low=1),
         EMA=Key(float | None, low=0, high=0.99999),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -19,8 +20,12 @@ OPTIMIZERS = {
 }
 
 
-def make_optimizer(cfg: DictConfig) -> keras.optimizers.Optimizer:
+def make_optimizer(cfg: DictConfig, network: keras.Model | None = None) -> keras.optimizers.Optimizer:
     """The optimizer of the config. `Trainer.compile` adds loss scaling if OPTIMIZATION.AMP is float16.
+
+    Args:
+        cfg: checked config; OPTIMIZER and the learning rate are read.
+        network: of `models.build_model`: tells OPTIMIZER.ENCODER_FACTOR which weights are the encoder's.
 
     Example:
         >>> from utils.config import load_config
@@ -34,7 +39,12 @@ def make_optimizer(cfg: DictConfig) -> keras.optimizers.Optimizer:
     if settings.EMA is not None:
         options |= {"use_ema": True, "ema_momentum": settings.EMA}
     optimizer = load_object(name)
-    return (with_l2(optimizer, settings.L2) if settings.L2 else optimizer)(
+    if settings.ENCODER_FACTOR != 1 and network is not None:
+        weights = load_object("models.freeze:encoder_weights")(network)
+        optimizer = with_factor(optimizer, settings.ENCODER_FACTOR, weights)
+    if settings.L2:
+        optimizer = with_l2(optimizer, settings.L2)
+    return optimizer(
         float(cfg.HYPER_PARAMETERS.LEARNING_RATE),
         weight_decay=settings.WEIGHT_DECAY or None,
         global_clipnorm=settings.CLIP_NORM,
@@ -64,3 +74,32 @@ def with_l2(optimizer: type[keras.optimizers.Optimizer], share: float) -> type[k
         optimizer.update_step(self, gradient + share * variable, variable, learning_rate)
 
     return type(f"{optimizer.__name__}L2", (optimizer,), {"update_step": update_step})
+
+
+def with_factor(
+    optimizer: type[keras.optimizers.Optimizer], factor: float, weights: Iterable[keras.Variable]
+) -> type[keras.optimizers.Optimizer]:
+    """An optimizer with another learning rate for some weights; WEIGHT_DECAY follows the common rate.
+
+    Args:
+        optimizer: a class of Keras.
+        factor: OPTIMIZER.ENCODER_FACTOR, of the learning rate.
+        weights: those that it holds for.
+
+    >>> import keras
+    >>> weights = [keras.Variable([1.0]), keras.Variable([1.0])]
+    >>> gradients = [keras.ops.array([1.0]), keras.ops.array([1.0])]
+    >>> with_factor(keras.optimizers.SGD, 0.25, weights[:1])(1.0).apply(gradients, weights)
+    >>> [float(weight[0]) for weight in weights]
+    [0.75, 0.0]
+    """
+    slow = {id(weight) for weight in weights}
+
+    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        own = self._trainable_variables[
+            self._get_variable_index(variable)
+        ]  # on TensorFlow, `variable` is what it wraps
+        rate = learning_rate * factor if id(own) in slow else learning_rate
+        optimizer.update_step(self, gradient, variable, rate)
+
+    return type(f"{optimizer.__name__}WithFactor", (optimizer,), {"update_step": update_step})

@@ -238,5 +238,5 @@ def build_trainer(cfg: DictConfig, network: keras.Model, strategy: Strategy) -> 
     metrics = supervision.build_output_metrics(cfg, network.output)
     devices = strategy if isinstance(strategy, JaxDevices) else None
     trainer = Trainer(network, supervision.build_training_loss(cfg), metrics, devices)
-    trainer.compile(make_optimizer(cfg), jit_compile=cfg.OPTIMIZATION.XLA)
+    trainer.compile(make_optimizer(cfg, network), jit_compile=cfg.OPTIMIZATION.XLA)
     return trainer
