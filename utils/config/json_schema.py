@@ -3,7 +3,7 @@
 from types import NoneType
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from utils.base.keys import Group, Key
 from utils.config.defaults import default_config
@@ -21,7 +21,7 @@ HYDRA_KEYS = {
 
 def build_schemas() -> dict[str, dict[str, Any]]:
     """JSON Schema by file name in `configs/`: one for config.yaml and experiments, one for each group of presets."""
-    descriptions, defaults = read_descriptions(), default_config()
+    descriptions, defaults = read_descriptions(), plain_defaults()
     documents = {"schema.json": group_schema(SCHEMA, "", descriptions, defaults)}
     for folder in ("loss", "augmentation"):
         name = folder.upper()
@@ -34,7 +34,7 @@ def build_schemas() -> dict[str, dict[str, Any]]:
     return {name: {"$schema": DRAFT, **document} for name, document in documents.items()}
 
 
-def group_schema(group: Group, prefix: str, descriptions: dict[str, str], defaults: DictConfig) -> dict[str, Any]:
+def group_schema(group: Group, prefix: str, descriptions: dict[str, str], defaults: Any) -> dict[str, Any]:
     """The schema of a group. No key is required: experiments and presets set a few."""
     properties = {}
     for name, key in group.keys.items():
@@ -70,9 +70,14 @@ def one_or_list(names: list[str]) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
-def default_of(key: str, defaults: DictConfig) -> dict[str, Any]:
-    """The default as it stands in the YAML file, with interpolations; nothing for a key without one."""
-    node: Any = OmegaConf.to_container(defaults, resolve=False)
+def plain_defaults() -> Any:
+    """The defaults as they stand in the YAML files, with interpolations, as dicts."""
+    return OmegaConf.to_container(default_config(), resolve=False)
+
+
+def default_of(key: str, defaults: Any) -> dict[str, Any]:
+    """The default of a key in `plain_defaults`; nothing for a key without one."""
+    node = defaults
     for name in key.split("."):
         if not isinstance(node, dict) or name not in node:
             return {}

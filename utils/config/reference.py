@@ -3,9 +3,8 @@
 from typing import Any
 
 from utils.base.keys import Group, Key, Role
-from utils.config.defaults import default_config
 from utils.config.descriptions import read_descriptions
-from utils.config.json_schema import default_of
+from utils.config.json_schema import default_of, plain_defaults
 from utils.config.schema import OPTIONAL_KEYS, SCHEMA
 from utils.config.values import type_names
 
@@ -40,7 +39,7 @@ OPTIONAL = {
 
 def build_reference() -> str:
     """The page as Markdown."""
-    descriptions, defaults = read_descriptions(), default_config()
+    descriptions, defaults = read_descriptions(), plain_defaults()
     lines = [INTRODUCTION, *(f"* {name}: {meaning}" for name, meaning in ROLES.values())]
     single = {name: key for name, key in SCHEMA.keys.items() if isinstance(key, Key)}
     lines += ["", "## Keys without a group", "", *table(Group(**single), "", descriptions, defaults)]
