@@ -1,40 +1,32 @@
 """What the tests share: small phantom data, small configs, command lines."""
 
-import copy
-import io
 import os
 import shutil
 import signal
 import socket
 
+import quick_helpers
 from helpers import TINY
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
-from omegaconf import OmegaConf
 
 from utils.base.startup import without_unused_packages
 
-with without_unused_packages():  # as the commands do it
-    import keras
+quick_helpers.save_work()
 
-# Composing a configuration is half of what the tests without a network take, and reading its files a third of that.
-load_yaml, files_read = OmegaConf.load, {}
-
-
-def load_once(file):
-    """`OmegaConf.load`, which reads a file that has not changed a single time."""
-    if not isinstance(file, io.TextIOWrapper):  # a path, a text
-        return load_yaml(file)
-    state = os.stat(file.name)
-    key = (file.name, state.st_ino, state.st_size, state.st_mtime_ns)
-    if key not in files_read:
-        files_read[key] = load_yaml(file)
-    return copy.deepcopy(files_read[key])
-
-
-OmegaConf.load = load_once
+# Folders and files of tests that train or start commands, most of them.
+LONG = {
+    "devices",
+    "training",
+    "commands",
+    "faults",
+    "test_docs.py",
+    "test_loaders.py",
+    "test_split.py",
+    "test_sweeps.py",
+}
 
 # A shell that starts the tests in the background ignores these for them, and for the commands that they start.
 # nohup ignores the last.
@@ -43,10 +35,24 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_configure(config):
+    """Import Keras as the commands do it, but not in the process that only hands the tests to others."""
+    if not getattr(config.option, "numprocesses", None):
+        with without_unused_packages():
+            import keras  # noqa: F401
+
+
+def pytest_collection_modifyitems(items):
+    """Long tests first: at the end, short ones keep every process busy."""
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
+
+
 @pytest.fixture(autouse=True)
 def float32_policy():
     """A test that asks for mixed precision must not change the next one."""
     yield
+    import keras
+
     keras.config.set_dtype_policy("float32")
 
 

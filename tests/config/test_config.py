@@ -1,6 +1,7 @@
 """Defaults, overrides, and one clear message for each kind of mistake."""
 
 import pytest
+import quick_helpers
 from helpers import PROJECT, assert_one_clear_error, run_command
 from omegaconf import OmegaConf
 
@@ -142,6 +143,28 @@ def test_config_errors_end_with_code_2_and_without_tensorflow(script, override, 
         f"runpy.run_path('{script}', run_name='__main__')"
     )
     assert_one_clear_error(run_command("-c", code, PYTHONPATH=str(PROJECT)), *words)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["WORK_DIR=/a", "MODEL.FILTERS=[4,8]", "loss=dice", "++LOSS.dice=2", "~AUGMENTATION.FILL"],
+        ["+experiment=lits_unet3plus", "SEED=2", "LOSS.iou=3"],
+        ["SEED=1,2"],
+        ["SEED=3", "loss=nothing"],
+        ["SEEDX=1"],
+        ["+SEED=4"],
+    ],
+)
+def test_the_tests_compose_settings_as_hydra_does(overrides, monkeypatch):
+    def outcome(compose):
+        monkeypatch.setattr("hydra.compose", compose)
+        try:
+            return load_config(overrides)
+        except UserError as error:
+            return str(error)
+
+    assert outcome(quick_helpers.compose_once) == outcome(quick_helpers.compose)
 
 
 def test_help_without_tensorflow():
