@@ -4,11 +4,9 @@ import hashlib
 import os
 import random
 import re
-import subprocess
-import sys
 import time
 
-from helpers import PROJECT
+import warm_helpers
 
 from train import train
 from utils.config import load_config
@@ -43,12 +41,8 @@ def settings(folder, data, *overrides):
 
 
 def start(folder, data, *overrides):
-    command = [sys.executable, "train.py", *settings(folder, data, *overrides)]
     backend = "jax" if "BACKEND=jax" in overrides else os.environ.get("KERAS_BACKEND", "tensorflow")
-    environment = {**os.environ, "KERAS_BACKEND": backend}
-    return subprocess.Popen(
-        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return warm_helpers.start("train.py", *settings(folder, data, *overrides), merge=True, KERAS_BACKEND=backend)
 
 
 def finish(process):

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from helpers import PROJECT, assert_one_clear_error, run_command
+from helpers import PROJECT, assert_one_clear_error
+from warm_helpers import run_warm
 
 from evaluate import evaluate
 from utils.base import locks
@@ -113,7 +114,7 @@ def test_two_trainings_do_not_write_the_same_weights(tmp_path, phantom):
         settings += [f"DATASET.{split}.IMAGES_PATH={folder / 'images'}", f"DATASET.{split}.MASK_PATH={folder / 'mask'}"]
     (tmp_path / "checkpoint").mkdir()
     with locked(tmp_path / "checkpoint/.model_unet.lock", "it"):
-        result = run_command("train.py", *settings, "loss=bce_dice", "VERBOSE=0")
+        result = run_warm("train.py", *settings, "loss=bce_dice", "VERBOSE=0")
     assert_one_clear_error(result, "Another process writes the weights", str(os.getpid()))
     assert not [file for file in (tmp_path / "checkpoint").rglob("*") if file.is_file()]
 

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import TINY, run_command
+from helpers import TINY
 from omegaconf import OmegaConf
+from warm_helpers import run_warm
 
 from utils.base.keys import Role
 from utils.config import load_config
@@ -88,7 +89,7 @@ def test_two_jobs_keep_their_weights_apart(phantom, tmp_path):
     small = ["MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", *TINY[2:]]
     sweep = [f"WORK_DIR={phantom}", "-m", "loss=dice", "HYPER_PARAMETERS.EPOCHS=1", *small, "SEED=1,2"]
     sweep += [f"CALLBACKS.{name}.PATH={tmp_path}" for name in ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")]
-    result = run_command("train.py", *sweep)
+    result = run_warm("train.py", *sweep)
     assert result.returncode == 0, result.stderr
     assert "job 1 of 2: SEED=1\n" in result.stdout and "job 2 of 2: SEED=2\n" in result.stdout
     assert_ends_with_table(result.stdout, "val_dice")
@@ -102,7 +103,7 @@ def test_two_jobs_keep_their_weights_apart(phantom, tmp_path):
     for folder, seed in zip(folders, (1, 2), strict=True):
         assert seed == OmegaConf.load(tmp_path / folder / "model_unet.yaml").SEED
         assert (tmp_path / folder / "training_logs_unet.csv").exists()
-    result = run_command("evaluate.py", *shlex.split(line)[3:], "EVALUATION.BOOTSTRAP=0")
+    result = run_warm("evaluate.py", *shlex.split(line)[3:], "EVALUATION.BOOTSTRAP=0")
     assert result.returncode == 0, result.stderr
     assert_ends_with_table(result.stdout, "dice")
     assert all((tmp_path / folder / "model_unet.evaluation/report.html").exists() for folder in folders)

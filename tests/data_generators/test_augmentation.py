@@ -16,8 +16,9 @@ from augmentation_helpers import (
     on,
     pattern,
 )
-from helpers import PROJECT, full, run_command, source_of
+from helpers import PROJECT, full, source_of
 from omegaconf import OmegaConf
+from warm_helpers import run_warm
 
 from data_generators import LOADERS
 from data_generators.augmentation.albumentations_engine import AFTER, BEFORE, AlbumentationsAugmentation
@@ -328,7 +329,7 @@ def test_the_contact_sheet(stored, monkeypatch, capsys):
     size = ["+show=3", "INPUT.HEIGHT=96", "INPUT.WIDTH=96", "OUTPUT.CLASSES=4"]
     graph = ["AUGMENTATION.ENGINE=tensorflow", "DATA_GENERATOR_TYPE=TF_DATA"]
     medical = ["augmentation=medical", "AUGMENTATION.FILL=zero", *graph]
-    found = run_command("-m", "data_generators", *size, *medical, cwd=stored, PYTHONPATH=str(PROJECT))
+    found = run_warm("-m", "data_generators", *size, *medical, cwd=stored, PYTHONPATH=str(PROJECT))
     assert found.returncode == 0, found.stderr
     chosen = OmegaConf.create({"runtime": {"choices": {"augmentation": "light"}}})
     monkeypatch.setattr("data_generators.__main__.HydraConfig.get", lambda: chosen)

@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import HAS_PLUGIN, PROJECT, TINY, needs_dali, needs_plugin, run_command
+from helpers import HAS_PLUGIN, PROJECT, TINY, needs_dali, needs_plugin
 from PIL import Image
+from warm_helpers import run_warm
 
 from data_generators import build_dataset, make_augmentation
 from data_generators.augmentation.knobs import MATRIX, AugmentationSettings
@@ -431,7 +432,7 @@ def test_mirrored_training_on_two_logical_devices(phantom, tmp_path):
     shutil.copytree(phantom / "data", tmp_path / "data")
     options = [f"WORK_DIR={tmp_path}", *TINY[2:], "DATA_GENERATOR_TYPE=DALI_GENERATOR", "VERBOSE=0", "RESUME=never"]
     options += ["MODEL.TYPE=unet", "MODEL.FILTERS=[2,4]", "MODEL.DECODER.NORM=False", "loss=dice"]
-    result = run_command("-c", BOTH, *options, "HYPER_PARAMETERS.EPOCHS=1", PYTHONPATH=str(PROJECT))
+    result = run_warm("-c", BOTH, *options, "HYPER_PARAMETERS.EPOCHS=1", PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr[-3000:]
     one, two = (float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("loss"))
     assert one == pytest.approx(two, rel=1e-4)

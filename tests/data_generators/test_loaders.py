@@ -4,7 +4,8 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from helpers import PROJECT, installed, run_command, source_of
+from helpers import PROJECT, installed, source_of
+from warm_helpers import run_warm
 
 from data_generators import LOADERS, build_dataset
 from data_generators.sampler import EpochSampler
@@ -267,7 +268,7 @@ def test_an_epoch_of_training_draws_every_image_once(replicas, numbered):
         options = [*source_of(loader, numbered), *strategy, "MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", "VERBOSE=0"]
         lines.append([f"WORK_DIR={numbered}", f"DATA_GENERATOR_TYPE={loader}", "INPUT.HEIGHT=8", "INPUT.WIDTH=12"])
         lines[-1] += ["loss=dice", "HYPER_PARAMETERS.BATCH_SIZE=3", *options]
-    result = run_command("-c", TRAINED, "train", *map(" ".join, lines), PYTHONPATH=str(PROJECT))
+    result = run_warm("-c", TRAINED, "train", *map(" ".join, lines), PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr[-3000:]
     expected = [f"seen {name} {list(range(replicas))} {list(range(7))}" for name in loaders for _ in range(2)]
     assert [line for line in result.stdout.splitlines() if line.startswith("seen")] == expected
@@ -293,7 +294,7 @@ for line in sys.argv[2:]:
 """
 
 
-@pytest.mark.parametrize("epochs", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("epochs", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_memory_does_not_grow(epochs, tmp_path):
     """A batch that is never freed would add 9 MB in each epoch, a decoded image kept 2 MB."""
     for kind, channels in (("images", 3), ("mask", 1)):
@@ -307,7 +308,7 @@ def test_memory_does_not_grow(epochs, tmp_path):
     for loader in installed(LOADERS):
         caches = (
             ["DATASET.CACHE=null", "DATASET.CACHE=memory"]
-            if loader == "TF_DATA" or (epochs > 20 and loader != "DALI_GENERATOR")
+            if loader == "TF_DATA" or (epochs > 12 and loader != "DALI_GENERATOR")
             else ["DATASET.CACHE=null"]
         )
         for cache in caches:
@@ -315,7 +316,7 @@ def test_memory_does_not_grow(epochs, tmp_path):
     lines.append(["DATA_GENERATOR_TYPE=TF_DATA", "AUGMENTATION.ENGINE=tensorflow", f"WORK_DIR={tmp_path}"])
     common = ["INPUT.HEIGHT=224", "INPUT.WIDTH=224", "loss=dice", "augmentation=light", "AUGMENTATION.FILL=zero"]
     lines = [" ".join([*line, *common, "HYPER_PARAMETERS.BATCH_SIZE=4"]) for line in lines]
-    result = run_command("-c", GROWTH, epochs, *lines, PYTHONPATH=str(PROJECT), timeout=1200)
+    result = run_warm("-c", GROWTH, epochs, *lines, PYTHONPATH=str(PROJECT), timeout=1200)
     assert result.returncode == 0, result.stderr[-3000:]
     grown = [line.split() for line in result.stdout.splitlines() if line.startswith("grown")]
     assert len(grown) == len(lines)

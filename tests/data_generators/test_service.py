@@ -3,12 +3,12 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from helpers import PROJECT, TINY, run_command
+import warm_helpers
+from helpers import TINY
+from warm_helpers import run_warm
 
 from data_generators import build_dataset
 from utils.base.errors import UserError
@@ -44,11 +44,8 @@ def service(phantom):
     """The overrides that name two hosts, and their processes."""
     overrides = [*COMMON, f"WORK_DIR={phantom}"]
     overrides.append(f"DATASET.SERVICE=[{','.join(f'localhost:{port}' for port in free_ports(2))}]")
-    command = [sys.executable, "-m", "data_generators.serve", *overrides]
-    hosts = [
-        subprocess.Popen([*command, f"+serve={number}"], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
-        for number in range(2)
-    ]
+    command = ["-m", "data_generators.serve", *overrides]
+    hosts = [warm_helpers.start(*command, f"+serve={number}") for number in range(2)]
     for number, host in enumerate(hosts):
         assert host.stdout.readline().startswith(f"Serving as host {number} of 2 at localhost:")
     yield overrides, hosts
@@ -92,7 +89,7 @@ def test_training_ends_with_the_same_weights(service, tmp_path):
         folders = [
             f"CALLBACKS.{key}.PATH={tmp_path / name}" for key in ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")
         ]
-        result = run_command("train.py", *chosen, *folders)
+        result = run_warm("train.py", *chosen, *folders)
         assert result.returncode == 0, result.stderr
         found.append((tmp_path / name / "model_tiny_unet3plus.weights.h5").read_bytes())
     assert found[0] == found[1]

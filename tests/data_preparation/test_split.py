@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers import PROJECT, assert_one_clear_error, run_command
 from omegaconf import OmegaConf
+from warm_helpers import run_warm
 
 from data_generators.files.pairing import find_pairs, volume_and_slice
 from data_preparation.common.stratified_splits import assign_parts, count_parts, distribute_parts
@@ -273,7 +274,7 @@ def test_bad_folds(folds, overrides, words):
 def test_training_all_folds_at_once_and_evaluating_one(folds):
     common = [f"WORK_DIR={folds}", "DATASET.FOLDS=folds", *SMALL]
     short = ["HYPER_PARAMETERS.EPOCHS=1", "HYPER_PARAMETERS.BATCH_SIZE=4"]
-    result = run_command(PROJECT / "train.py", "-m", *common, *short, "DATASET.FOLD=0,2", cwd=folds)
+    result = run_warm(PROJECT / "train.py", "-m", *common, *short, "DATASET.FOLD=0,2", cwd=folds)
     assert result.returncode == 0, result.stderr
     for fold in (0, 2):
         written = {path.name for path in (folds / f"checkpoint/fold{fold}").iterdir()}

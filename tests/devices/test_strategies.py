@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import PROJECT, SMALL, assert_one_clear_error, paths, run_command, slurm, tf_config
+import warm_helpers
+from helpers import PROJECT, SMALL, assert_one_clear_error, paths, slurm, tf_config
+from warm_helpers import run_warm
 
 from evaluate import evaluate
 from utils.base.errors import UserError
@@ -41,7 +43,7 @@ def train_all(data, runs):
     """Train `{folder: overrides}` one after the other in a process of two logical CPUs; the log of each."""
     common = [*SMALL, *paths(data), "STRATEGY.LOGICAL_CPUS=2", "STRATEGY.NAME=single"]
     overrides = [[f"WORK_DIR={folder}", *common, *own] for folder, own in runs.items()]
-    result = run_command("-c", ALL, json.dumps(overrides), timeout=900, PYTHONPATH=str(PROJECT))
+    result = run_warm("-c", ALL, json.dumps(overrides), timeout=900, PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr
     return [read_log(folder) for folder in runs]
 
@@ -132,7 +134,7 @@ for model in sys.argv[1].split(","):
 def test_mirrored_trains_with_xla_and_amp(models, tmp_path, phantom):
     options = [*SMALL[1:], "MODEL.FILTERS=[4,6]", "HYPER_PARAMETERS.BATCH_SIZE=5", *TWO]
     arguments = ["-c", SCRIPT, models, f"WORK_DIR={tmp_path}", *paths(phantom), *options]
-    result = run_command(*arguments, timeout=900, PYTHONPATH=str(PROJECT))
+    result = run_warm(*arguments, timeout=900, PYTHONPATH=str(PROJECT))
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.count("trained") == 2 * len(models.split(","))
 
@@ -164,14 +166,7 @@ def test_two_workers_end_with_the_weights_of_one_device(kind, one_device, tmp_pa
     options = ["HYPER_PARAMETERS.BATCH_SIZE=3", "MODEL.DECODER.NORM=False"]
     arguments = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), *options]
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, *arguments],
-            cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        warm_helpers.start("-c", WORKER, *arguments, merge=True, PYTHONPATH=str(PROJECT), **environment)
         for environment in two_workers(kind)
     ]
     outputs = [process.communicate(timeout=200)[0] for process in processes]
@@ -197,7 +192,7 @@ def test_two_workers_end_with_the_weights_of_one_device(kind, one_device, tmp_pa
     pictures_and_log = ["training_curves_unet.png", "training_logs_unet.csv", "validation_unet.png"]
     assert files == [*(f"model_unet.{name}" for name in names), *pictures_and_log]
     # And a single device finds the same scores in them.
-    result = run_command("evaluate.py", f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "VERBOSE=0")
+    result = run_warm("evaluate.py", f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "VERBOSE=0")
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "checkpoint/model_unet.evaluation/evaluation.json").read_text())
     scores = report["splits"]["val"]["scores"]
@@ -237,7 +232,7 @@ def test_what_does_not_go_together_on_several_devices(overrides, asked):
 
 
 def test_a_gpu_that_is_not_there_ends_the_command(tmp_path, phantom):
-    result = run_command("train.py", f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "STRATEGY.NAME=mirrored")
+    result = run_warm("train.py", f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "STRATEGY.NAME=mirrored")
     assert_one_clear_error(result, "sees no GPU here")
 
 
@@ -320,7 +315,7 @@ print("updates agree")
 
 
 def test_clipping_and_overflow_are_those_of_all_replicas():
-    result = run_command("-c", UPDATES, PYTHONPATH=str(PROJECT))
+    result = run_warm("-c", UPDATES, PYTHONPATH=str(PROJECT))
     assert "updates agree" in result.stdout, result.stderr[-3000:]
 
 
@@ -395,7 +390,7 @@ print(make_strategy(load_config(sys.argv[1:])).num_replicas_in_sync)
 @pytest.mark.parametrize("name, replicas", [("auto", "2"), pytest.param("single", "1", marks=pytest.mark.slow)])
 def test_logical_cpus_without_gpus(name, replicas):
     overrides = ["STRATEGY.LOGICAL_CPUS=2", f"STRATEGY.NAME={name}"]
-    result = run_command("-c", REPLICAS, *overrides, PYTHONPATH=str(PROJECT), CUDA_VISIBLE_DEVICES="")
+    result = run_warm("-c", REPLICAS, *overrides, PYTHONPATH=str(PROJECT), CUDA_VISIBLE_DEVICES="")
     assert result.stdout.strip() == replicas, result.stderr
 
 

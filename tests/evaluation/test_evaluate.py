@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import PROJECT, TINY, assert_one_clear_error, run_command
 from scipy.ndimage import label
+from warm_helpers import run_warm
 
 from calibrate import calibrate
 from data_preparation.make_phantom import make_phantom
@@ -167,9 +168,7 @@ for size in (1, 3):
 def test_two_replicas_give_the_scores_of_one(untrained, tmp_path):
     """9 images on two replicas: the last batch does not divide."""
     (tmp_path / "mirrored.py").write_text(MIRRORED)
-    done = run_command(
-        tmp_path / "mirrored.py", f"WORK_DIR={untrained}", "MODEL.TYPE=tiny_unet3plus", PYTHONPATH=PROJECT
-    )
+    done = run_warm(tmp_path / "mirrored.py", f"WORK_DIR={untrained}", "MODEL.TYPE=tiny_unet3plus", PYTHONPATH=PROJECT)
     assert done.returncode == 0, done.stderr
     single = run(untrained)
     for line in done.stdout.splitlines()[-2:]:
@@ -281,7 +280,7 @@ def test_a_missing_slice_through_the_command(untrained, tmp_path):
     shutil.rmtree(tmp_path / "copy" / f"checkpoint/{NAME}.evaluation", ignore_errors=True)
     for path in ("images/image_0_4.png", "mask/mask_0_4.png"):
         (tmp_path / "copy/data/val" / path).unlink()
-    result = run_command("evaluate.py", f"WORK_DIR={tmp_path / 'copy'}", TINY[0])
+    result = run_warm("evaluate.py", f"WORK_DIR={tmp_path / 'copy'}", TINY[0])
     assert_one_clear_error(result, "volume 0", "slice 4", "EVALUATION.VOLUMES=False")
     assert not (tmp_path / "copy" / f"checkpoint/{NAME}.evaluation").exists()
 

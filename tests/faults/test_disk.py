@@ -11,7 +11,9 @@ import subprocess
 import sys
 
 import pytest
+import warm_helpers
 from helpers import PROJECT, assert_one_clear_error, run_command
+from warm_helpers import run_warm
 
 from evaluate import evaluate
 from train import train
@@ -48,7 +50,7 @@ def small_disk(folder, *options):
 
 def test_too_little_space_is_said_before_the_first_step(tmp_path, phantom):
     with small_disk(tmp_path / "disk", "-o", "size=600k") as disk:
-        result = run_command(*command(phantom, disk))
+        result = run_warm(*command(phantom, disk))
         assert_one_clear_error(result, "CALLBACKS.MODEL_CHECKPOINT.PATH", "MB free", "KEEP")
         assert not list(disk.iterdir())
 
@@ -67,13 +69,7 @@ def test_a_file_in_place_of_a_folder(tmp_path, phantom):
 def test_a_disk_that_fills_up_during_training_costs_files_not_the_run(tmp_path, phantom, capsys):
     """The first epoch is saved; then the disk is full; when there is room the same command goes on."""
     with small_disk(tmp_path / "disk", "-o", "size=3m") as disk:
-        process = subprocess.Popen(
-            [sys.executable, *command(phantom, disk)],
-            cwd=PROJECT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        process = warm_helpers.start(*command(phantom, disk), merge=True)
         output = ""
         for line in process.stdout:
             output += line

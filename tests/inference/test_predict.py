@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import TINY, make_weights, run_command
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
+from warm_helpers import run_warm
 
 from data_preparation.scans.slices import window_slice
 from predict import predict
@@ -97,7 +98,7 @@ def test_a_folder_of_pictures_and_stacks_with_bad_files_among_them(tiny, tmp_pat
     (images / "cut.png").write_bytes((images / "0.png").read_bytes()[:200])
     (images / "bad.nii").write_bytes(b"nothing")
     cv2.imwritemulti(str(images / "channels.tif"), [np.zeros((48, 48), np.float32)] * 2)
-    result = run_command(
+    result = run_warm(
         "predict.py", f"WORK_DIR={folder}", TINY[0], f"PREDICT.INPUT={images}", "PREDICT.RLE=True", "PREDICT.COCO=True",
         f"PREDICT.OUTPUT_PATH={tmp_path / 'out'}", "OUTPUT.CLASS_NAMES=[background,liver]",
     )  # fmt: skip

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import run_command
+from warm_helpers import run_warm
 
 from losses import AVERAGING, EVALUATION_METRICS, METRICS, averaging, build_metrics
 from utils.config import load_config
@@ -405,7 +405,7 @@ def test_two_replicas_give_the_result_of_one(tmp_path):
     masks, p = make_set(3)
     np.savez(tmp_path / "data.npz", maps=np.eye(3, dtype="float32")[masks[..., 0]], p=p)
     (tmp_path / "mirrored.py").write_text(MIRRORED)
-    done = run_command(tmp_path / "mirrored.py", tmp_path / "data.npz", PYTHONPATH=".")
+    done = run_warm(tmp_path / "mirrored.py", tmp_path / "data.npz", PYTHONPATH=".")
     assert done.returncode == 0, done.stderr
     single, matrix, mirrored, same_matrix = (json.loads(line) for line in done.stdout.splitlines()[-4:])
     expected = collect_all(full_set(3), masks, p, 10)

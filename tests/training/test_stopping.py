@@ -2,11 +2,10 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
-from helpers import PROJECT, TINY
+import warm_helpers
+from helpers import TINY
 
 from train import train
 from utils.base.errors import UserError
@@ -21,8 +20,7 @@ SETTINGS = ["MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", *TINY[2:], "loss=cce", "HY
 
 def start(folder, phantom, *overrides):
     paths = [f"CALLBACKS.{name}.PATH={folder}" for name in ("MODEL_CHECKPOINT", "CSV_LOGGER", "TENSORBOARD")]
-    command = [sys.executable, "train.py", f"WORK_DIR={phantom}", *SETTINGS, *paths, *overrides]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return warm_helpers.start("train.py", f"WORK_DIR={phantom}", *SETTINGS, *paths, *overrides)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)])

@@ -9,8 +9,9 @@ import types
 import cv2
 import numpy as np
 import pytest
-from helpers import assert_one_clear_error, run_command
+from helpers import assert_one_clear_error
 from omegaconf import OmegaConf
+from warm_helpers import run_warm
 
 from data_preparation.verify_data import with_preparation_of_data
 from utils.base.version import find_commit
@@ -126,5 +127,5 @@ def test_a_tracker_that_is_not_installed_is_named(key, package, tmp_path, phanto
 
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed")
-    result = run_command("train.py", *settings(phantom, tmp_path), f"CALLBACKS.{key}=True")
+    result = run_warm("train.py", *settings(phantom, tmp_path), f"CALLBACKS.{key}=True")
     assert_one_clear_error(result, f"CALLBACKS.{key}=True", f"pip install {package}")
