@@ -98,7 +98,7 @@ def model_types(names):
 
 
 # A network that trains in seconds; the phantom is prepared at this size.
-TINY = ["MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8,8]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48"]
+TINY = ["MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8]", "INPUT.HEIGHT=48", "INPUT.WIDTH=48"]
 
 
 def tf_config(cluster, job="worker", index=1):

@@ -220,9 +220,9 @@ def edit(folder: Path, action: str, name: str, line: str, text: str) -> None:
 
 
 def narrow(text: str) -> str:
-    """The block with networks of few filters: whether its commands work does not depend on the width."""
+    """The block with networks of few filters and a simple loss: whether its commands work depends on neither."""
     command = "python train.py MODEL.TYPE=tiny_unet3plus"
-    return text.replace(command, f"{command} MODEL.FILTERS=[4,8]")
+    return text.replace(command, f"{command} MODEL.FILTERS=[4,8] loss=dice")
 
 
 def follow(page: str, folder: Path) -> None:

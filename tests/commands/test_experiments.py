@@ -1,4 +1,4 @@
-"""Every file of configs/experiment composes, builds its model and trains two steps."""
+"""Every file of configs/experiment composes, builds its model and trains a step."""
 
 import json
 
@@ -180,7 +180,7 @@ SMALL = [f"INPUT.HEIGHT={SIZE}", f"INPUT.WIDTH={SIZE}"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_trains_two_steps(name, tmp_path):
+def test_every_experiment_trains_a_step(name, tmp_path):
     PUBLISHED[name.split("_")[0]](tmp_path / "published", tmp_path / "data")
     options = ["DATASET.FOLD=0"] if (tmp_path / "data" / name.split("_")[0] / "folds").is_dir() else []
     options += [f"WORK_DIR={tmp_path}", "VERBOSE=0", "HYPER_PARAMETERS.BATCH_SIZE=2", "DATALOADER_WORKERS=1"]
@@ -188,15 +188,15 @@ def test_every_experiment_trains_two_steps(name, tmp_path):
     assert verify_data(cfg)["train"]["pairs"] == 4
     network = build_model(cfg, pretrained=False)
     trainer = Trainer(network, build_training_loss(cfg), build_output_metrics(cfg, network.output))
-    trainer.compile(optimizer=make_optimizer(cfg), run_eagerly=True)  # tracing takes longer than two steps
+    trainer.compile(optimizer=make_optimizer(cfg), run_eagerly=True)  # tracing takes longer than a step
     before = [np.array(weight) for weight in network.trainable_variables]
     dataset = build_dataset(cfg, "train")
     assert len(dataset) == 2
-    for batch in dataset:
-        logs = trainer.train_on(batch)
-        assert np.isfinite(float(logs["loss"]))
+    batch, _ = dataset
+    assert np.isfinite(float(trainer.train_on(batch)["loss"]))
     after = [np.array(weight) for weight in network.trainable_variables]
     assert any(not np.array_equal(*pair) for pair in zip(before, after, strict=True))
+    assert all(np.isfinite(weight).all() for weight in after)
     keras.backend.clear_session()
 
 

@@ -126,7 +126,7 @@ def test_a_second_run_keeps_the_first(trained, tmp_path):
     for name in ("model_tiny_unet3plus.evaluation", "model_tiny_unet3plus.previous.evaluation"):
         (tmp_path / "again/checkpoint" / name).mkdir(exist_ok=True)
         (tmp_path / "again/checkpoint" / name / "evaluation.json").write_text(name)
-    train(load_config([f"WORK_DIR={tmp_path / 'again'}", *TINY, *QUICK, "HYPER_PARAMETERS.EPOCHS=1"]))
+    train(load_config([f"WORK_DIR={tmp_path / 'again'}", *TINY, *QUICK, "HYPER_PARAMETERS.EPOCHS=1", "loss=dice"]))
     checkpoint = tmp_path / "again/checkpoint"
     assert (checkpoint / "model_tiny_unet3plus.previous.weights.h5").read_bytes() == before
     assert (checkpoint / "model_tiny_unet3plus.previous.yaml").exists()
@@ -158,6 +158,7 @@ def test_every_model_type_trains(model_type, phantom, tmp_path):
             *QUICK,
             "HYPER_PARAMETERS.EPOCHS=1",
             "DATA_GENERATOR_TYPE=TF_DATA",
+            "loss=dice",
         ]
     )
     history = train(cfg)
@@ -193,14 +194,20 @@ def test_a_seed_gives_the_same_training_twice(phantom, tmp_path):
     losses = []
     for run in ("a", "b"):
         shutil.copytree(phantom / "data", tmp_path / run / "data")
-        small = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,6]", "MODEL.DECODER.DROPOUT=0.1", "augmentation=light"]
+        small = [
+            "MODEL.TYPE=unet",
+            "MODEL.FILTERS=[2,2]",
+            "MODEL.DECODER.DROPOUT=0.1",
+            "augmentation=light",
+            "loss=dice",
+        ]
         losses.append(train(load_config([f"WORK_DIR={tmp_path / run}", *small, *TINY[2:], *QUICK]))["loss"])
     assert losses[0] == losses[1]
 
 
 def test_steps_are_timed_on_request(phantom, tmp_path, capsys):
     shutil.copytree(phantom / "data", tmp_path / "data")
-    small = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", *TINY[2:], *QUICK]
+    small = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", "loss=dice", *TINY[2:], *QUICK]
     train(load_config([*small, "+warmup_steps=1", "+bench_steps=2"]))
     printed = capsys.readouterr().out
     assert "2 steps" in printed and "images/s" in printed and "p90" in printed
@@ -208,7 +215,7 @@ def test_steps_are_timed_on_request(phantom, tmp_path, capsys):
 
 def test_fewer_steps_than_were_to_be_timed(phantom, tmp_path, capsys):
     shutil.copytree(phantom / "data", tmp_path / "data")
-    small = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", *TINY[2:], *QUICK]
+    small = [f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "MODEL.FILTERS=[2,2]", "loss=dice", *TINY[2:], *QUICK]
     train(load_config([*small, "+warmup_steps=2", "+bench_steps=100"]))
     printed = capsys.readouterr().out
     assert "after 6 steps: 4 instead of bench_steps=100" in printed and "Raise HYPER_PARAMETERS.EPOCHS" in printed

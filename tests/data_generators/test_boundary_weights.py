@@ -96,9 +96,15 @@ def test_batches_carry_the_weights_of_their_masks(loader, phantom):
         np.testing.assert_array_equal(plain[1], mask)
 
 
+# What the other loaders give to it is tested above, and the training from shards in test_tfrecord.py.
 @pytest.mark.parametrize(
-    "loader", [name for name in installed(LOADERS) if name != "TFRECORD"]
-)  # that: test_tfrecord.py
+    "loader",
+    [
+        pytest.param(name, marks=[] if name == "TF_GENERATOR" else pytest.mark.slow)
+        for name in installed(LOADERS)
+        if name != "TFRECORD"
+    ],
+)
 def test_training_evaluation_and_prediction(loader, phantom, tmp_path):
     shutil.copytree(phantom / "data", tmp_path / "data")
     size = ["MODEL.TYPE=conv_deconv", "MODEL.FILTERS=[4,6,8]", *TINY[2:], "HYPER_PARAMETERS.EPOCHS=1"]

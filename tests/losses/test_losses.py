@@ -40,8 +40,9 @@ def make_boundary_weights(p):
     return np.broadcast_to((rows * columns % 7 / 7)[:, :, None], (*p.shape[:3], 1)).astype("float32")
 
 
+@functools.cache
 def make_batch(classes, images=2, height=SIDES[0], width=SIDES[1], seed=0):
-    """Blobs as index masks `(batch, height, width, 1)`, and probabilities that mostly agree with them."""
+    """Blobs as index masks `(batch, height, width, 1)`, and probabilities that mostly agree with them; to be read."""
     rng = np.random.default_rng(seed)
     row, column = np.mgrid[:height, :width]
     masks = np.zeros((images, height, width, 1), "uint8")
@@ -50,10 +51,11 @@ def make_batch(classes, images=2, height=SIDES[0], width=SIDES[1], seed=0):
             y, x, radius = rng.uniform((0, 0, 0.1), (1, 1, 0.3))
             mask[(row - y * height) ** 2 + (column - x * width) ** 2 < (radius * min(height, width)) ** 2] = label
     logits = rng.normal(size=(images, height, width, classes)) + 2 * one_hot(masks, classes) - (classes == 1)
-    if classes == 1:
-        return masks, (1 / (1 + np.exp(-logits))).astype("float32")
     exponents = np.exp(logits)
-    return masks, (exponents / exponents.sum(-1, keepdims=True)).astype("float32")
+    p = exponents / (1 + exponents if classes == 1 else exponents.sum(-1, keepdims=True))
+    for array in (masks, p := p.astype("float32")):
+        array.flags.writeable = False
+    return masks, p
 
 
 def one_hot(masks, classes):
@@ -112,11 +114,11 @@ def lovasz_of_image(y, p):
         if y.shape[-1] > 1 and not truth.any():
             continue
         wrong, previous, total = np.zeros(truth.shape, bool), 0.0, 0.0
-        missed = excess = 0
+        missed, excess, there = 0, 0, truth.sum()
         for pixel in np.argsort(-error, kind="stable"):
             wrong[pixel] = True
             missed, excess = missed + truth[pixel], excess + (not truth[pixel])
-            jaccard = (missed + excess) / (truth.sum() + excess)
+            jaccard = (missed + excess) / (there + excess)
             total, previous = total + error[pixel] * (jaccard - previous), jaccard
         losses.append(total)
     return np.mean(losses)
@@ -466,6 +468,7 @@ def test_ignored_pixels_have_no_influence_and_no_gradient(name, classes):
 def test_the_value_is_that_of_the_pixels_that_count(name, classes):
     """Void columns at the right: as if the images were narrower."""
     masks, p = make_batch(classes)
+    masks = masks.copy()
     masks[:, :, 150:] = IGNORED
     settings = f"OUTPUT.CLASSES={classes}", f"DATASET.IGNORE_LABEL={IGNORED}"
     narrow = one_term(name)(masks[:, :, :150], p[:, :, :150])
@@ -493,6 +496,7 @@ def test_perfect_where_it_counts_and_nothing_that_counts(name):
 def test_ssim_with_void_by_hand():
     """Mean over the windows whose centre counts, of maps that are 0 where they do not."""
     masks, p = make_batch(1, images=1, height=24, width=30)
+    masks = masks.copy()
     masks[:, 10:14, 8:20] = IGNORED
     valid = (masks != IGNORED).astype("float32")
     truth = tf.constant(np.where(masks == IGNORED, 0, masks), "float32")
