@@ -44,7 +44,7 @@ from utils.checkpoints.training_log import read_history
 from utils.config import load_config
 from utils.config.class_names import has_background, mask_class_names
 from utils.config.folds import fold_configs
-from utils.config.overrides import override_key, text_override
+from utils.config.overrides import command_line, override_key, split_override, text_override
 from utils.inference.comparison import compare, fit
 from utils.inference.mask_meaning import MaskMeaning
 
@@ -127,11 +127,35 @@ def add_run(folder: Path, work_dir: Path, name: str, target: Path) -> None:
             "name": name,
             "classes": mask_class_names(folds[0]),
             "epochs": [len(history["loss"]) for history in histories],
-            "training": training,
-            "evaluation": evaluation,
+            "training": [without_places(run) for run in training],
+            "evaluation": without_places(evaluation),
             "rules": find_rules(evaluation, has_background(folds[0])),
         }
         (new / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def without_places(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of a run whose command and overrides say nothing of the machine.
+
+    Left out is where the data of an experiment are, where it works and how much it prints; of other absolute paths the
+    last two parts stay.
+    """
+    _, script, *typed = shlex.split(record["command"])
+    of_experiment = any(text.startswith("+experiment=") for text in typed)
+
+    def kept(overrides: Sequence[str]) -> list[str]:
+        left = []
+        for override in overrides:
+            key, value = split_override(override)
+            data = key == "DATASET.FOLDS" or (key.startswith("DATASET.") and key.endswith("_PATH"))
+            if key in (*PLACES, "VERBOSE") or (of_experiment and data):
+                continue
+            path = Path(value)
+            left.append(f"{key}={'/'.join(path.parts[-2:])}" if path.is_absolute() else override)
+        return left
+
+    clean = {**record, "command": command_line(script, kept(typed))}
+    return {**clean, "overrides": kept(record["overrides"])} if "overrides" in record else clean
 
 
 @contextlib.contextmanager

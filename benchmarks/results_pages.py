@@ -139,6 +139,19 @@ def summary_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield table_row(cells)
 
 
+def training_command(commands: Sequence[str]) -> str:
+    """One command for all folds of a run.
+
+    >>> training_command(["python train.py DATASET.FOLD=0 SEED=1", "python train.py DATASET.FOLD=1 SEED=1"])
+    'python train.py -m DATASET.FOLD=0,1 SEED=1'
+    """
+    if len(commands) == 1:
+        return commands[0]
+    fold = re.compile(r"(?<=DATASET\.FOLD=)\d+")
+    folds = ",".join(number for command in commands for number in fold.findall(command))
+    return fold.sub(folds, commands[0]).replace("train.py", "train.py -m", 1)
+
+
 def page_lines(result: Mapping[str, Any], data_set: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """The page of a run."""
     name, evaluation = result["name"], result["evaluation"]
@@ -152,7 +165,7 @@ def page_lines(result: Mapping[str, Any], data_set: Mapping[str, Any], folder: P
     yield ""
     yield "```sh"
     yield from data_set["prepare"]
-    yield from dict.fromkeys(run["command"] for run in result["training"])
+    yield training_command([run["command"] for run in result["training"]])
     yield evaluation["command"]
     yield "```"
     yield ""
