@@ -5,7 +5,7 @@ What needs Keras or SciPy is imported inside functions, so that --help and confi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from utils.config.folds import ALL
 from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
 from utils.inference.members import restore_members
+from utils.inference.uncertainty.members import MemberSettings
 
 if TYPE_CHECKING:
     from utils.inference.output import Output
@@ -56,10 +57,11 @@ def predict(cfg: DictConfig) -> Path:
 
     members = restore_members(cfg)
     trained = members[0]
+    MemberSettings.from_configs(members)  # refuses, before a network is built
     sources = find_sources(trained, images=image_list(trained, "val") if is_classifier(trained) else None)
     check_preparation(trained, [source.path for source in sources if isinstance(source, ImageSource)])
     folder = writable_folder(trained, cfg.PREDICT.OUTPUT_PATH, "PREDICT.OUTPUT_PATH")
-    output = make_output(trained, folder / weights_path(cfg).name.removesuffix(ENDING))
+    output = make_output(members, folder / weights_path(cfg).name.removesuffix(ENDING))
     make_strategy(trained)
 
     from utils.inference.prediction import predict_sources
@@ -79,13 +81,14 @@ def is_classifier(cfg: DictConfig) -> bool:
     return cfg.MODEL.TYPE == "classifier"
 
 
-def make_output(cfg: DictConfig, folder: Path) -> Output:
-    """What is written for the model of a restored config."""
+def make_output(members: Sequence[DictConfig], folder: Path) -> Output:
+    """What is written for the networks of restored configs."""
     from utils.inference.output import LabelOutput, MaskOutput
 
+    cfg = members[0]
     if is_classifier(cfg):
         return LabelOutput.from_config(cfg, folder, list(cfg.OUTPUT.CLASS_NAMES))
-    return MaskOutput.from_config(cfg, folder, mask_class_names(cfg))
+    return MaskOutput.from_config(cfg, folder, mask_class_names(cfg), members=members)
 
 
 def report(output: Output, sources: Collection[Source], problems: Mapping[Source, str]) -> None:

@@ -24,7 +24,16 @@ NAMES_OF_A_RUN = (
     "DATASET.FOLDS",
 )
 OF_FOLDS = ".folds.evaluation"  # ending of the evaluation of all folds together
-ARCHIVED = (".evaluation", ".keras", ".run.json", ".temperature.json", ".yaml")  # what is renamed together with weights
+ARCHIVED = (  # what is renamed together with weights
+    ".ensemble.review.json",
+    ".evaluation",
+    ".fingerprint.json",
+    ".keras",
+    ".review.json",
+    ".run.json",
+    ".temperature.json",
+    ".yaml",
+)
 
 
 def weights_path(cfg: DictConfig) -> Path:

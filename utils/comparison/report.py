@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from utils.base.embedding import embed
 from utils.base.files import atomic_write
 from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
 from utils.comparison.beside import histories, most_different, read_cost
@@ -26,7 +27,6 @@ from utils.comparison.statistics import (
     score_runs,
     shared_scores,
 )
-from utils.evaluation.embedding import embed
 from utils.evaluation.report import format_number
 from utils.evaluation.score_table import LOWER_IS_BETTER, score_texts
 from utils.training.compare_curves import draw_runs

@@ -226,6 +226,9 @@ SCHEMA = Group(
         ),
         TTA=Key(choices=("none", "flips", "dihedral")),
         ENSEMBLE=Key(list[str] | None),
+        UNCERTAINTY=Key(choices=(None, "entropy", "mutual_information", "variance")),
+        MC_SAMPLES=Key(int | None, low=2, high=1000),
+        REVIEW_DICE=Key(float, low=0, high=1),
         POSTPROCESS=Group(
             THRESHOLDS=Key(list[float] | None, low=0, high=1),
             LARGEST=Key(bool),

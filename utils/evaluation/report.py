@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from losses.surface import surface_dice_names
 from utils.base.classes import is_multi_label, number_of_classes
+from utils.base.embedding import data_url, embed
 from utils.base.files import atomic_write
 from utils.base.job_table import mean_and_deviation
 from utils.base.palette import ERROR_COLORS, VOID, class_color, hex_color
@@ -28,7 +29,6 @@ from utils.evaluation.class_table import (
     fold_rows,
     region_labels,
 )
-from utils.evaluation.embedding import data_url, embed
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.report_calibration import calibration_context
 from utils.evaluation.report_curves import curves_context

@@ -7,8 +7,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from losses.calibration import BINS, Calibration, calibration_error
+from utils.base.embedding import embed
 from utils.config.class_names import mask_class_names
-from utils.evaluation.embedding import embed
 from utils.evaluation.split_result import SplitResult
 
 if TYPE_CHECKING:

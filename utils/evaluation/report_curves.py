@@ -6,12 +6,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from utils.base.embedding import embed
 from utils.base.learning_curves import PANELS, History, draw_curves, scores_of_classes, sort_into_panels
 from utils.checkpoints import companion_path, weights_path
 from utils.checkpoints.paths import log_path, run_label
 from utils.checkpoints.training_log import read_history
 from utils.config.class_names import mask_class_names
-from utils.evaluation.embedding import embed
 
 NARROW = 4.8  # inches: letters of 8 points are readable on a phone
 HIGH, LOW = 3.2, 1.5  # inches, of a panel of losses or scores and of one of the others

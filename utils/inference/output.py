@@ -20,6 +20,7 @@ from utils.inference.postprocessing import Postprocess, build_postprocessing
 from utils.inference.read_ahead import SourceImage
 from utils.inference.sliding_window import zeros
 from utils.inference.sources import Source
+from utils.inference.uncertainty.members import Members
 from utils.inference.writers import (
     LABEL_FORMATS,
     MASK_FORMATS,
@@ -70,8 +71,8 @@ class Output(ABC):
         self.stack.__exit__(kind, error, traceback)
 
     @abstractmethod
-    def add(self, item: SourceImage, probability: np.ndarray) -> None:
-        """Take the probabilities of the next image; the images of a source come in order."""
+    def add(self, item: SourceImage, probability: np.ndarray | None, members: Members | None = None) -> None:
+        """Take the probabilities of the next image, or its members; the images of a source come in order."""
 
     def write(self, prediction: MaskPrediction | LabelPrediction) -> None:
         """Write a source in every format."""
@@ -116,9 +117,16 @@ class MaskOutput(Output):
 
     @classmethod
     def from_config(
-        cls, cfg: DictConfig, folder: Path, class_names: Sequence[str], formats: Sequence[str] = ()
+        cls,
+        cfg: DictConfig,
+        folder: Path,
+        class_names: Sequence[str],
+        formats: Sequence[str] = (),
+        members: Sequence[DictConfig] = (),
     ) -> Self:
         """The output that PREDICT asks for, and the formats named whatever PREDICT says.
+
+        `members` are the configs of all networks that predict together, if there are several.
 
         Raises:
             UserError: the number of thresholds is not that of the foreground classes.
@@ -128,13 +136,17 @@ class MaskOutput(Output):
             for name, row in MASK_FORMATS.items()
             if row.key is None or cfg.PREDICT[row.key] or name in formats
         }
-        settings = WriterSettings.from_config(cfg, class_names)
+        settings = WriterSettings.from_config(cfg, class_names, members or [cfg])
         postprocess, thresholds = build_postprocessing(cfg), cfg.PREDICT.POSTPROCESS.THRESHOLDS
         return cls(folder, chosen, settings, kept_folders(cfg), postprocess, thresholds)
 
-    def add(self, item: SourceImage, probability: np.ndarray) -> None:
-        source = item.source
-        probability = source.restore(probability, item.image.shape[:2])
+    def add(self, item: SourceImage, probability: np.ndarray | None, members: Members | None = None) -> None:
+        source, unsure = item.source, None
+        if members is not None:
+            probability, unsure = members.finish()
+        else:
+            assert probability is not None
+            probability = source.restore(probability, item.image.shape[:2])
         if item.frame == 0 or self.current is None:
             self.check_names(source)
             self.current = MaskPrediction(source)
@@ -142,6 +154,8 @@ class MaskOutput(Output):
         self.current.labels.append(labels)
         self.current.confidences.append(confidence)
         self.current.truths.append(item.truth)
+        if members is not None and unsure is not None:
+            self.current.add_members(members, probability, labels, unsure, self.settings.meaning)
         if self.keeps_probabilities:
             self.keep(self.current, item.frame, probability)
         if item.is_last:
@@ -154,14 +168,15 @@ class MaskOutput(Output):
             self.write(prediction)
 
     def findings(self) -> list[str]:
-        """A warning if every pixel of every image is of one class."""
+        """Those of the writers, and a warning if every pixel of every image is of one class."""
+        found = [line for writer in self.writers for line in writer.findings()]
         if len(self.predicted) != 1:
-            return []
+            return found
         (value,) = self.predicted
         if self.settings.multi_label and value:
-            return []
+            return found
         name = self.settings.class_names[value]
-        return [f"Warning: every pixel is predicted as {name}. Are these images like those of the training?"]
+        return [*found, f"Warning: every pixel is predicted as {name}. Are these images like those of the training?"]
 
     def check_names(self, source: Source) -> None:
         """Raise a UserError if a file that will be written for a source has too long a name, before any is."""
@@ -195,7 +210,8 @@ class LabelOutput(Output):
         settings = WriterSettings.from_config(cfg, class_names)
         return cls(folder, LABEL_FORMATS, settings, kept_folders(cfg))
 
-    def add(self, item: SourceImage, probability: np.ndarray) -> None:
+    def add(self, item: SourceImage, probability: np.ndarray | None, members: Members | None = None) -> None:
+        assert probability is not None
         self.write(LabelPrediction(item.source, probability))
 
 

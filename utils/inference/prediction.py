@@ -3,6 +3,7 @@
 import errno
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from utils.inference.output import Output
 from utils.inference.predictor import Predictor
 from utils.inference.read_ahead import Progress, SourceImage, read_ahead
 from utils.inference.sources import Source, SourceSettings
+from utils.inference.uncertainty.members import Members
 
 
 def predict_sources(
@@ -36,11 +38,11 @@ def predict_sources(
     """
     with Progress(len(sources), verbose) as progress:
         images = read_ahead(sources, reading, workers, progress)
-        for item, probability in predict_images(predictor, images):
+        for item, probability, members in predict_images(predictor, images):
             if item.source in progress.problems:
                 continue
             try:
-                output.add(item, probability)
+                output.add(item, probability, members)
             except UserError as error:
                 progress.failed(item.source, error)
             except OSError as error:
@@ -65,16 +67,35 @@ def note_turned(sources: Sequence[Source]) -> None:
         )
 
 
-def predict_images(predictor: Predictor, images: Iterable[SourceImage]) -> Iterator[tuple[SourceImage, np.ndarray]]:
-    """Yield each image with its probabilities `(height, width, classes)`, of the size that the network sees."""
+def predict_images(
+    predictor: Predictor, images: Iterable[SourceImage]
+) -> Iterator[tuple[SourceImage, np.ndarray | None, Members | None]]:
+    """Yield each image with its probabilities `(height, width, classes)`, of the size that the network sees.
+
+    With PREDICT.UNCERTAINTY they are None, and the members have them, on the grid of the mask.
+    """
     for batch in batches(predictor, images):
         prepared = [image for _, image in batch]
+        if predictor.members:
+            for (item, _), members in zip(batch, add_members(predictor, batch), strict=True):
+                yield item, None, members
+            continue
         if predictor.needs_tiles(prepared[0].shape[:2]):
             probabilities: Iterable[np.ndarray] = map(predictor.predict_tiles, prepared)
         else:
             probabilities = predictor.predict(np.stack(prepared))
         for (item, _), probability in zip(batch, probabilities, strict=True):
-            yield item, probability
+            yield item, probability, None
+
+
+def add_members(predictor: Predictor, batch: Sequence[tuple[SourceImage, np.ndarray]]) -> list[Members]:
+    """The members of each image of a batch, added up."""
+    assert predictor.members is not None
+    each = [Members(predictor.members, partial(item.source.restore, size=item.image.shape[:2])) for item, _ in batch]
+    for probabilities in predictor.each_member(np.stack([image for _, image in batch])):
+        for members, probability in zip(each, probabilities, strict=True):
+            members.add(probability)
+    return each
 
 
 def batches(predictor: Predictor, images: Iterable[SourceImage]) -> Iterator[list[tuple[SourceImage, np.ndarray]]]:

@@ -1,6 +1,6 @@
 """From images to probabilities, by one trained network or several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import keras
@@ -10,12 +10,14 @@ from omegaconf import DictConfig
 from data_generators.reading.decoding import resize_image, to_unit_range
 from models import build_model, inference_model
 from utils.base.progress import brief_task
-from utils.checkpoints import load_weights
+from utils.checkpoints import load_weights, weights_path
 from utils.checkpoints.temperature import Temperature, load_temperature
 from utils.inference.members import network_size, predicts_whole
 from utils.inference.sliding_window import predict_sliding_window
 from utils.inference.temperature import with_temperature
-from utils.inference.test_time_augmentation import TRANSFORMS, mean_over_transforms
+from utils.inference.test_time_augmentation import TRANSFORMS, Function, mean_over_transforms
+from utils.inference.uncertainty.dropout import use_sample, with_active_dropout
+from utils.inference.uncertainty.members import MemberSettings
 from utils.inference.windows import TileClock, tiles_at_once, unpadded_window
 
 
@@ -28,6 +30,7 @@ class Predictor:
     Attributes:
         predicts_masks: false for a classifier, whose probabilities are `(classes,)` per image.
         batch_size: images or tiles that are predicted at once.
+        members: what is made of the members of a prediction; None without PREDICT.UNCERTAINTY.
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
@@ -39,6 +42,7 @@ class Predictor:
 
     def __init__(self, configs: Sequence[DictConfig]) -> None:
         self.cfg, self.configs = configs[0], configs
+        self.members = MemberSettings.from_configs(configs)
         cfg = self.cfg
         self.input_size = network_size(cfg)
         self.temperatures = [load_temperature(config) for config in configs]
@@ -92,13 +96,34 @@ class Predictor:
         runs = [partial(run, model) for model in self.networks[window or self.input_size]]
         return mean_over_transforms(runs, to_unit_range(images), self.transforms)
 
-    def predict_tiles(self, image: np.ndarray) -> np.ndarray:
-        """Predict one image `(height, width, channels)` of any size with the sliding window."""
+    def each_member(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Predict a batch with one member after the other; tile by tile, if its one image needs that.
+
+        Args:
+            images: as of `predict`, or `(1, height, width, channels)` of any size.
+
+        Yields `(batch, height, width, classes)`, `MemberSettings.count` times.
+        """
+        tiled = self.needs_tiles(images.shape[1:3])
+        window = self.window(images.shape[1:3]) if tiled else self.input_size
+        for transform, inverse in self.transforms:
+            for model in self.networks[window]:
+                for sample in range(self.cfg.PREDICT.MC_SAMPLES or 1):
+                    predict = partial(run_member, model, transform, inverse, self.cfg.SEED, sample)
+                    yield self.predict_tiles(images[0], predict)[None] if tiled else predict(images)
+
+    def predict_tiles(self, image: np.ndarray, predict: Function | None = None) -> np.ndarray:
+        """Predict one image `(height, width, channels)` of any size with the sliding window.
+
+        Args:
+            image: uint8 or uint16.
+            predict: function, tiles -> probabilities; by default `predict`.
+        """
         window = self.window(image.shape[:2])
         self.clock.start(image.shape[:2], window)
         return predict_sliding_window(
             image,
-            partial(self.predict, window=window),
+            predict or partial(self.predict, window=window),
             window,
             self.output_size(window),
             self.overlap,
@@ -124,10 +149,21 @@ def load_network(cfg: DictConfig, size: tuple[int, int] | None, temperature: Tem
         network = build_model(cfg, pretrained=False, any_size=size is None, size=size)
         task.text = (f"{network.count_params():,} parameters", "loading weights")
         load_weights(network, cfg)
-        model = with_temperature(inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True), temperature)
+        model = inference_model(network, cfg.MODEL.PRUNE, fuse_batch_norm=True)
+        if cfg.PREDICT.MC_SAMPLES:
+            model = with_active_dropout(model, weights_path(cfg).name)
+        model = with_temperature(model, temperature)
     model.compile(jit_compile=cfg.OPTIMIZATION.XLA)
     return model
 
 
 def run(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(model.predict_on_batch(images))
+
+
+def run_member(
+    model: keras.Model, transform: Function, inverse: Function, seed: int, sample: int, images: np.ndarray
+) -> np.ndarray:
+    """The probabilities of one member: a network, a transform, a sample of its dropout."""
+    use_sample(model, seed, sample)
+    return inverse(run(model, np.ascontiguousarray(transform(to_unit_range(images)))))

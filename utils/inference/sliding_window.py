@@ -117,9 +117,9 @@ def predict_sliding_window(
     return result
 
 
-def zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """A float32 array of zeros; a large one is mapped to a temporary file without a name, which vanishes with it."""
-    if 4 * np.prod(shape, dtype=np.int64) <= MAX_IN_MEMORY:
-        return np.zeros(shape, np.float32)
+def zeros(shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> np.ndarray:
+    """An array of zeros; a large one is mapped to a temporary file without a name, which vanishes with it."""
+    if np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64) <= MAX_IN_MEMORY:
+        return np.zeros(shape, dtype)
     with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
+        return np.memmap(file, dtype, "w+", shape=shape)

@@ -241,8 +241,11 @@ class VolumeSource(Source):
     def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
         self.save_array(path, np.stack(labels, axis=-1))
 
-    def save_array(self, path: Path, array: np.ndarray) -> None:
-        """Write `(rows, columns, slices[, classes])` with the affine, the header and the order of axes of the scan."""
+    def save_array(self, path: Path, array: np.ndarray, slope: float = 1) -> None:
+        """Write `(rows, columns, slices[, classes])` with the affine, the header and the order of axes of the scan.
+
+        Values are stored as they are; readers multiply them by `slope`.
+        """
         array = self.to_stored(array)
         if not is_nifti(self.path):
             image = nib.Nifti1Image(array, self.scan.affine)
@@ -256,7 +259,7 @@ class VolumeSource(Source):
                 image.header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
             image.header["cal_min"] = image.header["cal_max"] = 0  # the display range of the scan, not of labels
         image.header.set_data_dtype(array.dtype)
-        image.header.set_slope_inter(1, 0)
+        image.header.set_slope_inter(slope, 0)
         with atomic_write(path) as temporary:
             nib.save(image, temporary)
 

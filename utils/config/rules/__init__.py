@@ -1,9 +1,9 @@
-"""Rules between keys of the config, one function each: data, training, devices, evaluation. A rule raises a UserError.
+"""Rules between keys of the config, one function each, in files by what they are about. A rule raises a UserError.
 
 A new rule is a function there and an entry in one of the lists below. They are checked in that order.
 """
 
-from utils.config.rules import data, devices, evaluation, training
+from utils.config.rules import data, devices, evaluation, prediction, training
 
 DEVICE_RULES = (
     devices.tpu_needs_tf_data,
@@ -30,6 +30,8 @@ RULES = (
     evaluation.predictions_are_masks_of_one_split,
     evaluation.raters_need_predictions,
     evaluation.surface_dice_has_a_tolerance,
+    prediction.uncertainty_is_of_masks,
+    prediction.uncertainty_is_asked_for,
     training.schedule_stays_below_its_peak,
     *DEVICE_RULES,
     training.classifier_has_its_own_loss,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from utils.base.palette import color_table
 from utils.inference.mask_meaning import MaskMeaning, stored_values
+from utils.inference.uncertainty.cases import CaseSums
+from utils.inference.uncertainty.learnt import Learnt, load_learnt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from utils.inference.sources import Source
+    from utils.inference.uncertainty.members import Members
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,9 @@ MASK_FORMATS = {
     "masks": Format("utils.inference.writers.masks:MaskWriter"),
     "color_masks": Format("utils.inference.writers.masks:ColorMaskWriter", "PICTURES"),
     "pictures": Format("utils.inference.writers.pictures:PictureWriter", "PICTURES"),
+    "uncertainty": Format("utils.inference.writers.uncertainty:UncertaintyWriter", "UNCERTAINTY"),
     "predictions.csv": Format("utils.inference.writers.tables:AreaWriter"),
+    "review.html": Format("utils.inference.writers.review:ReviewWriter", "UNCERTAINTY"),
     "rle.csv": Format("utils.inference.writers.tables:RleWriter", "RLE"),
     "coco_results.json": Format("utils.inference.writers.coco:CocoWriter", "COCO", needs_probabilities=True),
     "probabilities": Format(
@@ -57,6 +62,9 @@ class MaskPrediction:
         truths: `(height, width)` class indices of each slice, or None.
         image: of a source that is one image, `(height, width, channels)` uint8 or uint16; of a series None.
         probabilities: float32 `(height, width, slices, classes)`, where a format needs them.
+        unsure: of each slice, uint16 `(height, width)`, see `utils.inference.uncertainty.members`; empty without
+            PREDICT.UNCERTAINTY.
+        sums: of all slices, for the numbers of the case.
     """
 
     source: Source
@@ -65,6 +73,16 @@ class MaskPrediction:
     truths: list[np.ndarray | None] = field(default_factory=list)
     image: np.ndarray | None = None
     probabilities: np.ndarray | None = None
+    unsure: list[np.ndarray] = field(default_factory=list)
+    sums: CaseSums | None = None
+
+    def add_members(
+        self, members: Members, probability: np.ndarray, labels: np.ndarray, unsure: np.ndarray, meaning: MaskMeaning
+    ) -> None:
+        """Take how sure the next slice is; `labels` is the mask of the mean probabilities."""
+        self.unsure.append(unsure)
+        self.sums = self.sums or CaseSums(meaning, members.settings.count)
+        self.sums.add(members.labels, probability, labels, unsure)
 
     def names(self) -> Iterator[str]:
         """The name of each slice in tables and pictures."""
@@ -95,6 +113,8 @@ class WriterSettings:
         show: how many pictures to open on the screen.
         mask_values: the value of each class in the masks written, 0 to 65535; None: its index.
         palette: whether masks that are PNG of 8 bit have a table of colours.
+        measure: PREDICT.UNCERTAINTY.
+        learnt: what an evaluation found out about the numbers of cases, if there is any.
     """
 
     meaning: MaskMeaning
@@ -102,14 +122,17 @@ class WriterSettings:
     show: int = 0
     mask_values: Sequence[int] | None = None
     palette: bool = False
+    measure: str | None = None
+    learnt: Learnt | None = None
 
     @classmethod
-    def from_config(cls, cfg: DictConfig, class_names: Sequence[str]) -> Self:
-        """The settings of PREDICT and DATASET."""
+    def from_config(cls, cfg: DictConfig, class_names: Sequence[str], members: Sequence[DictConfig] = ()) -> Self:
+        """The settings of PREDICT and DATASET; `members` are the configs of all networks that predict together."""
         values = stored_values(cfg) if cfg.PREDICT.MASK_VALUES == "labels" else None
         meaning = MaskMeaning.from_config(cfg, class_names)
         predict = cfg.PREDICT
-        return cls(meaning, cfg.SHOW_CENTER_CHANNEL_IMAGE, predict.SHOW, values, predict.MASK_PALETTE)
+        shown = (cfg.SHOW_CENTER_CHANNEL_IMAGE, predict.SHOW, values, predict.MASK_PALETTE)
+        return cls(meaning, *shown, predict.UNCERTAINTY, load_learnt(members))
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -151,3 +174,7 @@ class Writer(ABC, Generic[AnyPrediction]):
     @abstractmethod
     def write(self, prediction: AnyPrediction) -> None:
         """Write one source, with all its slices."""
+
+    def findings(self) -> list[str]:
+        """When all is written: what is worth saying of it, a line each."""
+        return []

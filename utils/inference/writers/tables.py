@@ -10,26 +10,45 @@ import numpy as np
 from utils.base import rle
 from utils.base.class_bits import count_classes, in_region
 from utils.base.text_files import spreadsheet_cell
-from utils.inference.writers import LabelPrediction, MaskPrediction
+from utils.inference.writers import LabelPrediction, MaskPrediction, WriterSettings
 from utils.inference.writers.text_file import TextFileWriter
+
+CASE_COLUMNS = ("uncertainty", "volume_cv", "expected_dice", "predicted_dice", "flag")
+
+
+def case_cells(prediction: MaskPrediction, settings: WriterSettings) -> list[str]:
+    """The cells of CASE_COLUMNS: numbers that are not known are empty, and so is the flag."""
+    assert prediction.sums is not None
+    numbers = prediction.sums.numbers()
+    predicted = flag = None
+    if settings.learnt:
+        predicted, flag = settings.learnt.judge(numbers.expected_dice, prediction.source.is_series)
+    cells = ["" if value is None else f"{value:.4f}" for value in (*numbers, predicted)]
+    return [*cells, "" if flag is None else ("review" if flag else "ok")]
 
 
 class AreaWriter(TextFileWriter[MaskPrediction]):
-    """Writes `predictions.csv`: for each image its size, the pixels of each class and the mean confidence."""
+    """Writes `predictions.csv`: for each image its size, the pixels of each class and the mean confidence.
+
+    With PREDICT.UNCERTAINTY also how sure the mask is: the same in each row of a series.
+    """
 
     file_name = "predictions.csv"
 
     def begin(self) -> None:
         self.rows = csv.writer(self.file)
         areas = [f"area_{name}" for name in self.settings.class_names]
-        self.rows.writerow(["file", "index", "height", "width", *areas, "confidence"])
+        sure = CASE_COLUMNS if self.settings.measure else ()
+        self.rows.writerow(["file", "index", "height", "width", *areas, "confidence", *sure])
 
     def write(self, prediction: MaskPrediction) -> None:
         source, classes = prediction.source, len(self.settings.class_names)
+        sure = case_cells(prediction, self.settings) if self.settings.measure else []
         for index, (labels, confidence) in enumerate(zip(prediction.labels, prediction.confidences, strict=True)):
             areas = count_classes(np.bincount(labels.ravel()), classes, self.settings.multi_label).tolist()
             position = index if source.is_series else ""
-            self.rows.writerow([spreadsheet_cell(source.path), position, *labels.shape, *areas, f"{confidence:.4f}"])
+            size, place = labels.shape, [spreadsheet_cell(source.path), position]
+            self.rows.writerow([*place, *size, *areas, f"{confidence:.4f}", *sure])
 
 
 class RleWriter(TextFileWriter[MaskPrediction]):
