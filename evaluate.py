@@ -65,6 +65,10 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     found = [verify_data(fold, splits=trained.EVALUATION.SPLITS, whole_images=True) for fold in folds]
     images = {split: sum(fold[split]["pairs"] for fold in found) for split in trained.EVALUATION.SPLITS}
     data = find_splits(folds, images)
+    if cfg.PREDICT.UNCERTAINTY is not None:
+        from utils.evaluation.review import check_review, review_splits
+
+        check_review(cfg, folds, data)
     strategy = make_strategy(trained)
 
     from models.cost import model_cost
@@ -79,6 +83,8 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     replicas = strategy.num_replicas_in_sync
     with explain_failures(trained):
         results = [evaluate_split(folds, split, model, forward, gallery, replicas) for split in data]
+        if cfg.PREDICT.UNCERTAINTY is not None:
+            review_splits(cfg, folds, data, results)
     with brief_task(trained, "writing the report"), explain_full_disk(cfg):
         folder = write_results(cfg, folds, results, gallery, model_cost(model))
     print_results(trained, results, folder)

@@ -24,6 +24,7 @@ from utils.evaluation.class_table import (
     fold_rows,
     region_labels,
 )
+from utils.evaluation.report_review import review_lines
 
 if TYPE_CHECKING:
     from utils.evaluation.split_result import SplitResult
@@ -73,6 +74,8 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
         if result.raters:
             say("")
             show(make_table(*rater_table(cfg, result.raters)))
+        for line in review_lines(result):
+            say(line)
         if result.evaluator and (folds := fold_rows(result.evaluator, FOLD_COLUMNS)):
             say("\nmeans over the classes")
             show(fold_table(FOLD_COLUMNS, folds, constant_of_folds(cfg, result.evaluator, FOLD_COLUMNS)))

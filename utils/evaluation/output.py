@@ -25,6 +25,7 @@ from utils.evaluation.postprocessing import describe_postprocessing
 from utils.evaluation.report import write_report
 from utils.evaluation.report_calibration import reliability
 from utils.evaluation.split_result import SplitResult
+from utils.inference.uncertainty.learnt import flag_text
 
 TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -79,6 +80,7 @@ def write_folder(
         write_table(folder / "per_volume.csv", {split: found.volumes for split, found in evaluators.items()}, regions)
     else:
         (folder / "per_volume.csv").unlink(missing_ok=True)  # of an earlier evaluation
+    write_reviewed(folder / "uncertainty.csv", results)
     write_report(folder / "report.html", cfg, folds, metadata, results, gallery)
     return folder
 
@@ -136,6 +138,7 @@ def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
         **confusion,
         **reliability_entry(result),
         **({"raters": result.raters} if result.raters else {}),
+        **({"review": result.review} if result.review else {}),
     }
 
 
@@ -148,6 +151,23 @@ def reliability_entry(result: SplitResult) -> dict[str, Any]:
 def answer_entry(cfg: DictConfig, answer: Answer) -> dict[str, Any]:
     """The class of a constant answer; of overlapping classes those that every pixel gets."""
     return {"classes": list(answer)} if is_multi_label(cfg) else {"class": answer[0]}
+
+
+def write_reviewed(path: Path, results: Sequence[SplitResult]) -> None:
+    """Write the expected, predicted and true Dice of each case, with PREDICT.UNCERTAINTY."""
+    if not any(result.reviewed for result in results):
+        path.unlink(missing_ok=True)  # of an earlier evaluation
+        return
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors=SHOWN) as file:
+        rows = csv.writer(file)
+        rows.writerow(["split", "kind", "case", "dice", "expected_dice", "predicted_dice", "flag"])
+        for result in results:
+            for kind, found in result.reviewed.items():
+                for case, predicted, flag in found:
+                    numbers = [
+                        "" if value is None else f"{value:.4f}" for value in (case.dice, case.expected_dice, predicted)
+                    ]
+                    rows.writerow([result.split, kind, spreadsheet_cell(case.name), *numbers, flag_text(flag)])
 
 
 def write_table(path: Path, cases: dict[str, list[ScoredCase]], regions: Regions) -> None:

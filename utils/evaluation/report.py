@@ -32,6 +32,7 @@ from utils.evaluation.class_table import (
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.report_calibration import calibration_context
 from utils.evaluation.report_curves import curves_context
+from utils.evaluation.report_review import review_context
 from utils.evaluation.score_table import SCORES, STATES, in_order, score_texts
 from utils.evaluation.split_data import evaluates_any_size
 from utils.evaluation.split_result import SplitResult
@@ -74,6 +75,7 @@ def write_report(
         **(curves_context(trained, len(folds)) if "weights" in metadata else {}),
         **score_context(trained, results),
         **calibration_context(trained, results),
+        **review_context(results),
         **picture_context(trained, results, gallery),
     }
     with atomic_write(path) as temporary:

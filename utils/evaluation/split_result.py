@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import keras
 
     from utils.evaluation.evaluator import Evaluator
+    from utils.evaluation.review import ReviewedCase
 
 LOSS_RULE = "mean over images of the training loss of their batches, plus weight regularisation"
 
@@ -30,6 +31,8 @@ class SplitResult:
         summary: what the evaluator's `result` returned.
         seconds: of the pass, reading included.
         raters: of `utils.evaluation.raters.Raters`, with EVALUATION.RATERS.
+        review: with PREDICT.UNCERTAINTY, whether the expected Dice tells which masks are wrong, see
+            `utils.evaluation.review`; reviewed: {kind: (case, predicted Dice, flag) of each case}.
     """
 
     split: str
@@ -41,6 +44,8 @@ class SplitResult:
     summary: dict[str, Any] | None = None
     seconds: float = 0.0
     raters: dict[str, Any] | None = None
+    review: dict[str, Any] | None = None
+    reviewed: dict[str, list[tuple[ReviewedCase, float | None, bool | None]]] = field(default_factory=dict)
 
     @property
     def speed(self) -> float:

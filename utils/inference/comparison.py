@@ -26,6 +26,14 @@ def mean_dice(truth: np.ndarray, predicted: np.ndarray, meaning: MaskMeaning) ->
     >>> mean_dice(np.array([0, 1, 1, 2]), np.array([0, 1, 0, 0]), MaskMeaning(["background", "liver", "tumour"]))
     0.3333333333333333
     """
+    return dice_of_counts(*count_dice(truth, predicted, meaning))
+
+
+def count_dice(truth: np.ndarray, predicted: np.ndarray, meaning: MaskMeaning) -> tuple[np.ndarray, np.ndarray]:
+    """Of each foreground class, and others that do not occur: pixels of both masks together, and of one plus the other.
+
+    Those of several images add up.
+    """
     scored = ~meaning.is_void(truth)
     truth, predicted = truth[scored].astype(np.uint8), predicted[scored].astype(np.uint8)
     if meaning.multi_label:
@@ -36,6 +44,11 @@ def mean_dice(truth: np.ndarray, predicted: np.ndarray, meaning: MaskMeaning) ->
         either = np.bincount(truth, minlength=256) + np.bincount(predicted, minlength=256)
         first = 1 if meaning.has_background else 0
         both, either = both[first:], either[first:]
+    return both, either
+
+
+def dice_of_counts(both: np.ndarray, either: np.ndarray) -> float | None:
+    """The mean Dice of the classes that occur; None if there is none."""
     found = either > 0
     return float(np.mean(2 * both[found] / either[found])) if found.any() else None
 

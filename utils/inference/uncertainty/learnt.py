@@ -66,6 +66,15 @@ class Learnt(NamedTuple):
         return predicted, predicted < self.below or expected < curve.expected[0]
 
 
+def flag_text(flag: bool | None) -> str:
+    """What tables say of a flag; nothing where none was learnt.
+
+    >>> flag_text(True), flag_text(False), flag_text(None)
+    ('review', 'ok', '')
+    """
+    return "" if flag is None else ("review" if flag else "ok")
+
+
 def learnt_path(members: Sequence[DictConfig]) -> Path:
     """Where it is: beside the weights of the first network."""
     return companion_path(weights_path(members[0]), ENDING if len(members) == 1 else ENDING_OF_SEVERAL)

@@ -91,7 +91,9 @@ class Members:
         labels: uint8 `(members, height, width)`, the mask of each member so far.
     """
 
-    def __init__(self, settings: MemberSettings, restore: Callable[[np.ndarray], np.ndarray] = lambda array: array):
+    def __init__(
+        self, settings: MemberSettings, restore: Callable[[np.ndarray], np.ndarray] = lambda array: array
+    ) -> None:
         self.settings, self.restore = settings, restore
         self.added = 0
 

@@ -19,6 +19,7 @@ from utils.base.pictures import draw_contours, overlay
 from utils.base.text_files import SHOWN, spreadsheet_cell
 from utils.inference.comparison import class_legend, fit
 from utils.inference.uncertainty.cases import CaseNumbers
+from utils.inference.uncertainty.learnt import flag_text
 from utils.inference.uncertainty.members import FULL
 from utils.inference.writers import MaskPrediction, Writer, WriterSettings
 from utils.inference.writers.pictures import shown_image
@@ -141,15 +142,6 @@ class ReviewWriter(Writer[MaskPrediction]):
         line = f"{self.folder / 'review.csv'}: {len(self.cases)} masks, the least sure first"
         flagged = sum(bool(case.flag) for case in self.cases)
         return [f"{line}; look at {flagged} of them" if self.settings.learnt else line]
-
-
-def flag_text(flag: bool | None) -> str:
-    """What tables say of a flag; nothing where none was learnt.
-
-    >>> flag_text(True), flag_text(False), flag_text(None)
-    ('review', 'ok', '')
-    """
-    return "" if flag is None else ("review" if flag else "ok")
 
 
 def number_text(value: float | None) -> str:
