@@ -29,6 +29,7 @@ from data_preparation.common.dataset_report import (
     sum_counts,
     write_report,
 )
+from data_preparation.common.fingerprint import find_spacings, fingerprint
 from data_preparation.common.intensity_statistics import ForegroundHistogram, histogram_for, intensity_statistics
 from data_preparation.common.label_counts import (
     count_labels,
@@ -68,7 +69,8 @@ def verify_data(
         `data_preparation.common.label_counts.count_labels`}}`.
         `foreground_share` is the share of labels above 0 among the pixels that are not ignored, None without masks;
         `image_properties` counts the images with each of IMAGE_PROPERTIES. With details, or where training needs it,
-        "train" has `intensity_statistics`: PREPROCESS_DATA.STATISTICS of the foreground, if there is any.
+        "train" has `intensity_statistics`: PREPROCESS_DATA.STATISTICS of the foreground, if there is any. "train" has
+        `fingerprint`, of `data_preparation.common.fingerprint.fingerprint`.
 
     Raises:
         UserError: lists the first 20 kinds of problems of all splits, counts the rest, and says what may help.
@@ -92,6 +94,10 @@ def verify_data(
         hints += [hint for check in checks for hint in check.hints]
         summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL) | intensity_statistics(cfg, histogram)
         summary[split]["label_counts"] = count_labels(cfg, checks)
+        if split == "train" and not problems:
+            facts = [check.facts for check in checks if check.facts is not None]
+            found = fingerprint(facts, find_spacings(pair.image for pair in pairs))
+            summary[split] |= {"fingerprint": found} if found else {}
         if details:
             summary[split] |= describe_split(
                 checks, number_of_classes(cfg), cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg)
@@ -145,7 +151,8 @@ def check_pairs(
     whole_images = whole_images and cfg.DATASET.CROP.MODE is not None
     settings = ReadSettings.from_config(cfg, split, whole_images=whole_images)
     form = {"classes": cfg.OUTPUT.CLASSES, "multi_label": is_multi_label(cfg)}
-    work = partial(check_pair, settings=settings, measure=measure, histogram=histogram, **form)
+    with_facts = split == "train" and cfg.MODEL.TYPE != "classifier"
+    work = partial(check_pair, settings=settings, measure=measure, histogram=histogram, with_facts=with_facts, **form)
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # reading and decoding release the interpreter's lock
         checks = threads.map(work, pairs)
         quiet = cfg.VERBOSE == 0 or not pairs

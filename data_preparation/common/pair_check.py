@@ -14,6 +14,7 @@ from data_generators.reading.masks import to_classes
 from data_generators.reading.orientation import is_turned, turn_as_shown
 from data_generators.reading.samples import ReadSettings, check_sizes
 from data_preparation.common.dataset_report import intensity_of
+from data_preparation.common.fingerprint import ImageFacts, facts_of
 from data_preparation.common.intensity_statistics import ForegroundHistogram
 from utils.base.errors import UserError
 
@@ -52,6 +53,7 @@ class PairCheck:
         intensity: see `data_preparation.common.dataset_report.intensity_of`; None unless measured.
         properties: names in IMAGE_PROPERTIES that hold for the image, and in MASK_FORMS for the mask.
         contents: hash of the bytes of the image file, for this process; None if it cannot be read.
+        facts: for the fingerprint of the training set; None unless asked for.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -61,6 +63,7 @@ class PairCheck:
     intensity: np.ndarray | None = None
     properties: tuple[str, ...] = ()
     contents: int | None = None
+    facts: ImageFacts | None = None
 
 
 def check_pair(
@@ -70,6 +73,7 @@ def check_pair(
     measure: bool,
     multi_label: bool = False,
     histogram: ForegroundHistogram | None = None,
+    with_facts: bool = False,
 ) -> PairCheck:
     """Read a pair and collect everything that is wrong with it.
 
@@ -80,6 +84,7 @@ def check_pair(
         measure: also measure size and intensity of the image.
         multi_label: whether the bits of a mask's values are classes.
         histogram: counts the pair, too, if it has no problem.
+        with_facts: also find `PairCheck.facts`.
     """
     check = PairCheck()
     image = mask = None
@@ -100,6 +105,8 @@ def check_pair(
             check_sizes(pair, image.shape[:2], mask, settings)
         except UserError as error:
             check.problems.append(str(error))
+        if with_facts:
+            check.facts = facts_of(image)
         if measure:
             check.size, check.intensity = image.shape, intensity_of(image)
     if mask is not None:

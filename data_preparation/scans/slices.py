@@ -177,3 +177,13 @@ def crop_or_pad(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     padded = np.zeros((height, width), pixels.dtype)
     padded[above : above + crop.shape[0], before : before + crop.shape[1]] = crop
     return padded
+
+
+def spacing_of_slices(scan: Scan, settings: SliceSettings) -> tuple[float, float, float]:
+    """Spacing in mm (row, column, slice) after resizing."""
+    rows, columns, _ = scan.voxels.shape
+    row, column, along = scan.spacing
+    if settings.resize_method == "resize" and settings.height and settings.width:
+        row *= rows / settings.height
+        column *= columns / settings.width
+    return row, column, along

@@ -24,8 +24,14 @@ from data_preparation.common.png import write_png
 from data_preparation.scans.geometry import shear_angle
 from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
 from data_preparation.scans.manifest import describe_sources, file_sizes, is_current, write_manifest
-from data_preparation.scans.nifti import Scan
-from data_preparation.scans.slices import SliceSettings, fit_slice, intensity_window, label_slice, window_slice
+from data_preparation.scans.slices import (
+    SliceSettings,
+    fit_slice,
+    intensity_window,
+    label_slice,
+    spacing_of_slices,
+    window_slice,
+)
 from utils.base.errors import UserError
 from utils.base.files import new_folders
 from utils.base.locks import locked_output
@@ -219,21 +225,11 @@ def write_slices(job: VolumeJob, images: Path, masks: Path) -> tuple[dict, str |
         "settings": asdict(settings),
         "slices": slices,
         "slices_with_liver": with_foreground,
-        "spacing_mm": spacing_of_slices(scan, settings),  # row, column, slice
+        "spacing_mm": list(spacing_of_slices(scan, settings)),  # row, column, slice
         "shear_degrees": round(shear_angle(scan.affine), 2),  # of a tilted gantry; distances in mm need 0
         "images": file_sizes(images),
         "masks": file_sizes(masks),
     }, note
-
-
-def spacing_of_slices(scan: Scan, settings: SliceSettings) -> list[float]:
-    """Spacing in mm `[row, column, slice]` after resizing."""
-    rows, columns, _ = scan.voxels.shape
-    row, column, along = scan.spacing
-    if settings.resize_method == "resize" and settings.height and settings.width:
-        row *= rows / settings.height
-        column *= columns / settings.width
-    return [row, column, along]
 
 
 def move_into_place(job: VolumeJob, manifest: dict, images: Path, masks: Path) -> None:

@@ -145,6 +145,7 @@ def test_the_ignored_label_is_allowed_and_not_counted(data):
     assert "contains the values 0, 1, 9; OUTPUT.CLASSES=2 allows 0 to 1" in message(config(data))
     summary = verify_data(config(data, "DATASET.IGNORE_LABEL=9"))
     assert summary["train"].pop("label_counts").tolist() == [[576, 384]] * 4
+    assert summary["train"].pop("fingerprint")["images"] == 4
     assert summary["train"] == {
         "pairs": 4,
         "foreground_share": pytest.approx(8 / 20),

@@ -16,6 +16,7 @@ from utils.base.errors import UserError
 from utils.base.locks import lock_path, locked
 from utils.base.registry import load_object
 from utils.inference.class_indices import classes_and_mean_confidence
+from utils.inference.drift import Drift
 from utils.inference.postprocessing import Postprocess, build_postprocessing
 from utils.inference.read_ahead import SourceImage
 from utils.inference.sliding_window import zeros
@@ -98,6 +99,9 @@ class MaskOutput(Output):
     Args:
         postprocess: function labels -> labels of an image or a volume `(height, width, slices)`; or None.
         thresholds: see `utils.inference.class_indices.class_indices`.
+
+    Attributes:
+        expected: with PREDICT.UNCERTAINTY, the expected Dice of each source written.
     """
 
     def __init__(
@@ -111,9 +115,11 @@ class MaskOutput(Output):
     ) -> None:
         super().__init__(folder, formats, settings, keep)
         self.postprocess, self.thresholds = postprocess, thresholds
+        self.drift = None if settings.fingerprint is None else Drift(settings.fingerprint)
         self.keeps_probabilities = any(row.needs_probabilities for row in formats.values())
         self.current: MaskPrediction | None = None
         self.predicted: set[int] = set()
+        self.expected: dict[Source, float] = {}
 
     @classmethod
     def from_config(
@@ -156,6 +162,8 @@ class MaskOutput(Output):
         self.current.truths.append(item.truth)
         if members is not None and unsure is not None:
             self.current.add_members(members, probability, labels, unsure, self.settings.meaning)
+        if self.drift:
+            self.current.unlike = self.drift.add(item)
         if self.keeps_probabilities:
             self.keep(self.current, item.frame, probability)
         if item.is_last:
@@ -166,10 +174,13 @@ class MaskOutput(Output):
                 prediction.labels = [np.ascontiguousarray(labels) for labels in processed]
             self.predicted.update(*(np.flatnonzero(np.bincount(labels.ravel())) for labels in prediction.labels))
             self.write(prediction)
+            if prediction.sums:
+                self.expected[source] = prediction.sums.numbers().expected_dice
 
     def findings(self) -> list[str]:
-        """Those of the writers, and a warning if every pixel of every image is of one class."""
+        """Those of the writers, what is unlike the training, and a warning if every pixel of all is of one class."""
         found = [line for writer in self.writers for line in writer.findings()]
+        found += self.drift.lines() if self.drift else []
         if len(self.predicted) != 1:
             return found
         (value,) = self.predicted

@@ -36,6 +36,7 @@ from data_preparation.scans.slices import (
     fit_slice,
     intensity_window,
     label_slice,
+    spacing_of_slices,
     window_slice,
 )
 from utils.base.errors import UserError
@@ -65,11 +66,13 @@ class Source(ABC):
         is_series: whether its images belong together, and its mask is written when all are predicted.
         is_turned: whether viewers show its image turned against the mask that is written; known once it is read.
         frames: how many images it has; known once it is open.
+        spacing: of a scan, the voxel size in mm (row, column, slice) of the images; known once it is open.
     """
 
     ending = ".png"
     is_series = False
     is_turned = False
+    spacing: tuple[float, float, float] | None = None
 
     def __init__(self, path: ImageFile) -> None:
         self.path, self.name, self.frames = path, path.stem, 1
@@ -195,6 +198,7 @@ class VolumeSource(Source):
             print(f"Note: {note}", file=sys.stderr)
         rows, columns, self.frames = self.scan.voxels.shape
         self.size = (rows, columns)
+        self.spacing = spacing_of_slices(self.scan, self.slices)
         self.low, self.high = intensity_window(self.scan, self.slices)
         # Three images share each slice.
         self.windowed_slice = functools.lru_cache(maxsize=32)(self.window)

@@ -59,7 +59,8 @@ def build_callbacks(
     if number:
         return [rate, *early_stopping, *averages, StopOnSignal(workers)]
     score = default_monitor(cfg).name if monitor.name == "loss" else monitor.name  # the loss is printed anyway
-    best = None if "bench_steps" in cfg else BestWeights(trainer.network, cfg, outputs.weights, monitor)
+    training_set = facts["train"].get("fingerprint")
+    best = None if "bench_steps" in cfg else BestWeights(trainer.network, cfg, outputs.weights, monitor, training_set)
     lines = EpochLines(cfg.HYPER_PARAMETERS.EPOCHS, score, best, live=cfg.VERBOSE == 1)
     printers = [lines] if cfg.VERBOSE else []
     if best is None:

@@ -4,7 +4,7 @@ import contextlib
 import csv
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from utils.base.errors import UserError
 from utils.base.files import atomic_write, warn_if_not_saved
 from utils.base.learning_curves import plot_curves
 from utils.checkpoints import companion_path, save_config, save_first_weights, save_weights
+from utils.checkpoints.fingerprint import save_fingerprint
 from utils.checkpoints.paths import previous_path
 from utils.checkpoints.training_log import RUN, read_rows
 from utils.training.state import LogName, LogValues, StatefulCallback
@@ -41,6 +42,7 @@ class BestWeights(StatefulCallback):
         cfg: config; CALLBACKS.MODEL_CHECKPOINT says when to save, and whether to save the whole model too.
         path: of the weights.
         monitor: decides which epoch is better.
+        fingerprint: of the training set, kept beside the weights.
 
     Attributes:
         best: score of the best epoch so far, or None.
@@ -57,9 +59,17 @@ class BestWeights(StatefulCallback):
         "best_logs": LogValues,
     }
 
-    def __init__(self, network: keras.Model, cfg: DictConfig, path: Path, monitor: Monitor) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        cfg: DictConfig,
+        path: Path,
+        monitor: Monitor,
+        fingerprint: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.fingerprint = fingerprint
         self.cfg = cfg
         self.path = path
         self.monitor = monitor
@@ -109,6 +119,7 @@ class BestWeights(StatefulCallback):
             save_weights(self.network, self.path, settings.KEEP - 1)
             if not companion_path(self.path, ".yaml").exists():  # the folder was removed meanwhile
                 save_config(self.cfg, self.path)
+        save_fingerprint(self.path, self.fingerprint)
         if not settings.SAVE_WEIGHTS_ONLY:
             with atomic_write(companion_path(self.path, ".keras")) as temporary:
                 self.network.save(temporary)

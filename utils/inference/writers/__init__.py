@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from utils.base.palette import color_table
+from utils.checkpoints.fingerprint import load_fingerprint
 from utils.inference.mask_meaning import MaskMeaning, stored_values
 from utils.inference.uncertainty.cases import CaseSums
 from utils.inference.uncertainty.learnt import Learnt, load_learnt
@@ -65,6 +66,7 @@ class MaskPrediction:
         unsure: of each slice, uint16 `(height, width)`, see `utils.inference.uncertainty.members`; empty without
             PREDICT.UNCERTAINTY.
         sums: of all slices, for the numbers of the case.
+        unlike: in what the source is unlike the training set, kinds of `utils.inference.drift`.
     """
 
     source: Source
@@ -75,6 +77,7 @@ class MaskPrediction:
     probabilities: np.ndarray | None = None
     unsure: list[np.ndarray] = field(default_factory=list)
     sums: CaseSums | None = None
+    unlike: list[str] = field(default_factory=list)
 
     def add_members(
         self, members: Members, probability: np.ndarray, labels: np.ndarray, unsure: np.ndarray, meaning: MaskMeaning
@@ -115,6 +118,7 @@ class WriterSettings:
         palette: whether masks that are PNG of 8 bit have a table of colours.
         measure: PREDICT.UNCERTAINTY.
         learnt: what an evaluation found out about the numbers of cases, if there is any.
+        fingerprint: of the training set, with which images are compared, if there is one.
     """
 
     meaning: MaskMeaning
@@ -124,6 +128,7 @@ class WriterSettings:
     palette: bool = False
     measure: str | None = None
     learnt: Learnt | None = None
+    fingerprint: Mapping[str, Any] | None = None
 
     @classmethod
     def from_config(cls, cfg: DictConfig, class_names: Sequence[str], members: Sequence[DictConfig] = ()) -> Self:
@@ -132,7 +137,7 @@ class WriterSettings:
         meaning = MaskMeaning.from_config(cfg, class_names)
         predict = cfg.PREDICT
         shown = (cfg.SHOW_CENTER_CHANNEL_IMAGE, predict.SHOW, values, predict.MASK_PALETTE)
-        return cls(meaning, *shown, predict.UNCERTAINTY, load_learnt(members))
+        return cls(meaning, *shown, predict.UNCERTAINTY, load_learnt(members), load_fingerprint(cfg))
 
     @property
     def class_names(self) -> Sequence[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from utils.base import rle
 from utils.base.class_bits import count_classes, in_region
 from utils.base.text_files import spreadsheet_cell
+from utils.inference.uncertainty.learnt import flag_text
 from utils.inference.writers import LabelPrediction, MaskPrediction, WriterSettings
 from utils.inference.writers.text_file import TextFileWriter
 
@@ -24,13 +25,14 @@ def case_cells(prediction: MaskPrediction, settings: WriterSettings) -> list[str
     if settings.learnt:
         predicted, flag = settings.learnt.judge(numbers.expected_dice, prediction.source.is_series)
     cells = ["" if value is None else f"{value:.4f}" for value in (*numbers, predicted)]
-    return [*cells, "" if flag is None else ("review" if flag else "ok")]
+    return [*cells, flag_text(flag)]
 
 
 class AreaWriter(TextFileWriter[MaskPrediction]):
     """Writes `predictions.csv`: for each image its size, the pixels of each class and the mean confidence.
 
-    With PREDICT.UNCERTAINTY also how sure the mask is: the same in each row of a series.
+    With PREDICT.UNCERTAINTY also how sure the mask is, and with the fingerprint of the training set in what the file is
+    unlike it: the same in each row of a series.
     """
 
     file_name = "predictions.csv"
@@ -38,12 +40,14 @@ class AreaWriter(TextFileWriter[MaskPrediction]):
     def begin(self) -> None:
         self.rows = csv.writer(self.file)
         areas = [f"area_{name}" for name in self.settings.class_names]
-        sure = CASE_COLUMNS if self.settings.measure else ()
+        sure = [*CASE_COLUMNS] if self.settings.measure else []
+        sure += ["unlike_training"] if self.settings.fingerprint is not None else []
         self.rows.writerow(["file", "index", "height", "width", *areas, "confidence", *sure])
 
     def write(self, prediction: MaskPrediction) -> None:
         source, classes = prediction.source, len(self.settings.class_names)
         sure = case_cells(prediction, self.settings) if self.settings.measure else []
+        sure += ["; ".join(prediction.unlike)] if self.settings.fingerprint is not None else []
         for index, (labels, confidence) in enumerate(zip(prediction.labels, prediction.confidences, strict=True)):
             areas = count_classes(np.bincount(labels.ravel()), classes, self.settings.multi_label).tolist()
             position = index if source.is_series else ""
