@@ -64,13 +64,19 @@ def predict(cfg: DictConfig) -> Path:
     output = make_output(members, folder / weights_path(cfg).name.removesuffix(ENDING))
     make_strategy(trained)
 
+    from utils.inference.output import MaskOutput
     from utils.inference.prediction import predict_sources
     from utils.inference.predictor import Predictor
+    from utils.inference.select_images import select_images
 
     predictor, reading = Predictor(members), SourceSettings.from_config(trained)
     try:
         with output, explain_failures(trained):
             problems = predict_sources(predictor, sources, reading, output, cfg.DATALOADER_WORKERS, bool(cfg.VERBOSE))
+            if trained.PREDICT.SELECT and isinstance(output, MaskOutput) and output.expected:
+                count, workers = trained.PREDICT.SELECT, cfg.DATALOADER_WORKERS
+                chosen = select_images(predictor, output.expected, reading, count, workers, output.folder)
+                output.notes.append(chosen)
     except OSError as error:
         raise UserError(f"{error.filename or output.folder}: cannot be written: {error.strerror}.") from None
     report(output, sources, problems)

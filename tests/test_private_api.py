@@ -45,6 +45,7 @@ PRIVATE = {
     "_get_variable_index": "utils/training/adam.py",
     "_id_in_cluster": "utils/devices/strategy.py",
     "_in_multi_worker_mode": "utils/devices/strategy.py",
+    "_inbound_nodes": "models/encoders/deepest.py",
     "_keras_history": "models/fuse_batch_norm.py",
     "_momentums": "utils/training/adam.py",
     "_outbound_nodes": "models/fuse_batch_norm.py",

@@ -229,6 +229,7 @@ SCHEMA = Group(
         UNCERTAINTY=Key(choices=(None, "entropy", "mutual_information", "variance")),
         MC_SAMPLES=Key(int | None, low=2, high=1000),
         REVIEW_DICE=Key(float, low=0, high=1),
+        SELECT=Key(int | None, low=1, high=1_000_000),
         POSTPROCESS=Group(
             THRESHOLDS=Key(list[float] | None, low=0, high=1),
             LARGEST=Key(bool),

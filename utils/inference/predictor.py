@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from data_generators.reading.decoding import resize_image, to_unit_range
 from models import build_model, inference_model
+from models.encoders.deepest import encoder_features
 from utils.base.progress import brief_task
 from utils.checkpoints import load_weights, weights_path
 from utils.checkpoints.temperature import Temperature, load_temperature
@@ -47,6 +48,7 @@ class Predictor:
         self.input_size = network_size(cfg)
         self.temperatures = [load_temperature(config) for config in configs]
         self.networks = {self.input_size: self.load_networks(self.input_size)}
+        self.encoder: keras.Model | None = None
         self.predicts_masks = cfg.MODEL.TYPE != "classifier"
         self.batch_size = 1 if predicts_whole(cfg) else cfg.HYPER_PARAMETERS.BATCH_SIZE
         self.resize = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH) if cfg.PREPROCESS_DATA.RESIZE.VALUE else None
@@ -131,6 +133,23 @@ class Predictor:
             self.batch_size if window == self.input_size else min(self.batch_size, tiles_at_once(window)),
             self.clock,
         )
+
+    def features(self, image: np.ndarray) -> np.ndarray:
+        """What the encoder of the first network makes of an image, `(channels,)`; without samples of dropout.
+
+        Args:
+            image: uint8 or uint16 `(height, width, channels)`; resized to the input of the network if it has a size.
+        """
+        if self.encoder is None:
+            plain = self.cfg.copy()
+            plain.PREDICT.MC_SAMPLES = None
+            sampled = self.cfg.PREDICT.MC_SAMPLES is not None
+            network = load_network(plain, self.input_size) if sampled else self.networks[self.input_size][0]
+            self.encoder = encoder_features(network)
+        image = self.prepare(image)
+        if self.input_size is not None and image.shape[:2] != self.input_size:
+            image = resize_image(image, *self.input_size)
+        return run(self.encoder, to_unit_range(image[None]))[0]
 
     def predict_image(self, image: np.ndarray) -> np.ndarray:
         """Predict one image `(height, width, channels)`, uint8 or uint16, in the way that its size needs.

@@ -14,6 +14,6 @@ def uncertainty_is_of_masks(cfg: DictConfig) -> None:
 
 
 def uncertainty_is_asked_for(cfg: DictConfig) -> None:
-    for key in ("MC_SAMPLES",):
+    for key in ("MC_SAMPLES", "SELECT"):
         if cfg.PREDICT[key] is not None and cfg.PREDICT.UNCERTAINTY is None:
             raise UserError(f"PREDICT.{key}={cfg.PREDICT[key]} needs PREDICT.UNCERTAINTY, such as entropy.")
