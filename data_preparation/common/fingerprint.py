@@ -17,7 +17,7 @@ from data_generators.files.pairing import volume_and_slice
 from data_generators.files.volume_slices import manifest_of, read_manifest
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
-PIXELS = 4096  # of an image that are looked at, evenly spread: a tenth of a millisecond
+PIXELS = 1024  # of an image that are looked at, evenly spread: enough for the MARGIN of a comparison
 
 
 class ImageFacts(NamedTuple):
@@ -47,11 +47,11 @@ def facts_of(image: np.ndarray) -> ImageFacts:
     height, width, channels = image.shape
     flat = image.reshape(-1, channels)
     pixels = flat[np.linspace(0, len(flat) - 1, min(PIXELS, len(flat))).astype(np.intp)]
-    ordered = np.sort(pixels, axis=0)
-    ranks = [round(share * (len(ordered) - 1)) for share in QUANTILES]
+    ordered = np.sort(np.ascontiguousarray(pixels.T), axis=1)
+    ranks = [round(share * (len(pixels) - 1)) for share in QUANTILES]
     grey = bool((pixels == pixels[:, :1]).all())
     name = "grey" if grey else ("colour" if channels == 3 else f"{channels} channels")
-    return ImageFacts(height, width, 8 * image.itemsize, name, ordered[ranks].T / np.iinfo(image.dtype).max)
+    return ImageFacts(height, width, 8 * image.itemsize, name, ordered[:, ranks] / np.iinfo(image.dtype).max)
 
 
 def find_spacings(images: Iterable[ImageFile]) -> list[tuple[float, float, float]]:
