@@ -48,7 +48,7 @@ def invert(monkeypatch):
 def config(folder, engine, loader, *overrides):
     return load_config(
         [*TINY, f"WORK_DIR={folder}", f"AUGMENTATION.ENGINE={engine}", f"DATA_GENERATOR_TYPE={loader}", "VERBOSE=0",
-         "AUGMENTATION.BRIGHTNESS.PROBABILITY=1.0", *overrides]
+         "AUGMENTATION.BRIGHTNESS.PROBABILITY=1.0", "loss=dice", *overrides]
     )  # fmt: skip
 
 

@@ -67,7 +67,8 @@ def test_no_class_loses_a_part(name, form):
     keeping, turning = engine(name), engine(name, *OTHERS)
     cutting = engine(name, "AUGMENTATION.ZOOM.KEEP_FOREGROUND=False")
     random, lost = np.random.default_rng(0), 0
-    for position in range(DRAWS):
+    draws = DRAWS if form == "indices" else DRAWS // 3  # where the frame comes to lie is drawn alike for all forms
+    for position in range(draws):
         classes = 1 + position % 7 if form == "indices" else 5
         mask = objects(classes, random)
         mask = mask if form == "indices" else stack_of(mask, classes, background=form == "one-hot")
@@ -81,7 +82,7 @@ def test_no_class_loses_a_part(name, form):
         zoom = max(high[0] / wide[0], high[1] / wide[1])
         assert all(abs(after - zoom * before) < 2 + zoom for after, before in zip(high, wide, strict=True))
         lost += found(cutting(mask, position)) != found(mask)
-    assert lost > DRAWS / 10
+    assert lost > draws / 10
 
 
 # What zooming of the TPU kit (tests/references/README.md) did to a square of 16 in the middle of 96x96 in 300

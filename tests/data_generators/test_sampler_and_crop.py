@@ -171,7 +171,7 @@ def test_trained_on_cuts_measured_and_predicted_whole(large):
     from train import train
 
     sizes = ["INPUT.HEIGHT=16", "INPUT.WIDTH=16", "MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,4]"]
-    cuts = ["DATASET.CROP.MODE=random", "DATASET.FOREGROUND_FRACTION=0.5", "HYPER_PARAMETERS.EPOCHS=1"]
+    cuts = ["DATASET.CROP.MODE=random", "DATASET.FOREGROUND_FRACTION=0.5", "HYPER_PARAMETERS.EPOCHS=1", "loss=dice"]
     train(config(large, *sizes, *cuts))
     small = config(large, "MODEL.TYPE=tiny_unet3plus", "EVALUATION.BOOTSTRAP=0")
     small.OVERRIDES = ["MODEL.TYPE=tiny_unet3plus"]  # INPUT was not typed

@@ -257,6 +257,7 @@ def test_training_and_evaluation_from_shards(phantom, tmp_path):
         "DATASET.VAL.IMAGES_PATH=val-*.tfrec",
         "VERBOSE=0",
         "augmentation=light",
+        "loss=dice",
     ]
     train(load_config([*options, "HYPER_PARAMETERS.EPOCHS=1"]))
     evaluate(load_config([*options, "EVALUATION.BOOTSTRAP=0"]))

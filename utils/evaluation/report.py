@@ -1,5 +1,6 @@
 """The report of an evaluation: one self-contained HTML file, which opens without a network."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,9 +61,6 @@ def write_report(
         results: one per split.
         gallery: the pictures.
     """
-    # File names come from outside: everything is escaped.
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    environment.filters |= {"number": format_number, "hex": hex_color}
     trained = folds[0]
     context = {
         "cfg": trained,
@@ -79,7 +77,16 @@ def write_report(
         **picture_context(trained, results, gallery),
     }
     with atomic_write(path) as temporary:
-        temporary.write_text(environment.get_template("report.html.j2").render(context), encoding="utf-8", errors=SHOWN)
+        temporary.write_text(templates().get_template("report.html.j2").render(context), encoding="utf-8", errors=SHOWN)
+
+
+@functools.cache
+def templates() -> Environment:
+    """What renders the templates beside this module, and compiles each a single time."""
+    # File names come from outside: everything is escaped.
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment.filters |= {"number": format_number, "hex": hex_color}
+    return environment
 
 
 def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, Any]:
