@@ -9,7 +9,9 @@ challenge was scored. Surfaces made of area-weighted elements (Nikolov et al. 20
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.spatial import cKDTree
+
+LEAF = 8  # points of a leaf of the tree
 
 
 def surface_scores(
@@ -60,15 +62,30 @@ def surface_distances(
     """Distance of each border voxel of `truth` to the surface of `prediction`, and back: two float64 `(voxels,)`."""
     if not truth.any() or not prediction.any():
         raise ValueError("Surface distances need two shapes that are not empty.")
-    box = bounding_box(truth | prediction)
-    truth, prediction = border(truth[box]), border(prediction[box])
-    to_prediction, to_truth = (distance_transform_edt(~surface, sampling=spacing) for surface in (prediction, truth))
-    return to_prediction[truth], to_truth[prediction]
+    # A tree of the border voxels is several times faster than a map of the distance of every voxel.
+    points = [np.argwhere(border(shape)) * np.asarray(spacing, np.float64) for shape in (truth, prediction)]
+    trees = [cKDTree(found, leafsize=LEAF, balanced_tree=False) for found in points]
+    return trees[1].query(points[0])[0], trees[0].query(points[1])[0]
 
 
 def border(shape: np.ndarray) -> np.ndarray:
     """The voxels of a bool array that have a face neighbour outside the shape or the array."""
-    return shape & ~binary_erosion(shape)
+    if not shape.any():
+        return np.zeros_like(shape)
+    box = bounding_box(shape)
+    inner = np.pad(shape[box], 1)
+    whole = inner.copy()
+    for axis in range(shape.ndim):
+        for step in (slice(None, -2), slice(2, None)):
+            whole[middle(shape.ndim)] &= inner[middle(shape.ndim, axis, step)]
+    found = np.zeros_like(shape)
+    found[box] = (inner & ~whole)[middle(shape.ndim)]
+    return found
+
+
+def middle(axes: int, axis: int | None = None, part: slice = slice(1, -1)) -> tuple[slice, ...]:
+    """An index that leaves out the first and last element along each axis but one, of which it takes `part`."""
+    return tuple(part if other == axis else slice(1, -1) for other in range(axes))
 
 
 def bounding_box(shape: np.ndarray) -> tuple[slice, ...]:

@@ -16,7 +16,7 @@ from utils.config import load_config
 from utils.config.class_names import has_background, mask_class_names
 from utils.evaluation.case_scores import find_regions
 from utils.evaluation.evaluator import Evaluator
-from utils.evaluation.gallery import LARGEST_SIDE, Gallery
+from utils.evaluation.gallery import LARGEST_SIDE, Gallery, encode
 from utils.evaluation.output import write_results
 from utils.evaluation.report import commands, region_labels
 from utils.evaluation.report_curves import curves_context
@@ -154,7 +154,7 @@ def test_errors_have_the_colours_that_they_have_in_pictures_of_predictions():
     truth, predicted = np.zeros((2, 2, 5), np.uint8)
     truth[:], predicted[:] = (0, 1, 0, 2, 255), (0, 0, 1, 1, 1)
     image = np.full((2, 5, 3), 128, np.uint8)
-    layers = Gallery(1, meaning).draw(image, truth, predicted)
+    layers = Gallery(1, meaning).draw(encode(image, 82), truth, predicted)
     errors = cv2.cvtColor(decoded(layers.errors), cv2.COLOR_BGRA2RGBA)
     assert [tuple(pixel[:3]) for pixel in errors[0, 1:]] == [*ERROR_COLORS.values(), VOID] and not errors[0, 0].any()
     opacity, pale = errors[..., 3:] / 255, image // 2 + 64

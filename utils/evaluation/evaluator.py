@@ -16,7 +16,7 @@ from utils.base.pictures import displayable
 from utils.config.class_names import has_background
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
 from utils.evaluation.gallery import Gallery
-from utils.evaluation.groups import read_groups, score_groups
+from utils.evaluation.groups import read_groups_of_split, score_groups
 from utils.evaluation.image_scores import ImageScores
 from utils.evaluation.postprocessing import build_evaluation_postprocessing, one_hot, stack_slices
 from utils.evaluation.split_data import SplitData
@@ -26,8 +26,8 @@ from utils.inference.class_indices import center_crop, class_indices
 class PredictedSlice(NamedTuple):
     """One predicted image.
 
-    number: of the image in its split; picture: `(height, width, 3)` uint8 RGB; truth and predicted: `(height, width)`
-    uint8 class indices.
+    number: of the image in its split; picture: `(height, width, 3)` uint8 RGB, or the image it is made of, float
+    `(height, width, channels)`; truth and predicted: `(height, width)` uint8 class indices.
     """
 
     number: int
@@ -65,12 +65,15 @@ class Evaluator:
         data: the images of the split, in the order in which they come.
         update: function (masks, probabilities) -> confusions of `ScoredCase`; it also updates metrics.
         gallery: is offered every picture.
+        of_masks: whether masks are scored that no network predicted: then `add` and `update` take class indices.
 
     Attributes:
         images: a case per image; volumes: a case per volume, once `result` was called.
     """
 
-    def __init__(self, cfg: DictConfig, data: SplitData, update: Callable[..., Any], gallery: Gallery) -> None:
+    def __init__(
+        self, cfg: DictConfig, data: SplitData, update: Callable[..., Any], gallery: Gallery, of_masks: bool = False
+    ) -> None:
         self.settings = cfg.EVALUATION
         self.postprocess, self.thresholds = build_evaluation_postprocessing(cfg)
         self.classes, self.ignore_label = cfg.OUTPUT.CLASSES, cfg.DATASET.IGNORE_LABEL
@@ -78,11 +81,10 @@ class Evaluator:
         self.batch_size, self.seed = cfg.HYPER_PARAMETERS.BATCH_SIZE, cfg.SEED
         self.multi_label = is_multi_label(cfg)
         self.regions = find_regions(number_of_classes(cfg), has_background(cfg))
-        self.data, self.update, self.gallery = data, update, gallery
-        names = [place.volume for place in data.places] if data.places else [pair.image.name for pair in data.pairs]
-        self.groups = read_groups(cfg, names)
+        self.data, self.update, self.gallery, self.of_masks = data, update, gallery, of_masks
+        self.groups = read_groups_of_split(cfg, data)
         self.image_scores = ImageScores(cfg, self.regions)
-        self.calibration = Calibration.if_chosen(cfg)
+        self.calibration = None if of_masks else Calibration.if_chosen(cfg)
         self.volume_scores = ImageScores(cfg, self.regions, of_volumes=True)
         self.images: list[ScoredCase] = []
         self.volumes: list[ScoredCase] = []
@@ -96,7 +98,8 @@ class Evaluator:
         Args:
             images: `(batch, height, width, channels)` float in [0, 1].
             masks: `(batch, height, width, 1)` class indices.
-            probabilities: `(batch, height, width, classes)`; of an unpadded network the centre only.
+            probabilities: `(batch, height, width, classes)`; of an unpadded network the centre only. With `of_masks`
+                class indices, uint8 `(batch, height, width)`.
         """
         images, probabilities = np.asarray(images), np.asarray(probabilities)
         labels = np.asarray(masks)[..., 0]
@@ -107,14 +110,17 @@ class Evaluator:
             predicted = PredictedSlice(
                 len(self.images),
                 self.new_case(confusion),
-                displayable(center_crop(image, size), self.center_channel),
+                center_crop(image, size),
                 center_crop(truth, size),
-                class_indices(probability, self.thresholds, self.multi_label),
+                probability if self.of_masks else class_indices(probability, self.thresholds, self.multi_label),
             )
+            if self.buffer:
+                predicted = predicted._replace(picture=self.draw(predicted.picture))  # takes less memory
             if self.calibration:
                 self.calibration.add(predicted.truth, probability)
             if not self.postprocess:
-                self.image_scores.add(predicted.case, predicted.truth, predicted.predicted, probability)
+                certainty = None if self.of_masks else probability
+                self.image_scores.add(predicted.case, predicted.truth, predicted.predicted, certainty)
             complete = self.buffer.add(predicted) if self.buffer else [predicted]
             if complete:
                 self.finish(complete)
@@ -144,8 +150,13 @@ class Evaluator:
         if self.volume_scores:
             self.score_whole(slices)
         for entry in slices:
-            dice = mean_dice(entry.case, self.regions)
-            self.gallery.offer(self.data.first + entry.number, dice, entry.picture, entry.truth, entry.predicted)
+            number, dice = self.data.first + entry.number, mean_dice(entry.case, self.regions)
+            if self.gallery.wants(number, dice):
+                self.gallery.offer(number, dice, self.draw(entry.picture), entry.truth, entry.predicted)
+
+    def draw(self, image: np.ndarray) -> np.ndarray:
+        """The picture of an image; a picture stays."""
+        return image if image.dtype == np.uint8 else displayable(image, self.center_channel)
 
     def postprocessed(self, slices: list[PredictedSlice]) -> list[PredictedSlice]:
         """The slices with postprocessed predictions, which are counted."""
@@ -155,11 +166,13 @@ class Evaluator:
         for start in range(0, len(slices), self.batch_size):
             batch = slices[start : start + self.batch_size]
             masks = np.stack([entry.truth for entry in batch])[..., np.newaxis]
-            predicted = one_hot(np.stack([entry.predicted for entry in batch]), self.classes, self.multi_label)
+            labels = np.stack([entry.predicted for entry in batch])
+            predicted = labels if self.of_masks else one_hot(labels, self.classes, self.multi_label)
             confusions = np.asarray(self.update(masks, predicted))
             for entry, confusion, probability in zip(batch, confusions, predicted, strict=True):
                 entry.case.confusion = confusion.astype(np.int64)
-                self.image_scores.add(entry.case, entry.truth, entry.predicted, probability)
+                certainty = None if self.of_masks else probability
+                self.image_scores.add(entry.case, entry.truth, entry.predicted, certainty)
         return slices
 
     def score_surfaces(self, slices: list[PredictedSlice]) -> dict[str, dict[str, float] | None]:

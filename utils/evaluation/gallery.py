@@ -1,6 +1,7 @@
 """Pictures of the worst predictions for the report: a bounded number, compressed as they come."""
 
 import heapq
+import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -36,6 +37,18 @@ class Layers(NamedTuple):
     errors: bytes
 
 
+class Pixels(NamedTuple):
+    """A picture that may be shown: what `Layers` are drawn from, so that only those that are shown are drawn.
+
+    image: WebP; truth and predicted: zlib-compressed uint8 of `shape`.
+    """
+
+    image: bytes
+    truth: bytes
+    predicted: bytes
+    shape: tuple[int, ...]
+
+
 class Gallery:
     """Keeps the worst pictures that were offered.
 
@@ -46,7 +59,11 @@ class Gallery:
 
     def __init__(self, size: int, meaning: MaskMeaning) -> None:
         self.size, self.meaning = size, meaning
-        self.heap: list[tuple[float, int, Layers]] = []  # (-Dice, -number, layers): the best one kept is on top
+        self.heap: list[tuple[float, int, Pixels]] = []  # (-Dice, -number, pixels): the best one kept is on top
+
+    def wants(self, number: int, dice: float | None) -> bool:
+        """Whether a picture would be kept, see `offer`."""
+        return self.size > 0 and (len(self.heap) < self.size or key_of(number, dice) >= self.heap[0][:2])
 
     def offer(
         self, number: int, dice: float | None, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray
@@ -59,15 +76,16 @@ class Gallery:
             image: `(height, width, 3)` uint8 RGB.
             truth, predicted: `(height, width)` class indices.
         """
-        key = (-np.inf if dice is None else -dice, -number)
-        if self.size == 0 or (len(self.heap) == self.size and key < self.heap[0][:2]):
+        if not self.wants(number, dice):
             return
-        layers = self.draw(*(shrink(picture) for picture in (image, truth, predicted)))
-        (heapq.heappushpop if len(self.heap) == self.size else heapq.heappush)(self.heap, (*key, layers))
+        image, truth, predicted = (shrink(picture) for picture in (image, truth, predicted))
+        pixels = Pixels(encode(image, QUALITY), compress(truth), compress(predicted), truth.shape)
+        entry = (*key_of(number, dice), pixels)
+        (heapq.heappushpop if len(self.heap) == self.size else heapq.heappush)(self.heap, entry)
 
-    def draw(self, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> Layers:
-        """The layers of a picture of its final size."""
-        factor = max(1, SMALLEST_SIDE // max(image.shape[:2]))
+    def draw(self, image: bytes, truth: np.ndarray, predicted: np.ndarray) -> Layers:
+        """The layers of a picture of its final size; `image` is encoded."""
+        factor = max(1, SMALLEST_SIDE // max(truth.shape[:2]))
         errors = [(ERROR_COLORS[name], area) for name, area in find_errors(truth, predicted, self.meaning).items()]
         void = self.meaning.is_void(truth)
         masks = (
@@ -75,7 +93,7 @@ class Gallery:
             self.draw_mask(enlarge(predicted, factor)),
             tinted([*errors, (VOID, void)], TINT, void.shape),
         )
-        return Layers(encode(image, QUALITY), *(encode(mask, LOSSLESS) for mask in masks))
+        return Layers(image, *(encode(mask, LOSSLESS) for mask in masks))
 
     def draw_mask(self, mask: np.ndarray, dashed: bool = False) -> np.ndarray:
         """A mask `(height, width)` as contours, of many classes with tinted areas: `(height, width, 4)` uint8 RGBA.
@@ -97,7 +115,23 @@ class Gallery:
 
     def pictures(self) -> list[tuple[int, Layers]]:
         """`(number of the image, its layers)`, the worst first."""
-        return [(-number, layers) for _, number, layers in sorted(self.heap, reverse=True)]
+        return [(-number, self.draw(pixels.image, *masks_of(pixels))) for _, number, pixels in sorted(self.heap)[::-1]]
+
+
+def key_of(number: int, dice: float | None) -> tuple[float, int]:
+    """What pictures are ordered by: the higher, the worse; of equal ones the first."""
+    return (-np.inf if dice is None else -dice, -number)
+
+
+def compress(mask: np.ndarray) -> bytes:
+    """A mask in few bytes, quickly."""
+    return zlib.compress(np.ascontiguousarray(mask, np.uint8).tobytes(), 1)
+
+
+def masks_of(pixels: Pixels) -> list[np.ndarray]:
+    """The true and the predicted mask, uint8 `(height, width)`."""
+    parts = (pixels.truth, pixels.predicted)
+    return [np.frombuffer(zlib.decompress(part), np.uint8).reshape(pixels.shape) for part in parts]
 
 
 def shrink(picture: np.ndarray) -> np.ndarray:

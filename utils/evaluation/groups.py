@@ -15,6 +15,7 @@ from utils.base.errors import UserError
 from utils.base.files import resolve_path, where_looked
 from utils.base.text_files import Row, read_csv
 from utils.evaluation.case_scores import Regions, ScoredCase, resample, score_set, score_table
+from utils.evaluation.split_data import SplitData
 
 MOST_GROUPS = 20  # of a column; more are numbers or names, not groups
 
@@ -60,6 +61,13 @@ def read_groups(cfg: DictConfig, cases: Iterable[str]) -> dict[str, Grouping]:
                 "ranges, or leave it out."
             )
     return groups
+
+
+def read_groups_of_split(cfg: DictConfig, data: SplitData) -> dict[str, Grouping]:
+    """`read_groups` of the cases of a split: its volumes, or its images where there are none."""
+    return read_groups(
+        cfg, [place.volume for place in data.places] if data.places else [pair.image.name for pair in data.pairs]
+    )
 
 
 def score_groups(

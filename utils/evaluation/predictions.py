@@ -31,11 +31,9 @@ from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.mask_files import FolderMasks, Grid, MaskSet, case_name, open_truth
 from utils.evaluation.mask_tables import open_predictions
-from utils.evaluation.postprocessing import one_hot
 from utils.evaluation.raters import Raters
 from utils.evaluation.split_data import SplitData
 from utils.evaluation.split_result import SplitResult
-from utils.inference.class_indices import class_indices
 
 GREY = 0.5  # of the picture below masks without an image
 
@@ -188,13 +186,13 @@ def score_predictions(cfg: DictConfig, split: str, gallery: Gallery) -> SplitRes
     data = describe_split(cfg, split, cases)
     multi_label, ignore_label, classes = is_multi_label(cfg), cfg.DATASET.IGNORE_LABEL, number_of_classes(cfg)
 
-    def count(masks: np.ndarray, probabilities: np.ndarray) -> list[np.ndarray]:
+    def count(masks: np.ndarray, predicted: np.ndarray) -> list[np.ndarray]:
         return [
-            confusion_of_masks(truth, class_indices(found, None, multi_label), classes, ignore_label, multi_label)
-            for truth, found in zip(masks[..., 0], probabilities, strict=True)
+            confusion_of_masks(truth, found, classes, ignore_label, multi_label)
+            for truth, found in zip(masks[..., 0], predicted, strict=True)
         ]
 
-    evaluator, begin = Evaluator(cfg, data, count, gallery), time.perf_counter()
+    evaluator, begin = Evaluator(cfg, data, count, gallery, of_masks=True), time.perf_counter()
     raters = Raters(cfg, cases.truths) if len(cases.truths) > 1 else None
     with Task(f"score {split}", data.images, quiet=not cfg.VERBOSE) as task:
         for name, grid in cases.grids.items():
@@ -206,9 +204,8 @@ def score_predictions(cfg: DictConfig, split: str, gallery: Gallery) -> SplitRes
             truth = votes[0] if kind == "mask" else find_consensus(kind, votes, classes, ignore_label, multi_label)
             image = read_picture(cfg, cases.images.get(name), grid)
             for index in range(grid.shape[0]):
-                # A mask is a prediction that is certain of every pixel.
-                certain = one_hot(found[index : index + 1], cfg.OUTPUT.CLASSES, multi_label)
-                evaluator.add(image[index : index + 1], truth[index : index + 1, ..., np.newaxis], certain)
+                one = slice(index, index + 1)
+                evaluator.add(image[one], truth[one, ..., np.newaxis], found[one])
             task.update(grid.shape[0])
     result = SplitResult(split, data.images, 0, seconds=time.perf_counter() - begin)
     result.add_cases(evaluator)
