@@ -215,6 +215,8 @@ def test_weights_of_deep_supervision():
 
 
 def test_flops_of_a_network_counted_by_hand():
+    equal = build_model(load_config(["MODEL.TYPE=conv_deconv", "MODEL.FILTERS=[4,4,4]"]), size=(32, 32))
+    assert {"encoder2_4", "encoder2_4_second", "encoder4_4"} <= {layer.name for layer in equal.layers}
     model = build_model(load_config(["MODEL.TYPE=conv_deconv", *PETS]))
     by_hand = 2 * (64**2 * 27 * 16 + 64**2 * 144 * 32 + 32**2 * 288 * 64 + 32**2 * 576 * 64 + 64**2 * 576 * 3)
     assert count_flops(model) == by_hand

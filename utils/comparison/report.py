@@ -95,7 +95,7 @@ def write_comparison(folder: Path, runs: Sequence[Run], found: dict[str, Any], c
         "names": [run.name for run in runs],
         "labels": labels,
         "titles": {name: score_texts(name)[0] for name in shared_scores(runs)},
-        "lower": LOWER_IS_BETTER,
+        "lower": [name for name in shared_scores(runs) if name in LOWER_IS_BETTER],
         "main": main,
         "regions": find_regions_compared(runs),
         "score_names": shared_scores(runs),

@@ -60,6 +60,8 @@ class CocoMasks(MaskSet):
                     f"{where}: category_id is {category}, score {score}; they must be a class from 1 to "
                     f"{self.classes - 1} (OUTPUT.CLASSES) and a number."
                 )
+            if score < cfg.EVALUATION.COCO_SCORE:
+                continue
             name = case_name(Path(str(read_id(entry, "image_id", where))).stem)
             self.names.setdefault(name, []).append((float(score), category, entry.get("segmentation"), where))
 
