@@ -4,7 +4,8 @@ Keras and what needs it are imported inside `evaluate`, so that --help and confi
 """
 
 import contextlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 
 from omegaconf import DictConfig
 
@@ -24,7 +25,10 @@ from utils.devices.failures import explain_failures
 from utils.devices.strategy import make_strategy
 from utils.evaluation.console import print_results
 from utils.evaluation.gallery import Gallery
-from utils.evaluation.split_data import evaluates_any_size, find_splits
+from utils.evaluation.groups import read_groups_of_split
+from utils.evaluation.kept_probabilities import FOLDER as KEPT
+from utils.evaluation.kept_probabilities import Keeper, check_kept_size, kinds_kept
+from utils.evaluation.split_data import SplitData, evaluates_any_size, find_splits
 from utils.inference.mask_meaning import MaskMeaning
 
 
@@ -63,12 +67,15 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     folds = [restore_config(fold) for fold in fold_configs(cfg)]
     trained = folds[0]
     found = [verify_data(fold, splits=trained.EVALUATION.SPLITS, whole_images=True) for fold in folds]
+    check_kept_size(trained)
     images = {split: sum(fold[split]["pairs"] for fold in found) for split in trained.EVALUATION.SPLITS}
     data = find_splits(folds, images)
     if cfg.PREDICT.UNCERTAINTY is not None:
         from utils.evaluation.review import check_review, review_splits
 
         check_review(cfg, folds, data)
+    for split in data:
+        read_groups_of_split(trained, split)  # refuses a table that does not fit, before anything is loaded
     strategy = make_strategy(trained)
 
     from models.cost import model_cost
@@ -82,13 +89,25 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     gallery = Gallery(trained.EVALUATION.GALLERY, MaskMeaning.from_config(trained, mask_class_names(trained)))
     replicas = strategy.num_replicas_in_sync
     with explain_failures(trained):
-        results = [evaluate_split(folds, split, model, forward, gallery, replicas) for split in data]
+        keepers = make_keepers(cfg, folds, data)
+        results = [
+            evaluate_split(folds, split, model, forward, gallery, replicas, keepers.get(split.split)) for split in data
+        ]
         if cfg.PREDICT.UNCERTAINTY is not None:
             review_splits(cfg, folds, data, results)
     with brief_task(trained, "writing the report"), explain_full_disk(cfg):
         folder = write_results(cfg, folds, results, gallery, model_cost(model))
     print_results(trained, results, folder)
     return results[0].scores
+
+
+def make_keepers(cfg: DictConfig, folds: Sequence[DictConfig], data: Sequence[SplitData]) -> dict[str, Keeper]:
+    """`{split: what writes its probabilities}`, with EVALUATION.KEEP_PROBABILITIES; those kept earlier are removed."""
+    from utils.evaluation.output import results_folder
+
+    folder = results_folder(cfg, folds)
+    shutil.rmtree(folder / KEPT, ignore_errors=True)
+    return {split.split: Keeper(folds, folder, split) for split in data} if kinds_kept(folds[0]) else {}
 
 
 def evaluate_predictions(cfg: DictConfig) -> dict[str, float]:

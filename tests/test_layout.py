@@ -34,6 +34,10 @@ LAYERS = {
     "utils/comparison": CONFIGURED
     | SHARED
     | {"utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation", "utils/training"},
+    # Cases that stay together are grouped as the preparation splits them.
+    "utils/choice": CONFIGURED
+    | SHARED
+    | {"data_preparation", "utils/checkpoints", "utils/inference", "utils/evaluation", "utils/comparison"},
     "utils/export": CONFIGURED
     | SHARED
     | {"data_preparation", "utils/checkpoints", "utils/devices", "utils/inference", "utils/evaluation"},

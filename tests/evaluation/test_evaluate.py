@@ -361,3 +361,31 @@ def test_calibration_reaches_scores_and_predictions_and_leaves_weights_and_masks
     np.testing.assert_array_equal(off, raw)
     report = (work / f"checkpoint/{NAME}.evaluation/report.html").read_text()
     assert "Reliability diagrams" in report and f"Temperature applied: {temperature}" in report
+
+
+def test_probabilities_are_kept_with_those_of_flips_and_bad_wishes_are_refused_at_once(untrained, tmp_path):
+    """What is kept has the scores of the evaluation; flips are the mean over four turned images."""
+    from utils.choice.counts import Candidate, Counts
+    from utils.choice.kept_runs import find_kept_runs
+    from utils.choice.scores import score_of
+
+    scores = run(
+        untrained, "EVALUATION.KEEP_PROBABILITIES=flips", "EVALUATION.VOLUMES=False", f"EVALUATION.PATH={tmp_path}"
+    )
+    (kept,) = find_kept_runs([str(next(tmp_path.glob("*.evaluation")))], None)
+    counts = Counts([kept])
+    counts.add([Candidate((0,)), Candidate((0,), "flips")])
+    expected = [scores[f"dice_per_case_class{index}"] for index in kept.kept.classes]
+    assert kept.kept.tta == ("none", "flips") and score_of("dice_per_case", counts[Candidate((0,))]) == pytest.approx(
+        sum(expected) / len(expected)
+    )
+    image = next(iter(kept.kept.cases.values()))[0].read(["none", "flips"])
+    assert not np.array_equal(image["none"], image["flips"]) and image["truth"].shape == image["none"].shape[:2]
+    (tmp_path / "groups.csv").write_text("case,site\nother,a\n")
+    for overrides, words in (
+        ([f"EVALUATION.GROUPS={tmp_path}/groups.csv"], "have no group"),
+        (["EVALUATION.KEEP_PROBABILITIES=True", "EVALUATION.PREDICTIONS=masks"], "keeps those of a network"),
+        (["EVALUATION.GROUPS=groups.csv", "MODEL.TYPE=classifier", "OUTPUT.CLASSES=2"], "is for masks"),
+    ):
+        with pytest.raises(UserError, match=words):
+            run(untrained, *overrides)

@@ -72,18 +72,19 @@ class Run:
         ]
 
 
-def find_runs(names: Sequence[str], split: str | None = None) -> list[Run]:
+def find_runs(names: Sequence[str], split: str | None = None, fewest: int = 2) -> list[Run]:
     """The runs that are named: evaluation folders, weights, folders of predictions, folders and patterns of these.
 
     Args:
         names: as typed.
         split: to compare; None: the first that the first run has.
+        fewest: how many there must be.
 
     Raises:
-        UserError: nothing was evaluated there, or fewer than two runs are left.
+        UserError: nothing was evaluated there, or too few runs are left.
     """
     folders = list(dict.fromkeys(folder.resolve() for name in names for folder in resolve(name)))
-    if len(folders) < 2:
+    if len(folders) < fewest:
         found = f"only {folders[0]}" if folders else "none"
         raise UserError(f"{' '.join(names)}: a comparison needs two evaluated runs, found {found}.")
     runs = []

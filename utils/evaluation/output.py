@@ -50,10 +50,15 @@ def write_results(
         The folder: `evaluation.json`; except for a classifier also `per_image.csv`, `per_volume.csv` (if there are
         volumes) and `report.html`.
     """
-    trained, weights = folds[0], [weights_path(fold) for fold in folds]
-    folder = evaluation_folder(cfg if cfg.DATASET.FOLD == ALL else trained)
+    weights = [weights_path(fold) for fold in folds]
+    folder = results_folder(cfg, folds)
     what = {**describe_weights(folds, weights), **(cost or {})}
     return write_folder(folder, cfg, folds, what, results, gallery)
+
+
+def results_folder(cfg: DictConfig, folds: Sequence[DictConfig]) -> Path:
+    """The folder of an evaluation, see `write_results`."""
+    return evaluation_folder(cfg if cfg.DATASET.FOLD == ALL else folds[0])
 
 
 def write_folder(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,13 +21,17 @@ from utils.checkpoints import load_weights
 from utils.checkpoints.temperature import load_temperature
 from utils.config.class_names import has_background
 from utils.evaluation.evaluator import Evaluator
+from utils.evaluation.kept_probabilities import kinds_kept
 from utils.evaluation.scoring import MeanLoss, make_metric_update
 from utils.evaluation.split_result import SplitResult
+from utils.inference.class_indices import center_crop
+from utils.inference.test_time_augmentation import TRANSFORMS, mean_over_transforms
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from utils.evaluation.gallery import Gallery
+    from utils.evaluation.kept_probabilities import Keeper
     from utils.evaluation.split_data import SplitData
     from utils.inference.forward import Forward
 
@@ -39,6 +43,7 @@ def evaluate_split(
     forward: Forward,
     gallery: Gallery,
     replicas: int = 1,
+    keeper: Keeper | None = None,
 ) -> SplitResult:
     """Run every image of a split through the model once.
 
@@ -49,6 +54,7 @@ def evaluate_split(
         forward: of `utils.inference.forward.make_forward`, for that model.
         gallery: is offered every picture.
         replicas: devices that share a batch.
+        keeper: of the probabilities, with EVALUATION.KEEP_PROBABILITIES.
     """
     cfg, result = folds[0], SplitResult(data.split, data.images, data.first)
     output_name = mask_output(model.output, cfg.MODEL.PRUNE)
@@ -71,15 +77,42 @@ def evaluate_split(
             if evaluator:
                 # Batches are of one fold.
                 temperature = temperatures[data.folds[len(evaluator.images)] if data.folds else 0]
-                probabilities = np.asarray(outputs[output_name])
-                evaluator.add(images, targets, temperature.scale(probabilities) if temperature else probabilities)
+                scale = temperature.scale if temperature else np.asarray
+                probabilities = scale(np.asarray(outputs[output_name]))
+                evaluator.add(images, targets, probabilities)
+                if keeper:
+                    keep(keeper, cfg, forward, scale, output_name, images, targets, probabilities)
             task.update(len(images))
+    if keeper:
+        keeper.finish()
     result.seconds = time.perf_counter() - begin
     measured = [metric for found in metrics.values() for metric in found]
     result.add_metrics(loss.result(), measured, has_background(cfg))
     if evaluator:
         result.add_cases(evaluator)
     return result
+
+
+def keep(
+    keeper: Keeper,
+    cfg: DictConfig,
+    forward: Forward,
+    scale: Callable[[np.ndarray], np.ndarray],
+    output_name: str,
+    images: np.ndarray,
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+) -> None:
+    """Keep the probabilities of a batch, with those of test-time augmentation if they are wanted."""
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        return scale(np.asarray(forward(batch)[output_name]))
+
+    kinds = {"none": probabilities}
+    for kind in kinds_kept(cfg)[1:]:
+        kinds[kind] = mean_over_transforms([predict], np.asarray(images), TRANSFORMS[kind])
+    size = probabilities.shape[1:3]
+    keeper.add(np.stack([center_crop(mask[..., 0], size) for mask in np.asarray(targets)]), kinds)
 
 
 def fold_batches(folds: Sequence[DictConfig], split: str, model: keras.Model, replicas: int) -> Iterator[tuple]:

@@ -28,6 +28,7 @@ RULES = (
     data.engine_has_what_is_asked,
     data.quarter_turns_need_squares,
     evaluation.predictions_are_masks_of_one_split,
+    evaluation.groups_and_probabilities_are_of_masks,
     evaluation.raters_need_predictions,
     evaluation.surface_dice_has_a_tolerance,
     prediction.uncertainty_is_of_masks,

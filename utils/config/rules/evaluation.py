@@ -19,6 +19,19 @@ def predictions_are_masks_of_one_split(cfg: DictConfig) -> None:
             raise UserError(f"EVALUATION.PREDICTIONS={value} scores masks of one split: leave {setting} out.")
 
 
+def groups_and_probabilities_are_of_masks(cfg: DictConfig) -> None:
+    settings = cfg.EVALUATION
+    if cfg.MODEL.TYPE == "classifier":
+        for key in ("GROUPS", "KEEP_PROBABILITIES"):
+            if settings[key]:
+                raise UserError(f"EVALUATION.{key}={settings[key]} is for masks, and MODEL.TYPE=classifier has none.")
+    if settings.PREDICTIONS is not None and settings.KEEP_PROBABILITIES:
+        raise UserError(
+            f"EVALUATION.KEEP_PROBABILITIES={settings.KEEP_PROBABILITIES} keeps those of a network: leave "
+            "EVALUATION.PREDICTIONS out, whose masks have none."
+        )
+
+
 def raters_need_predictions(cfg: DictConfig) -> None:
     settings = cfg.EVALUATION
     if settings.RATERS is not None and settings.PREDICTIONS is None:
