@@ -155,6 +155,7 @@ def test_every_model_type_trains(model_type, phantom, tmp_path):
             f"WORK_DIR={tmp_path}",
             f"MODEL.TYPE={model_type}",
             *TINY[1:],
+            *(["MODEL.FILTERS=[4,6,8]"] if model_type == "conv_deconv" else []),  # it has three levels, always
             *QUICK,
             "HYPER_PARAMETERS.EPOCHS=1",
             "DATA_GENERATOR_TYPE=TF_DATA",
