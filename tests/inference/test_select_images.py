@@ -61,12 +61,11 @@ def test_unsure_images_that_differ():
 def test_features_are_the_mean_of_the_coarsest_map(overrides, channels):
     model = build_model(load_config([*overrides]), size=(64, 64))
     images = RNG.random((2, 64, 64, 3), np.float32)
-    plain, fused = (
-        encoder_features(one).predict(images, verbose=0)
-        for one in (inference_model(model), inference_model(model, fuse_batch_norm=True))
-    )
-    assert plain.shape == (2, channels) and plain.std() > 0
-    np.testing.assert_allclose(fused, plain, atol=1e-4)
+    fused = encoder_features(inference_model(model, fuse_batch_norm=True)).predict_on_batch(images)
+    assert fused.shape == (2, channels) and np.std(fused) > 0
+    if model.name != "unet":  # of a backbone that takes seconds, the fused network alone
+        plain = encoder_features(inference_model(model)).predict_on_batch(images)
+        np.testing.assert_allclose(fused, plain, atol=1e-4)
 
 
 def test_predict_writes_the_list(tmp_path):

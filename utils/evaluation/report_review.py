@@ -36,10 +36,9 @@ def review_lines(result: SplitResult) -> list[str]:
     lines = []
     for kind, found in in_order(result.review["kinds"]) if result.review else ():
         order = "" if found["spearman"] is None else f", rank correlation with the true Dice {found['spearman']:.3f}"
-        risk = (
-            f"risk-coverage area {found['aurc']:.4f} (ideal {found['aurc_ideal']:.4f}, none {found['aurc_random']:.4f})"
-        )
-        lines.append(f"expected Dice of {found['cases']} {kind}s{order}; {risk}")
+        bounds = f"ideal order {found['aurc_ideal']:.4f}, none {found['aurc_random']:.4f}"
+        risk = f"risk-coverage area {found['aurc']:.4f} ({bounds})"
+        lines.append(f"\nexpected Dice of {found['cases']} {kind}s{order}; {risk}")
         caught = f"the first {found['first_cases']} of the review list hold {found['first_failures']}"
         lines.append(f"  {found['failures']} have a Dice below {found['below']:g}: {caught}{flag_share(found)}")
     return lines

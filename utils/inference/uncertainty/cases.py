@@ -36,11 +36,12 @@ class CaseSums:
     other, which is the mean over the foreground classes that one of the two has; 1 where neither has any (A. G. Roy et
     al. 2019, "Bayesian QuickNAT", section 2.4, https://arxiv.org/abs/1811.09800).
 
-    With one, it is the mean over the classes that the mask has of the soft Dice of mask m and probabilities p,
+    With one, a class that the mask has counts with the soft Dice of its mask m and probabilities p,
     2 sum(p m) / (sum(p) + sum(m)), which comes close to the expectation of the Dice if p are calibrated (B. L. C.
-    Borges et al. 2024, "Soft Dice confidence", https://arxiv.org/abs/2402.10665). It is no use for an empty mask, which
-    has 1 less the largest probability of foreground at a pixel: how likely it is right to be empty, if that pixel
-    stands for all.
+    Borges et al. 2024, "Soft Dice confidence", https://arxiv.org/abs/2402.10665). A class that it lacks is there with
+    the largest of its p, if that pixel stands for all, and then has a Dice of 0: the soft Dice are added up and divided
+    by the number of classes that the mask has plus those probabilities. An empty mask has 1 less the largest
+    probability of foreground at a pixel: how likely it is right to be empty.
 
     Masks are those before postprocessing, so that all of it is known image by image.
 
@@ -64,6 +65,7 @@ class CaseSums:
         self.common = np.zeros((len(self.classes), members, members), np.int64)  # pixels that two members share
         self.soft = np.zeros((len(self.classes), 3))  # sum of p m, of p, of m
         self.likeliest = 0.0  # probability of foreground at a pixel
+        self.highest = np.zeros(len(self.classes))  # and of each class
         self.foreground, self.unsure = 0, 0
 
     def add(self, members: np.ndarray, probability: np.ndarray, mask: np.ndarray, unsure: np.ndarray) -> None:
@@ -79,6 +81,7 @@ class CaseSums:
             if self.members > 1:
                 self.common[number] += count_common(self.areas(members, index))
             channel = probability[..., index - (len(self.meaning.class_names) - probability.shape[-1])]
+            self.highest[number] = max(self.highest[number], float(channel.max()))
             area = self.areas(mask, index)
             self.soft[number] += channel.sum(where=area, dtype=np.float64), channel.sum(dtype=np.float64), area.sum()
         sigmoids = probability.shape[-1] < len(self.meaning.class_names)
@@ -117,8 +120,11 @@ class CaseSums:
 
     def soft_dice(self) -> float:
         """The expected Dice of one member."""
-        both, likely, area = self.soft[self.soft[:, 2] > 0].T
-        return float(np.mean(2 * both / (likely + area))) if len(area) else 1 - self.likeliest
+        there = self.soft[:, 2] > 0
+        if not there.any():
+            return 1 - self.likeliest
+        both, likely, area = self.soft[there].T
+        return float((2 * both / (likely + area)).sum() / (there.sum() + self.highest[~there].sum()))
 
 
 def count_common(areas: np.ndarray) -> np.ndarray:

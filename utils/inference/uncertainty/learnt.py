@@ -24,6 +24,7 @@ from utils.inference.uncertainty.members import count_members
 
 ENDING, ENDING_OF_SEVERAL = ".review.json", ".ensemble.review.json"
 IMAGE, VOLUME = "image", "volume"  # kinds of cases
+ROUNDING = 1e-5  # the curve has six digits, and other batches give other rounding errors
 
 
 class Curve(NamedTuple):
@@ -63,7 +64,7 @@ class Learnt(NamedTuple):
         if curve is None:
             return None, None
         predicted = curve.predict(expected)
-        return predicted, predicted < self.below or expected < curve.expected[0]
+        return predicted, predicted < self.below or expected < curve.expected[0] - ROUNDING
 
 
 def flag_text(flag: bool | None) -> str:
