@@ -2,7 +2,8 @@
 
 AP as the 2018 Data Science Bowl defines it: TP / (TP + FP + FN) of an image at each IoU threshold (Caicedo et al. 2019,
 "Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl", Nature Methods 16,
-https://doi.org/10.1038/s41592-019-0612-7).
+https://doi.org/10.1038/s41592-019-0612-7). Panoptic quality of one class (Kirillov et al. 2019, "Panoptic
+segmentation", https://arxiv.org/abs/1801.00868): PQ = SQ x RQ, where SQ is the mean IoU of the matches and RQ their F1.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from utils.base.pieces import find_pieces, overlaps
 PERCENT = np.arange(50, 100, 5)  # IoU thresholds
 
 
-def matched_objects(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, int, int]:
+def matched_objects(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, int, int, float]:
     """Count the objects that are found.
 
     A true and a predicted object match where their IoU is above the threshold; from 0.5 on none has two partners.
@@ -22,11 +23,12 @@ def matched_objects(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarra
         truth, predicted: int `(height, width)`, number of the object from 1, 0 where there is none.
 
     Returns:
-        Matches at each threshold of PERCENT, int `(10,)`, and the numbers of true and of predicted objects.
+        Matches at each threshold of PERCENT, int `(10,)`, the numbers of true and of predicted objects, and the sum of
+        the IoU of the matches at 0.5.
 
-    >>> matches, true, found = matched_objects(np.array([[1, 1, 1, 0, 2]]), np.array([[0, 1, 1, 0, 0]]))
-    >>> matches[:5].tolist(), true, found
-    ([1, 1, 1, 1, 0], 2, 1)
+    >>> matches, true, found, quality = matched_objects(np.array([[1, 1, 1, 0, 2]]), np.array([[0, 1, 1, 0, 0]]))
+    >>> matches[:5].tolist(), true, found, round(quality, 3)
+    ([1, 1, 1, 1, 0], 2, 1, 0.667)
     """
     first, second, common = overlaps(truth, predicted)
     sizes, found_sizes = np.bincount(truth.ravel()), np.bincount(predicted.ravel())
@@ -34,22 +36,24 @@ def matched_objects(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarra
     both = (first > 0) & (second > 0)
     # Whole numbers, so that 0.55 is 0.55.
     matches = (100 * common[both, np.newaxis] > PERCENT * union[both, np.newaxis]).sum(0)
-    return matches, len(sizes) - 1, len(found_sizes) - 1
+    iou = common[both] / union[both]
+    return matches, len(sizes) - 1, len(found_sizes) - 1, float(iou[iou > 0.5].sum())
 
 
 class ObjectScores(WholeImageMetric):
     """Parts of each image.
 
     object_ap50: TP / (TP + FP + FN) at IoU 0.5; object_ap: the mean of that over IoU 0.5, 0.55 ... 0.95, both left out
-    where truth and prediction have no object; object_f1: 2 TP and 2 TP + FP + FN at IoU 0.5, so that a set has that of
-    all its objects.
+    where truth and prediction have no object; object_f1 (RQ): 2 TP and 2 TP + FP + FN at IoU 0.5, so that a set has
+    that of all its objects; likewise object_pq: the IoU of the matches and (2 TP + FP + FN) / 2; object_sq: the IoU of
+    the matches and TP.
     """
 
     def __init__(self) -> None:
         self.images: list[dict[str, Part]] = []
 
     def add(self, maps: ClassMaps) -> None:
-        matches, true, found = matched_objects(find_pieces(maps.truth), find_pieces(maps.predicted))
+        matches, true, found, quality = matched_objects(find_pieces(maps.truth), find_pieces(maps.predicted))
         ap = matches / np.maximum(true + found - matches, 1)
         defined = float(true + found > 0)
         self.images.append(
@@ -57,6 +61,8 @@ class ObjectScores(WholeImageMetric):
                 "object_ap50": (float(ap[0]), defined),
                 "object_ap": (float(ap.mean()), defined),
                 "object_f1": (2.0 * matches[0], float(true + found)),
+                "object_pq": (quality, (true + found) / 2),
+                "object_sq": (quality, float(matches[0])),
             }
         )
 

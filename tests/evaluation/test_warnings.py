@@ -37,6 +37,18 @@ def test_a_network_that_is_no_better_than_a_constant_answer(confusion, dice, wor
     assert len(found) == len(words) and all(word in line for word, line in zip(words, found, strict=True)), found
 
 
+def test_tiny_classes_and_empty_images_are_named():
+    """Nine of 10,000 pixels in two images, three empty images."""
+    tiny, empty = np.array([[9990, 1], [0, 9]]), np.array([[10000, 0], [0, 0]])
+    cases = [SimpleNamespace(confusion=one) for one in (tiny, tiny, empty, empty, empty)]
+    evaluator = SimpleNamespace(images=cases, volumes=[], confusion=lambda: np.sum([c.confusion for c in cases], 0))
+    result = SimpleNamespace(scores={"dice": 0.947}, evaluator=evaluator)
+    (found,) = find_warnings(load_config([NAMES]), result)
+    assert found.startswith("liver has 9 pixels in the median image")
+    both = find_warnings(load_config([NAMES, "EVALUATION.EMPTY_IMAGES=one"]), result)
+    assert both[0] == found and both[1].startswith("60% of the images have no foreground")
+
+
 def test_a_classifier_has_no_such_warning():
     assert find_warnings(load_config(), SimpleNamespace(evaluator=None)) == []
 

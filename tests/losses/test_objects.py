@@ -6,6 +6,7 @@ import pytest
 from losses.whole_images import ClassMaps
 from losses.whole_images.objects import ObjectScores, matched_objects
 
+NAMES = ("object_ap50", "object_ap", "object_f1", "object_pq", "object_sq")
 TWO = np.array([[1, 1, 1, 0, 1, 1, 1]], bool)
 
 
@@ -20,12 +21,12 @@ def scores(*images):
 
 
 def test_perfect():
-    assert scores((TWO, TWO)) == {"object_ap50": 1, "object_ap": 1, "object_f1": 1}
+    assert scores((TWO, TWO)) == dict.fromkeys(NAMES, 1)
 
 
 def test_one_merge():
     """One predicted object of 7 pixels has an IoU of 3/7 with each."""
-    assert scores((TWO, np.ones_like(TWO))) == {"object_ap50": 0, "object_ap": 0, "object_f1": 0}
+    assert scores((TWO, np.ones_like(TWO))) == dict.fromkeys(NAMES[:-1], 0)  # no match has a quality
 
 
 def test_one_split():
@@ -33,13 +34,15 @@ def test_one_split():
     truth, predicted = np.ones((1, 9)), np.ones((1, 9))
     predicted[0, 5] = 0
     found = scores((truth, predicted))
-    assert found == pytest.approx({"object_ap50": 1 / 2, "object_ap": 2 * (1 / 2) / 10, "object_f1": 2 / 3})
+    expected = {"object_ap50": 1 / 2, "object_ap": 2 * (1 / 2) / 10, "object_f1": 2 / 3}
+    assert found == pytest.approx({**expected, "object_pq": (5 / 9) / (1 + 1 / 2), "object_sq": 5 / 9})
+    assert found["object_pq"] == pytest.approx(found["object_sq"] * found["object_f1"])
 
 
 def test_empty():
     none = np.zeros_like(TWO)
     assert scores((none, none)) == {}
-    assert scores((TWO, none)) == scores((none, TWO)) == {"object_ap50": 0, "object_ap": 0, "object_f1": 0}
+    assert scores((TWO, none)) == scores((none, TWO)) == dict.fromkeys(NAMES[:-1], 0)
     assert scores((TWO, TWO), (none, none))["object_ap"] == 1  # nothing true, nothing found: left out
 
 
@@ -51,11 +54,11 @@ def test_ap_is_a_mean_over_images_and_f1_of_all_objects():
 
 def test_an_iou_at_the_threshold_does_not_match():
     truth = np.ones((1, 20), int)
-    matches, true, found = matched_objects(truth, np.where(np.arange(20) < 11, 1, 0)[None])  # IoU 0.55
-    assert matches.tolist() == [1] + 9 * [0] and (true, found) == (1, 1)
+    matches, true, found, quality = matched_objects(truth, np.where(np.arange(20) < 11, 1, 0)[None])  # IoU 0.55
+    assert matches.tolist() == [1] + 9 * [0] and (true, found, quality) == (1, 1, 0.55)
 
 
 def test_pixels_that_touch_at_a_corner_are_one_object():
     corners = np.eye(3, dtype=bool)
     assert scores((corners, corners))["object_ap50"] == 1
-    assert matched_objects(corners.astype(int), corners.astype(int))[1:] == (1, 1)
+    assert matched_objects(corners.astype(int), corners.astype(int))[1:] == (1, 1, 1.0)

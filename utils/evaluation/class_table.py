@@ -14,7 +14,7 @@ from losses.constant_answer import Answer, Scoring, answer_name, best_constant, 
 from losses.learnt import dice_of_confusion, explain_low_score, explain_unfound
 from losses.monitor import default_monitor
 from utils.base.job_table import Row
-from utils.config.class_names import mask_class_names
+from utils.config.class_names import has_background, mask_class_names
 from utils.evaluation.case_scores import ScoredCase, score_set
 
 if TYPE_CHECKING:
@@ -58,8 +58,38 @@ def find_baseline(cfg: DictConfig, evaluator: Evaluator) -> dict[str, tuple[floa
     return best_constant(true_counts(evaluator.images), Scoring.from_config(cfg))
 
 
+TINY = 100  # pixels; of a smaller object a border that is one pixel off changes Dice by a fifth or more
+MOSTLY = 0.5  # share of the cases
+
+
+def find_bad_fits(cfg: DictConfig, evaluator: Evaluator) -> list[str]:
+    """Sentences: what the size of the classes makes Dice and IoU say little about (Maier-Hein et al. 2024).
+
+    A class is tiny where its median size, of the cases that have it, is below TINY; cases are volumes, or images. A
+    mean over images is one of empty images where most have no foreground and EVALUATION.EMPTY_IMAGES=one.
+    """
+    cases, names = evaluator.volumes or evaluator.images, mask_class_names(cfg)
+    counts, unit = true_counts(cases), "volume" if evaluator.volumes else "image"
+    first, found = int(has_background(cfg)), []
+    for index in range(first, counts.shape[1]):
+        present = counts[counts[:, index] > 0, index]
+        if len(present) and np.median(present) < TINY:
+            found.append(
+                f"{names[index]} has {np.median(present):.0f} pixels in the median {unit}: Dice and IoU change with "
+                "every pixel there. Look at lesions or boundary too (EVALUATION.METRICS)."
+            )
+    empty = float((counts[:, first:].sum(1) == 0).mean()) if first else 0.0
+    if empty > MOSTLY and cfg.EVALUATION.EMPTY_IMAGES == "one":
+        found.append(
+            f"{empty:.0%} of the {unit}s have no foreground, and count as 1 where none is predicted "
+            "(EVALUATION.EMPTY_IMAGES=one): means over images say little. Look at dice, of all pixels."
+        )
+    return found
+
+
 def find_warnings(cfg: DictConfig, result: SplitResult) -> list[str]:
-    """Sentences: all is predicted as one class, the score is that of a constant answer, classes are not found."""
+    """Sentences: all is predicted as one class, the score is that of a constant answer, classes are not found, or are
+    too small for it."""
     if result.evaluator is None:
         return []
     confusion, names = result.evaluator.confusion(), mask_class_names(cfg)
@@ -71,7 +101,9 @@ def find_warnings(cfg: DictConfig, result: SplitResult) -> list[str]:
     constant = find_baseline(cfg, result.evaluator).get(name, (None,))[0]
     low = explain_low_score(name, result.scores.get(name, np.nan), constant)
     unfound = explain_unfound(dices, names)
-    return [sentence for sentence in (low, unfound) if sentence]
+    # The median of one case is that case.
+    bad_fits = find_bad_fits(cfg, result.evaluator) if len(result.evaluator.images) > 1 else []
+    return [*(sentence for sentence in (low, unfound) if sentence), *bad_fits]
 
 
 def region_labels(cfg: DictConfig, regions: Iterable[str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ SCORES = {
     "iou_per_case": ("IoU per case", "mean over {cases}; absent in both: left out; false positive: 0"),
     "volume_error": ("volume error", "mean over volumes with it in the truth of (predicted - true) / true"),
     "volume_error_abs": (
-        "volume error, absolute",
+        "volume error, absolute (RAVD)",
         "mean over volumes with it in the truth of |predicted - true| / true",
     ),
     "volume_error_ml": ("volume error in ml", "mean over all volumes of known spacing of predicted - true"),
@@ -76,7 +76,9 @@ SCORES = {
             ("false_positives", "false-positive lesions", "number, mean over all {cases}"),
         )
     },
-    "object_f1": ("F1 of objects at IoU 0.5", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
+    "object_f1": ("F1 of objects at IoU 0.5, RQ", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
+    "object_pq": ("panoptic quality, SQ x RQ", "all objects of the set: sum of the IoU of TP / (TP + FP / 2 + FN / 2)"),
+    "object_sq": ("segmentation quality, SQ", "all objects of the set: mean IoU of TP, the objects found"),
 }
 SURFACE_SCORES = ("hd_mm", "hd95_mm", "assd_mm", "surface_dice")
 LOWER_IS_BETTER = (
