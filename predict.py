@@ -53,7 +53,8 @@ def predict(cfg: DictConfig) -> Path:
     if cfg.DATASET.FOLD == ALL and cfg.PREDICT.INPUT is None:
         raise UserError("DATASET.FOLD=all predicts with the networks of all folds: set PREDICT.INPUT to new images.")
     from utils.inference.find_sources import find_sources
-    from utils.inference.sources import ImageSource, SourceSettings
+    from utils.inference.image_sources import ImageSource
+    from utils.inference.sources import SourceSettings
 
     members = restore_members(cfg)
     trained = members[0]

@@ -11,11 +11,13 @@ one path per line, relative to the folder of the list.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
+from data_generators.files.channels import find_cases
 from data_preparation.common.command_line import errors_in_one_line, make_split_parser
 from data_preparation.common.file_lists import Lists, name_lists, write_lists
 from data_preparation.common.groups import VOLUME, describe_groups, group_of
@@ -36,6 +38,7 @@ def split(
     seed: int = 5,
     workers: int | None = None,
     quiet: bool = True,
+    channels: Sequence[str] | None = None,
 ) -> Lists:
     """Write list files and return what is in them.
 
@@ -49,6 +52,7 @@ def split(
         seed: the same seed gives the same lists.
         workers: processes that read masks; None is one per core.
         quiet: no progress bar.
+        channels: DATASET.CHANNELS, if an image is several files; all of them are in the list.
 
     Returns:
         {list name: files}
@@ -57,7 +61,7 @@ def split(
         UserError: an image without a mask, too few groups, or fractions that do not sum to 1.
     """
     check_parts(folds, fractions)
-    pairs = list_pairs(Path(images), Path(masks))
+    pairs = list_pairs(Path(images), Path(masks), channels)
     groups = [group_of(image.stem, group) for image, _ in pairs]
     needed = folds or sum(share > 0 for share in fractions or ())
     if len(set(groups)) < max(needed, 2):
@@ -93,6 +97,13 @@ def check_parts(folds: int | None, fractions: Sequence[float] | None) -> None:
         )
 
 
+def names_of(files: Sequence[Path], options: Mapping[str, Any]) -> list[str]:
+    """The names of the images in a list, without ending."""
+    if options["channels"] is None:
+        return [path.stem for path in files]
+    return [image.stem for image in find_cases(files, options["channels"], Path(options["images"])).images]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the lists and print how many images each split has."""
     parser = make_split_parser(__doc__, "folder for the lists")
@@ -103,12 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = vars(parser.parse_args(arguments))
     with errors_in_one_line():
         lists = split(**options, quiet=False)
-        stems = {path.stem for name, files in lists.items() if name.endswith("images.txt") for path in files}
+        names = {name: names_of(files, options) for name, files in lists.items() if name.endswith("images.txt")}
+        stems = {stem for found in names.values() for stem in found}
         print(describe_groups([group_of(stem, options["group"]) for stem in sorted(stems)], options["group"]))
-        for name, files in lists.items():
-            if name.endswith("images.txt"):
-                groups = len({group_of(path.stem, options["group"]) for path in files})
-                print(f"{name.removesuffix('_images.txt')}: {len(files)} images of {groups} groups")
+        for name, found in names.items():
+            groups = len({group_of(stem, options["group"]) for stem in found})
+            print(f"{name.removesuffix('_images.txt')}: {len(found)} images of {groups} groups")
         print(f"{len(lists)} lists in {options['output']}")
 
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import numpy as np
 
-from data_generators.files.image_file import ImageFile
+from data_generators.files.image_file import ImageFile, ImageParts
 from data_generators.files.preparation import (
     Preparation,
     read_preparation,
@@ -37,6 +37,7 @@ from data_preparation.common.command_line import Parser, errors_in_one_line, mak
 from data_preparation.common.file_lists import Lists, write_lists
 from data_preparation.common.groups import VOLUME, group_of
 from data_preparation.common.image_files import list_pairs, page_pairs_of
+from data_preparation.common.joined_channels import joined_tiff
 from data_preparation.common.stratified_splits import assign_parts, foreground_shares
 from utils.base.errors import UserError
 from utils.base.files import staging_folder
@@ -57,6 +58,7 @@ def write_shards(
     seed: int = 5,
     workers: int | None = None,
     quiet: bool = True,
+    channels: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the shards of a split and return their paths.
 
@@ -70,6 +72,7 @@ def write_shards(
         seed: the same seed gives the same shards.
         workers: processes that read masks; None is one per core.
         quiet: no progress bar.
+        channels: DATASET.CHANNELS, if an image is several files: they are packed as the bands of a TIFF file.
 
     Raises:
         UserError: an invalid name, an image without a mask or of another size, a file that cannot be read, or fewer
@@ -79,7 +82,7 @@ def write_shards(
         raise UserError(
             f"--name {name!r} must be the first part of a file name, without any of / \\ * ? [, such as train."
         )
-    pairs = page_pairs_of(list_pairs(Path(images), Path(masks)))
+    pairs = page_pairs_of(list_pairs(Path(images), Path(masks), channels))
     preparation = preparation_of_shards([image for image, _ in pairs], Path(output))
     groups = [group_of(image.stem, group) for image, _ in pairs]
     if not 1 <= shards <= len(set(groups)):
@@ -133,8 +136,12 @@ def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[Imag
             sizes = [picture_size(part) for part in (image, mask)]
             if sizes[0] != sizes[1]:
                 raise UserError(f"{mask}: is {'x'.join(map(str, sizes[1]))}, its image {'x'.join(map(str, sizes[0]))}.")
-            features = {"name": os.fsencode(image.name), "mask_name": os.fsencode(mask.name)}
-            features |= {"image": read_whole(image), "mask": read_whole(mask)}
+            if isinstance(image, ImageParts):
+                image_name, data = f"{image.stem}.tif", joined_tiff(image)
+            else:
+                image_name, data = image.name, read_whole(image)
+            features = {"name": os.fsencode(image_name), "mask_name": os.fsencode(mask.name)}
+            features |= {"image": data, "mask": read_whole(mask)}
             write_records(file, [encode_example(features)])
             task.update()
         file.flush()

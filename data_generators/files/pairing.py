@@ -1,15 +1,15 @@
 """Which image goes with which mask, and which volume and slice a name stands for."""
 
 import os
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, ListConfig
 
-from data_generators.files.image_file import ImageFile
+from data_generators.files.channels import common_folder, find_cases
+from data_generators.files.image_file import ImageFile, ImageParts, composed
+from data_generators.files.neighbours import with_neighbours
 from data_generators.files.pages import page_pairs
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, find_shards, read_shard
 from utils.base.errors import UserError, join_equal
@@ -49,6 +49,14 @@ def find_pairs(cfg: DictConfig, split: str) -> list[Pair]:
 
 def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
     """Return `(pairs, problems)`: the pairs that are complete, and a message for each problem."""
+    pairs, problems = match_files(cfg, split)
+    images, gaps = with_neighbours([pair.image for pair in pairs], cfg.DATASET.SLICES_AROUND)
+    found = [Pair(image, pair.mask) for image, pair in zip(images, pairs, strict=True)]
+    return found, problems or gaps  # a slice whose mask is missing is a gap, too
+
+
+def match_files(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
+    """`match_pairs`, of slices without their neighbours."""
     key = f"DATASET.{split.upper()}"
     paths = cfg.DATASET[split.upper()]
     try:
@@ -56,18 +64,24 @@ def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
     except UserError as error:
         return [], [f"{key}.IMAGES_PATH: {error}"]
     if shards is not None:
-        return pairs_of_shards(shards, f"{key}.IMAGES_PATH={paths.IMAGES_PATH}", paths.MASK_PATH is not None)
+        of_shards, problems = pairs_of_shards(
+            shards, f"{key}.IMAGES_PATH={paths.IMAGES_PATH}", paths.MASK_PATH is not None
+        )
+        return of_shards, problems + refused_of_shards(cfg, key)
     if cfg.DATA_GENERATOR_TYPE == "TFRECORD" and split == "train":
         return [], [
             f"{key}.IMAGES_PATH={paths.IMAGES_PATH}: DATA_GENERATOR_TYPE=TFRECORD needs a folder, a pattern or a list "
             f"of {SHARD_SUFFIX} files, and there are none. Write some: python data_preparation/tfrecord.py --help."
         ]
-    images, problems = list_files(cfg, paths.IMAGES_PATH, f"{key}.IMAGES_PATH")
+    images, others, problems = list_images(cfg, paths.IMAGES_PATH, f"{key}.IMAGES_PATH")
     if paths.MASK_PATH is None:
         return expand_pages([(image, None) for image in images], problems)
 
-    masks, mask_problems = list_files(cfg, paths.MASK_PATH, f"{key}.MASK_PATH")
-    problems = problems + mask_problems
+    if others and paths.MASK_PATH == paths.IMAGES_PATH:
+        masks = others
+    else:
+        masks, mask_problems = list_files(cfg, paths.MASK_PATH, f"{key}.MASK_PATH")
+        problems = problems + mask_problems
     if not images or not masks:
         return [], problems
     # Images and masks in one folder: the names tell them apart.
@@ -79,8 +93,8 @@ def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
 
     in_given_order = isinstance(paths.MASK_PATH, ListConfig) or is_list_file(paths.MASK_PATH)
     found = match_masks(images, masks, in_given_order)
-    pairs: list[tuple[Path, Path | None]] = []
-    image_of: dict[Path, Path] = {}
+    pairs: list[tuple[Path | ImageParts, Path | None]] = []
+    image_of: dict[Path, ImageFile] = {}
     for image, mask in zip(images, found, strict=True):
         if mask is None:
             names = ", ".join(mask_stems(image.stem))
@@ -93,7 +107,9 @@ def match_pairs(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
     return expand_pages(pairs, problems)
 
 
-def expand_pages(files: Sequence[tuple[Path, Path | None]], problems: list[str]) -> tuple[list[Pair], list[str]]:
+def expand_pages(
+    files: Sequence[tuple[Path | ImageParts, Path | None]], problems: list[str]
+) -> tuple[list[Pair], list[str]]:
     """`(pairs, problems)`, a pair for each page of files with several pages."""
     pairs: list[Pair] = []
     named = {(image.parent, image.stem): image for image, _ in files}
@@ -135,7 +151,7 @@ def pairs_of_shards(shards: Sequence[str], key: str, with_masks: bool) -> tuple[
     return sorted(pairs, key=lambda pair: pair.image.name), problems
 
 
-def match_masks(images: list[Path], masks: list[Path], in_given_order: bool) -> Sequence[Path | None]:
+def match_masks(images: Sequence[ImageFile], masks: list[Path], in_given_order: bool) -> Sequence[Path | None]:
     """Find the mask of each image, or None: by name, or by position if two lists have no names in common."""
     same_length = in_given_order and len(images) == len(masks)
     # Lists over several folders may repeat names: if the names at each position match, the order decides.
@@ -150,22 +166,13 @@ def match_masks(images: list[Path], masks: list[Path], in_given_order: bool) -> 
     return masks if same_length and not any(found) else found
 
 
-def find_mask(image: Path, by_stem: Mapping[str, list[Path]]) -> Path | None:
+def find_mask(image: ImageFile, by_stem: Mapping[str, list[Path]]) -> Path | None:
     """The mask of an image among `{stem: [paths]}`, the same suffix first; None if there is none."""
     for stem in mask_stems(image.stem):
         candidates = by_stem.get(stem, [])
         for mask in sorted(candidates, key=lambda path: path.suffix != image.suffix):
             return mask
     return None
-
-
-def composed(name: str) -> str:
-    """A name as Linux and Windows write it: macOS writes an accent as a character of its own.
-
-    >>> composed("Blu\\u0308te") == "Bl\\u00fcte"
-    True
-    """
-    return unicodedata.normalize("NFC", name)
 
 
 def mask_stems(stem: str) -> list[str]:
@@ -182,8 +189,35 @@ def is_mask_name(stem: str) -> bool:
     return stem.startswith("mask_") or stem.endswith("_mask")
 
 
-def list_files(cfg: DictConfig, value: Any, key: str) -> tuple[list[Path], list[str]]:
-    """Return `(files, problems)` of a config value: a folder (sorted by name), a list or a list file (in its order)."""
+def refused_of_shards(cfg: DictConfig, key: str) -> list[str]:
+    """What shards, whose images hold the channels of all files, do not go with."""
+    if cfg.DATASET.CHANNELS is None or cfg.DATASET.BANDS is None:
+        return []
+    return [
+        f"{key}.IMAGES_PATH: the images in shards hold all of DATASET.CHANNELS, and DATASET.BANDS chooses from each "
+        "file. Leave DATASET.BANDS out, or read the files with DATA_GENERATOR_TYPE=TF_DATA."
+    ]
+
+
+def list_images(cfg: DictConfig, value: Any, key: str) -> tuple[list[Path | ImageParts], list[Path], list[str]]:
+    """Return `(images, others, problems)` of a config value, as of `list_files`.
+
+    With DATASET.CHANNELS an image is the files of a case, also of those in subfolders; others are files of no channel.
+    """
+    channels = cfg.DATASET.CHANNELS
+    files, problems = list_files(cfg, value, key, recursive=channels is not None)
+    if channels is None or not files:
+        return [*files], [], problems
+    in_folder = isinstance(value, str) and not is_list_file(value)
+    cases = find_cases(files, channels, resolve_path(cfg, value) if in_folder else common_folder(files))
+    return [*cases.images], cases.others, problems + cases.problems
+
+
+def list_files(cfg: DictConfig, value: Any, key: str, recursive: bool = False) -> tuple[list[Path], list[str]]:
+    """Return `(files, problems)` of a config value: a folder (sorted by name), a list or a list file (in its order).
+
+    recursive: of a folder those in subfolders, too.
+    """
     if value is None:
         return [], [f"{key} is not set: give a folder or a list of files."]
     if isinstance(value, ListConfig):
@@ -201,7 +235,7 @@ def list_files(cfg: DictConfig, value: Any, key: str) -> tuple[list[Path], list[
             f"Set {key}, or WORK_DIR, below which paths are looked up."
         ]
     try:
-        listing = list_folder(folder, IMAGE_SUFFIXES)
+        listing = list_folder(folder, IMAGE_SUFFIXES, recursive)
     except UserError as error:
         return [], [f"{key}: {error}"]
     if not listing.files:
@@ -239,16 +273,3 @@ def list_problems(problems: Sequence[str]) -> str:
     lines = [f"  {problem}" for problem in join_equal(problems)]
     more = [f"  ... and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []
     return "\n".join(lines[:MAX_LISTED] + more)
-
-
-def volume_and_slice(path: ImageFile | str) -> tuple[str, int] | None:
-    """Volume and slice that a name stands for, or None if it does not end in `_<number>`.
-
-    The number after the last underscore is the slice; what precedes it, without a leading `image_`, is the volume.
-
-    >>> volume_and_slice("image_28_5.png")
-    ('28', 5)
-    """
-    stem = Path(path).stem if isinstance(path, str) else path.stem
-    match = re.fullmatch(r"(?:image_)?(.+)_(\d+)", stem)
-    return (match.group(1), int(match.group(2))) if match else None

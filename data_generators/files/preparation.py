@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_generators.files.image_file import ImageFile
+from data_generators.files.image_file import ImageFile, parts_of
 from data_generators.files.tfrecord_index import ShardEntry
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
@@ -148,7 +148,7 @@ def short(value: object) -> str:
 
 def folder_of_preparation(image: ImageFile) -> Path:
     """The folder whose `prepared.json` is that of an image: above the folder of images, or with the shards."""
-    return image.parent if isinstance(image, ShardEntry) else image.parent.parent
+    return image.parent if isinstance(parts_of(image)[0], ShardEntry) else image.parent.parent
 
 
 def single_preparation(images: Iterable[ImageFile]) -> Preparation | None:

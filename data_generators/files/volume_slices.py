@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from data_generators.files.image_file import ImageFile
-from data_generators.files.pairing import Pair, list_problems, volume_and_slice
+from data_generators.files.image_file import ImageFile, volume_and_slice
+from data_generators.files.pairing import Pair, list_problems
 from data_generators.reading.headers import picture_size
 from utils.base.errors import UserError
 

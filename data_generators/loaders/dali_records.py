@@ -13,7 +13,7 @@ import simplejpeg
 
 from data_generators.augmentation.keep_foreground import foreground_box
 from data_generators.augmentation.knobs import MATRIX, AugmentationSettings
-from data_generators.files.image_file import ImageFile
+from data_generators.files.image_file import ImageFile, ImageParts
 from data_generators.files.pairing import Pair
 from data_generators.loaders.batches import HAS_CHANGED
 from data_generators.loaders.dali_augmentation import draw_inputs
@@ -23,7 +23,7 @@ from data_generators.reading.jpeg import JPEG_START
 from data_generators.reading.masks import read_mask_as, resize_mask
 from data_generators.reading.orientation import is_turned
 from data_generators.reading.readers import PairReader
-from data_generators.reading.samples import ReadSettings, check_sizes
+from data_generators.reading.samples import ReadSettings, check_sizes, read_image_as
 from utils.base.errors import UserError
 
 GREY, COLOUR = 0, 2  # types of PNG without a palette and without alpha
@@ -150,13 +150,16 @@ def encoded_image(file: ImageFile, settings: ReadSettings, only_8_bit: bool) -> 
     Raises:
         UserError: it cannot be read, or has 16 bit although none has.
     """
-    data, header = read_whole_and_header(file)
-    turned = settings.turned and is_turned(data)
-    if settings.value_range is None and not turned and is_decoded_alike(data):
-        if only_8_bit and data.startswith(PNG_START) and data[24] == 16:
-            raise UserError(HAS_CHANGED.format(file, "uint16"))
-        return np.frombuffer(data, np.uint8), (header.height, header.width)
-    pixels = decode_image(file, data, settings.channels, settings.value_range, settings.turned)
+    if settings.bands is not None or isinstance(file, ImageParts):
+        pixels = read_image_as(file, settings)
+    else:
+        data, header = read_whole_and_header(file)
+        turned = settings.turned and is_turned(data)
+        if settings.value_range is None and not turned and is_decoded_alike(data):
+            if only_8_bit and data.startswith(PNG_START) and data[24] == 16:
+                raise UserError(HAS_CHANGED.format(file, "uint16"))
+            return np.frombuffer(data, np.uint8), (header.height, header.width)
+        pixels = decode_image(file, data, settings.channels, settings.value_range, settings.turned)
     if only_8_bit and pixels.dtype != np.uint8:
         raise UserError(HAS_CHANGED.format(file, pixels.dtype))
     return as_png(pixels), pixels.shape[:2]

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from omegaconf import DictConfig
 
-from data_generators.files.image_file import ImageFile
+from data_generators.files.image_file import ImageFile, ImageParts, parts_of
 from data_generators.files.tfrecord import Bounds, decode_example, encode_example, read_records, write_records
 from data_generators.files.tfrecord_index import ShardEntry, is_remote
 from data_generators.reading.tiff_pages import TiffPageFile
@@ -62,7 +62,7 @@ class MemoryCache:
 
     def __call__(self, files: Files, settings: str, decode: Callable[[], Arrays]) -> Arrays:
         # The stamp is taken before decoding: if a file changes meanwhile, it is decoded again next time.
-        key, stamp = (*map(str, files), settings), stamp_of(files)
+        key, stamp = (str(list(map(names_of, files))), settings), stamp_of(files)
         found = self.samples.get(key)
         if found is not None and found[0] == stamp:
             return found[1]
@@ -95,7 +95,7 @@ class FolderCache:
 
     def path_of(self, files: Files, settings: str) -> Path:
         """The file of a sample."""
-        names = [file and (str(file) if is_remote(file) else os.path.abspath(str(file))) for file in files]
+        names = [names_of(file, absolute=True) for file in files]
         digest = hashlib.sha256(json.dumps([*names, settings, FORMAT]).encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest[2:]}.sample"
 
@@ -142,9 +142,20 @@ def array_at(data: bytes, bounds: Bounds, dtype: str, shape: Iterable[int]) -> n
     return np.frombuffer(memoryview(data)[start:end], dtype).reshape(tuple(shape))
 
 
+def names_of(file: ImageFile | None, absolute: bool = False) -> str | list[str] | None:
+    """The name of a file, or those of the parts of an image of several files; absolute: whole paths."""
+    if file is None:
+        return None
+    names = [os.path.abspath(str(part)) if absolute and not is_remote(part) else str(part) for part in parts_of(file)]
+    return names if isinstance(file, ImageParts) else names[0]
+
+
 def stamp_of(files: Files) -> list[list[int]]:
     """What changes when a file changes: its size and time; of an entry of a shard those of the shard, and its place."""
-    return [[] if file is None else stamp_of_file(file) for file in files]
+    return [
+        [number for part in ([] if file is None else parts_of(file)) for number in stamp_of_file(part)]
+        for file in files
+    ]
 
 
 def stamp_of_file(file: ImageFile) -> list[int]:

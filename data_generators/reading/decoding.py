@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data_generators.files.image_file import ImageFile
+from data_generators.files.image_file import ImageFile, ImageParts
+from data_generators.reading.channels import Bands, choose_bands, read_parts, refuse_colours
 from data_generators.reading.headers import read_whole
 from data_generators.reading.jpeg import JPEG_START, decode_jpeg
 from data_generators.reading.orientation import turn_as_shown
@@ -23,31 +24,51 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_image(
-    file: ImageFile | str, channels: int, value_range: ValueRange | None = None, turned: bool = False
+    file: ImageFile | str,
+    channels: int,
+    value_range: ValueRange | None = None,
+    turned: bool = False,
+    bands: Bands | None = None,
 ) -> np.ndarray:
     """Read an image as stored: uint8 or uint16 `(height, width, channels)`, colours in RGB order.
 
     For 3 channels grey is repeated, for 1 channel colour becomes grey. A fourth channel, alpha, is dropped unless
     `channels` is 4 (grey with alpha is decoded as colour with alpha). Other counts must match.
 
+    The channels of an `ImageParts` are those of its files, one after the other.
+
     Args:
         file: the image.
         channels: INPUT.CHANNELS.
         value_range: PREPROCESS_DATA.VALUE_RANGE, the values that become 0 and 65535, or None.
         turned: whether to turn it by its EXIF orientation, as viewers do.
+        bands: DATASET.BANDS, the bands that become the channels, or None.
 
     Raises:
         UserError: the file is unreadable, truncated, damaged or huge, has neither 8 nor 16 bit and no value range is
             given, or its channels do not fit.
     """
-    return decode_image(file, read_whole(file), channels, value_range, turned)
+    if not isinstance(file, ImageParts):
+        return decode_image(file, read_whole(file), channels, value_range, turned, bands)
+
+    def read(part: ImageFile, share: int) -> np.ndarray:
+        return decode_image(part, read_whole(part), share, value_range, turned, bands, is_part=True)
+
+    return read_parts(file, channels, read)
 
 
 def decode_image(
-    file: ImageFile | str, data: bytes, channels: int, value_range: ValueRange | None, turned: bool
+    file: ImageFile | str,
+    data: bytes,
+    channels: int,
+    value_range: ValueRange | None,
+    turned: bool,
+    bands: Bands | None = None,
+    is_part: bool = False,
 ) -> np.ndarray:
-    """`read_image` from the bytes of the file."""
-    pixels = to_channels(file, decode(file, data, channels, value_range), channels)
+    """`read_image` from the bytes of the file; `is_part`: of one of several files of an image."""
+    pixels = decode(file, data, None if bands else channels, value_range)
+    pixels = to_channels(file, pixels, channels, bands, is_part)
     return turn_as_shown(pixels, data) if turned else pixels
 
 
@@ -102,8 +123,14 @@ def decode_gif(file: ImageFile | str, data: bytes) -> np.ndarray:
     return pixels if pixels.ndim == 2 else pixels[:, :, ::-1]
 
 
-def to_channels(file: ImageFile | str, pixels: np.ndarray, channels: int) -> np.ndarray:
+def to_channels(
+    file: ImageFile | str, pixels: np.ndarray, channels: int, bands: Bands | None = None, is_part: bool = False
+) -> np.ndarray:
     """Convert what `decode` returns to a number of channels, as `read_image` does; `file` names it in errors."""
+    if bands is not None:
+        return choose_bands(file, pixels, bands)
+    if is_part:
+        refuse_colours(file, pixels, channels)
     count = stored = pixels.shape[2]
     if count == 4 and channels != 4:
         pixels, count = pixels[:, :, :3], 3
@@ -112,7 +139,8 @@ def to_channels(file: ImageFile | str, pixels: np.ndarray, channels: int) -> np.
     if (count, channels) == (3, 1):
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[:, :, np.newaxis]
     if count != channels:
-        raise UserError(f"{file}: has {stored} channels, INPUT.CHANNELS={channels}.")
+        wanted = f"its share of INPUT.CHANNELS is {channels}" if is_part else f"INPUT.CHANNELS={channels}"
+        raise UserError(f"{file}: has {stored} channels, {wanted}. DATASET.BANDS chooses some.")
     if count == 3:
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     if count == 4:

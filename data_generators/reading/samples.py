@@ -9,6 +9,7 @@ from data_generators.crop import Crop
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.reading.cache import SampleCache, make_cache
+from data_generators.reading.channels import Bands
 from data_generators.reading.decoding import read_image, resize_image
 from data_generators.reading.mask_values import STORED
 from data_generators.reading.masks import read_mask_as, resize_mask
@@ -26,6 +27,8 @@ class ReadSettings:
         resize: whether to resize to height and width.
         divide_mask_by, ignore_label, label_values: see `data_generators.reading.masks.read_mask`.
         value_range: PREPROCESS_DATA.VALUE_RANGE.
+        bands: DATASET.BANDS.
+        around: DATASET.SLICES_AROUND.
         mask_form: PREPROCESS_DATA.MASK_FORM.
         turned: whether PREPROCESS_DATA.EXIF turns images and masks as viewers do.
         crop: the part of an image that a sample shows, or None for all of it.
@@ -40,6 +43,8 @@ class ReadSettings:
     ignore_label: int | None = None
     label_values: tuple[int, ...] | None = None
     value_range: ValueRange | None = None
+    bands: Bands | None = None
+    around: int = 0
     mask_form: str = STORED
     turned: bool = False
     crop: Crop | None = None
@@ -57,7 +62,7 @@ class ReadSettings:
             whole_images: take images of any size, without a crop.
             cache: whether to use DATASET.CACHE.
         """
-        values = cfg.DATASET.LABEL_VALUES
+        values, bands = cfg.DATASET.LABEL_VALUES, cfg.DATASET.BANDS
         divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK
         return cls(
             height=None if whole_images else cfg.INPUT.HEIGHT,
@@ -68,6 +73,8 @@ class ReadSettings:
             ignore_label=cfg.DATASET.IGNORE_LABEL,
             label_values=None if values is None else tuple(values),
             value_range=value_range_of(cfg),
+            bands=None if bands is None else tuple(bands),
+            around=cfg.DATASET.SLICES_AROUND,
             mask_form=cfg.PREPROCESS_DATA.MASK_FORM,
             turned=cfg.PREPROCESS_DATA.EXIF == "apply",
             crop=None if split is None or whole_images else Crop.from_config(cfg, split),
@@ -80,6 +87,8 @@ class ReadSettings:
         parts: tuple = (self.channels, self.divide_mask_by, self.ignore_label, self.label_values)
         if (self.value_range, self.mask_form, self.turned) != (None, STORED, False):
             parts += (self.value_range, self.mask_form, self.turned)
+        if self.bands is not None:
+            parts += ("bands", self.bands)
         return str((*parts, (self.height, self.width) if self.resize else None))
 
 
@@ -131,7 +140,7 @@ def decode_pair(pair: Pair, settings: ReadSettings) -> tuple[np.ndarray, np.ndar
 
 def read_image_as(file: ImageFile, settings: ReadSettings) -> np.ndarray:
     """`data_generators.reading.decoding.read_image` with the settings of the config."""
-    return read_image(file, settings.channels, settings.value_range, settings.turned)
+    return read_image(file, settings.channels, settings.value_range, settings.turned, settings.bands)
 
 
 def check_sizes(pair: Pair, size: tuple[int, ...], mask: np.ndarray | None, settings: ReadSettings) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_generators.files.image_file import ImageParts, parts_of
 from utils.base.files import staging_folder
 from utils.base.locks import locked
 from utils.base.text_files import AS_ON_DISK
@@ -14,18 +15,21 @@ from utils.config.folds import list_name
 Lists = dict[str, list[Path]]  # name of the list -> files
 
 
-def name_lists(pairs: Sequence[tuple[Path, Path]], chosen: Mapping[str, np.ndarray], fold: int | None) -> Lists:
+def name_lists(
+    pairs: Sequence[tuple[Path | ImageParts, Path]], chosen: Mapping[str, np.ndarray], fold: int | None
+) -> Lists:
     """The lists of images and masks of each split; empty splits get none.
 
     Args:
-        pairs: (image, mask) files.
+        pairs: (image, mask) files; an image of several files is as many lines.
         chosen: {split: bool `(pairs,)`}.
         fold: number of the fold, or None.
     """
     lists: Lists = {}
     for split, mask in chosen.items():
         for position, kind in enumerate(("images", "masks")):
-            files = [pair[position] for pair, wanted in zip(pairs, mask, strict=True) if wanted]
+            wanted = [pair[position] for pair, is_chosen in zip(pairs, mask, strict=True) if is_chosen]
+            files = [Path(str(part)) for file in wanted for part in parts_of(file)]
             if files:
                 lists[list_name(fold, split, kind)] = files
     return lists

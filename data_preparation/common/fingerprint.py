@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_generators.files.image_file import ImageFile
-from data_generators.files.pairing import volume_and_slice
+from data_generators.files.image_file import ImageFile, volume_and_slice
 from data_generators.files.volume_slices import manifest_of, read_manifest
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)

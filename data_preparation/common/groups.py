@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from data_generators.files.pairing import volume_and_slice
+from data_generators.files.image_file import volume_and_slice
 from utils.base.errors import UserError
 
 VOLUME, NONE = "volume", "none"

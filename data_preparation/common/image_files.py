@@ -1,12 +1,13 @@
 """List image files, pair them with masks, report problems."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from data_generators.files.image_file import ImageFile
+from data_generators.files.channels import find_cases
+from data_generators.files.image_file import ImageFile, ImageParts, composed
 from data_generators.files.pages import page_pairs
-from data_generators.files.pairing import IMAGE_SUFFIXES, MAX_LISTED, composed, find_mask, is_mask_name
+from data_generators.files.pairing import IMAGE_SUFFIXES, MAX_LISTED, find_mask, is_mask_name
 from utils.base.errors import UserError, join_equal
 from utils.base.listing import list_folder
 
@@ -39,18 +40,29 @@ def list_images(folder: Path, recursive: bool = False) -> tuple[list[Path], list
     return found.files, sorted(skipped + [(path, "not an image") for path in found.others])
 
 
-def list_pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+def list_pairs(
+    images: Path, masks: Path, channels: Sequence[str] | None = None
+) -> list[tuple[Path | ImageParts, Path]]:
     """The pairs `(image, mask)` of two folders, which may be the same one, in the order of the names.
 
+    Args:
+        images, masks: the folders.
+        channels: DATASET.CHANNELS, if an image is several files.
+
     Raises:
-        UserError: no images, or an image without a mask.
+        UserError: no images, an image without a mask, or without one of its channels.
     """
-    image_files, _ = list_images(images)
+    found_files, _ = list_images(images, recursive=channels is not None)
+    image_files: list[Path | ImageParts] = [*found_files]
     mask_files, _ = list_images(masks)
-    if image_files == mask_files:
-        image_files, mask_files = (
-            [path for path in mask_files if is_mask_name(path.stem) == wanted] for wanted in (False, True)
-        )
+    if channels is not None:
+        cases = find_cases(found_files, channels, images)
+        raise_problems(cases.problems)
+        image_files = [*cases.images]
+        mask_files = cases.others if images == masks else mask_files
+    elif image_files == mask_files:
+        image_files = [path for path in mask_files if not is_mask_name(path.stem)]
+        mask_files = [path for path in mask_files if is_mask_name(path.stem)]
     if not image_files:
         raise UserError(f"{images}: the folder contains no images.")
     by_stem: dict[str, list[Path]] = {}
@@ -61,7 +73,7 @@ def list_pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     return [(image, mask) for image, mask in found if mask is not None]
 
 
-def page_pairs_of(pairs: Iterable[tuple[Path, Path]]) -> list[tuple[ImageFile, ImageFile]]:
+def page_pairs_of(pairs: Iterable[tuple[Path | ImageParts, Path]]) -> list[tuple[ImageFile, ImageFile]]:
     """The pairs of the pages of all files, see `data_generators.files.pages`.
 
     Raises:

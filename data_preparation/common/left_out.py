@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
+from data_generators.files.image_file import parts_of
 from data_generators.files.pairing import IMAGE_SUFFIXES, Pair, is_mask_name
 from data_generators.files.tfrecord_index import ShardEntry
 from data_generators.reading.tiff_pages import path_of
@@ -24,15 +25,19 @@ def left_out(cfg: DictConfig, split: str, pairs: Sequence[Pair]) -> list[str]:
     Returns:
         Nothing for shards and classifiers: they are found in other ways.
     """
-    if not pairs or isinstance(pairs[0].image, ShardEntry) or cfg.MODEL.TYPE == "classifier":
+    if not pairs or isinstance(parts_of(pairs[0].image)[0], ShardEntry) or cfg.MODEL.TYPE == "classifier":
         return []
     group, sentences = cfg.DATASET[split.upper()], []
-    taken = {path_of(file) for pair in pairs for file in pair if file is not None}
+    taken = {path_of(part) for pair in pairs for file in pair if file is not None for part in parts_of(file)}
     same = group.IMAGES_PATH == group.MASK_PATH
     for name in ("IMAGES_PATH",) if same else ("IMAGES_PATH", "MASK_PATH"):
         key, value = f"DATASET.{split.upper()}.{name}", group[name]
         if value is not None and not isinstance(value, ListConfig) and not is_list_file(value):
-            sentences += in_folder(key, resolve_path(cfg, value), taken, masks=name == "MASK_PATH", mixed=same)
+            folder = resolve_path(cfg, value)
+            if name == "IMAGES_PATH" and cfg.DATASET.CHANNELS is not None:
+                sentences += of_no_channel(key, folder, taken)
+            else:
+                sentences += in_folder(key, folder, taken, masks=name == "MASK_PATH", mixed=same)
     return sentences
 
 
@@ -51,6 +56,15 @@ def in_folder(key: str, folder: Path, taken: Collection[Path], masks: bool, mixe
         for why, files in found.items()
         if files
     ]
+
+
+def of_no_channel(key: str, folder: Path, taken: Collection[Path]) -> list[str]:
+    """`left_out` for a folder of the files of several channels."""
+    files = [file for file in list_folder(folder, IMAGE_SUFFIXES, recursive=True).files if file not in taken]
+    if not files:
+        return []
+    are = "1 file is" if len(files) == 1 else f"{len(files)} files are"
+    return [f"{are} not read, such as {files[0]}, in {key}: of no channel in DATASET.CHANNELS."]
 
 
 def pictures_below(folder: Path) -> list[Path]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data_generators.files.image_file import ImageFile
+from data_generators.files.image_file import ImageFile, ImageParts
 from data_generators.files.pairing import Pair
+from data_generators.reading.channels import read_parts
 from data_generators.reading.compression import has_frames, is_lossy
 from data_generators.reading.decoding import decode, to_channels
 from data_generators.reading.headers import read_whole_and_header
@@ -121,10 +122,31 @@ def check_pair(
 
 def read_image_and_properties(path: ImageFile, settings: ReadSettings) -> tuple[np.ndarray, tuple[str, ...], int]:
     """The image as `read_image` of `data_generators.reading` reads it, its names in IMAGE_PROPERTIES, hash of bytes."""
+    if not isinstance(path, ImageParts):
+        return read_file_and_properties(path, settings, settings.channels)
+    found: dict[ImageFile, tuple[tuple[str, ...], int]] = {}
+
+    def read(part: ImageFile, share: int) -> np.ndarray:
+        image, names, contents = read_file_and_properties(part, settings, share, is_part=True)
+        found[part] = names, contents
+        return image
+
+    image = read_parts(path, settings.channels, read)
+    properties = {name for names, _ in found.values() for name in names}
+    if any("one colour" not in names for names, _ in found.values()):
+        properties.discard("one colour")
+    contents = hash(tuple(found[part][1] for part in path.parts))
+    return image, tuple(name for name in IMAGE_PROPERTIES if name in properties), contents
+
+
+def read_file_and_properties(
+    path: ImageFile, settings: ReadSettings, channels: int, is_part: bool = False
+) -> tuple[np.ndarray, tuple[str, ...], int]:
+    """`read_image_and_properties` of a file, from which so many channels are wanted."""
     data, header = read_whole_and_header(path)
-    channels = settings.channels
-    pixels = decode(path, data, channels, settings.value_range)
-    image = to_channels(path, pixels, channels)
+    bands = settings.bands
+    pixels = decode(path, data, None if bands else channels, settings.value_range)
+    image = to_channels(path, pixels, channels, bands, is_part)
     if settings.turned:
         image = turn_as_shown(image, data)
     is_16_bit = image.dtype == np.uint16 and settings.value_range is None
@@ -134,7 +156,10 @@ def read_image_and_properties(path: ImageFile, settings: ReadSettings) -> tuple[
         "one colour": bool((image == image[:1, :1]).all()),
         "frames": has_frames(data),
         "palette": header.has_palette,
-        "alpha": channels != 4 and pixels.shape[2] == 4 and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
+        "alpha": bands is None
+        and channels != 4
+        and pixels.shape[2] == 4
+        and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
         "rotation": not settings.turned and is_turned(data),
     }
     return image, tuple(name for name in IMAGE_PROPERTIES if has[name]), hash(data)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from data_generators.files.pairing import Pair, find_pairs, list_problems, match_pairs, volume_and_slice
+from data_generators.files.image_file import volume_and_slice
+from data_generators.files.pairing import Pair, find_pairs, list_problems, match_pairs
 from utils.base.errors import UserError
 from utils.config import load_config
 

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from data_generators import build_dataset
-from data_generators.files.pairing import find_pairs, volume_and_slice
+from data_generators.files.image_file import volume_and_slice
+from data_generators.files.pairing import find_pairs
 from data_generators.reading.cache import MemoryCache, stamp_of_file
 from data_generators.reading.decoding import read_image
 from data_generators.reading.masks import read_mask

@@ -7,7 +7,8 @@ from helpers import PROJECT, assert_one_clear_error, run_command
 from omegaconf import OmegaConf
 from warm_helpers import run_warm
 
-from data_generators.files.pairing import find_pairs, volume_and_slice
+from data_generators.files.image_file import volume_and_slice
+from data_generators.files.pairing import find_pairs
 from data_preparation.common.stratified_splits import assign_parts, count_parts, distribute_parts
 from data_preparation.split import main, split
 from utils.base.errors import UserError

@@ -45,7 +45,7 @@ from utils.checkpoints import load_weights, read_config, save_config, save_weigh
 from utils.config import load_config
 from utils.config.schema import SCHEMA
 from utils.export.model_card import score_tables
-from utils.inference.sources import StackSource
+from utils.inference.image_sources import StackSource
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 255, (40, 30, 3), np.uint8)

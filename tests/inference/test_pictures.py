@@ -10,9 +10,9 @@ from utils.base.palette import CLASS_0, CLASS_COLORS, ERROR_COLORS, class_color,
 from utils.config import load_config
 from utils.config.class_names import mask_class_names
 from utils.inference.comparison import LARGEST_PANEL, class_legend, compare, draw_masks, find_errors, mean_dice
+from utils.inference.image_sources import ImageSource
 from utils.inference.mask_meaning import MaskMeaning
 from utils.inference.output import MaskOutput
-from utils.inference.sources import ImageSource
 from utils.inference.writers import MaskPrediction, WriterSettings
 from utils.inference.writers.masks import ColorMaskWriter, MaskWriter
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
-from data_generators.files.image_file import ImageFile
-from data_generators.files.pairing import IMAGE_SUFFIXES, composed, existing_files, list_problems
+from data_generators.files.image_file import ImageFile, composed
+from data_generators.files.pairing import IMAGE_SUFFIXES, existing_files, list_problems
 from data_generators.reading.headers import picture_size
 from data_generators.reading.masks import read_mask_as, to_classes
 from data_generators.reading.samples import ReadSettings

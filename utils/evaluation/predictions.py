@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from data_generators.files.image_file import ImageFile
-from data_generators.files.pairing import Pair, list_files, list_problems
+from data_generators.files.pairing import Pair, list_images, list_problems
 from data_generators.files.volume_slices import VolumeSlice, find_volumes
-from data_generators.reading.decoding import read_image
+from data_generators.reading.samples import ReadSettings, read_image_as
 from data_preparation.scans.file_kinds import is_nifti, scan_name
 from data_preparation.scans.geometry import voxel_spacing
 from losses import DEFAULT_METRICS, IMAGE_METRICS, averaging
@@ -79,7 +79,7 @@ class Cases:
     truths: Sequence[FolderMasks]
     predictions: MaskSet
     grids: dict[str, Grid]
-    images: dict[str, Path]
+    images: dict[str, ImageFile]
 
 
 def find_cases(cfg: DictConfig, split: str) -> Cases:
@@ -113,7 +113,7 @@ def find_cases(cfg: DictConfig, split: str) -> Cases:
     return Cases([truth, *raters], predictions, grids, find_images(cfg, split, truth))
 
 
-def find_images(cfg: DictConfig, split: str, truth: FolderMasks) -> dict[str, Path]:
+def find_images(cfg: DictConfig, split: str, truth: FolderMasks) -> dict[str, ImageFile]:
     """`{case: image}` for the pictures of the report; where there is none, they are grey.
 
     Raises:
@@ -124,10 +124,10 @@ def find_images(cfg: DictConfig, split: str, truth: FolderMasks) -> dict[str, Pa
     folder = None if value is None or not isinstance(value, str) else resolve_path(cfg, value)
     if folder is not None and folder.is_dir() and truth.volumes:
         return {case_name(scan_name(path)): path for path in list_folder(folder).files if is_nifti(path)}
-    files, problems = list_files(cfg, value, key)
+    files, _, problems = list_images(cfg, value, key)
     if problems and typed and value is not None:
         raise UserError(list_problems(problems))
-    return {case_name(path.stem): path for path in files}
+    return {case_name(file.stem): file for file in files}
 
 
 def describe_split(cfg: DictConfig, split: str, cases: Cases) -> SplitData:
@@ -219,12 +219,12 @@ def score_predictions(cfg: DictConfig, split: str, gallery: Gallery) -> SplitRes
     return result
 
 
-def read_picture(cfg: DictConfig, path: Path | None, grid: Grid) -> np.ndarray:
+def read_picture(cfg: DictConfig, path: ImageFile | None, grid: Grid) -> np.ndarray:
     """What to draw masks on: float32 `(slices, rows, columns, channels)` in [0, 1]; grey without an image that fits."""
     blank = np.full((*grid.shape, 1), GREY, np.float32)
     if path is None:
         return blank
-    if is_nifti(path):
+    if isinstance(path, Path) and is_nifti(path):
         from data_preparation.scans.nifti import read_scan
 
         scan = read_scan(path, 0)
@@ -232,6 +232,8 @@ def read_picture(cfg: DictConfig, path: Path | None, grid: Grid) -> np.ndarray:
         low, high = np.percentile(voxels, (0.5, 99.5))
         picture = np.clip((voxels - low) / max(high - low, 1e-6), 0, 1)[..., np.newaxis]
     else:
-        image = read_image(path, cfg.INPUT.CHANNELS)
+        settings = ReadSettings.from_config(cfg)
+        slices = 2 * settings.around + 1
+        image = read_image_as(path, replace(settings, channels=settings.channels // slices))
         picture = image[np.newaxis] / np.float32(np.iinfo(image.dtype).max)
     return picture if picture.shape[:3] == grid.shape else blank

@@ -136,9 +136,10 @@ def review_part(cfg: DictConfig, part: Part) -> dict[str, list[ReviewedCase]]:
     Raises:
         UserError: one cannot be read.
     """
+    from utils.inference.image_sources import ImageSource
     from utils.inference.prediction import predict_images
     from utils.inference.predictor import Predictor
-    from utils.inference.sources import ImageSource, SourceSettings
+    from utils.inference.sources import SourceSettings
 
     trained = part.members[0]
     predictor, meaning = Predictor(part.members), MaskMeaning.from_config(trained, mask_class_names(trained))

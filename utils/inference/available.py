@@ -75,7 +75,9 @@ def check_available(cfg: DictConfig, name: str, path: Path) -> None:
     """
     if not companion_path(path, ".yaml").exists() and path != weights_path(cfg):
         raise UserError(f"it has no {name}.yaml beside it; name it with MODEL.WEIGHTS_FILE_NAME and type its settings.")
-    restore_masks_config(cfg, name)
+    channels = restore_masks_config(cfg, name).DATASET.CHANNELS
+    if channels is not None:
+        raise UserError(f"it takes {len(channels)} files an image (DATASET.CHANNELS={channels}); use predict.py.")
     if not any(map(opens, (path, *list_backups(path)))):
         raise UserError("the file is damaged.")
 

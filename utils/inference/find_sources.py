@@ -6,13 +6,15 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
-from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs
+from data_generators.files.neighbours import with_neighbours
+from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs, list_images, list_problems
 from data_generators.reading.tiff_pages import pages_of
 from data_preparation.scans.file_kinds import NIFTI_SUFFIXES, is_dicom, is_nifti
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path, where_looked
 from utils.base.listing import expand_pattern, has_wildcard, list_folder, refuse_dangling
-from utils.inference.sources import ImageSource, Source, StackSource, VolumeSource
+from utils.inference.image_sources import ImageSource, StackSource
+from utils.inference.sources import Source, VolumeSource
 
 STACK_SUFFIXES = (".tif", ".tiff")
 
@@ -34,11 +36,41 @@ def find_sources(cfg: DictConfig, images: str | Sequence[str] | None = None) -> 
         value, key = cfg.PREDICT.INPUT, "PREDICT.INPUT"
         if value is None:
             value, key = paths.IMAGES_PATH if images is None else images, "DATASET.VAL.IMAGES_PATH"
-        sources = [make_source(path) for path in dict.fromkeys(list_sources(cfg, value, key))]
+        if cfg.DATASET.CHANNELS is not None:
+            sources = case_sources(cfg, value, key)
+        else:
+            sources = [make_source(path) for path in dict.fromkeys(list_sources(cfg, value, key))]
         if not sources:
             raise UserError(f"{key}={value} is an empty list.")
+        add_neighbours(sources, cfg.DATASET.SLICES_AROUND)
     check_names(sources)
     return sources
+
+
+def case_sources(cfg: DictConfig, value: object, key: str) -> list[Source]:
+    """The images of several files, DATASET.CHANNELS, below a folder or in a list.
+
+    Raises:
+        UserError: files are missing, or there twice.
+    """
+    images, _, problems = list_images(cfg, value, key)
+    if problems:
+        raise UserError(f"{key} has images without all their channels:\n{list_problems(problems)}")
+    return [ImageSource(image) for image in images]
+
+
+def add_neighbours(sources: Sequence[Source], around: int) -> None:
+    """Give the images among the sources their neighbours, DATASET.SLICES_AROUND; volumes and stacks have theirs.
+
+    Raises:
+        UserError: an image is no slice, or a neighbour is missing.
+    """
+    slices = [source for source in sources if isinstance(source, ImageSource)]
+    images, problems = with_neighbours([source.path for source in slices], around)
+    if problems:
+        raise UserError(f"these slices cannot be predicted:\n{list_problems(problems)}")
+    for source, image in zip(slices, images, strict=True):
+        source.path = image
 
 
 def check_names(sources: Sequence[Source]) -> None:

@@ -2,7 +2,7 @@
 
 A source is opened, gives its images one by one, and saves a mask in its own format: PNG for an image, TIFF for a stack,
 NIfTI on the grid of the scan for a volume. Scans are sliced and windowed exactly as `data_preparation` does it for
-training.
+training. Images and stacks are in `utils.inference.image_sources`.
 """
 
 import functools
@@ -19,13 +19,9 @@ from nibabel.orientations import apply_orientation
 from omegaconf import DictConfig
 
 from data_generators.files.image_file import ImageFile
-from data_generators.files.pairing import Pair
-from data_generators.reading.decoding import decode_image, resize_image, to_channels
-from data_generators.reading.headers import read_whole
-from data_generators.reading.masks import read_mask_as, to_classes
-from data_generators.reading.orientation import is_turned
-from data_generators.reading.samples import ReadSettings, check_sizes, read_image_as
-from data_generators.reading.tiff_pages import pages_of
+from data_generators.reading.decoding import resize_image, to_channels
+from data_generators.reading.masks import to_classes
+from data_generators.reading.samples import ReadSettings
 from data_preparation.scans.file_kinds import is_nifti, scan_name
 from data_preparation.scans.geometry import from_radiological, nifti_affine
 from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
@@ -41,7 +37,6 @@ from data_preparation.scans.slices import (
 )
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
-from utils.inference.writers.png import write_png
 
 
 class SourceSettings(NamedTuple):
@@ -110,63 +105,6 @@ class Source(ABC):
         """Write class indices, uint8 `(height, width)` for each image."""
 
 
-class ImageSource(Source):
-    """One image file, with its mask file or None."""
-
-    def __init__(self, path: ImageFile, mask: ImageFile | None = None) -> None:
-        super().__init__(path)
-        self.mask = mask
-
-    def open(self, settings: SourceSettings) -> None:
-        self.settings = settings.images
-
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        data, settings = read_whole(self.path), self.settings
-        image = decode_image(self.path, data, settings.channels, settings.value_range, settings.turned)
-        self.is_turned = not settings.turned and is_turned(data)
-        truth = None if self.mask is None else read_mask_as(self.mask, self.settings)
-        if truth is not None and truth.shape != image.shape[:2]:
-            check_sizes(Pair(self.path, self.mask), image.shape[:2], truth, self.settings)
-        return image, truth
-
-    def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
-        write_png(path, labels[0])
-
-
-class StackSource(Source):
-    """A TIFF file with several pages, each an image; and one with a mask for each page, or None."""
-
-    ending = ".tif"
-    is_series = True
-    path: Path
-
-    def __init__(self, path: Path, mask: Path | None = None) -> None:
-        super().__init__(path)
-        self.mask = mask
-
-    def open(self, settings: SourceSettings) -> None:
-        self.settings = settings.images
-        self.pages = pages_of(self.path)
-        self.frames = len(self.pages)
-        self.masks = None if self.mask is None else pages_of(self.mask)
-        if self.masks is not None and len(self.masks) != self.frames:
-            raise UserError(f"{self.mask}: has {len(self.masks)} pages, {self.path.name} has {self.frames}.")
-
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        image = read_image_as(self.pages[index], self.settings)
-        if self.masks is None:
-            return image, None
-        truth = read_mask_as(self.masks[index], self.settings)
-        if truth.shape != image.shape[:2]:
-            check_sizes(Pair(self.pages[index], self.masks[index]), image.shape[:2], truth, self.settings)
-        return image, truth
-
-    def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
-        with atomic_write(path) as temporary:
-            if not cv2.imwritemulti(str(temporary), labels):
-                raise UserError(f"Cannot write {path}.")
-
-
 class VolumeSource(Source):
     """A NIfTI or DICOM file or a folder with a DICOM series; its images are the slices, made as for training.
 
@@ -184,10 +122,7 @@ class VolumeSource(Source):
 
     def open(self, settings: SourceSettings) -> None:
         self.settings, self.slices = settings.images, settings.slices
-        if self.settings.channels not in (1, 3):
-            raise UserError(
-                f"{self.path}: a slice becomes 1 or 3 channels, not INPUT.CHANNELS={self.settings.channels}."
-            )
+        self.check_channels()
         self.truth = None
         if self.mask is None:
             self.scan = read_scan(self.path, self.slices.modality)
@@ -213,13 +148,31 @@ class VolumeSource(Source):
     def stack(self, index: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Slice below, slice, slice above as red, green and blue, as `read_image` would read the prepared file.
 
+        With DATASET.SLICES_AROUND the slice and its neighbours, from below to above.
+
         Args:
             index: of the slice in the middle.
             change: applied to each slice.
         """
-        neighbours = [min(max(index + step, 0), self.frames - 1) for step in (1, 0, -1)]
-        pixels = cv2.merge([change(self.windowed_slice(number)) for number in neighbours])
-        return to_channels(self.path, pixels, self.settings.channels)
+        around = self.settings.around
+        steps = range(-around, around + 1) if around else (1, 0, -1)
+        neighbours = [min(max(index + step, 0), self.frames - 1) for step in steps]
+        pixels = [change(self.windowed_slice(number)) for number in neighbours]
+        if around:
+            return np.stack(pixels, axis=-1)
+        return to_channels(self.path, cv2.merge(pixels), self.settings.channels, self.settings.bands)
+
+    def check_channels(self) -> None:
+        """Raise a UserError if slices do not make the channels of the network."""
+        settings, slices = self.settings, 2 * self.settings.around + 1
+        if settings.around and settings.channels == slices and settings.bands in (None, (2,)):
+            return  # the second band of a prepared slice is the slice itself
+        if settings.around or (settings.bands is None and settings.channels not in (1, 3)):
+            raise UserError(
+                f"{self.path}: a slice of a scan becomes 1 or 3 channels, or one for each of {slices} slices, not "
+                f"INPUT.CHANNELS={settings.channels}. Prepare the scans as the training data was, and predict the "
+                "images."
+            )
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         image = self.stack(index, lambda pixels: fit_slice(pixels, self.slices, resize_image))

@@ -3,7 +3,7 @@
 A new rule is a function there and an entry in one of the lists below. They are checked in that order.
 """
 
-from utils.config.rules import data, devices, evaluation, prediction, training
+from utils.config.rules import channels, data, devices, evaluation, prediction, training
 
 DEVICE_RULES = (
     devices.tpu_needs_tf_data,
@@ -19,6 +19,9 @@ RULES = (
     data.height_and_width_go_together,
     data.any_size_needs_batches_of_one,
     data.resize_has_the_size_of_input,
+    channels.channel_names_find_files,
+    channels.classifier_reads_single_files,
+    channels.input_has_the_channels_of_the_files,
     data.preprocessing_reads_its_settings,
     data.service_lists_hosts,
     data.service_needs_tf_data,
