@@ -85,6 +85,18 @@ def test_pictures_tables_and_results_have_the_same_scores(folder):
         assert [row["image"] for row in csv.DictReader(file)] == ["image_0.png", "image_1.png"]
 
 
+def test_objects_of_low_score_are_left_out(folder):
+    found = score(folder, "found")
+    write_coco(folder / "results.json", FOUND)
+    entries = json.loads((folder / "results.json").read_text())
+    unsure = {"image_id": "image_0", "category_id": 2, "segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]], "score": 0.4}
+    (folder / "results.json").write_text(json.dumps([*entries, unsure]))
+    assert score(folder, "results.json", "EVALUATION.COCO_SCORE=0.5")["dice"] == pytest.approx(found["dice"])
+    unsure["score"] = 0.95  # above the others: on top
+    (folder / "results.json").write_text(json.dumps([*entries, unsure]))
+    assert score(folder, "results.json", "EVALUATION.COCO_SCORE=0.5")["dice"] < found["dice"]
+
+
 def test_stored_values_are_classes_if_asked(folder):
     write_pictures(folder / "stored", 100 * FOUND)
     for path in (folder / "truth").iterdir():

@@ -6,6 +6,11 @@ from typing import Any
 import keras
 
 
+def place_of(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
+    """The number of a weight among those of an optimizer; on TensorFlow also of the variable that the weight wraps."""
+    return optimizer._get_variable_index(variable)
+
+
 class FusedUpdate:
     """The update of `keras.optimizers.Adam` as one operation on TensorFlow, in place of some thirty.
 
@@ -39,7 +44,7 @@ class FusedUpdate:
             return
         from tensorflow import raw_ops
 
-        place = self._get_variable_index(variable)
+        place = place_of(self, variable)
         raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[place].value.handle,

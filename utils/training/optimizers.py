@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -77,7 +77,7 @@ def with_l2(optimizer: type[keras.optimizers.Optimizer], share: float) -> type[k
 
 
 def with_factor(
-    optimizer: type[keras.optimizers.Optimizer], factor: float, weights: Iterable[keras.Variable]
+    optimizer: type[keras.optimizers.Optimizer], factor: float, weights: Sequence[keras.Variable]
 ) -> type[keras.optimizers.Optimizer]:
     """An optimizer with another learning rate for some weights; WEIGHT_DECAY follows the common rate.
 
@@ -93,13 +93,12 @@ def with_factor(
     >>> [float(weight[0]) for weight in weights]
     [0.75, 0.0]
     """
-    slow = {id(weight) for weight in weights}
+
+    place_of = load_object("utils.training.adam:place_of")
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        own = self._trainable_variables[
-            self._get_variable_index(variable)
-        ]  # on TensorFlow, `variable` is what it wraps
-        rate = learning_rate * factor if id(own) in slow else learning_rate
+        scaled = {place_of(self, weight) for weight in weights}
+        rate = learning_rate * factor if place_of(self, variable) in scaled else learning_rate
         optimizer.update_step(self, gradient, variable, rate)
 
     return type(f"{optimizer.__name__}WithFactor", (optimizer,), {"update_step": update_step})
