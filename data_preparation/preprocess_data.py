@@ -51,6 +51,11 @@ def preprocess_data(cfg: DictConfig) -> dict[str, dict]:
 def plan_jobs(cfg: DictConfig, split: str) -> list[VolumeJob]:
     """One job per volume of a split, in the order of their numbers."""
     paths = cfg.DATASET[split.upper()]
+    if cfg.DATA_PREPARATION.CHANNELS is not None:
+        raise UserError(
+            f"DATA_PREPARATION.CHANNELS={cfg.DATA_PREPARATION.CHANNELS}: LiTS has one image a scan; scans of several "
+            "sequences are prepared by volumes.py --channels."
+        )
     if cfg.DATA_PREPARATION.RESIZED_HEIGHT is None or cfg.DATA_PREPARATION.RESIZED_WIDTH is None:
         raise UserError("DATA_PREPARATION.RESIZED_HEIGHT and RESIZED_WIDTH must be set: the size of the slices.")
     for name in ("IMAGES_PATH", "MASK_PATH"):

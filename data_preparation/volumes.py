@@ -8,7 +8,10 @@ SOURCE contains a dataset.json with imagesTr and labelsTr (Decathlon; imagesTs h
 and folders that two patterns match: a volume and a segmentation belong together if `*` stands for the same. A folder is
 a DICOM series; a segmentation is NIfTI, a DICOM series or a binary DICOM SEG (no RTSTRUCT). Whole volumes go to
 training or validation. The red, green and blue channel of an image are the slice below, the slice itself and the slice
-above.
+above. With --channels an image is a TIFF file with a band for each sequence, without neighbours:
+
+    python data_preparation/volumes.py Task01_BrainTumour data --channels
+    python data_preparation/volumes.py brats data --channels t1 t2 --volumes '*/*_{}.nii' --segmentations '*/*_seg.nii'
 """
 
 import re
@@ -57,17 +60,28 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "the segmentations have wrong headers: their voxels lie on those of the scans in the order stored",
     },
     "--modality": {"type": int, "help": "which image of files with several (four axes), from 0"},
+    "--channels": {
+        "nargs": "*",
+        "metavar": "NAME",
+        "help": "sequences that become the channels of an image: the images of files with four axes, in their order "
+        "(Decathlon: no names are needed), or a file for each name, which stands for {} in --volumes",
+    },
+    "--resample-channels": {
+        "action": "store_true",
+        "help": "resample sequences on other voxels than the first (linearly); masks belong to the first",
+    },
 }
 
 
 class Found(NamedTuple):
     """The scans of a source. skipped: (file, reason); is_ct: whether intensities are Hounsfield units; class_names: of
-    the labels, background first, if they are known."""
+    the labels, background first, if they are known; channels: of the images of a file."""
 
     scans: list[LabelledScan]
     skipped: list[Skipped]
     is_ct: bool = False
     class_names: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
 
 
 def prepare(options: Namespace) -> tuple[dict[str, dict], list[Skipped]]:
@@ -82,7 +96,7 @@ def prepare(options: Namespace) -> tuple[dict[str, dict], list[Skipped]]:
     found = find_by_pattern(source, options) if options.volumes else find_decathlon(source)
     splits = assign_splits([scan.name for scan in found.scans], options.val, options.test, options.seed)
     check_output(options.output, set(splits.values()))
-    settings, jobs = slice_settings(options, found.is_ct), []
+    settings, jobs = slice_settings(options, found), []
     names = None if options.foreground else found.class_names
     for scan in found.scans:
         images, masks = (options.output / splits[scan.name] / name for name in ("images", "mask"))
@@ -98,13 +112,19 @@ def check_volume_options(options: Namespace) -> None:
         raise UserError("--size must be at least 1 1, and --crop needs it.")
     if options.resample_labels and options.labels_in_scan_order:
         raise UserError("--resample-labels and --labels-in-scan-order exclude each other.")
+    if options.channels is not None and options.modality is not None:
+        raise UserError("--channels takes all images of a file, --modality one. Leave one out.")
+    if options.resample_channels and options.channels is None:
+        raise UserError("--resample-channels needs --channels.")
+    if "{}" in (options.volumes or "") and not options.channels:
+        raise UserError(f"--volumes {options.volumes}: {{}} stands for each name of --channels. Give --channels.")
     if bool(options.volumes) != bool(options.segmentations):
         raise UserError("--volumes and --segmentations go together.")
 
 
-def slice_settings(options: Namespace, is_ct: bool) -> SliceSettings:
+def slice_settings(options: Namespace, found: Found) -> SliceSettings:
     """The settings of the slices."""
-    low, high = options.window or (CT_WINDOW if is_ct else (None, None))
+    low, high = options.window or (CT_WINDOW if found.is_ct else (None, None))
     height, width = options.size or (None, None)
     label_grid = "resample" if options.resample_labels else "scan" if options.labels_in_scan_order else "own"
     return SliceSettings(
@@ -117,7 +137,21 @@ def slice_settings(options: Namespace, is_ct: bool) -> SliceSettings:
         labels="foreground" if options.foreground else "as_stored",
         modality=options.modality,
         label_grid=label_grid,
+        channels=channel_names(options, found),
+        resample_channels=options.resample_channels,
     )
+
+
+def channel_names(options: Namespace, found: Found) -> tuple[str, ...] | None:
+    """The names of the sequences, None without --channels."""
+    if options.channels is None:
+        return None
+    names = tuple(options.channels) or found.channels
+    if not names:
+        raise UserError("--channels needs names, such as --channels t1 t2: there is no dataset.json that has them.")
+    if len(set(names)) < len(names) or not all(map(is_name, names)):
+        raise UserError(f"--channels {' '.join(names)}: the names must differ.")
+    return names
 
 
 def check_output(output: Path, splits: Collection[str]) -> None:
@@ -152,9 +186,9 @@ def find_decathlon(source: Path) -> Found:
     raise_problems([f"{path} lists {name} twice." for name in sorted(set(names)) if names.count(name) > 1])
     if not scans:
         raise UserError(f"{path}: lists no training volumes.")
-    return Found(
-        scans, unlisted_files(source, {file.resolve() for file in files}), modalities == ["CT"], class_names(data)
-    )
+    skipped = unlisted_files(source, {file.resolve() for file in files})
+    named = tuple(modalities) if all(isinstance(name, str) for name in modalities) else None
+    return Found(scans, skipped, modalities == ["CT"], class_names(data), named)
 
 
 def class_names(data: dict) -> tuple[str, ...] | None:
@@ -187,14 +221,39 @@ def unlisted_files(source: Path, listed: Collection[Path]) -> list[Skipped]:
 
 def find_by_pattern(source: Path, options: Namespace) -> Found:
     """Volumes and segmentations that match the two patterns with the same text for each `*`."""
-    volumes, segmentations = (name_matches(source, pattern) for pattern in (options.volumes, options.segmentations))
-    if not volumes:
-        raise UserError(f"{source}: nothing matches the pattern {options.volumes}.")
+    patterns = [options.volumes]
+    if "{}" in options.volumes:
+        patterns = [options.volumes.replace("{}", name) for name in options.channels]
+    (volumes, *others), segmentations = (
+        [name_matches(source, pattern) for pattern in patterns],
+        name_matches(source, options.segmentations),
+    )
+    for pattern, found in zip(patterns, (volumes, *others), strict=True):
+        if not found:
+            raise UserError(f"{source}: nothing matches the pattern {pattern}.")
+    raise_problems(
+        [
+            f"{path} has no partner that matches {pattern}."
+            for pattern, found in zip(patterns[1:], others, strict=True)
+            for name, path in volumes.items()
+            if name not in found
+        ]
+        + [
+            f"{path} has no partner that matches {patterns[0]}."
+            for found in others
+            for name, path in found.items()
+            if name not in volumes
+        ]
+    )
     raise_problems(
         [f"{path} has no segmentation." for name, path in volumes.items() if name not in segmentations]
         + [f"{path} has no volume." for name, path in segmentations.items() if name not in volumes]
     )
-    return Found([LabelledScan(name, volumes[name], segmentations[name]) for name in sorted(volumes)], [])
+    scans = [
+        LabelledScan(name, volumes[name], segmentations[name], tuple(found[name] for found in others))
+        for name in sorted(volumes)
+    ]
+    return Found(scans, [])
 
 
 def name_matches(source: Path, pattern: str) -> dict[str, Path]:

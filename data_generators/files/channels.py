@@ -142,7 +142,7 @@ def assign(
     assigned = {}
     for file in files:
         place = Path(os.path.relpath(file, folder))
-        text = (place if case_in is by_pattern else place.with_suffix("")).as_posix()
+        text = (place if case_in is by_pattern else place.with_suffix("")).as_posix().removesuffix(".nii")
         for channel in longest_first:
             case = case_in(channel, text)
             if case is not None:

@@ -29,6 +29,8 @@ MAX_TEXT = 200  # characters of a name
 # The record of the pairs that a converter wrote, in its output folder, has the same name and begins like this.
 PAIRS = b'{"origin"'
 
+CHANNELS = "DATA_PREPARATION.CHANNELS"  # left out where a slice has its neighbours as channels
+
 # What every slice of this version is. A file that says otherwise is of a version whose slices this one cannot make.
 SLICES = {"channels": ["below", "slice", "above"], "orientation": "radiological", "values": "uint8"}
 
@@ -53,7 +55,9 @@ def write_preparation(folder: Path, settings: Mapping[str, Any], finished: bool 
         settings: `{key of the config: value}`.
         finished: False while images are written, so that those of two preparations are never taken for one.
     """
-    text = json.dumps({"finished": finished, "settings": dict(settings), "slices": SLICES}, indent=1) + "\n"
+    text = (
+        json.dumps({"finished": finished, "settings": dict(settings), "slices": slices_of(settings)}, indent=1) + "\n"
+    )
     path = folder / FILE
     try:
         if path.read_text(encoding="utf-8") == text:
@@ -104,20 +108,20 @@ def checked_settings(content: object) -> dict[str, Any]:
         raise UserError("it has no settings")
     if content.get("finished") is not True:
         raise UserError("it was not finished, and images may be missing or be those of an earlier one")
-    if content.get("slices") != SLICES:
-        raise UserError(f"its slices are {short(content.get('slices'))}; this version makes {SLICES}")
     allowed, declared = allowed_keys(), dict(SCHEMA.leaves())
     for key, value in settings.items():
         if key not in allowed:
             raise UserError(f"{short(key)} is no setting of a preparation")
         refuse_odd_text(key, value)
         check_value(key, value, declared[key])
+    if content.get("slices") != slices_of(settings):
+        raise UserError(f"its slices are {short(content.get('slices'))}; this version makes {slices_of(settings)}")
     names = settings.get(CLASS_NAMES)
     if names is not None and (len(names) < 2 or len(set(names)) < len(names)):
         raise UserError(f"{CLASS_NAMES} is {short(names)}: background and the classes, each name once")
     if settings and set(settings) <= {CLASS_NAMES, MULTI_LABEL}:
         return settings
-    missing = [key for key in allowed if key not in (*settings, MULTI_LABEL)]
+    missing = [key for key in allowed if key not in (*settings, MULTI_LABEL, CHANNELS)]
     if missing:
         raise UserError(f"{missing[0]} is missing")
     low, high = (settings[f"DATA_PREPARATION.SCAN_{end}_VALUE"] for end in ("MIN", "MAX"))
@@ -126,6 +130,12 @@ def checked_settings(content: object) -> dict[str, Any]:
     if (settings["DATA_PREPARATION.RESIZED_HEIGHT"] is None) != (settings["DATA_PREPARATION.RESIZED_WIDTH"] is None):
         raise UserError("it has a height without a width, or a width without a height")
     return settings
+
+
+def slices_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the slices of a preparation are, see SLICES."""
+    names = settings.get(CHANNELS)
+    return SLICES if names is None else SLICES | {"channels": list(names)}
 
 
 def is_name(text: str) -> bool:

@@ -191,8 +191,8 @@ def is_count(value: object) -> bool:
 
 
 def is_table_of_files(value: object) -> bool:
-    """Whether a value is `{name of a PNG file: bytes}`, without folders in the names."""
+    """Whether a value is `{name of a PNG or TIFF file: bytes}`, without folders in the names."""
     if not isinstance(value, dict):
         return False
-    names = all(name.endswith(".png") and not re.search(r"[/\\\0]|^\.", name) for name in value)
+    names = all(name.endswith((".png", ".tif")) and not re.search(r"[/\\\0]|^\.", name) for name in value)
     return names and all(isinstance(size, int) for size in value.values())

@@ -3,13 +3,13 @@
 import io
 
 import numpy as np
-import tifffile
 
 from data_generators.files.image_file import ImageFile, ImageParts
 from data_generators.reading.channels import join_channels, refuse_colours
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import read_whole
 from data_generators.reading.tiff import TIFF_STARTS, decode_tiff_values
+from data_preparation.common.tiff import write_tiff
 from utils.base.errors import UserError
 
 
@@ -27,7 +27,7 @@ def joined_tiff(image: ImageParts) -> bytes:
                 "channels alike to pack them."
             )
     joined, buffer = join_channels(image, bands), io.BytesIO()
-    tifffile.imwrite(buffer, joined, photometric="minisblack", planarconfig="contig", metadata=None, compression="zlib")
+    write_tiff(buffer, joined)
     return buffer.getvalue()
 
 

@@ -172,6 +172,32 @@ def corners(shape: tuple[int, ...], half: float) -> np.ndarray:
     return np.array([[*corner, 1.0] for corner in itertools.product(*ends)])
 
 
+def resample_linear(
+    voxels: np.ndarray, affine: np.ndarray, target: np.ndarray, shape: tuple[int, ...], fill: float
+) -> np.ndarray:
+    """Intensities on another grid, between the nearest voxels; `fill` beyond them. See `resample_nearest`."""
+    change = np.linalg.inv(affine) @ target
+    return affine_transform(
+        voxels, change[:3, :3], change[:3, 3], output_shape=shape, order=1, mode="constant", cval=fill
+    )
+
+
+def outside_share(
+    size: tuple[int, ...], affine: np.ndarray, target: np.ndarray, shape: tuple[int, ...], points: int = 16
+) -> float:
+    """The share of the grid of `target` and `shape` outside a volume of a size, at some points along each axis.
+
+    >>> outside_share((4, 4, 4), np.eye(4), np.diag([1.0, 1.0, 2.0, 1.0]), (4, 4, 4))
+    0.5
+    """
+    axes = [np.unique(np.linspace(0, side - 1, points).round()) for side in shape]
+    indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    change = np.linalg.inv(affine) @ target
+    places = indices @ change[:3, :3].T + change[:3, 3]
+    inside = ((places >= -0.5) & (places <= np.array(size) - 0.5)).all(axis=1)
+    return float(1 - inside.mean())
+
+
 def resample_nearest(voxels: np.ndarray, affine: np.ndarray, target: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Labels on another grid: each voxel takes the value of the nearest one.
 

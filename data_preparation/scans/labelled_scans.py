@@ -25,12 +25,13 @@ from utils.base.listing import list_folder
 class LabelledScan(NamedTuple):
     """A scan and its segmentation, each a file or a DICOM folder.
 
-    name: of its slices; for LiTS the number in the file names.
+    name: of its slices; for LiTS the number in the file names. others: of the same scan, a further sequence each.
     """
 
     name: str
     volume: Path
     segmentation: Path
+    others: tuple[Path, ...] = ()
 
 
 def find_labelled_scans(cfg: DictConfig, key: str) -> list[LabelledScan]:
@@ -86,10 +87,15 @@ def read_labelled_scan(
         UserError: as `read_scan`, or the two do not lie on one grid; the message has the distance.
     """
     scan = read_scan(paths.volume, modality)
+    return scan, *place_labels(paths, scan, label_grid)
+
+
+def place_labels(paths: LabelledScan, scan: Scan, label_grid: str) -> tuple[Scan, str | None]:
+    """`(segmentation, note)` of `read_labelled_scan` for a scan that is read."""
     segmentation = read_segmentation(paths.segmentation, scan)
     segmentation, note = LABEL_GRIDS[label_grid](paths, scan, segmentation)
     notes = [*scan.notes, *segmentation.notes, *([note] if note else [])]
-    return scan, segmentation, "\nNote: ".join(dict.fromkeys(notes)) or None
+    return segmentation, "\nNote: ".join(dict.fromkeys(notes)) or None
 
 
 def keep_grid(paths: LabelledScan, scan: Scan, segmentation: Scan) -> tuple[Scan, None]:

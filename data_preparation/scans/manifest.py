@@ -6,7 +6,6 @@ whose manifest still matches is not prepared again.
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 from data_preparation.scans.labelled_scans import LabelledScan
@@ -26,7 +25,7 @@ def is_current(manifest: dict, scan: LabelledScan, settings: SliceSettings, imag
     return (
         manifest.get("complete", False)
         and manifest.get("sources") == describe_sources(scan)
-        and manifest.get("settings") == asdict(settings)
+        and manifest.get("settings") == settings.described()
         and has_files(images, manifest["images"])
         and has_files(masks, manifest["masks"])
     )
@@ -35,7 +34,9 @@ def is_current(manifest: dict, scan: LabelledScan, settings: SliceSettings, imag
 def describe_sources(scan: LabelledScan) -> dict[str, dict]:
     """Name, size and time of the scan and its segmentation (of a folder: of all its files), to notice changes."""
     described = {}
-    for kind, path in (("volume", scan.volume), ("segmentation", scan.segmentation)):
+    files = {"volume": scan.volume, "segmentation": scan.segmentation}
+    files |= {f"volume{number}": path for number, path in enumerate(scan.others, start=2)}
+    for kind, path in files.items():
         states = [file.stat() for file in (list_folder(path).files if path.is_dir() else [path])]
         described[kind] = {
             "name": path.name,

@@ -5,7 +5,7 @@ pydicom is imported only where DICOM is read: NIfTI does without it.
 
 import contextlib
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,13 +81,59 @@ def read_scan(path: Path, modality: int | None = None) -> Scan:
         from data_preparation.scans.dicom import read_series
 
         return orient(path, *read_series(path))
+    return read_stored(path, modality).scan(modality or 0)
+
+
+def read_images(path: Path, names: Sequence[str]) -> list[Scan]:
+    """All images of a file with four axes, or the one of another, in the order stored.
+
+    Args:
+        path: see `read_scan`.
+        names: of the images, of which there must be as many.
+
+    Raises:
+        UserError: as `read_scan`, or the file has another number of images.
+    """
+    if path.is_dir() or (not is_nifti(path) and is_dicom(path)):
+        scans = [read_scan(path)]
+    else:
+        stored = read_stored(path, modality=0)
+        scans = [stored.scan(index) for index in range(stored.images)]
+    if len(scans) != len(names):
+        raise UserError(
+            f"{path}: has {len(scans)} image{'s' if len(scans) > 1 else ''}, but {len(names)} channels are named: "
+            f"{', '.join(names)}."
+        )
+    return scans
+
+
+class StoredImages(NamedTuple):
+    """What a NIfTI file holds, as stored; voxels: `(i, j, k)` or `(i, j, k, images)`; for the others see `orient`."""
+
+    path: Path
+    voxels: np.ndarray
+    affine: np.ndarray
+    slope: float
+    intercept: float
+    notes: tuple[str, ...]
+
+    @property
+    def images(self) -> int:
+        return self.voxels.shape[3] if self.voxels.ndim == 4 else 1
+
+    def scan(self, index: int) -> Scan:
+        """One of the images."""
+        voxels = self.voxels[..., index] if self.voxels.ndim == 4 else self.voxels
+        return orient(self.path, voxels, self.affine, self.slope, self.intercept, self.notes)
+
+
+def read_stored(path: Path, modality: int | None) -> StoredImages:
+    """The voxels of a NIfTI file."""
     with refuse_damaged(path):
         image, affine = open_nifti(path, modality)
         notes = affine_note(path, image)
         stored = stored_voxels(path, image)
-    if stored.ndim == 4:
-        stored = stored[..., modality or 0]
-    return orient(path, stored, affine, float(image.dataobj.slope), float(image.dataobj.inter), notes)
+    return StoredImages(path, stored, affine, float(image.dataobj.slope), float(image.dataobj.inter), notes)
 
 
 def open_nifti(path: Path, modality: int | None) -> tuple[Any, np.ndarray]:
@@ -201,7 +247,7 @@ def check_scan(path: Path, image: Any, modality: int | None) -> None:
     if len(image.shape) == 4 and image.shape[3] > 1 and modality is None:
         raise UserError(
             f"{path}: has {image.shape[3]} images on a fourth axis. Choose one, from 0: --modality of volumes.py, "
-            "DATA_PREPARATION.MODALITY in prediction."
+            "DATA_PREPARATION.MODALITY in prediction; or take all as channels: --channels of volumes.py."
         )
     if len(image.shape) not in (3, 4):
         raise UserError(f"{path}: has the shape {image.shape}; a scan has three axes.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import cv2
@@ -37,6 +37,9 @@ class SliceSettings:
         modality: which image of a 4-D file; None requires 3-D files.
         label_grid: what to do with a segmentation on another grid than its scan, see
             `data_preparation.scans.labelled_scans.LABEL_GRIDS`.
+        channels: names of the sequences that become the channels of an image, without neighbouring slices; None for the
+            slice and its neighbours.
+        resample_channels: whether sequences on another grid than the first are resampled.
     """
 
     height: int | None
@@ -48,6 +51,8 @@ class SliceSettings:
     labels: str
     modality: int | None = None
     label_grid: str = "own"
+    channels: tuple[str, ...] | None = None
+    resample_channels: bool = False
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> Self:
@@ -63,7 +68,17 @@ class SliceSettings:
             labels=group.LABELS,
             label_grid=group.LABEL_GRID,
             modality=group.MODALITY,
+            channels=None if group.CHANNELS is None else tuple(group.CHANNELS),
+            resample_channels=group.RESAMPLE_CHANNELS,
         )
+
+    def described(self) -> dict[str, Any]:
+        """The settings for the manifest of a volume, which has no channels where there are none."""
+        values = asdict(self)
+        if self.channels is None:
+            del values["channels"], values["resample_channels"]
+            return values
+        return values | {"channels": list(self.channels)}
 
     def record(self, prepared_by: str, class_names: Sequence[str] | None) -> dict[str, Any]:
         """These settings as keys of the config, for `data_generators.files.preparation.write_preparation`.
@@ -72,7 +87,7 @@ class SliceSettings:
             prepared_by: the command.
             class_names: background first; None if they are not known.
         """
-        group = {
+        group: dict[str, Any] = {
             "RESIZED_HEIGHT": self.height,
             "RESIZED_WIDTH": self.width,
             "RESIZE_METHOD": self.resize_method,
@@ -83,6 +98,8 @@ class SliceSettings:
             "MODALITY": self.modality,
             "PREPARED_BY": prepared_by,
         }
+        if self.channels is not None:
+            group["CHANNELS"] = list(self.channels)
         names = None if class_names is None else list(class_names)
         return {**{f"DATA_PREPARATION.{key}": value for key, value in group.items()}, CLASS_NAMES: names}
 

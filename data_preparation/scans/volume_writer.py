@@ -1,5 +1,7 @@
 """Write whole volumes as slices: `images/image_<volume>_<slice>.png` and `mask/mask_<volume>_<slice>.png`.
 
+With several sequences `image_<volume>_<slice>.tif`, whose bands are these.
+
 The red, green and blue channel of an image are the slice below, the slice itself and the slice above; at both ends the
 last slice is repeated. The pixel value of a mask is the class. Slices count from the feet to the head.
 """
@@ -8,7 +10,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Container, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,9 +22,12 @@ from data_generators.reading.decoding import resize_image
 from data_generators.reading.masks import resize_mask
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import write_png
+from data_preparation.common.tiff import write_tiff
 from data_preparation.scans.geometry import shear_angle
-from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
+from data_preparation.scans.labelled_scans import LabelledScan
 from data_preparation.scans.manifest import describe_sources, file_sizes, is_current, write_manifest
+from data_preparation.scans.nifti import Scan
+from data_preparation.scans.sequences import read_labelled
 from data_preparation.scans.slices import (
     SliceSettings,
     fit_slice,
@@ -112,8 +116,10 @@ def check_other_volumes(jobs: Sequence[VolumeJob]) -> None:
     names, settings = {job.scan.name for job in jobs}, {job.manifest.parent: job.settings for job in jobs}
     for folder, wanted in settings.items():
         for path in sorted(folder.glob("volume-*.json")):
-            stored, now = read_manifest(path).get("settings"), asdict(wanted)
-            differ = isinstance(stored, dict) and any(stored[key] != now[key] for key in stored.keys() & now.keys())
+            stored, now = read_manifest(path).get("settings"), wanted.described()
+            differ = isinstance(stored, dict) and any(
+                stored.get(key) != now.get(key) for key in (stored.keys() & now.keys()) | {"channels"}
+            )
             if differ and path.stem.removeprefix("volume-") not in names:
                 raise UserError(
                     f"{folder.parent} has slices of {path.stem}, which is not among the scans, prepared with other "
@@ -202,27 +208,19 @@ def write_slices(job: VolumeJob, images: Path, masks: Path) -> tuple[dict, str |
     """Write the slices of a volume into two folders and return `(manifest, note)`."""
     settings, name = job.settings, job.scan.name
     sources = describe_sources(job.scan)
-    scan, segmentation, note = read_labelled_scan(job.scan, settings.modality, settings.label_grid)
-    slices = scan.voxels.shape[2]
-    low, high = intensity_window(scan, settings)
-
-    def pixels_of(index: int) -> np.ndarray:
-        pixels = window_slice(scan.slice(index), low, high, settings.scaling)
-        return fit_slice(pixels, settings, resize_image)
-
+    scans, segmentation, note = read_labelled(job.scan, settings)
+    scan, slices = scans[0], scans[0].voxels.shape[2]
+    write_images = write_neighbours if settings.channels is None else write_bands
+    write_images(scans, settings, str(images / f"image_{name}_"))
     with_foreground = 0
-    below = this = pixels_of(0)
     for index in range(slices):
-        above = pixels_of(index + 1) if index + 1 < slices else this
-        write_png(images / f"image_{name}_{index}.png", cv2.merge([above, this, below]))  # OpenCV writes BGR
         mask = fit_slice(label_slice(segmentation, index, settings.labels), settings, resize_mask)
         write_png(masks / f"mask_{name}_{index}.png", mask)
         with_foreground += bool(mask.any())
-        below, this = this, above
     return {
         "complete": True,
         "sources": sources,
-        "settings": asdict(settings),
+        "settings": settings.described(),
         "slices": slices,
         "slices_with_liver": with_foreground,
         "spacing_mm": list(spacing_of_slices(scan, settings)),  # row, column, slice
@@ -230,6 +228,30 @@ def write_slices(job: VolumeJob, images: Path, masks: Path) -> tuple[dict, str |
         "images": file_sizes(images),
         "masks": file_sizes(masks),
     }, note
+
+
+def write_neighbours(scans: Sequence[Scan], settings: SliceSettings, start: str) -> None:
+    """Write each slice of the only scan with the slices below and above it."""
+    (scan,) = scans
+    slices, window = scan.voxels.shape[2], intensity_window(scan, settings)
+    below = this = pixels_of(scan, 0, window, settings)
+    for index in range(slices):
+        above = pixels_of(scan, index + 1, window, settings) if index + 1 < slices else this
+        write_png(Path(f"{start}{index}.png"), cv2.merge([above, this, below]))  # OpenCV writes BGR
+        below, this = this, above
+
+
+def write_bands(scans: Sequence[Scan], settings: SliceSettings, start: str) -> None:
+    """Write the slices of several sequences, each a band of a TIFF file."""
+    windows = [intensity_window(scan, settings) for scan in scans]
+    for index in range(scans[0].voxels.shape[2]):
+        bands = [pixels_of(scan, index, window, settings) for scan, window in zip(scans, windows, strict=True)]
+        write_tiff(Path(f"{start}{index}.tif"), np.stack(bands, axis=-1))
+
+
+def pixels_of(scan: Scan, index: int, window: tuple[float, float], settings: SliceSettings) -> np.ndarray:
+    """A slice as it is written, uint8 `(height, width)`."""
+    return fit_slice(window_slice(scan.slice(index), *window, settings.scaling), settings, resize_image)
 
 
 def move_into_place(job: VolumeJob, manifest: dict, images: Path, masks: Path) -> None:

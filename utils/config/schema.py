@@ -36,6 +36,8 @@ SCHEMA = Group(
         LABELS=Key(choices=("merge_tumour", "liver_and_tumour", "foreground", "as_stored"), roles=PREPARATION),
         LABEL_GRID=Key(choices=("own", "resample", "scan"), roles=RESUMABLE),
         MODALITY=Key(int | None, low=0, roles=PREPARATION),
+        CHANNELS=Key(list[str] | None, roles=PREPARATION),
+        RESAMPLE_CHANNELS=Key(bool, roles=RESUMABLE),
         PREPARED_BY=Key(str | None, roles=PREPARATION),
         WORKERS=Key(int | None, low=1, roles=RESUMABLE),
     ),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
+from data_generators.files.channels import common_folder, find_cases
 from data_generators.files.neighbours import with_neighbours
 from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs, list_images, list_problems
 from data_generators.reading.tiff_pages import pages_of
@@ -39,7 +40,8 @@ def find_sources(cfg: DictConfig, images: str | Sequence[str] | None = None) -> 
         if cfg.DATASET.CHANNELS is not None:
             sources = case_sources(cfg, value, key)
         else:
-            sources = [make_source(path) for path in dict.fromkeys(list_sources(cfg, value, key))]
+            paths = list(dict.fromkeys(list_sources(cfg, value, key)))
+            sources = scan_sources(paths, cfg.DATA_PREPARATION.CHANNELS or ())
         if not sources:
             raise UserError(f"{key}={value} is an empty list.")
         add_neighbours(sources, cfg.DATASET.SLICES_AROUND)
@@ -57,6 +59,31 @@ def case_sources(cfg: DictConfig, value: object, key: str) -> list[Source]:
     if problems:
         raise UserError(f"{key} has images without all their channels:\n{list_problems(problems)}")
     return [ImageSource(image) for image in images]
+
+
+def scan_sources(paths: Sequence[Path], channels: Sequence[str]) -> list[Source]:
+    """The sources at paths; the files of the sequences of a scan, DATA_PREPARATION.CHANNELS, are one.
+
+    Raises:
+        UserError: a scan lacks a sequence.
+    """
+    scans = [path for path in paths if is_nifti(path)]
+    if not channels or not scans:
+        return [make_source(path) for path in paths]
+    cases = find_cases(scans, channels, common_folder(scans))
+    if len(cases.others) == len(scans):  # each file holds all sequences on a fourth axis
+        return [make_source(path) for path in paths]
+    if cases.problems:
+        raise UserError(f"scans lack sequences:\n{list_problems(cases.problems)}")
+    if cases.others:
+        print(
+            f"Note: {len(cases.others)} files of no sequence are skipped, such as {cases.others[0]}.", file=sys.stderr
+        )
+    sources: list[Source] = []
+    for image in cases.images:
+        first, *others = (Path(str(part)) for part in image.parts)
+        sources.append(VolumeSource(first, None, tuple(others), image.stem))
+    return sources
 
 
 def add_neighbours(sources: Sequence[Source], around: int) -> None:

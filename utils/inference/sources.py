@@ -24,8 +24,8 @@ from data_generators.reading.masks import to_classes
 from data_generators.reading.samples import ReadSettings
 from data_preparation.scans.file_kinds import is_nifti, scan_name
 from data_preparation.scans.geometry import from_radiological, nifti_affine
-from data_preparation.scans.labelled_scans import LabelledScan, read_labelled_scan
-from data_preparation.scans.nifti import read_scan
+from data_preparation.scans.labelled_scans import LabelledScan
+from data_preparation.scans.sequences import read_labelled, read_scans
 from data_preparation.scans.slices import (
     SliceSettings,
     crop_or_pad,
@@ -108,70 +108,88 @@ class Source(ABC):
 class VolumeSource(Source):
     """A NIfTI or DICOM file or a folder with a DICOM series; its images are the slices, made as for training.
 
-    Its labels, if there are any, are NIfTI or DICOM; the truth that `read` returns is on the grid of the scan.
+    Its labels, if there are any, are NIfTI or DICOM; the truth that `read` returns is on the grid of the scan. With
+    DATA_PREPARATION.CHANNELS the other sequences are in `others`, or on the fourth axis of the file.
     """
 
     ending = ".nii.gz"
     is_series = True
     path: Path
 
-    def __init__(self, path: Path, mask: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, mask: Path | None = None, others: tuple[Path, ...] = (), name: str | None = None
+    ) -> None:
         super().__init__(path)
-        self.mask = mask
-        self.name = path.name if path.is_dir() else scan_name(path)
+        self.mask, self.others = mask, others
+        self.name = name or (path.name if path.is_dir() else scan_name(path))
 
     def open(self, settings: SourceSettings) -> None:
         self.settings, self.slices = settings.images, settings.slices
         self.check_channels()
+        paths = LabelledScan(self.name, self.path, self.mask or self.path, self.others)
         self.truth = None
         if self.mask is None:
-            self.scan = read_scan(self.path, self.slices.modality)
+            self.scans = read_scans(paths, self.slices)
         else:
-            paths = LabelledScan(self.name, self.path, self.mask)
-            self.scan, self.truth, _ = read_labelled_scan(paths, self.slices.modality, self.slices.label_grid)
-        for note in self.scan.notes:
+            self.scans, self.truth, _ = read_labelled(paths, self.slices)
+        for note in dict.fromkeys(note for scan in self.scans for note in scan.notes):
             print(f"Note: {note}", file=sys.stderr)
+        self.scan = self.scans[0]
         rows, columns, self.frames = self.scan.voxels.shape
         self.size = (rows, columns)
         self.spacing = spacing_of_slices(self.scan, self.slices)
-        self.low, self.high = intensity_window(self.scan, self.slices)
+        self.intensities = [intensity_window(scan, self.slices) for scan in self.scans]
         # Three images share each slice.
         self.windowed_slice = functools.lru_cache(maxsize=32)(self.window)
 
     def close(self) -> None:
-        del self.scan, self.truth, self.windowed_slice
+        del self.scans, self.scan, self.truth, self.windowed_slice
 
-    def window(self, index: int) -> np.ndarray:
-        """A slice as uint8 `(rows, columns)`."""
-        return window_slice(self.scan.slice(index), self.low, self.high, self.slices.scaling)
+    def window(self, index: int, channel: int = 0) -> np.ndarray:
+        """A slice of a sequence as uint8 `(rows, columns)`."""
+        return window_slice(self.scans[channel].slice(index), *self.intensities[channel], self.slices.scaling)
 
     def stack(self, index: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Slice below, slice, slice above as red, green and blue, as `read_image` would read the prepared file.
 
-        With DATASET.SLICES_AROUND the slice and its neighbours, from below to above.
+        With DATA_PREPARATION.CHANNELS the bands of the slice, with DATASET.SLICES_AROUND those of the slice and its
+        neighbours, from below to above.
 
         Args:
             index: of the slice in the middle.
             change: applied to each slice.
         """
-        around = self.settings.around
-        steps = range(-around, around + 1) if around else (1, 0, -1)
+        around, plain = self.settings.around, self.slices.channels is None and not self.settings.around
+        steps = (1, 0, -1) if plain else range(-around, around + 1)
         neighbours = [min(max(index + step, 0), self.frames - 1) for step in steps]
-        pixels = [change(self.windowed_slice(number)) for number in neighbours]
-        if around:
-            return np.stack(pixels, axis=-1)
-        return to_channels(self.path, cv2.merge(pixels), self.settings.channels, self.settings.bands)
+        pixels = [change(self.windowed_slice(number, band)) for number in neighbours for band in self.bands]
+        if plain:
+            return to_channels(self.path, cv2.merge(pixels), self.settings.channels, self.settings.bands)
+        return np.stack(pixels, axis=-1)
+
+    @property
+    def bands(self) -> list[int]:
+        """The sequences that are channels, from 0."""
+        channels, bands = self.slices.channels, self.settings.bands
+        if channels is None:
+            return [0]
+        return list(range(len(channels))) if bands is None else [band - 1 for band in bands]
 
     def check_channels(self) -> None:
         """Raise a UserError if slices do not make the channels of the network."""
-        settings, slices = self.settings, 2 * self.settings.around + 1
-        if settings.around and settings.channels == slices and settings.bands in (None, (2,)):
-            return  # the second band of a prepared slice is the slice itself
-        if settings.around or (settings.bands is None and settings.channels not in (1, 3)):
+        settings, channels = self.settings, self.slices.channels
+        made = (2 * settings.around + 1) * len(self.bands)
+        if channels is not None:
+            fits = made == settings.channels and max(self.bands) < len(channels)
+        elif settings.around:  # the second band of a prepared slice is the slice itself
+            fits = made == settings.channels and settings.bands in (None, (2,))
+        else:
+            fits, made = settings.bands is not None or settings.channels in (1, 3), 3
+        if not fits:
+            of = f" of {', '.join(channels)}" if channels else ""
             raise UserError(
-                f"{self.path}: a slice of a scan becomes 1 or 3 channels, or one for each of {slices} slices, not "
-                f"INPUT.CHANNELS={settings.channels}. Prepare the scans as the training data was, and predict the "
-                "images."
+                f"{self.path}: a slice{of} becomes {made} channels, not INPUT.CHANNELS={settings.channels}. Prepare "
+                "the scans as the training data was, and predict the images."
             )
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
