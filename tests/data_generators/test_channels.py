@@ -308,3 +308,16 @@ def test_all_loaders_give_the_same_arrays(loader, tmp_path):
     found = np.concatenate(batches)
     expected = np.array([[5, 5, 15], [5, 15, 25], [15, 25, 25], [35, 35, 45], [35, 45, 45]]) / 255
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None, None], (5, 8, 12, 3)), atol=1e-6)
+
+
+def test_pages_are_images_of_their_own(tmp_path):
+    for channel, values in (("t1", (1, 2)), ("t2", (3, 4))):
+        (tmp_path / f"images/{channel}").mkdir(parents=True)
+        stack = np.stack([np.full(SIZE, value, np.uint8) for value in values])
+        tifffile.imwrite(tmp_path / f"images/{channel}/a.tif", stack, photometric="minisblack")
+    cfg = settings_of(tmp_path, *TWO, "DATASET.TRAIN.MASK_PATH=null")
+    found = [(pair.image.stem, values_of(cfg, pair)) for pair in find_pairs(cfg, "train")]
+    assert found == [("a_0", [1, 3]), ("a_1", [2, 4])]
+    tifffile.imwrite(tmp_path / "images/t2/a.tif", stack[:1], photometric="minisblack")
+    with pytest.raises(UserError, match=r"t2/a.tif: the number of its pages is 1, .* another channel, 2"):
+        find_pairs(cfg, "train")

@@ -61,9 +61,42 @@ def shape_text(shape: tuple[int | None, ...]) -> str:
     return f"({', '.join(['batch', *(str(side or 'any') for side in shape[1:])])})"
 
 
+def is_picture(cfg: DictConfig) -> bool:
+    """Whether an image is a picture file as it is: none of several files, chosen bands or neighbouring slices."""
+    dataset = cfg.DATASET
+    plain = dataset.CHANNELS is None and dataset.BANDS is None and not dataset.SLICES_AROUND
+    return plain and cfg.DATA_PREPARATION.CHANNELS is None
+
+
+def describe_joined(cfg: DictConfig) -> str:
+    """The channels in their order, where an image is more or less than a picture file.
+
+    >>> from utils.config import load_config
+    >>> describe_joined(load_config(["DATASET.CHANNELS=[t1,t2]", "DATASET.SLICES_AROUND=1", "INPUT.CHANNELS=6"]))
+    't1, t2 of slice -1, t1, t2 of slice +0, t1, t2 of slice +1'
+    >>> describe_joined(load_config(["DATASET.BANDS=[4,3]", "INPUT.CHANNELS=2"]))
+    'band 4, band 3'
+    """
+    dataset, around = cfg.DATASET, cfg.DATASET.SLICES_AROUND
+    bands = [f"band {band}" for band in dataset.BANDS or ()]
+    if cfg.DATA_PREPARATION.CHANNELS is not None:
+        names = list(cfg.DATA_PREPARATION.CHANNELS)
+        numbers = dataset.BANDS or range(1, len(names) + 1)
+        names = [names[band - 1] if band <= len(names) else f"band {band}" for band in numbers]
+    elif dataset.CHANNELS is not None:
+        names = [f"{channel} {band}".strip() for channel in dataset.CHANNELS for band in bands or [""]]
+    else:
+        names = bands or [f"{cfg.INPUT.CHANNELS // (2 * around + 1)} channels"]
+    if not around:
+        return ", ".join(names)
+    return ", ".join(f"{', '.join(names)} of slice {step:+d}" for step in range(-around, around + 1))
+
+
 def describe_channels(cfg: DictConfig) -> str:
     """The channels in their order."""
     channels = cfg.INPUT.CHANNELS
+    if not is_picture(cfg):
+        return describe_joined(cfg)
     if cfg.DATA_PREPARATION.PREPARED_BY is not None and channels == COLOUR:
         return "slice below, slice, slice above"
     names = {GREY: "grey", COLOUR: "red, green, blue (RGB); grey images three times"}
@@ -113,10 +146,10 @@ def describe_slices(cfg: DictConfig) -> str:
     size = "as in the scan"
     if group.RESIZED_HEIGHT is not None:
         size = f"{group.RESIZED_HEIGHT} x {group.RESIZED_WIDTH} ({group.RESIZE_METHOD})"
-    return (
-        f"intensities {window} become 0 to 255{by_slice}; size {size}; channels: slice below, slice, slice above, at "
-        "the ends of the scan the slice itself; radiological view"
-    )
+    channels = describe_channels(cfg)
+    if is_picture(cfg):
+        channels = "slice below, slice, slice above, at the ends of the scan the slice itself"
+    return f"intensities {window} become 0 to 255{by_slice}; size {size}; channels: {channels}; radiological view"
 
 
 def describe_preprocessing(cfg: DictConfig) -> str:
@@ -133,6 +166,6 @@ def example_code(cfg: DictConfig) -> str:
     mode = "L" if cfg.INPUT.CHANNELS == GREY else "RGB"
     packages, *run = FORMATS[cfg.EXPORT.FORMAT].code.replace("OUTPUT", output_name(cfg.EXPORT)).splitlines()
     read = ["from PIL import Image", f'image = np.asarray(Image.open("image.png").convert("{mode}"){size}){scaled}']
-    if cfg.INPUT.CHANNELS not in (GREY, COLOUR):
+    if cfg.INPUT.CHANNELS not in (GREY, COLOUR) or not is_picture(cfg):
         read = [f'image = np.load("image.npy"){scaled}  # uint8 (height, width, channels)']
     return "\n".join([packages, "import numpy as np", *read, *run])
