@@ -267,7 +267,9 @@ def build_image_metrics(cfg: DictConfig) -> dict[str, WholeImageMetric]:
     >>> list(build_image_metrics(load_config(["EVALUATION.METRICS=[confusion,rand_information]"])))
     ['rand_information']
     """
-    return {name: load_object(IMAGE_METRICS[name])() for name in cfg.EVALUATION.METRICS or () if name in IMAGE_METRICS}
+    chosen = {name: load_object(IMAGE_METRICS[name]) for name in cfg.EVALUATION.METRICS or () if name in IMAGE_METRICS}
+    edges = cfg.EVALUATION.SIZE_BINS or ()
+    return {name: metric(edges) if metric.by_size else metric() for name, metric in chosen.items()}
 
 
 def averaging(name: str, background: bool = True) -> str | None:

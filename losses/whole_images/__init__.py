@@ -13,13 +13,14 @@ class ClassMaps(NamedTuple):
     """One class in one image, all `(height, width)`; for metrics of volumes in one case, also `(slice, row, column)`.
 
     truth, predicted: bool, where the class is, no ignored pixel among them; probability: float32 of the class; valid:
-    bool, false where a pixel is ignored.
+    bool, false where a pixel is ignored; voxel_ml: volume of a voxel, None if it is unknown, or in an image.
     """
 
     truth: np.ndarray
     predicted: np.ndarray
     probability: np.ndarray
     valid: np.ndarray
+    voxel_ml: float | None = None
 
 
 class WholeImageMetric(ABC):
@@ -28,10 +29,12 @@ class WholeImageMetric(ABC):
     Attributes:
         needs_probabilities: whether masks alone do not have the score.
         of_volumes: whether it takes whole volumes where cases are volumes, of which it has masks alone.
+        by_size: whether it takes the edges of EVALUATION.SIZE_BINS, none if that is null.
     """
 
     needs_probabilities: ClassVar[bool] = False
     of_volumes: ClassVar[bool] = False
+    by_size: ClassVar[bool] = False
 
     @abstractmethod
     def add(self, maps: ClassMaps) -> None:

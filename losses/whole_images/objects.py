@@ -6,9 +6,13 @@ https://doi.org/10.1038/s41592-019-0612-7). Panoptic quality of one class (Kiril
 segmentation", https://arxiv.org/abs/1801.00868): PQ = SQ x RQ, where SQ is the mean IoU of the matches and RQ their F1.
 """
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import numpy as np
 
 from losses.whole_images import ClassMaps, Part, WholeImageMetric, parts_by_score
+from losses.whole_images.sizes import FoundBySize
 from utils.base.pieces import find_pieces, overlaps
 
 PERCENT = np.arange(50, 100, 5)  # IoU thresholds
@@ -30,14 +34,34 @@ def matched_objects(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarra
     >>> matches[:5].tolist(), true, found, round(quality, 3)
     ([1, 1, 1, 1, 0], 2, 1, 0.667)
     """
+    _, common, union = pairs_of_objects(truth, predicted)
+    # Whole numbers, so that 0.55 is 0.55.
+    matches = (100 * common[:, np.newaxis] > PERCENT * union[:, np.newaxis]).sum(0)
+    iou = common / union
+    return matches, int(truth.max(initial=0)), int(predicted.max(initial=0)), float(iou[iou > 0.5].sum())
+
+
+def pairs_of_objects(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each true and predicted object that share pixels the number of the true one, and the pixels of both and of
+    either, int64 `(pairs,)`."""
     first, second, common = overlaps(truth, predicted)
     sizes, found_sizes = np.bincount(truth.ravel()), np.bincount(predicted.ravel())
     union = sizes[first] + found_sizes[second] - common
     both = (first > 0) & (second > 0)
-    # Whole numbers, so that 0.55 is 0.55.
-    matches = (100 * common[both, np.newaxis] > PERCENT * union[both, np.newaxis]).sum(0)
-    iou = common[both] / union[both]
-    return matches, len(sizes) - 1, len(found_sizes) - 1, float(iou[iou > 0.5].sum())
+    return first[both], common[both], union[both]
+
+
+def found_objects(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of each true object, int64 `(objects,)`, and whether a predicted one has an IoU above 0.5 with it.
+
+    >>> [part.tolist() for part in found_objects(np.array([[1, 1, 1, 0, 2]]), np.array([[0, 1, 1, 0, 0]]))]
+    [[3, 1], [True, False]]
+    """
+    sizes = np.bincount(truth.ravel())
+    found = np.zeros(len(sizes), bool)
+    number, common, union = pairs_of_objects(truth, predicted)
+    found[number[2 * common > union]] = True
+    return sizes[1:], found[1:]
 
 
 class ObjectScores(WholeImageMetric):
@@ -46,14 +70,18 @@ class ObjectScores(WholeImageMetric):
     object_ap50: TP / (TP + FP + FN) at IoU 0.5; object_ap: the mean of that over IoU 0.5, 0.55 ... 0.95, both left out
     where truth and prediction have no object; object_f1 (RQ): 2 TP and 2 TP + FP + FN at IoU 0.5, so that a set has
     that of all its objects; likewise object_pq: the IoU of the matches and (2 TP + FP + FN) / 2; object_sq: the IoU of
-    the matches and TP.
+    the matches and TP. With edges also those of `FoundBySize`, in pixels.
     """
 
-    def __init__(self) -> None:
+    by_size: ClassVar[bool] = True
+
+    def __init__(self, edges: Sequence[float] = ()) -> None:
         self.images: list[dict[str, Part]] = []
+        self.by_sizes = FoundBySize("object", edges)
 
     def add(self, maps: ClassMaps) -> None:
-        matches, true, found, quality = matched_objects(find_pieces(maps.truth), find_pieces(maps.predicted))
+        objects, findings = find_pieces(maps.truth), find_pieces(maps.predicted)
+        matches, true, found, quality = matched_objects(objects, findings)
         ap = matches / np.maximum(true + found - matches, 1)
         defined = float(true + found > 0)
         self.images.append(
@@ -63,8 +91,9 @@ class ObjectScores(WholeImageMetric):
                 "object_f1": (2.0 * matches[0], float(true + found)),
                 "object_pq": (quality, (true + found) / 2),
                 "object_sq": (quality, float(matches[0])),
+                **(self.by_sizes.parts(*found_objects(objects, findings)) if self.by_sizes.edges else {}),
             }
         )
 
     def results(self) -> dict[str, list[Part] | float]:
-        return parts_by_score(self.images)
+        return {**parts_by_score(self.images), **self.by_sizes.results()}

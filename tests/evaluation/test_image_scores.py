@@ -20,10 +20,12 @@ ROW = np.array([1, 1, 1, 0, 1, 1, 1])
 MERGED = 0.5 / 0.75  # v_rand of two equal objects predicted as one
 
 
-def evaluate(rows, truths=(ROW, ROW), *overrides, places=None):
+def evaluate(rows, truths=(ROW, ROW), *overrides, places=None, spacings=None):
     """Evaluate images of one row: the probabilities of class 1, or of all classes."""
     cfg = load_config([METRICS, "EVALUATION.BOOTSTRAP=0", *overrides])
-    data = SplitData("val", len(rows), 0, [Pair(Path(f"{n}.png"), None) for n in range(len(rows))], places)
+    data = SplitData(
+        "val", len(rows), 0, [Pair(Path(f"{n}.png"), None) for n in range(len(rows))], places, spacings or {}
+    )
 
     def count(masks, probabilities):
         return np.zeros((len(masks), cfg.OUTPUT.CLASSES, cfg.OUTPUT.CLASSES))
@@ -71,6 +73,17 @@ def test_scores_of_the_set_stand_beside_those_of_images():
     assert regions["class1"]["roc_auc"] == {"value": 1.0, "low": None, "high": None, "cases": 2}
     assert regions["class1"]["object_f1"]["value"] == regions["class1"]["pr_auc"]["value"] == 1
     assert {"object_ap", "object_ap50", "roc_auc", "pr_auc"} <= set(SCORES) & set(regions["class1"])
+
+
+def test_sizes_are_in_voxels_where_the_spacing_of_a_volume_is_unknown():
+    """Lesions of 3 voxels of 1 ml; a volume without spacing has no ml, and all of a set have one unit."""
+    places = [VolumeSlice("a", 0), VolumeSlice("b", 0)]
+    sizes = ["EVALUATION.METRICS=[lesions]", "EVALUATION.SIZE_BINS=[2]"]
+    known = {"a": (10, 10, 10), "b": (10, 10, 10)}
+    for spacings, unit in ((known, "_ml"), ({**known, "b": None}, ""), ({}, "")):
+        _, regions = evaluate([0.9 * ROW, 0.9 * ROW], (ROW, ROW), *sizes, places=places, spacings=spacings)
+        assert regions["class1"][f"lesion_count_size_2_inf{unit}"]["value"] == 4
+        assert [name for name in regions["class1"] if "_size_0" in name] == [f"lesion_count_size_0_2{unit}"]
 
 
 def test_without_the_metric_nothing_is_computed():

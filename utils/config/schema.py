@@ -199,6 +199,7 @@ SCHEMA = Group(
         RATERS=Key(list[str] | None, roles=PER_COMMAND),
         TRUTH=Key(choices=("mask", "majority", "staple"), roles=PER_COMMAND),
         METRICS=Key(list[str] | None, choices="losses:CHOSEN_METRICS"),
+        SIZE_BINS=Key(list[float] | None, low=0, high=1e12),
         GROUPS=Key(str | None, roles=PER_COMMAND),
         EMPTY_IMAGES=Key(choices=("skip", "one", "zero")),
         VOLUMES=FLAG_OR_NULL,

@@ -25,6 +25,7 @@ from utils.evaluation.class_table import (
     region_labels,
 )
 from utils.evaluation.report_review import review_lines
+from utils.evaluation.score_table import size_text
 
 if TYPE_CHECKING:
     from utils.evaluation.split_result import SplitResult
@@ -133,6 +134,7 @@ def tables(cfg: DictConfig, result: SplitResult) -> Iterator[tuple[list[str], Ro
         names = {row.region: row.name for row in rows if row.region}
         for heading, columns in CASE_TABLES.items():
             yield from case_table(heading.format(case=result.summary["case"]), columns, names, result)
+        yield from size_tables(names, result.summary["regions"])
         for column, found in result.summary.get("groups", {}).items():
             yield group_table(column, found, names)
     yield whole_set_table(cfg, result)
@@ -152,6 +154,20 @@ def case_table(
             if any(name in found for name in columns)  # "foreground" has no scores of whole images
         }
         yield [heading, *columns], [[cut(names[region]), *map(number, found)] for region, found in values.items()]
+
+
+def size_tables(names: dict[str, str], regions: dict[str, dict[str, Any]]) -> Iterator[tuple[list[str], Rows]]:
+    """How many true objects there are of each size and how many are found, with EVALUATION.SIZE_BINS."""
+    for kind in ("object", "lesion"):
+        counts, shares = f"{kind}_count_size_", f"{kind}_sensitivity_size_"
+        rows = [
+            [cut(names[region]), size_text(size), str(found[counts + size]["value"]), number(share.get("value"))]
+            for region, found in regions.items()
+            for size in (name.removeprefix(counts) for name in found if name.startswith(counts))
+            for share in (found.get(shares + size, {}),)
+        ]
+        if rows:
+            yield [f"{kind}s by size", "size", "true", "sensitivity"], rows
 
 
 def group_table(column: str, found: dict[str, Any], names: dict[str, str]) -> tuple[list[str], Rows]:

@@ -202,12 +202,14 @@ class Evaluator:
             return
         whole = ScoredCase(case.volume, np.zeros(0, np.int64), case.volume)
         truth, predicted = [entry.truth for entry in slices], [entry.predicted for entry in slices]
-        self.volume_scores.add(whole, stack_slices(truth, case.volume), stack_slices(predicted, case.volume))
+        # Sizes of all volumes have one unit.
+        voxel_ml = None if None in self.data.spacings.values() else case.voxel_ml
+        whole_truth, whole_predicted = stack_slices(truth, case.volume), stack_slices(predicted, case.volume)
+        self.volume_scores.add(whole, whole_truth, whole_predicted, voxel_ml=voxel_ml)
 
     def result(self) -> dict[str, Any]:
         """`{"case": "volume" or "image", "cases": int, "regions": see score_set}`; completes `volumes`."""
-        whole_set = self.image_scores.finish()
-        self.volume_scores.finish()
+        of_sets = self.image_scores.finish(), self.volume_scores.finish()
         whole_volumes = {case.volume: case.image_scores for case in self.volume_scores.cases if case.volume is not None}
         self.volumes = join_volumes(self.images) if self.data.places else []
         for volume in self.volumes:
@@ -216,8 +218,9 @@ class Evaluator:
                 volume.image_scores.setdefault(region, {}).update(found)
         cases = self.volumes or self.images
         regions = score_set(cases, self.regions, self.settings.BOOTSTRAP, self.seed)
-        for region, scores in whole_set.items():
-            regions[region] |= scores
+        for of_set in of_sets:
+            for region, scores in of_set.items():
+                regions[region] |= scores
         of_groups = score_groups(self.groups, cases, self.regions, self.settings.BOOTSTRAP, self.seed)
         return {
             "case": "volume" if self.volumes else "image",

@@ -36,7 +36,12 @@ class ImageScores:
         return any(self.metrics.values())
 
     def add(
-        self, case: ScoredCase, truth: np.ndarray, predicted: np.ndarray, probability: np.ndarray | None = None
+        self,
+        case: ScoredCase,
+        truth: np.ndarray,
+        predicted: np.ndarray,
+        probability: np.ndarray | None = None,
+        voxel_ml: float | None = None,
     ) -> None:
         """Add an image, or a volume.
 
@@ -44,6 +49,7 @@ class ImageScores:
             case: that of the image or volume.
             truth, predicted: `(height, width)` or `(slice, row, column)` uint8 class indices.
             probability: float `(height, width, channels)`; None: certain of what is predicted.
+            voxel_ml: volume of a voxel, in which sizes of lesions are measured; None: in pixels or voxels.
         """
         self.cases.append(case)
         valid = np.ones(truth.shape, bool) if self.ignore_label is None else truth != self.ignore_label
@@ -52,7 +58,7 @@ class ImageScores:
                 index = self.classes[region]
                 true, found = (in_region(labels, [index], self.multi_label) & valid for labels in (truth, predicted))
                 certain = found.astype(np.float32) if probability is None else probability[..., index - self.first]
-                maps = ClassMaps(true, found, certain, valid)
+                maps = ClassMaps(true, found, certain, valid, voxel_ml)
                 for metric in metrics:
                     metric.add(maps)
 

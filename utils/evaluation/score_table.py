@@ -79,6 +79,11 @@ SCORES = {
     "object_f1": ("F1 of objects at IoU 0.5, RQ", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
     "object_pq": ("panoptic quality, SQ x RQ", "all objects of the set: sum of the IoU of TP / (TP + FP / 2 + FN / 2)"),
     "object_sq": ("segmentation quality, SQ", "all objects of the set: mean IoU of TP, the objects found"),
+    # With EVALUATION.SIZE_BINS; the range follows the name, as in object_count_size_0_100.
+    "object_sensitivity_size": ("sensitivity for objects", "all true objects of this size: share found at IoU 0.5"),
+    "object_count_size": ("true objects", "number in the set"),
+    "lesion_sensitivity_size": ("sensitivity for lesions", "all true lesions of this size: share found at IoU 0.1"),
+    "lesion_count_size": ("true lesions", "number in the set"),
 }
 SURFACE_SCORES = ("hd_mm", "hd95_mm", "assd_mm", "surface_dice")
 LOWER_IS_BETTER = (
@@ -92,13 +97,13 @@ LOWER_IS_BETTER = (
 COMPARED = tuple(
     name
     for name in SCORES
-    if not re.fullmatch(r"sensitivity|precision|.+_per_case.*|volume_error(_ml)?|.+_threshold|.+_auc", name)
+    if not re.fullmatch(r"sensitivity|precision|.+_per_case.*|volume_error(_ml)?|.+_(threshold|auc|count_size)", name)
 )
 
 
 def base_score(name: str) -> str:
-    """The entry of SCORES of a score: that of `surface_dice` for its further tolerances, such as surface_dice_1mm."""
-    return re.sub(r"^surface_dice_.+mm$", "surface_dice", name)
+    """The entry of SCORES of a score: that of `surface_dice` for surface_dice_1mm, of a size without its range."""
+    return re.sub(r"^surface_dice_.+mm$", "surface_dice", re.sub(r"_size_.+$", "_size", name))
 
 
 def score_texts(name: str) -> tuple[str, str]:
@@ -106,10 +111,30 @@ def score_texts(name: str) -> tuple[str, str]:
 
     >>> score_texts("surface_dice_1mm")[0]
     'surface Dice at 1 mm'
+    >>> score_texts("lesion_count_size_1_inf_ml")[0]
+    'true lesions from 1 ml on'
     """
-    title, rule = SCORES[base_score(name)]
+    base = base_score(name)
+    title, rule = SCORES[base]
+    if base == name:
+        return title, rule
+    if base.endswith("_size"):
+        return f"{title} {size_text(name.removeprefix(base + '_'))}", rule
     tolerance = name.removeprefix("surface_dice_").removesuffix("mm")
-    return (title if base_score(name) == name else f"{title} at {tolerance} mm"), rule
+    return f"{title} at {tolerance} mm", rule
+
+
+def size_text(name: str) -> str:
+    """A range of `losses.whole_images.sizes.SizeBins` for readers.
+
+    >>> size_text("0_100"), size_text("100_1000")
+    ('below 100 pixels', 'from 100 to 1000 pixels')
+    """
+    low, high, *units = name.split("_")
+    unit = units[0] if units else "pixels"
+    if high == "inf":
+        return f"from {low} {unit} on"
+    return f"below {high} {unit}" if low == "0" else f"from {low} to {high} {unit}"
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -34,6 +34,7 @@ RULES = (
     evaluation.groups_and_probabilities_are_of_masks,
     evaluation.raters_need_predictions,
     evaluation.surface_dice_has_a_tolerance,
+    evaluation.size_bins_rise,
     prediction.uncertainty_is_of_masks,
     prediction.uncertainty_is_asked_for,
     training.schedule_stays_below_its_peak,

@@ -1,5 +1,7 @@
 """Rules between keys of EVALUATION."""
 
+from itertools import pairwise
+
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
@@ -41,6 +43,21 @@ def raters_need_predictions(cfg: DictConfig) -> None:
         )
     if settings.TRUTH != "mask" and not settings.RATERS:
         raise UserError(f"EVALUATION.TRUTH={settings.TRUTH} needs the masks of other raters: set EVALUATION.RATERS.")
+
+
+def size_bins_rise(cfg: DictConfig) -> None:
+    edges = cfg.EVALUATION.SIZE_BINS
+    if edges is None:
+        return
+    if not edges or edges[0] <= 0 or any(low >= high for low, high in pairwise(edges)):
+        raise UserError(
+            f"EVALUATION.SIZE_BINS={list(edges)} must be sizes above 0 that rise, such as [100,1000], or null."
+        )
+    if not {"objects", "lesions"} & set(cfg.EVALUATION.METRICS or ()):
+        raise UserError(
+            f"EVALUATION.SIZE_BINS={list(edges)} divides objects or lesions by size: name one of them in "
+            "EVALUATION.METRICS, such as [dice_coef,confusion,lesions]."
+        )
 
 
 def surface_dice_has_a_tolerance(cfg: DictConfig) -> None:
