@@ -122,6 +122,13 @@ def test_volumes_are_compared_where_their_voxels_lie(tmp_path):
     saved = json.loads((tmp_path / "found.evaluation/evaluation.json").read_text())["splits"]["val"]
     assert saved["case"] == "volume" and saved["cases"] == 1 and saved["images"] == 4
     assert saved["regions"]["class1"]["dice"]["low"] is None  # one case has no interval
+    fifths = saved["positions"]
+    assert [entry["slices"] for entry in fifths] == [1, 1, 0, 1, 1] and fifths[2]["regions"]["class1"]["dice"] is None
+    with open(tmp_path / "found.evaluation/per_image.csv", newline="") as file:
+        rows = {row["slice"]: row["dice_class1"] for row in csv.DictReader(file)}
+    means = [fifths[place]["regions"]["class1"]["dice"] for place in (0, 1, 3, 4)]
+    assert means == [float(rows[number]) if rows[number] else None for number in sorted(rows)]
+    assert "Slices by position" in (tmp_path / "found.evaluation/report.html").read_text()
     shifted = flipped.copy()
     shifted[1, 3] = 1
     write_volume(tmp_path / "found/a_pred.nii.gz", FOUND[::-1].copy(), shifted)

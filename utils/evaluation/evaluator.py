@@ -18,6 +18,7 @@ from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes,
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.groups import read_groups_of_split, score_groups
 from utils.evaluation.image_scores import ImageScores
+from utils.evaluation.positions import score_positions
 from utils.evaluation.postprocessing import build_evaluation_postprocessing, one_hot, stack_slices
 from utils.evaluation.split_data import SplitData
 from utils.inference.class_indices import center_crop, class_indices
@@ -208,7 +209,10 @@ class Evaluator:
         self.volume_scores.add(whole, whole_truth, whole_predicted, voxel_ml=voxel_ml)
 
     def result(self) -> dict[str, Any]:
-        """`{"case": "volume" or "image", "cases": int, "regions": see score_set}`; completes `volumes`."""
+        """`{"case": "volume" or "image", "cases": int, "regions": see score_set}`; completes `volumes`.
+
+        With groups also `groups` of `score_groups`, with volumes `positions` of `score_positions`.
+        """
         of_sets = self.image_scores.finish(), self.volume_scores.finish()
         whole_volumes = {case.volume: case.image_scores for case in self.volume_scores.cases if case.volume is not None}
         self.volumes = join_volumes(self.images) if self.data.places else []
@@ -227,6 +231,7 @@ class Evaluator:
             "cases": len(cases),
             "regions": regions,
             **({"groups": of_groups} if of_groups else {}),
+            **({"positions": score_positions(self.images, self.regions)} if self.volumes else {}),
         }
 
     def confusion(self) -> np.ndarray:
