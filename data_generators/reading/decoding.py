@@ -17,6 +17,7 @@ from data_generators.reading.value_range import ValueRange, to_uint16
 from utils.base.errors import UserError
 
 GIF_START = b"GIF8"
+MOST_CHANNELS = 128  # of an array in OpenCV 5
 CANNOT_DECODE = "{}: cannot be decoded; the file is damaged or of an unusual kind. Save it as PNG."
 
 # Errors here name the file; OpenCV's own lines on stderr would repeat them without it.
@@ -176,6 +177,9 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     if image.shape[:2] == (height, width):
         return image
+    if image.ndim == 3 and image.shape[2] > MOST_CHANNELS:
+        groups = np.array_split(image, -(-image.shape[2] // MOST_CHANNELS), axis=2)
+        return np.concatenate([resize_image(np.ascontiguousarray(group), height, width) for group in groups], axis=2)
     shrinks = height * width < image.shape[0] * image.shape[1]
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return resized.reshape(height, width, *image.shape[2:])

@@ -15,7 +15,7 @@ from data_generators.files.neighbours import with_neighbours
 from data_generators.files.pairing import find_pairs, match_pairs
 from data_generators.loaders.dali_records import encoded_image
 from data_generators.reading.cache import FolderCache, MemoryCache
-from data_generators.reading.decoding import read_image
+from data_generators.reading.decoding import read_image, resize_image
 from data_generators.reading.samples import ReadSettings, read_pair
 from data_preparation.split import split
 from data_preparation.tfrecord import write_shards
@@ -321,3 +321,11 @@ def test_pages_are_images_of_their_own(tmp_path):
     tifffile.imwrite(tmp_path / "images/t2/a.tif", stack[:1], photometric="minisblack")
     with pytest.raises(UserError, match=r"t2/a.tif: the number of its pages is 1, .* another channel, 2"):
         find_pairs(cfg, "train")
+
+
+def test_more_channels_than_opencv_takes_are_resized():
+    image = np.random.default_rng(0).integers(0, 256, (8, 6, 300), np.uint8)
+    for size in ((4, 3), (16, 12)):
+        found = resize_image(image, *size)
+        alone = resize_image(image[..., [0, 150, 299]], *size)
+        np.testing.assert_allclose(found[..., [0, 150, 299]], alone, atol=1)  # by a rounding
