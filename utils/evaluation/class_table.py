@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
+from losses.bad_fit import explain_empty_masks, explain_tiny_classes
 from losses.constant_answer import Answer, Scoring, answer_name, best_constant, constant_scores
 from losses.learnt import dice_of_confusion, explain_low_score, explain_unfound
 from losses.monitor import default_monitor
@@ -58,33 +59,14 @@ def find_baseline(cfg: DictConfig, evaluator: Evaluator) -> dict[str, tuple[floa
     return best_constant(true_counts(evaluator.images), Scoring.from_config(cfg))
 
 
-TINY = 100  # pixels; of a smaller object a border that is one pixel off changes Dice by a fifth or more
-MOSTLY = 0.5  # share of the cases
-
-
 def find_bad_fits(cfg: DictConfig, evaluator: Evaluator) -> list[str]:
-    """Sentences: what the size of the classes makes Dice and IoU say little about (Maier-Hein et al. 2024).
-
-    A class is tiny where its median size, of the cases that have it, is below TINY; cases are volumes, or images. A
-    mean over images is one of empty images where most have no foreground and EVALUATION.EMPTY_IMAGES=one.
-    """
-    cases, names = evaluator.volumes or evaluator.images, mask_class_names(cfg)
-    counts, unit = true_counts(cases), "volume" if evaluator.volumes else "image"
-    first, found = int(has_background(cfg)), []
-    for index in range(first, counts.shape[1]):
-        present = counts[counts[:, index] > 0, index]
-        if len(present) and np.median(present) < TINY:
-            found.append(
-                f"{names[index]} has {np.median(present):.0f} pixels in the median {unit}: Dice and IoU change with "
-                "every pixel there. Look at lesions or boundary too (EVALUATION.METRICS)."
-            )
-    empty = float((counts[:, first:].sum(1) == 0).mean()) if first else 0.0
-    if empty > MOSTLY and cfg.EVALUATION.EMPTY_IMAGES == "one":
-        found.append(
-            f"{empty:.0%} of the {unit}s have no foreground, and count as 1 where none is predicted "
-            "(EVALUATION.EMPTY_IMAGES=one): means over images say little. Look at dice, of all pixels."
-        )
-    return found
+    """Sentences: what the size of the classes and cases without any make scores say little about."""
+    cases, unit = evaluator.volumes or evaluator.images, "volume" if evaluator.volumes else "image"
+    counts, first = true_counts(cases), int(has_background(cfg))
+    return [
+        *explain_tiny_classes(counts, mask_class_names(cfg), first, unit),
+        *explain_empty_masks(counts, first, unit, cfg.EVALUATION.EMPTY_IMAGES),
+    ]
 
 
 def find_warnings(cfg: DictConfig, result: SplitResult) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from losses.bad_fit import find_bad_monitors
 from losses.constant_answer import answer_name
 from losses.monitor import build_monitor
 from utils.base.job_table import fold_table, job_table
@@ -30,12 +31,14 @@ SHOWN = ("dice", "iou")  # scores of a constant answer in the line at the start
 
 
 def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any], taken: "Taken | None") -> None:
-    """Say what will run: model, data, loss, devices.
+    """Say what will run: model, data, loss, devices. Warn of a monitor that is a bad fit for the validation masks.
 
     Args:
         data: of `verify_data`.
         taken: what MODEL.INIT gave, if anything.
     """
+    for warning in find_bad_monitors(cfg, data["val"]["label_counts"]):
+        print(f"Warning: {warning}", file=sys.stderr)
     if not cfg.VERBOSE:
         return
     size = f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}x{cfg.INPUT.CHANNELS}"
