@@ -5,7 +5,6 @@ import pytest
 
 from losses.bad_fit import empty_share, explain_empty_masks, explain_tiny_classes, find_bad_monitors
 from utils.config import load_config
-from utils.training.console import print_start
 
 # Foreground: 4 % of all pixels, in one mask of three.
 MOSTLY_EMPTY = np.array([[100, 0], [100, 0], [88, 12]])
@@ -44,15 +43,6 @@ def test_the_edges_themselves_are_no_bad_fit():
     counts = np.array([[100, 0], [90, 10]])
     for name in ("dice_coef", "iou_all_classes"):
         assert find_bad_monitors(load_config(["OUTPUT.CLASSES=2", f"{CHECKPOINT}={name}"]), counts) == []
-
-
-def test_training_prints_one_line(capsys):
-    cfg = load_config(["OUTPUT.CLASSES=2", f"{CHECKPOINT}=dice_coef"])
-    cfg.VERBOSE = 0
-    print_start(cfg, None, {"val": {"label_counts": MOSTLY_EMPTY}}, None)
-    assert capsys.readouterr().err.count("\n") == 1
-    print_start(cfg, None, {"val": {"label_counts": LARGE}}, None)
-    assert capsys.readouterr().err == ""
 
 
 def test_what_an_evaluation_says():

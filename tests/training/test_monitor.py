@@ -14,7 +14,7 @@ from train import train
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.training.callbacks import EarlyStopping, LearningRate
-from utils.training.console import print_end
+from utils.training.console import print_end, print_start
 from utils.training.outputs import Outputs
 from utils.training.saving import BestWeights, EpochLog, find_best_weights
 from utils.training.watching import DivergenceWarning
@@ -247,3 +247,11 @@ def test_a_loss_that_grows_a_thousandfold_is_said_once(capsys):
         watch.on_train_batch_end(0, {"loss": loss})
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "from 1 to 1e+29" in line and "HYPER_PARAMETERS.LEARNING_RATE" in line
+
+
+@pytest.mark.parametrize("counts, lines", [([[100, 0], [100, 0], [88, 12]], 1), ([[50, 50], [60, 40], [100, 0]], 0)])
+def test_the_start_warns_of_a_monitor_that_is_a_bad_fit(counts, lines, capsys):
+    """Two of three masks are empty, or one."""
+    cfg = load_config(["CALLBACKS.MODEL_CHECKPOINT.MONITOR=dice_coef", "VERBOSE=0"])
+    print_start(cfg, None, {"val": {"label_counts": np.array(counts)}}, None)
+    assert capsys.readouterr().err.count("Set it to dice.\n") == lines
