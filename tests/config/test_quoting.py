@@ -129,6 +129,9 @@ def test_one_line(override, words):
         ("--nothing-like-it 3", "--nothing-like-it 3: type KEY=3 (all keys: --help)"),
         ("HYPER_PARAMETERS.EPOCHS 3", "HYPER_PARAMETERS.EPOCHS 3: type HYPER_PARAMETERS.EPOCHS=3"),
         ("epochs 3", "epochs 3: type HYPER_PARAMETERS.EPOCHS=3"),
+        ("SEED=1 loss=3", "or the name of a file in a folder of configs: loss=dice."),
+        ("+experiment=null", "or the name of a file in a folder of configs: loss=dice."),
+        ("=3", "or the name of a file in a folder of configs: loss=dice."),
     ],
 )
 def test_options_of_other_tools_are_answered_with_the_key(words, answer):

@@ -18,6 +18,8 @@ HYDRA_FLAGS_WITH_VALUE = (
     "--experimental-rerun",
     "--info",
 )
+# What Hydra takes for a number, a truth value or null, and so for the name of no file.
+NO_NAME = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?|true|false|null", re.IGNORECASE)
 SHORT_FLAGS = ("-h", "-r", "-m", "-sc")
 SHORT_FLAGS_WITH_VALUE = ("-c", "-p", "-cp", "-cn", "-cd", "-i")
 
@@ -26,13 +28,18 @@ def refuse_slips(words: Sequence[str]) -> None:
     """Check the words of a command line before Hydra does.
 
     Raises:
-        UserError: options that Hydra does not have, or a key with a space in place of the equals sign.
+        UserError: options that Hydra does not have, a key with a space in place of the equals sign, or a choice of a
+            group that is no name.
 
     >>> refuse_slips(["--epochs", "3", "--seed=1", "VERBOSE=0"])
     Traceback (most recent call last):
     ...
     utils.base.errors.UserError: --epochs 3 --seed=1: type HYPER_PARAMETERS.EPOCHS=3 SEED=1
     """
+    for word in words:
+        group, _, name = word.partition("=")
+        if group.lstrip("+").partition("@")[0] in ("", *GROUPS) and NO_NAME.fullmatch(name):
+            raise UserError(f"{word}: type KEY=VALUE, or the name of a file in a folder of configs: loss=dice.")
     typed, meant, rest = [], [], list(words)
     while rest:
         word = rest.pop(0)
