@@ -33,7 +33,7 @@ empty = np.zeros((3, 10, 10, 1), np.uint8)
 evaluator.add(np.zeros((3, 10, 10, 3), np.float32), empty, np.zeros((3, 10, 10, 3), np.float32))
 result = SimpleNamespace(
     split="val", images=3, speed=12.3, evaluator=evaluator, summary=evaluator.result(),
-    scores={"loss": 0.1234, "dice_coef": 0.9}, rules={"loss": "", "dice_coef": ""}, raters=None,
+    scores={"loss": 0.1234, "dice_coef": 0.9}, rules={"loss": "", "dice_coef": ""}, raters=None, review=None,
 )
 print_results(cfg, [result], Path("checkpoint/unet.evaluation"))
 import sys

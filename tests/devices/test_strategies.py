@@ -188,7 +188,7 @@ def test_two_workers_end_with_the_weights_of_one_device(kind, one_device, tmp_pa
         assert histories[0][name] == histories[1][name]
     # One set of files, the chief's.
     files = sorted(path.name for path in (tmp_path / "checkpoint").iterdir() if path.is_file())
-    names = ("run.json", "state.npz", "weights.h5", "yaml")
+    names = ("fingerprint.json", "run.json", "state.npz", "weights.h5", "yaml")
     pictures_and_log = ["training_curves_unet.png", "training_logs_unet.csv", "validation_unet.png"]
     assert files == [*(f"model_unet.{name}" for name in names), *pictures_and_log]
     # And a single device finds the same scores in them.
