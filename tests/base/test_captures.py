@@ -106,7 +106,7 @@ def test_everything_can_be_read(name, columns, screens):
     for word in WORDS[name]:
         assert word in text, f"{word!r} is not in\n{text}"
     assert "Traceback" not in text and "…" not in text
-    # An error, a warning and a command to copy are one line, however long; Hydra writes the choices of a group in one line.
+    # An error, a warning and a command to copy are one line, however long; so are the choices of a group in Hydra.
     wide = [line for line in lines if len(line.rstrip()) > columns and not line.startswith(LONG)]
     assert wide == []
 
