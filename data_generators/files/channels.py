@@ -8,6 +8,7 @@ A file belongs to a channel by the folder that it is in (`t1/case.png`), by the 
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +87,7 @@ def case_of(parts: Sequence[str]) -> str | None:
     >>> case_of(["BraTS_1", "BraTS_1_7"]), case_of(["anna", "left"]), case_of([])
     ('BraTS_1_7', 'anna_left', None)
     """
-    kept = [part for part, following in zip(parts, [*parts[1:], ""], strict=True) if not begins(following, part)]
+    kept = [part for part, following in pairwise([*parts, ""]) if not begins(following, part)]
     return composed("_".join(kept)) or None
 
 
