@@ -25,7 +25,7 @@ from utils.choice.report import HEADINGS, how_tested, step_rows, write_choice
 from utils.choice.scores import SCORES
 from utils.choice.search import FIRST, STEPS, Options
 from utils.choice.settings import NAME, predict_command, settings_of
-from utils.config.command import fail
+from utils.config.command import option_command
 
 
 def choose(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -122,14 +122,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command; `arguments` as typed, None for those of this process."""
-    try:
-        choose(arguments)
-    except UserError as error:
-        fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
+main = option_command(choose)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from utils.base.terminal import make_table, say, show
 from utils.comparison.report import compare_runs, write_comparison
 from utils.comparison.runs import find_runs
 from utils.comparison.statistics import format_p, shared_scores
-from utils.config.command import fail
+from utils.config.command import option_command
 
 
 def compare(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -104,14 +104,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command; `arguments` as typed, None for those of this process."""
-    try:
-        compare(arguments)
-    except UserError as error:
-        fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
+main = option_command(compare)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import re
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import utils.config.load
 from utils.base import learning_curves
@@ -53,7 +55,7 @@ def compose_once(name, overrides):
         if any(override.is_sweep_override() for override in parsed):
             return compose(name, overrides)
         ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
-    except Exception:
+    except (HydraException, OmegaConfBaseException):  # a bad setting: Hydra says it to the test as to a user
         return compose(name, overrides)
     return cfg
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -11,12 +12,13 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from utils.base.backups import replace_keeping_backups
 from utils.base.errors import UserError
-from utils.base.text_files import AS_ON_DISK, MAX_NAME_BYTES, check_file_name, read_text
+from utils.base.text_files import AS_ON_DISK, MAX_NAME_BYTES, check_file_name, read_text, without_nan
 
 
 def resolve_path(cfg: DictConfig, path: str | Path) -> Path:
@@ -275,3 +277,15 @@ def atomic_write(path: str | Path, backups: int = 0, outdated: Collection[Path] 
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically; null for each number that is not finite.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(Path(folder, "a.json"), {"dice": float("nan")})
+    ...     json.loads(Path(folder, "a.json").read_text())
+    {'dice': None}
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(without_nan(value), indent=2, allow_nan=False), encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
-from utils.base.files import atomic_write
+from utils.base.files import write_json
 from utils.checkpoints.paths import companion_path, weights_path
 
 ENDING = ".fingerprint.json"
@@ -20,8 +20,7 @@ def save_fingerprint(weights: Path, fingerprint: Mapping[str, Any] | None) -> No
     path = companion_path(weights, ENDING)
     if fingerprint is None or path.exists():
         return
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(fingerprint, allow_nan=False), encoding="utf-8")
+    write_json(path, fingerprint)
 
 
 def load_fingerprint(cfg: DictConfig) -> dict[str, Any] | None:

@@ -18,9 +18,8 @@ from omegaconf import DictConfig
 
 from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
-from utils.base.files import atomic_write, file_hash
+from utils.base.files import file_hash, write_json
 from utils.base.terminal import say
-from utils.base.text_files import without_nan
 from utils.checkpoints.paths import companion_path, weights_path
 
 ENDING = ".temperature.json"
@@ -98,8 +97,7 @@ def save_temperature(cfg: DictConfig, temperature: Temperature, found: Mapping[s
         "fitted": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     path = temperature_path(cfg)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(without_nan(entry), indent=2, allow_nan=False), encoding="utf-8")
+    write_json(path, entry)
     return path
 
 

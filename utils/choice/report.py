@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from utils.base.files import atomic_write
-from utils.base.text_files import SHOWN, without_nan
+from utils.base.files import atomic_write, write_json
+from utils.base.text_files import SHOWN
 from utils.choice.settings import NAME, experiment_text
 
 HEADINGS = ("step", "chosen on all cases", "held-out score", "gain", "95% interval", "used")
@@ -25,8 +24,7 @@ def write_choice(folder: Path, found: dict[str, Any], settings: dict[str, Any], 
     (folder / "experiment").mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / "experiment" / f"{NAME}.yaml") as temporary:
         temporary.write_text(experiment_text(settings, command), encoding="utf-8", errors=SHOWN)
-    with atomic_write(folder / "choice.json") as temporary:
-        temporary.write_text(json.dumps(without_nan(found), indent=2, allow_nan=False), encoding="utf-8")
+    write_json(folder / "choice.json", found)
     with atomic_write(folder / "choice.md") as temporary:
         temporary.write_text(to_markdown(found), encoding="utf-8", errors=SHOWN)
 

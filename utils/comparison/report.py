@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader
 
 from utils.base.embedding import embed
-from utils.base.files import atomic_write
-from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
+from utils.base.files import atomic_write, write_json
+from utils.base.text_files import SHOWN, spreadsheet_cell
 from utils.comparison.beside import histories, most_different, read_cost
 from utils.comparison.runs import MEAN, Run
 from utils.comparison.statistics import (
@@ -76,9 +75,7 @@ def region_names(runs: Sequence[Run]) -> dict[str, str]:
 def write_comparison(folder: Path, runs: Sequence[Run], found: dict[str, Any], command: str) -> None:
     """Write `comparison.html`, `comparison.json`, `scores.csv` and `pairs.csv`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / "comparison.json") as temporary:
-        text = json.dumps(without_nan({**found, "command": command}), indent=2, allow_nan=False)
-        temporary.write_text(text, encoding="utf-8")
+    write_json(folder / "comparison.json", {**found, "command": command})
     rows = [
         {"score": entry["score"], "region": entry["region"], "run": run, **values}
         for entry in found["scores"]

@@ -104,6 +104,24 @@ def command(task: Callable[[DictConfig], object], after_sweep: str | None = None
     return run
 
 
+def option_command(task: Callable[[Sequence[str] | None], object]) -> Callable[..., None]:
+    """Make `task(arguments)`, which reads options instead of settings, a command: one clear line for bad input.
+
+    Args:
+        task: takes the arguments as typed, None for those of this process.
+    """
+
+    def run(arguments: Sequence[str] | None = None) -> None:
+        try:
+            task(arguments)
+        except UserError as error:
+            fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            fail_interrupted()
+
+    return run
+
+
 def starts_silent(arguments: Sequence[str]) -> bool:
     """Whether nothing is said before a job begins: no terminal, VERBOSE=0, or Hydra's own --help and the like."""
     return not is_terminal("stderr") or any(word == "VERBOSE=0" or word.startswith("-") for word in arguments)

@@ -1,7 +1,6 @@
 """What an evaluation leaves beside the weights: `<name>.evaluation/` with JSON, CSV tables and the report."""
 
 import csv
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,8 @@ from omegaconf import DictConfig
 
 from losses.constant_answer import Answer
 from utils.base.classes import is_multi_label, number_of_classes
-from utils.base.files import atomic_write, file_hash
-from utils.base.text_files import SHOWN, spreadsheet_cell, without_nan
+from utils.base.files import atomic_write, file_hash, write_json
+from utils.base.text_files import SHOWN, spreadsheet_cell
 from utils.checkpoints.paths import evaluation_folder, weights_path
 from utils.checkpoints.temperature import describe_temperatures
 from utils.config.class_names import has_background, mask_class_names
@@ -74,8 +73,7 @@ def write_folder(
     named = {} if trained.MODEL.TYPE == "classifier" else {"class_names": mask_class_names(trained)}
     metadata = {**what, **named, "command": command_line("evaluate.py", cfg.OVERRIDES)}
     splits = {result.split: split_entry(trained, result) for result in results}
-    with atomic_write(folder / "evaluation.json") as temporary:
-        temporary.write_text(json.dumps(without_nan({**metadata, "splits": splits}), indent=2, allow_nan=False))
+    write_json(folder / "evaluation.json", {**metadata, "splits": splits})
     evaluators = {result.split: result.evaluator for result in results if result.evaluator}
     if not evaluators:
         return folder

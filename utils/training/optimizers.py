@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -96,9 +97,12 @@ def with_factor(
 
     place_of = load_object("utils.training.adam:place_of")
 
+    @functools.cache
+    def scaled_places(applied: Any) -> set[int]:
+        return {place_of(applied, weight) for weight in weights}
+
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        scaled = {place_of(self, weight) for weight in weights}
-        rate = learning_rate * factor if place_of(self, variable) in scaled else learning_rate
+        rate = learning_rate * factor if place_of(self, variable) in scaled_places(self) else learning_rate
         optimizer.update_step(self, gradient, variable, rate)
 
     return type(f"{optimizer.__name__}WithFactor", (optimizer,), {"update_step": update_step})

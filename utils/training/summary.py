@@ -1,6 +1,5 @@
 """Write `<weights>.run.json`, the summary of a finished run."""
 
-import json
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -10,8 +9,7 @@ from typing import Any
 import keras
 from omegaconf import DictConfig
 
-from utils.base.files import atomic_write, warn_if_not_saved
-from utils.base.text_files import without_nan
+from utils.base.files import warn_if_not_saved, write_json
 from utils.base.version import VERSION, find_commit
 from utils.config.overrides import command_line
 from utils.devices.machine import describe_machine
@@ -65,5 +63,5 @@ def write_summary(
         "overrides": list(cfg.OVERRIDES),
         "command": command_line("train.py", cfg.OVERRIDES),
     }
-    with warn_if_not_saved("the summary"), atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(without_nan(summary), indent=1, allow_nan=False), encoding="utf-8")
+    with warn_if_not_saved("the summary"):
+        write_json(path, summary)

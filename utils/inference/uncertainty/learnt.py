@@ -16,9 +16,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
-from utils.base.files import atomic_write, file_hash
+from utils.base.files import file_hash, write_json
 from utils.base.terminal import say
-from utils.base.text_files import without_nan
 from utils.checkpoints.paths import companion_path, weights_path
 from utils.inference.uncertainty.members import count_members
 
@@ -107,8 +106,7 @@ def save_learnt(members: Sequence[DictConfig], curves: Mapping[str, Curve], foun
         "learnt": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     path = learnt_path(members)
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(without_nan(entry), indent=2, allow_nan=False), encoding="utf-8")
+    write_json(path, entry)
     return path
 
 
