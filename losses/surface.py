@@ -1,9 +1,9 @@
 """Distances between the surface of a true and of a predicted shape, in millimetres.
 
 The surface of a shape is its border voxels: those with at least one face neighbour outside the shape or the volume. A
-distance runs from the centre of a border voxel to the centre of the nearest border
-voxel of the other shape. These are the definitions of MedPy (https://loli.github.io/medpy), with which the LiTS
-challenge was scored. Surfaces made of area-weighted elements (Nikolov et al. 2018) give slightly other values.
+distance runs from the centre of a border voxel to the centre of the nearest border voxel of the other shape. These are
+the definitions of MedPy 0.5 (https://loli.github.io/medpy). Surfaces made of area-weighted elements (Nikolov et al.
+2018) give slightly other values.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,12 @@ def surface_scores(
 
     Returns:
         dict of floats: `hd_mm`, the largest distance (Hausdorff); `hd95_mm`, the 95th percentile of the distances of
-        both directions together; `assd_mm`, the mean
-        of the mean distance of either direction; `surface_dice` in [0, 1], the share of the voxels of both surfaces
-        that are no further than `tolerance` from the other one (Nikolov et al. 2018, https://arxiv.org/abs/1809.04430),
-        also called normalised surface distance (NSD). Of several tolerances the first is that of `surface_dice`, the
-        others have names such as `surface_dice_1mm`.
+        both directions together; `assd_mm`, their mean (Heimann et al. 2009, https://doi.org/10.1109/TMI.2009.2013851;
+        MedPy before 0.5, of the LiTS challenge, takes the mean of the means of either direction); `surface_dice` in
+        [0, 1], the share of the voxels of both surfaces that are no further than `tolerance` from the other one
+        (Nikolov et al. 2018, https://arxiv.org/abs/1809.04430), also called normalised surface
+        distance (NSD). Of several tolerances the first is that of `surface_dice`, the others have names such as
+        `surface_dice_1mm`.
 
     Raises:
         ValueError: a shape is empty, so that no distance is defined.
@@ -40,7 +41,7 @@ def surface_scores(
     return {
         "hd_mm": float(both.max()),
         "hd95_mm": float(np.percentile(both, 95)),
-        "assd_mm": float((to_prediction.mean() + to_truth.mean()) / 2),
+        "assd_mm": float(both.mean()),
         # A voxel at the tolerance itself is within it, whatever the last bit of a square root.
         **{name: float((both <= limit + 1e-9).mean()) for name, limit in surface_dice_names(tolerance).items()},
     }

@@ -15,7 +15,14 @@ from predict import predict
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.evaluation.review import parts_of
-from utils.evaluation.selective import area_under_risk, fit_curve, judge_cases, rank_correlation, risk_coverage
+from utils.evaluation.selective import (
+    area_under_risk,
+    fit_curve,
+    judge_cases,
+    order_intervals,
+    rank_correlation,
+    risk_coverage,
+)
 from utils.evaluation.split_data import SplitData
 
 RNG = np.random.default_rng(1)
@@ -51,6 +58,21 @@ def test_the_best_and_the_worst_order():
     failures = int((dice < 0.5).sum())
     assert best["first_cases"] == 4 and best["first_failures"] == min(4, failures) and worst["first_failures"] == 0
     assert best["risk_coverage"][-1] == {"coverage": 1.0, "risk": pytest.approx(1 - dice.mean())}
+
+
+def test_intervals_draw_whole_volumes():
+    """Two volumes of two slices: a resample is one of them twice, or both."""
+    expected, dice = np.array([0.9, 0.8, 0.4, 0.3]), np.array([1.0, 0.9, 0.2, 0.1])
+    volumes = ["a", "a", "b", "b"]
+    found = order_intervals(expected, dice, volumes, 200, 0)
+    parts = [area_under_risk(expected[rows], dice[rows]) for rows in ([0, 0, 1, 1], [0, 1, 2, 3], [2, 2, 3, 3])]
+    assert found["aurc_interval"] == pytest.approx([parts[0], parts[2]])
+    assert found["spearman_interval"] == pytest.approx([1, 1])
+    nothing = {"spearman_interval": None, "aurc_interval": None}
+    assert (
+        order_intervals(expected, dice, ["a"] * 4, 200, 0) == order_intervals(expected, dice, volumes, 0, 0) == nothing
+    )
+    assert order_intervals(np.ones(4), dice, volumes, 200, 0)["spearman_interval"] is None
 
 
 def test_one_case_and_the_rank_correlation():

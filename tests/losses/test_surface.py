@@ -1,12 +1,15 @@
 """Surface distances against brute force over all pairs of border voxels, and by hand."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import directed_hausdorff
 
 from losses.surface import border, surface_distances, surface_scores
+
+REFERENCES = Path(__file__).parents[1] / "references"
 
 
 def brute_border(shape):
@@ -30,7 +33,7 @@ def brute_scores(truth, prediction, spacing, tolerance):
     return {
         "hd_mm": max(both),
         "hd95_mm": np.percentile(both, 95),
-        "assd_mm": (there.mean() + back.mean()) / 2,
+        "assd_mm": both.mean(),
         "surface_dice": ((there <= tolerance + 1e-9).sum() + (back <= tolerance + 1e-9).sum()) / len(both),
     }
 
@@ -56,6 +59,19 @@ def test_random_shapes_against_brute_force(seed):
     tolerance = random.uniform(0, 6)
     found = surface_scores(truth, prediction, spacing, tolerance)
     assert found == pytest.approx(brute_scores(truth, prediction, spacing, tolerance), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_values_of_medpy_and_monai(seed):
+    """`tests/references/README.md` says how they were made."""
+    random = np.random.default_rng(seed)
+    truth, prediction = (random_shape(random, (9, 14, 16)) for _ in range(2))
+    found = surface_scores(truth, prediction, (2.5, 0.8, 1.0), 2.0)
+    with np.load(REFERENCES / "surface.npz") as file:
+        assert [found[name] for name in ("hd_mm", "hd95_mm", "assd_mm")] == pytest.approx(file["medpy"][seed], 1e-6)
+        assert [found[name] for name in ("hd_mm", "assd_mm", "surface_dice")] == pytest.approx(
+            file["monai"][seed], 1e-6
+        )
 
 
 def test_two_voxels_by_hand():

@@ -35,13 +35,25 @@ def review_lines(result: SplitResult) -> list[str]:
     """What the terminal says of it, a line for each kind of cases."""
     lines = []
     for kind, found in in_order(result.review["kinds"]) if result.review else ():
-        order = "" if found["spearman"] is None else f", rank correlation with the true Dice {found['spearman']:.3f}"
+        order = ""
+        if found["spearman"] is not None:
+            interval = interval_text(found["spearman_interval"])
+            order = f", rank correlation with the true Dice {found['spearman']:.3f}{interval}"
         bounds = f"ideal order {found['aurc_ideal']:.4f}, none {found['aurc_random']:.4f}"
         risk = f"risk-coverage area {found['aurc']:.4f} ({bounds})"
         lines.append(f"\nexpected Dice of {found['cases']} {kind}s{order}; {risk}")
         caught = f"the first {found['first_cases']} of the review list hold {found['first_failures']}"
         lines.append(f"  {found['failures']} have a Dice below {found['below']:g}: {caught}{flag_share(found)}")
     return lines
+
+
+def interval_text(interval: Sequence[float] | None) -> str:
+    """A 95 % interval, after its number.
+
+    >>> interval_text([0.25, 0.5]), interval_text(None)
+    (' [0.250, 0.500]', '')
+    """
+    return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 def flag_share(found: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from utils.base.errors import UserError
 from utils.base.terminal import say
 from utils.config.class_names import mask_class_names
 from utils.config.folds import ALL
-from utils.evaluation.selective import FEWEST, fit_curve, judge_cases
+from utils.evaluation.selective import FEWEST, fit_curve, judge_cases, order_intervals
 from utils.evaluation.split_data import SplitData
 from utils.inference.class_indices import class_indices
 from utils.inference.comparison import count_dice, dice_of_counts
@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 
 
 class ReviewedCase(NamedTuple):
-    """A case with what was expected of its mask and what it is worth; `dice` is 1 if truth and mask are both empty."""
+    """A case with what was expected of its mask and what it is worth; `dice` is 1 if truth and mask are both empty.
+
+    `unit` is the volume that it is a slice of, else itself.
+    """
 
     name: str
+    unit: str
     expected_dice: float
     dice: float
 
@@ -59,10 +63,10 @@ class Growing:
         both, either = count_dice(item.truth, mask, self.meaning)
         self.both, self.either = self.both + both, self.either + either
 
-    def finish(self, name: str) -> ReviewedCase:
+    def finish(self, name: str, unit: str) -> ReviewedCase:
         """The case."""
         dice = dice_of_counts(self.both, self.either)
-        return ReviewedCase(name, self.sums.numbers().expected_dice, 1.0 if dice is None else dice)
+        return ReviewedCase(name, unit, self.sums.numbers().expected_dice, 1.0 if dice is None else dice)
 
 
 def parts_of(cfg: DictConfig, folds: Sequence[DictConfig], data: SplitData) -> list[Part]:
@@ -105,7 +109,6 @@ def review_splits(
     for one, result in sorted(zip(data, results, strict=True), key=lambda pair: pair[0].split != learns):
         parts = parts_of(cfg, folds, one)
         cases = review_split(cfg, parts, bool(one.places))
-        below = float(cfg.PREDICT.REVIEW_DICE)
         if one.split == learns:
             curves = {
                 kind: curve for kind, found in cases.items() if (curve := fit_curve(*numbers_of(found))) is not None
@@ -114,7 +117,7 @@ def review_splits(
         result.review = {
             "measure": cfg.PREDICT.UNCERTAINTY,
             "learnt_from": learns if learnt else None,
-            "kinds": {kind: describe(kind, found, below, learnt) for kind, found in cases.items()},
+            "kinds": {kind: describe(cfg, kind, found, learnt) for kind, found in cases.items()},
         }
         result.reviewed = {
             kind: [(case, *judge(kind, case, learnt)) for case in found] for kind, found in cases.items()
@@ -155,18 +158,19 @@ def review_part(cfg: DictConfig, part: Part) -> dict[str, list[ReviewedCase]]:
             mean, unsure = members.finish()
             mask = class_indices(mean, settings.thresholds, settings.multi_label)
             image = Growing(meaning, settings.count)
-            growing = [image]
-            if part.places:
-                growing.append(volumes.setdefault(part.places[len(images)].volume, Growing(meaning, settings.count)))
+            growing, name = [image], str(item.source.path)
+            volume = part.places[len(images)].volume if part.places else None
+            if volume is not None:
+                growing.append(volumes.setdefault(volume, Growing(meaning, settings.count)))
             for case in growing:
                 case.add(item, members, mean, mask, unsure)
-            images.append(image.finish(str(item.source.path)))
+            images.append(image.finish(name, name if volume is None else volume))
             progress.update()
     if progress.problems:
         raise UserError(next(iter(progress.problems.values())))
     return {
         IMAGE: images,
-        **({VOLUME: [case.finish(name) for name, case in volumes.items()]} if part.places else {}),
+        **({VOLUME: [case.finish(name, name) for name, case in volumes.items()]} if part.places else {}),
     }
 
 
@@ -180,9 +184,14 @@ def judge(kind: str, case: ReviewedCase, learnt: Learnt | None) -> tuple[float |
     return learnt.judge(case.expected_dice, kind == VOLUME) if learnt else (None, None)
 
 
-def describe(kind: str, cases: Sequence[ReviewedCase], below: float, learnt: Learnt | None) -> dict[str, Any]:
-    """What `evaluation.json` says of cases of a kind: see `judge_cases`, and how many are `flagged`, rightly or not."""
-    found = judge_cases(*numbers_of(cases), below)
+def describe(cfg: DictConfig, kind: str, cases: Sequence[ReviewedCase], learnt: Learnt | None) -> dict[str, Any]:
+    """What `evaluation.json` says of cases of a kind.
+
+    See `judge_cases` and `order_intervals`; and how many are `flagged`, rightly or not.
+    """
+    below, numbers = float(cfg.PREDICT.REVIEW_DICE), numbers_of(cases)
+    units = [case.unit for case in cases]
+    found = judge_cases(*numbers, below) | order_intervals(*numbers, units, cfg.EVALUATION.BOOTSTRAP, cfg.SEED)
     flags = [judge(kind, case, learnt)[1] for case in cases]
     if None not in flags:
         failures = [case.dice < below for case in cases]

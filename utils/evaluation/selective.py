@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,33 @@ def fit_curve(expected: np.ndarray, dice: np.ndarray) -> Curve | None:
     inside[1:-1] = (np.diff(fitted)[:-1] == 0) & (np.diff(fitted)[1:] == 0)
     kept = [(round(float(x), 6), round(float(y), 6)) for x, y in zip(places[~inside], fitted[~inside], strict=True)]
     return Curve([x for x, _ in kept], [y for _, y in kept])
+
+
+def order_intervals(
+    expected: np.ndarray, dice: np.ndarray, units: Sequence[str], bootstrap: int, seed: int
+) -> dict[str, list[float] | None]:
+    """95% percentile bootstrap intervals `[low, high]` of `spearman` and `aurc`.
+
+    Slices of a volume resemble each other, so whole volumes are drawn.
+
+    Args:
+        expected, dice: of cases, `(n,)`.
+        units: of each case the name of what is drawn: its volume, or itself.
+        bootstrap: resamples; 0 gives None, as does a single unit.
+        seed: of the resampling.
+    """
+    _, unit_of = np.unique(units, return_inverse=True)
+    members = [np.flatnonzero(unit_of == unit) for unit in range(unit_of.max(initial=-1) + 1)]
+    random, found = np.random.default_rng(seed), []
+    for _ in range(bootstrap if len(members) > 1 else 0):
+        drawn = np.concatenate([members[unit] for unit in random.integers(len(members), size=len(members))])
+        rank = rank_correlation(expected[drawn], dice[drawn])
+        found.append((np.nan if rank is None else rank, area_under_risk(expected[drawn], dice[drawn])))
+    columns = np.array(found).T if found else np.full((2, 1), np.nan)
+    return {
+        name: None if np.isnan(column).all() else np.nanpercentile(column, (2.5, 97.5)).tolist()
+        for name, column in zip(("spearman_interval", "aurc_interval"), columns, strict=True)
+    }
 
 
 def judge_cases(expected: np.ndarray, dice: np.ndarray, below: float) -> dict[str, Any]:
