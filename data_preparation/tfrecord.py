@@ -32,7 +32,7 @@ from data_generators.files.preparation import (
 from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, read_shard
 from data_generators.reading.headers import picture_size, read_whole
-from data_generators.reading.masks import read_mask
+from data_generators.reading.mask_values import read_values
 from data_preparation.common.command_line import Parser, errors_in_one_line, make_split_parser
 from data_preparation.common.file_lists import Lists, write_lists
 from data_preparation.common.groups import VOLUME, group_of
@@ -178,7 +178,7 @@ def inspect(folder: str | Path) -> None:
         f"first example: image {image.name}, {image.length:,} bytes, {'x'.join(map(str, picture_size(image)))} pixels"
     )
     if mask is not None:
-        values = sorted(set(read_mask(mask).ravel().tolist()))
+        values = sorted(set(read_values(mask).ravel().tolist()))
         print(f"               mask {mask.name}, {mask.length:,} bytes, values {', '.join(map(str, values[:12]))}")
 
 

@@ -55,13 +55,21 @@ def check_chosen(cfg: DictConfig, key: str, prepared: Preparation) -> None:
 
 
 def check_overlap(cfg: DictConfig, prepared: Preparation) -> None:
-    """Raise a UserError if the classes of the masks overlap and those of the config do not, or the other way round."""
+    """Raise a UserError if the classes of the masks overlap and the config reads them otherwise, or vice versa."""
     overlap = prepared.settings.get(MULTI_LABEL, False)
+    if cfg.DATASET.LABEL_SETS is not None:
+        if overlap:
+            raise UserError(
+                f"DATASET.LABEL_SETS contradicts the data, whose values are bits of overlapping classes "
+                f"({prepared.file}). Leave it out."
+            )
+        return
     if overlap != is_multi_label(cfg) and cfg.OUTPUT.CLASSES > 1:
         classes = "may overlap, as bits of the values" if overlap else "do not overlap: a value is a class"
         raise UserError(
             f"{assignment(MULTI_LABEL, not overlap)} contradicts the data, whose classes {classes} ({prepared.file}). "
-            f"Type {assignment(MULTI_LABEL, overlap)}; or prepare the data again."
+            f"Type {assignment(MULTI_LABEL, overlap)}; or prepare the data again"
+            + (", or give the values of masks sets of classes, DATASET.LABEL_SETS." if not overlap else ".")
         )
 
 
@@ -86,7 +94,8 @@ def fill_in_class_names(cfg: DictConfig, prepared: Preparation) -> None:
         UserError: the config has other names, or another number of classes.
     """
     names, dataset = prepared.settings.get(CLASS_NAMES), cfg.DATASET
-    redefined = dataset.LABEL_VALUES is not None or cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE
+    by_value = (dataset.LABEL_VALUES, dataset.LABEL_SETS)
+    redefined = by_value != (None, None) or cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE
     ignored = dataset.IGNORE_LABEL is not None and names is not None and len(names) > dataset.IGNORE_LABEL
     if names is None or redefined or ignored or cfg.MODEL.TYPE == "classifier":
         return

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 
 def read_mask_as(file: ImageFile | str, settings: "ReadSettings") -> np.ndarray:
-    """`read_mask` with the settings of the config."""
-    values = (settings.divide_mask_by, settings.ignore_label, settings.label_values)
-    return read_mask(file, *values, settings.mask_form, settings.turned)
+    """The mask of a file with the settings of the config, see `read_mask`; with label sets its values are bits."""
+    return to_classes(file, read_values(file, settings.mask_form, settings.turned), settings)
 
 
 def read_mask(
@@ -54,7 +53,9 @@ def read_mask(
 
 
 def to_classes(file: ImageFile | str, values: np.ndarray, settings: "ReadSettings") -> np.ndarray:
-    """What `read_values` returns -> class indices, with the settings of the config; `file` names the mask in errors."""
+    """What `read_values` returns -> class indices or bits, with the settings of the config; `file` names the mask."""
+    if settings.label_sets is not None:
+        return map_values(file, values, settings.label_sets, settings.ignore_label, "LABEL_SETS")
     return classes_of(file, values, settings.divide_mask_by, settings.ignore_label, settings.label_values)
 
 
@@ -67,7 +68,8 @@ def classes_of(
 ) -> np.ndarray:
     """`to_classes` with the values of the settings."""
     if label_values is not None:
-        return map_values(file, values, label_values, ignore_label)
+        indices = tuple((value, index) for index, value in enumerate(label_values))
+        return map_values(file, values, indices, ignore_label, "LABEL_VALUES")
     if divide_by != 1:
         return divide_values(file, values, divide_by, ignore_label)
     return to_uint8(file, values)
@@ -129,26 +131,32 @@ def quotient_table(divide_by: int, ignore_label: int | None) -> np.ndarray:
 
 
 def map_values(
-    file: ImageFile | str, values: np.ndarray, label_values: tuple[int, ...], ignore_label: int | None
+    file: ImageFile | str,
+    values: np.ndarray,
+    classes_of_values: tuple[tuple[int, int], ...],
+    ignore_label: int | None,
+    key: str,
 ) -> np.ndarray:
-    """Stored values -> uint8 class indices, the positions of the values in `label_values`; `file` names the mask."""
-    table = class_table(label_values, ignore_label)
+    """Stored values -> uint8 class indices or bits, by pairs of both; `file` and the key of DATASET are for errors."""
+    table = class_table(classes_of_values, ignore_label)
     classes = table[values]
     if classes.min() < 0:
         unknown = int(values[classes < 0][0])
         ignored = "" if ignore_label is None else f" and DATASET.IGNORE_LABEL={ignore_label}"
+        known = [value for value, _ in classes_of_values]
         raise UserError(
-            f"{file}: holds the value {unknown}; DATASET.LABEL_VALUES has {list(label_values)}{ignored}. Add "
-            "its class, or ignore it."
+            f"{file}: holds the value {unknown}; DATASET.{key} has {known}{ignored}. "
+            f"Add its {'classes' if key == 'LABEL_SETS' else 'class'}, or ignore it."
         )
     return classes.astype(np.uint8)
 
 
 @functools.cache
-def class_table(label_values: tuple[int, ...], ignore_label: int | None) -> np.ndarray:
-    """int16 `(65536,)`: the class index of each stored value, -1 for values that a mask must not hold."""
+def class_table(classes_of_values: tuple[tuple[int, int], ...], ignore_label: int | None) -> np.ndarray:
+    """int16 `(65536,)`: the class index or bits of each stored value, -1 for values that a mask must not hold."""
     table = np.full(65536, -1, np.int16)
-    table[list(label_values)] = np.arange(len(label_values))
+    for value, classes in classes_of_values:
+        table[value] = classes
     if ignore_label is not None:
         table[ignore_label] = ignore_label
     return table

@@ -15,6 +15,7 @@ from data_generators.reading.mask_values import STORED
 from data_generators.reading.masks import read_mask_as, resize_mask
 from data_generators.reading.value_range import ValueRange, value_range_of
 from utils.base.errors import UserError
+from utils.config.label_sets import LabelSets, label_sets_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ReadSettings:
         channels: INPUT.CHANNELS.
         resize: whether to resize to height and width.
         divide_mask_by, ignore_label, label_values: see `data_generators.reading.masks.read_mask`.
+        label_sets: DATASET.LABEL_SETS.
         value_range: PREPROCESS_DATA.VALUE_RANGE.
         bands: DATASET.BANDS.
         around: DATASET.SLICES_AROUND.
@@ -42,6 +44,7 @@ class ReadSettings:
     divide_mask_by: int
     ignore_label: int | None = None
     label_values: tuple[int, ...] | None = None
+    label_sets: LabelSets | None = None
     value_range: ValueRange | None = None
     bands: Bands | None = None
     around: int = 0
@@ -72,6 +75,7 @@ class ReadSettings:
             divide_mask_by=divide.NORMALIZE_VALUE if divide.VALUE else 1,
             ignore_label=cfg.DATASET.IGNORE_LABEL,
             label_values=None if values is None else tuple(values),
+            label_sets=label_sets_of(cfg),
             value_range=value_range_of(cfg),
             bands=None if bands is None else tuple(bands),
             around=cfg.DATASET.SLICES_AROUND,
@@ -89,6 +93,8 @@ class ReadSettings:
             parts += (self.value_range, self.mask_form, self.turned)
         if self.bands is not None:
             parts += ("bands", self.bands)
+        if self.label_sets is not None:
+            parts += ("sets", self.label_sets)
         return str((*parts, (self.height, self.width) if self.resize else None))
 
 

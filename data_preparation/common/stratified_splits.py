@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from data_generators.files.image_file import ImageFile
-from data_generators.reading.masks import read_mask
+from data_generators.reading.mask_values import read_values
 from data_preparation.common.parallel import run_parallel
 from utils.base.progress import track
 
@@ -38,7 +38,7 @@ def foreground_shares(masks: Sequence[ImageFile], background: int, workers: int 
 
 def foreground_share(path: ImageFile, background: int) -> float:
     """The share of foreground pixels in a mask."""
-    return float(np.mean(read_mask(path) != background))
+    return float(np.mean(read_values(path) != background))
 
 
 def assign_fractions(

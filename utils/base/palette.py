@@ -50,8 +50,8 @@ def color_table(
 
     Args:
         multi_label: whether values are the bits of overlapping classes (`utils.base.class_bits`): their mean colour.
-        values: of the classes in the picture, 0 to 255, that of class 0 first; None: their indices. Others are black.
-
+        values: of the classes in the picture, or of their combinations, 0 to 255, that of 0 first; None: their indices
+            or bits. Others are black.
         has_background: whether class 0 is the background, which is black.
 
     >>> color_table()[:9], color_table(multi_label=True)[9:12]
@@ -59,15 +59,15 @@ def color_table(
     >>> color_table(values=[0, 255])[-6:]
     [0, 0, 0, 230, 159, 0]
     """
+    colors = {0: BACKGROUND if has_background else CLASS_0}
+    for index in range(1, 256):
+        classes = [bit + 1 for bit in range(8) if index >> bit & 1] if multi_label else [index]
+        of_classes = zip(*map(class_color, classes), strict=True)
+        red, green, blue = (sum(channel) // len(classes) for channel in of_classes)
+        colors[index] = red, green, blue
     if values is not None:
-        colors = dict.fromkeys(range(256), BACKGROUND)
-        colors |= {value: class_color(index) for index, value in enumerate(values) if index or not has_background}
-        return [channel for color in colors.values() for channel in color]
-    bits = [[bit + 1 for bit in range(8) if value >> bit & 1] for value in range(1, 256)]
-    classes = bits if multi_label else [[value] for value in range(1, 256)]
-    of_values = [[class_color(index) for index in indices] for indices in classes]
-    means = [sum(channel) // len(channel) for color in of_values for channel in zip(*color, strict=True)]
-    return [*(BACKGROUND if has_background else CLASS_0), *means]
+        colors = dict.fromkeys(range(256), BACKGROUND) | {value: colors[index] for index, value in enumerate(values)}
+    return [channel for color in colors.values() for channel in color]
 
 
 def hex_color(color: tuple[int, int, int]) -> str:

@@ -11,7 +11,15 @@ from utils.config.descriptions import read_descriptions
 from utils.config.schema import SCHEMA
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-NAMES = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null", list: "array"}
+NAMES = {
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    str: "string",
+    NoneType: "null",
+    list: "array",
+    dict: "object",
+}
 INTERPOLATION = {"type": "string", "pattern": r"\$\{.+\}", "description": "the value of another key"}
 HYDRA_KEYS = {
     "defaults": {"type": "array", "description": "the files that this one builds on, in order (Hydra)"},

@@ -57,7 +57,7 @@ def check_value(key: str, value: object, rule: Key) -> None:
     ...
     utils.base.errors.UserError: SEED=-1 is too small: at least 0.
     """
-    if isinstance(value, ListConfig):
+    if isinstance(value, (ListConfig, DictConfig)):
         value = OmegaConf.to_container(value)
     check_type(key, value, rule)
     choices = rule.allowed()

@@ -67,7 +67,9 @@ class MaskSet(ABC):
         self.key, self.multi_label, self.classes = key, is_multi_label(cfg), number_of_classes(cfg)
         settings = ReadSettings.from_config(cfg, whole_images=True)
         if not stored:
-            settings = dataclasses.replace(settings, divide_mask_by=1, ignore_label=None, label_values=None)
+            settings = dataclasses.replace(
+                settings, divide_mask_by=1, ignore_label=None, label_values=None, label_sets=None
+            )
         self.stored, self.settings = stored, settings
         self.names: Mapping[str, Any] = {}
 
@@ -166,14 +168,17 @@ class FolderMasks(MaskSet):
             return self.checked(read_mask_as(file, self.settings)[np.newaxis], file)
         path = Path(str(file))
         channels = read_channels(path) if self.multi_label else 1
-        maps = [self.read_volume(path, index) for index in range(channels)]
+        # A mask for each class has 0 and 1, whatever values the masks of all classes have.
+        settings = dataclasses.replace(self.settings, label_sets=None) if channels > 1 else self.settings
+        maps = [read_volume(path, index, settings) for index in range(channels)]
         return self.checked(pack(np.stack(maps, axis=-1)) if channels > 1 else maps[0], file)
 
-    def read_volume(self, path: Path, modality: int) -> np.ndarray:
-        """One image of a NIfTI file: uint8 `(slices, rows, columns)`."""
-        scan = read_scan(path, modality)
-        slices = [label_slice(scan, index, "as_stored") for index in range(scan.voxels.shape[2])]
-        return np.stack([to_classes(path, entry, self.settings) for entry in slices])
+
+def read_volume(path: Path, modality: int, settings: ReadSettings) -> np.ndarray:
+    """One image of a NIfTI file: uint8 `(slices, rows, columns)`."""
+    scan = read_scan(path, modality)
+    slices = [label_slice(scan, index, "as_stored") for index in range(scan.voxels.shape[2])]
+    return np.stack([to_classes(path, entry, settings) for entry in slices])
 
 
 def read_channels(path: Path) -> int:

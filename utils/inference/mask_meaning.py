@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from utils.base.class_bits import NO_CLASS
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.config.class_names import has_background
+from utils.config.label_sets import label_sets_of, labels_of_bits
 
 MOST_CONTOURS = 3  # classes that are drawn; more are told apart as tinted areas only
 
@@ -57,10 +58,15 @@ class MaskMeaning:
 def stored_values(cfg: DictConfig) -> list[int] | None:
     """The value of each class in the masks of the data set; None if it is the class index.
 
+    With DATASET.LABEL_SETS that of each combination of classes, in the order of `utils.base.class_bits`.
+
     >>> from utils.config import load_config
     >>> stored_values(load_config(["DATASET.LABEL_VALUES=[0,255]"])), stored_values(load_config())
     ([0, 255], None)
     """
+    sets = label_sets_of(cfg)
+    if sets is not None:
+        return labels_of_bits(sets)
     if cfg.DATASET.LABEL_VALUES is not None:
         return list(cfg.DATASET.LABEL_VALUES)
     divide = cfg.PREPROCESS_DATA.NORMALIZE_MASK

@@ -1,6 +1,7 @@
 """Resume a run exactly where it was interrupted, if its settings, data and model are the same."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def find_state(cfg: DictConfig, weights: Path) -> TrainingState | None:
     metadata = state.metadata
     if metadata["finished"] and metadata["config"]["HYPER_PARAMETERS"]["EPOCHS"] >= cfg.HYPER_PARAMETERS.EPOCHS:
         return None  # even if early stopping ended it
-    now: Any = OmegaConf.to_container(cfg, resolve=True)
+    now: Any = json.loads(json.dumps(OmegaConf.to_container(cfg, resolve=True)))  # as the state has it: keys are text
     different = list_differences(with_newer_keys(dict(metadata["config"])), now)
     if different and metadata["finished"]:
         return None  # another run with the same name

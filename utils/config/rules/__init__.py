@@ -3,7 +3,7 @@
 A new rule is a function there and an entry in one of the lists below. They are checked in that order.
 """
 
-from utils.config.rules import channels, data, devices, evaluation, prediction, training
+from utils.config.rules import channels, data, devices, evaluation, labels, prediction, training
 
 DEVICE_RULES = (
     devices.tpu_needs_tf_data,
@@ -49,10 +49,12 @@ MASK_RULES = (
     training.loss_has_a_term,
     training.no_loss_option_is_removed,
     training.images_are_large_enough_for_the_loss,
+    labels.label_sets_are_of_overlapping_classes,
     training.overlapping_classes_fit_their_masks,
     training.ignored_label_is_no_class,
     training.class_names_fit_the_classes,
     training.foreground_needs_a_background,
     training.label_values_fit_the_classes,
+    labels.label_sets_have_every_class,
     training.class_weights_fit_the_classes,
 )

@@ -76,7 +76,10 @@ def overlapping_classes_fit_their_masks(cfg: DictConfig) -> None:
         "PREPROCESS_DATA.NORMALIZE_MASK.VALUE": cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE,
     }.items():
         if is_set:
-            raise UserError(f"OUTPUT.MULTI_LABEL=True reads the bits of a mask's values as stored: leave {key} out.")
+            raise UserError(
+                f"OUTPUT.MULTI_LABEL=True reads the bits of a mask's values as stored: leave {key} out. "
+                "DATASET.LABEL_SETS gives values another meaning."
+            )
 
 
 def ignored_label_is_no_class(cfg: DictConfig) -> None:

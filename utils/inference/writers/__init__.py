@@ -114,7 +114,8 @@ class WriterSettings:
             in the order of the model's output.
         center_channel: pictures show the middle channel.
         show: how many pictures to open on the screen.
-        mask_values: the value of each class in the masks written, 0 to 65535; None: its index.
+        mask_values: the value of each class, or combination of overlapping ones, in the masks written, 0 to 65535;
+            None: its index, or bits.
         palette: whether masks that are PNG of 8 bit have a table of colours.
         measure: PREDICT.UNCERTAINTY.
         learnt: what an evaluation found out about the numbers of cases, if there is any.

@@ -1,6 +1,7 @@
 """Masks: PNG of a picture, TIFF of a stack, NIfTI of a volume; class indices as values, or those of the data set.
 
-Of overlapping classes the values are bits (`utils.base.class_bits`); NIfTI then has a fourth axis, a mask per class.
+Of overlapping classes the values are bits (`utils.base.class_bits`); NIfTI then has a fourth axis, a mask per class,
+unless the values are those of DATASET.LABEL_SETS.
 """
 
 from pathlib import Path
@@ -20,13 +21,14 @@ class MaskWriter(Writer[MaskPrediction]):
     def write(self, prediction: MaskPrediction) -> None:
         source = prediction.source
         path = self.folder / "masks" / f"{source.name}{source.ending}"
-        if self.settings.multi_label and isinstance(source, VolumeSource):
+        values = self.settings.mask_values
+        if self.settings.multi_label and values is None and isinstance(source, VolumeSource):
             volume = np.stack(prediction.labels, axis=-1)
             source.save_array(path, unpack(volume, len(self.settings.class_names) - 1))
             return
         stored = self.to_stored(prediction.labels)
         if self.settings.palette and not source.is_series and stored[0].dtype == np.uint8:
-            write_palette_png(path, stored[0], self.settings.colors(self.settings.mask_values))
+            write_palette_png(path, stored[0], self.settings.colors(values))
         else:
             source.save_mask(path, stored)
 
