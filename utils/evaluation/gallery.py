@@ -3,6 +3,7 @@
 import heapq
 import zlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
@@ -114,8 +115,11 @@ class Gallery:
         return layer
 
     def pictures(self) -> list[tuple[int, Layers]]:
-        """`(number of the image, its layers)`, the worst first."""
-        return [(-number, self.draw(pixels.image, *masks_of(pixels))) for _, number, pixels in sorted(self.heap)[::-1]]
+        """`(number of the image, its layers)`, the worst first; several are drawn at once."""
+        kept = sorted(self.heap)[::-1]
+        with ThreadPoolExecutor() as threads:
+            layers = threads.map(lambda entry: self.draw(entry[2].image, *masks_of(entry[2])), kept)
+            return [(-number, drawn) for (_, number, _), drawn in zip(kept, layers, strict=True)]
 
 
 def key_of(number: int, dice: float | None) -> tuple[float, int]:
