@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import numpy as np
 
-from data_generators.files.pairing import IMAGE_SUFFIXES
+from data_generators.files.found_files import IMAGE_SUFFIXES
 from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, NewPair
 from data_preparation.common.groups import group_of

@@ -21,7 +21,7 @@ from data_generators.files.channels import find_cases
 from data_preparation.common.command_line import errors_in_one_line, make_split_parser
 from data_preparation.common.file_lists import Lists, name_lists, write_lists
 from data_preparation.common.groups import VOLUME, describe_groups, group_of
-from data_preparation.common.image_files import list_pairs
+from data_preparation.common.image_files import class_names, list_pairs
 from data_preparation.common.splits import SPLITS
 from data_preparation.common.stratified_splits import assign_fractions, assign_parts, foreground_shares
 from utils.base.errors import UserError
@@ -39,6 +39,7 @@ def split(
     workers: int | None = None,
     quiet: bool = True,
     channels: Sequence[str] | None = None,
+    class_masks: Sequence[str] | None = None,
 ) -> Lists:
     """Write list files and return what is in them.
 
@@ -53,6 +54,7 @@ def split(
         workers: processes that read masks; None is one per core.
         quiet: no progress bar.
         channels: DATASET.CHANNELS, if an image is several files; all of them are in the list.
+        class_masks: see `data_preparation.common.image_files.class_names`.
 
     Returns:
         {list name: files}
@@ -61,7 +63,7 @@ def split(
         UserError: an image without a mask, too few groups, or fractions that do not sum to 1.
     """
     check_parts(folds, fractions)
-    pairs = list_pairs(Path(images), Path(masks), channels)
+    pairs = list_pairs(Path(images), Path(masks), channels, class_masks)
     groups = [group_of(image.stem, group) for image, _ in pairs]
     needed = folds or sum(share > 0 for share in fractions or ())
     if len(set(groups)) < max(needed, 2):
@@ -69,7 +71,7 @@ def split(
             f"The {len(pairs)} images belong to {len(set(groups))} group(s), such as {groups[0]}; {max(needed, 2)} are "
             "needed. Define other groups with --group: none, or a regular expression."
         )
-    shares = foreground_shares([mask for _, mask in pairs], background, workers, quiet)
+    shares = foreground_shares([mask for _, mask in pairs], background, workers, quiet, class_names(class_masks))
     lists: Lists = {}
     if folds:
         part_of = assign_parts(groups, shares, folds, seed)

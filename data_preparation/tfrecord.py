@@ -31,13 +31,15 @@ from data_generators.files.preparation import (
 )
 from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, read_shard
+from data_generators.reading.class_masks import read_planes
 from data_generators.reading.headers import picture_size, read_whole
 from data_generators.reading.mask_values import read_values
+from data_generators.reading.tiff import TIFF_STARTS, decode_tiff_values
 from data_preparation.common.command_line import Parser, errors_in_one_line, make_split_parser
 from data_preparation.common.file_lists import Lists, write_lists
 from data_preparation.common.groups import VOLUME, group_of
-from data_preparation.common.image_files import list_pairs, page_pairs_of
-from data_preparation.common.joined_channels import joined_tiff
+from data_preparation.common.image_files import class_names, is_stack, list_pairs, page_pairs_of
+from data_preparation.common.joined_channels import joined_tiff, planes_tiff
 from data_preparation.common.stratified_splits import assign_parts, foreground_shares
 from utils.base.errors import UserError
 from utils.base.files import staging_folder
@@ -59,6 +61,7 @@ def write_shards(
     workers: int | None = None,
     quiet: bool = True,
     channels: Sequence[str] | None = None,
+    class_masks: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write the shards of a split and return their paths.
 
@@ -73,6 +76,7 @@ def write_shards(
         workers: processes that read masks; None is one per core.
         quiet: no progress bar.
         channels: DATASET.CHANNELS, if an image is several files: they are packed as the bands of a TIFF file.
+        class_masks: see `data_preparation.common.image_files.class_names`; the planes are packed likewise.
 
     Raises:
         UserError: an invalid name, an image without a mask or of another size, a file that cannot be read, or fewer
@@ -82,7 +86,7 @@ def write_shards(
         raise UserError(
             f"--name {name!r} must be the first part of a file name, without any of / \\ * ? [, such as train."
         )
-    pairs = page_pairs_of(list_pairs(Path(images), Path(masks), channels))
+    pairs = page_pairs_of(list_pairs(Path(images), Path(masks), channels, class_masks), stacks=is_stack(class_masks))
     preparation = preparation_of_shards([image for image, _ in pairs], Path(output))
     groups = [group_of(image.stem, group) for image, _ in pairs]
     if not 1 <= shards <= len(set(groups)):
@@ -92,7 +96,7 @@ def write_shards(
         )
     shard_of = np.zeros(len(pairs), int)
     if shards > 1:
-        shares = foreground_shares([mask for _, mask in pairs], background, workers, quiet)
+        shares = foreground_shares([mask for _, mask in pairs], background, workers, quiet, class_names(class_masks))
         shard_of = assign_parts(groups, shares, shards, seed)
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -101,7 +105,7 @@ def write_shards(
             names = []
             for shard in range(shards):
                 chosen = [pair for pair, number in zip(pairs, shard_of, strict=True) if number == shard]
-                names.append(write_shard(temporary, name, shard, chosen, task))
+                names.append(write_shard(temporary, name, shard, chosen, task, class_names(class_masks)))
         for path in shards_of(output, name):
             if path.name not in names:
                 path.unlink()
@@ -128,25 +132,41 @@ def preparation_of_shards(images: Sequence[ImageFile], output: Path) -> Preparat
     return preparation
 
 
-def write_shard(folder: Path, name: str, number: int, pairs: Sequence[tuple[ImageFile, ImageFile]], task: Task) -> str:
+def write_shard(
+    folder: Path,
+    name: str,
+    number: int,
+    pairs: Sequence[tuple[ImageFile, ImageFile]],
+    task: Task,
+    classes: Sequence[str] | None,
+) -> str:
     """Write one shard and return its name."""
     path = folder / f"{name}-{number:02d}-{len(pairs)}{SHARD_SUFFIX}"
     with open(path, "wb") as file:
         for image, mask in pairs:
-            sizes = [picture_size(part) for part in (image, mask)]
+            mask_name, mask_data, mask_size = pack_mask(mask, classes)
+            sizes = ["x".join(map(str, size)) for size in (picture_size(image), mask_size)]
             if sizes[0] != sizes[1]:
-                raise UserError(f"{mask}: is {'x'.join(map(str, sizes[1]))}, its image {'x'.join(map(str, sizes[0]))}.")
+                raise UserError(f"{mask}: is {sizes[1]}, its image {sizes[0]}.")
             if isinstance(image, ImageParts):
                 image_name, data = f"{image.stem}.tif", joined_tiff(image)
             else:
                 image_name, data = image.name, read_whole(image)
-            features = {"name": os.fsencode(image_name), "mask_name": os.fsencode(mask.name)}
-            features |= {"image": data, "mask": read_whole(mask)}
+            features = {"name": os.fsencode(image_name), "mask_name": os.fsencode(mask_name)}
+            features |= {"image": data, "mask": mask_data}
             write_records(file, [encode_example(features)])
             task.update()
         file.flush()
         os.fsync(file.fileno())
     return path.name
+
+
+def pack_mask(mask: ImageFile, classes: Sequence[str] | None) -> tuple[str, bytes, tuple[int, ...]]:
+    """Name, bytes and (height, width) of a mask; one with a plane for each class becomes a TIFF file with bands."""
+    if classes is None:
+        return mask.name, read_whole(mask), picture_size(mask)
+    planes = read_planes(mask, classes)
+    return f"{mask.stem}.tif", planes_tiff(planes), planes[0].shape
 
 
 def list_folds(paths: Sequence[Path]) -> None:
@@ -178,8 +198,13 @@ def inspect(folder: str | Path) -> None:
         f"first example: image {image.name}, {image.length:,} bytes, {'x'.join(map(str, picture_size(image)))} pixels"
     )
     if mask is not None:
-        values = sorted(set(read_values(mask).ravel().tolist()))
-        print(f"               mask {mask.name}, {mask.length:,} bytes, values {', '.join(map(str, values[:12]))}")
+        data = read_whole(mask)
+        stack = decode_tiff_values(mask, data)[0] if data.startswith(TIFF_STARTS) else read_values(mask)
+        values = sorted(set(stack.ravel().tolist()))
+        planes = f"{stack.shape[2]} bands, " if stack.ndim == 3 and stack.shape[2] > 1 else ""
+        print(
+            f"               mask {mask.name}, {mask.length:,} bytes, {planes}values {', '.join(map(str, values[:12]))}"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

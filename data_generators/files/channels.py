@@ -1,4 +1,4 @@
-"""DATASET.CHANNELS: which files are the channels of which case.
+"""DATASET.CHANNELS and CLASS_MASKS: which files are the channels, or the masks of the classes, of which case.
 
 A file belongs to a channel by the folder that it is in (`t1/case.png`), by the end of its name (`case_t1.png`,
 `case/t1.png`), by a part of its name (`t1_case.png`, `sub-01_t1_axial.png`), or by a pattern for each channel
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from data_generators.files.image_file import ImageParts, composed
 
 SEPARATORS = "_-. "
+KINDS = {"DATASET.CHANNELS": "channel", "DATASET.CLASS_MASKS": "class"}  # what the names of a key are of
 
 
 class Cases(NamedTuple):
@@ -111,13 +112,14 @@ def is_pattern(channel: str) -> bool:
     return "*" in channel
 
 
-def find_cases(files: Sequence[Path], channels: Sequence[str], folder: Path) -> Cases:
+def find_cases(files: Sequence[Path], channels: Sequence[str], folder: Path, key: str = "DATASET.CHANNELS") -> Cases:
     """Put the files of each case together.
 
     Args:
         files: of all channels.
-        channels: DATASET.CHANNELS.
+        channels: their names.
         folder: of the images.
+        key: where the names come from, in KINDS.
 
     Returns:
         The images, in the order of the files of the first channel.
@@ -127,11 +129,11 @@ def find_cases(files: Sequence[Path], channels: Sequence[str], folder: Path) -> 
     for way, case_in in ways.items():
         found[way] = assign(files, channels, folder, case_in)
         if {channel for channel, _ in found[way].values()} == set(channels):
-            return put_together(files, channels, folder, found[way])
+            return put_together(files, channels, folder, found[way], key)
     best = max(found.values(), key=lambda assigned: len({channel for channel, _ in assigned.values()}))
     absent = [channel for channel in channels if channel not in {of for of, _ in best.values()}]
     looked = ", ".join(way.format(absent[0]) for way in ways)
-    problem = f"{folder}: has no file of the channel {absent[0]} of DATASET.CHANNELS; looked for {looked}."
+    problem = f"{folder}: has no file of the {KINDS[key]} {absent[0]} of {key}; looked for {looked}."
     return Cases([], [file for file in files if file not in best], [problem])
 
 
@@ -153,7 +155,7 @@ def assign(
 
 
 def put_together(
-    files: Sequence[Path], channels: Sequence[str], folder: Path, assigned: dict[Path, tuple[str, str]]
+    files: Sequence[Path], channels: Sequence[str], folder: Path, assigned: dict[Path, tuple[str, str]], key: str
 ) -> Cases:
     """The images of files that are assigned to channels and cases."""
     cases: dict[str, dict[str, Path]] = {}
@@ -161,15 +163,15 @@ def put_together(
     for file, (channel, case) in assigned.items():
         other = cases.setdefault(case, {}).setdefault(channel, file)
         if other != file:
-            problems.append(f"{file}: is the channel {channel} of {case}, as {other} is. Remove one of them.")
+            problems.append(f"{file}: is the {KINDS[key]} {channel} of {case}, as {other} is. Remove one of them.")
     images = []
     for case, of_channel in cases.items():
         missing = [channel for channel in channels if channel not in of_channel]
         if missing:
             there = next(iter(of_channel.values()))
             problems.append(
-                f"{there}: has no partner in {', '.join(missing)} of DATASET.CHANNELS; the names of a case differ in "
-                "the channel alone. Add the file, or leave the case out."
+                f"{there}: has no partner in {', '.join(missing)} of {key}; the names of a case differ in "
+                f"the {KINDS[key]} alone. Add the file, or leave the case out."
             )
         else:
             parts = tuple(of_channel[channel] for channel in channels)

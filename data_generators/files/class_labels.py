@@ -5,8 +5,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from data_generators.files.found_files import IMAGE_SUFFIXES
 from data_generators.files.label_tables import LabelledImage, read_label_table
-from data_generators.files.pairing import IMAGE_SUFFIXES, list_problems
+from data_generators.files.pairing import list_problems
 from utils.base.errors import UserError
 from utils.base.files import resolve_path, where_looked
 from utils.base.listing import list_folder

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_generators.files.pairing import missing
+from data_generators.files.found_files import missing
 from utils.base.errors import UserError
 from utils.base.text_files import CONTROL_CHARACTER, Row, check_file_name, read_csv
 

@@ -1,22 +1,20 @@
 """Which image goes with which mask, and which volume and slice a name stands for."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from omegaconf import DictConfig, ListConfig
 
-from data_generators.files.channels import common_folder, find_cases
-from data_generators.files.image_file import ImageFile, ImageParts, composed
+from data_generators.files.found_files import STACK, list_images, list_masks
+from data_generators.files.image_file import ImageFile, ImageParts, composed, parts_of
 from data_generators.files.neighbours import with_neighbours
 from data_generators.files.pages import page_pairs
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, find_shards, read_shard
 from utils.base.errors import UserError, join_equal
-from utils.base.files import is_list_file, read_list, resolve_path, where_looked
-from utils.base.listing import Listing, list_folder
+from utils.base.files import is_list_file
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+AnyMask = TypeVar("AnyMask", bound=ImageFile)
 MAX_LISTED = 20  # kinds of problems in one message; the others are counted
 
 
@@ -77,11 +75,13 @@ def match_files(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
     if paths.MASK_PATH is None:
         return expand_pages([(image, None) for image in images], problems)
 
-    if others and paths.MASK_PATH == paths.IMAGES_PATH:
-        masks = others
-    else:
-        masks, mask_problems = list_files(cfg, paths.MASK_PATH, f"{key}.MASK_PATH")
+    masks: Sequence[Path | ImageParts] = others
+    in_one_folder = paths.MASK_PATH == paths.IMAGES_PATH
+    if not (others and in_one_folder and cfg.DATASET.CLASS_MASKS is None):
+        masks, mask_problems = list_masks(cfg, paths.MASK_PATH, f"{key}.MASK_PATH")
         problems = problems + mask_problems
+        if in_one_folder and cfg.DATASET.CLASS_MASKS is not None:
+            images, masks = apart(images, masks)
     if not images or not masks:
         return [], problems
     # Images and masks in one folder: the names tell them apart.
@@ -93,8 +93,8 @@ def match_files(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
 
     in_given_order = isinstance(paths.MASK_PATH, ListConfig) or is_list_file(paths.MASK_PATH)
     found = match_masks(images, masks, in_given_order)
-    pairs: list[tuple[Path | ImageParts, Path | None]] = []
-    image_of: dict[Path, ImageFile] = {}
+    pairs: list[tuple[Path | ImageParts, Path | ImageParts | None]] = []
+    image_of: dict[ImageFile, ImageFile] = {}
     for image, mask in zip(images, found, strict=True):
         if mask is None:
             names = ", ".join(mask_stems(image.stem))
@@ -104,18 +104,28 @@ def match_files(cfg: DictConfig, split: str) -> tuple[list[Pair], list[str]]:
         else:
             image_of[mask] = image
             pairs.append((image, mask))
-    return expand_pages(pairs, problems)
+    return expand_pages(pairs, problems, stacks=cfg.DATASET.CLASS_MASKS == STACK)
+
+
+def apart(
+    images: Sequence[Path | ImageParts], masks: Sequence[Path | ImageParts]
+) -> tuple[list[Path | ImageParts], Sequence[Path | ImageParts]]:
+    """Images and masks of one folder: files of classes are no images, arrays are masks."""
+    if any(isinstance(mask, ImageParts) for mask in masks):
+        taken = {part for mask in masks for part in parts_of(mask)}
+        return [image for image in images if image not in taken], masks
+    return [*images], [mask for mask in masks if mask not in images] or masks
 
 
 def expand_pages(
-    files: Sequence[tuple[Path | ImageParts, Path | None]], problems: list[str]
+    files: Sequence[tuple[Path | ImageParts, Path | ImageParts | None]], problems: list[str], stacks: bool = False
 ) -> tuple[list[Pair], list[str]]:
     """`(pairs, problems)`, a pair for each page of files with several pages."""
     pairs: list[Pair] = []
     named = {(image.parent, image.stem): image for image, _ in files}
     for image, mask in files:
         try:
-            found = [Pair(*pair) for pair in page_pairs(image, mask)]
+            found = [Pair(*pair) for pair in page_pairs(image, mask, stacks)]
         except UserError as error:
             problems = [*problems, str(error)]
             continue
@@ -151,7 +161,9 @@ def pairs_of_shards(shards: Sequence[str], key: str, with_masks: bool) -> tuple[
     return sorted(pairs, key=lambda pair: pair.image.name), problems
 
 
-def match_masks(images: Sequence[ImageFile], masks: list[Path], in_given_order: bool) -> Sequence[Path | None]:
+def match_masks(
+    images: Sequence[ImageFile], masks: Sequence[AnyMask], in_given_order: bool
+) -> Sequence[AnyMask | None]:
     """Find the mask of each image, or None: by name, or by position if two lists have no names in common."""
     same_length = in_given_order and len(images) == len(masks)
     # Lists over several folders may repeat names: if the names at each position match, the order decides.
@@ -159,14 +171,14 @@ def match_masks(images: Sequence[ImageFile], masks: list[Path], in_given_order: 
         composed(mask.stem) in mask_stems(image.stem) for image, mask in zip(images, masks, strict=True)
     ):
         return masks
-    by_stem: dict[str, list[Path]] = {}
+    by_stem: dict[str, list[AnyMask]] = {}
     for mask in masks:
         by_stem.setdefault(composed(mask.stem), []).append(mask)
     found = [find_mask(image, by_stem) for image in images]
     return masks if same_length and not any(found) else found
 
 
-def find_mask(image: ImageFile, by_stem: Mapping[str, list[Path]]) -> Path | None:
+def find_mask(image: ImageFile, by_stem: Mapping[str, list[AnyMask]]) -> AnyMask | None:
     """The mask of an image among `{stem: [paths]}`, the same suffix first; None if there is none."""
     for stem in mask_stems(image.stem):
         candidates = by_stem.get(stem, [])
@@ -197,75 +209,6 @@ def refused_of_shards(cfg: DictConfig, key: str) -> list[str]:
         f"{key}.IMAGES_PATH: the images in shards hold all of DATASET.CHANNELS, and DATASET.BANDS chooses from each "
         "file. Leave DATASET.BANDS out, or read the files with DATA_GENERATOR_TYPE=TF_DATA."
     ]
-
-
-def list_images(cfg: DictConfig, value: Any, key: str) -> tuple[list[Path | ImageParts], list[Path], list[str]]:
-    """Return `(images, others, problems)` of a config value, as of `list_files`.
-
-    With DATASET.CHANNELS an image is the files of a case, also of those in subfolders; others are files of no channel.
-    """
-    channels = cfg.DATASET.CHANNELS
-    files, problems = list_files(cfg, value, key, recursive=channels is not None)
-    if channels is None or not files:
-        return [*files], [], problems
-    in_folder = isinstance(value, str) and not is_list_file(value)
-    cases = find_cases(files, channels, resolve_path(cfg, value) if in_folder else common_folder(files))
-    return [*cases.images], cases.others, problems + cases.problems
-
-
-def list_files(cfg: DictConfig, value: Any, key: str, recursive: bool = False) -> tuple[list[Path], list[str]]:
-    """Return `(files, problems)` of a config value: a folder (sorted by name), a list or a list file (in its order).
-
-    recursive: of a folder those in subfolders, too.
-    """
-    if value is None:
-        return [], [f"{key} is not set: give a folder or a list of files."]
-    if isinstance(value, ListConfig):
-        return existing_files([resolve_path(cfg, path) for path in value], key)
-    if is_list_file(value):
-        try:
-            return existing_files(read_list(resolve_path(cfg, value)), f"{key}={value}")
-        except UserError as error:
-            return [], [f"{key}: {error}"]
-
-    folder = resolve_path(cfg, value)
-    if not folder.is_dir():
-        return [], [
-            f"{key}={value}: there is no such folder ({where_looked(cfg, value)}). "
-            f"Set {key}, or WORK_DIR, below which paths are looked up."
-        ]
-    try:
-        listing = list_folder(folder, IMAGE_SUFFIXES, recursive)
-    except UserError as error:
-        return [], [f"{key}: {error}"]
-    if not listing.files:
-        return [], [f"{key}: the folder {folder} holds no pictures ({' '.join(IMAGE_SUFFIXES)}).{instead(listing)}"]
-    return listing.files, []
-
-
-def instead(listing: Listing) -> str:
-    """What a folder without pictures holds, and what to do; empty if nothing."""
-    if listing.folders:
-        names = ", ".join(path.name for path in listing.folders[:3]) + (", ..." if len(listing.folders) > 3 else "")
-        return f" Subfolders are not searched ({names}): name one of them, or a list of files."
-    if listing.others:
-        return f" It holds files with other endings, such as {listing.others[0].name}."
-    return ""
-
-
-def existing_files(files: list[Path], key: str) -> tuple[list[Path], list[str]]:
-    """Return `(files that exist, problems)`."""
-    problems = [f"{key}: {missing(path)}" for path in files if not path.is_file()]
-    if not files:
-        problems = [f"{key} is an empty list."]
-    return [path for path in files if path.is_file()], problems
-
-
-def missing(path: Path) -> str:
-    """Why there is no file at a path: none of that name, or a link to data that was not fetched."""
-    if path.is_symlink():
-        return f"the file {path} is a link to {os.readlink(path)}, which is not there. Fetch the data."
-    return f"the file {path} does not exist."
 
 
 def list_problems(problems: Sequence[str]) -> str:

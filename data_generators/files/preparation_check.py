@@ -57,10 +57,11 @@ def check_chosen(cfg: DictConfig, key: str, prepared: Preparation) -> None:
 def check_overlap(cfg: DictConfig, prepared: Preparation) -> None:
     """Raise a UserError if the classes of the masks overlap and the config reads them otherwise, or vice versa."""
     overlap = prepared.settings.get(MULTI_LABEL, False)
-    if cfg.DATASET.LABEL_SETS is not None:
+    other = [key for key in ("LABEL_SETS", "CLASS_MASKS") if cfg.DATASET[key] is not None]
+    if other:
         if overlap:
             raise UserError(
-                f"DATASET.LABEL_SETS contradicts the data, whose values are bits of overlapping classes "
+                f"DATASET.{other[0]} contradicts the data, whose values are bits of overlapping classes "
                 f"({prepared.file}). Leave it out."
             )
         return
@@ -94,8 +95,8 @@ def fill_in_class_names(cfg: DictConfig, prepared: Preparation) -> None:
         UserError: the config has other names, or another number of classes.
     """
     names, dataset = prepared.settings.get(CLASS_NAMES), cfg.DATASET
-    by_value = (dataset.LABEL_VALUES, dataset.LABEL_SETS)
-    redefined = by_value != (None, None) or cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE
+    by_value = (dataset.LABEL_VALUES, dataset.LABEL_SETS, dataset.CLASS_MASKS)
+    redefined = any(value is not None for value in by_value) or cfg.PREPROCESS_DATA.NORMALIZE_MASK.VALUE
     ignored = dataset.IGNORE_LABEL is not None and names is not None and len(names) > dataset.IGNORE_LABEL
     if names is None or redefined or ignored or cfg.MODEL.TYPE == "classifier":
         return

@@ -48,6 +48,11 @@ def read_whole(file: ImageFile | str) -> bytes:
 def read_whole_and_header(file: ImageFile | str) -> tuple[bytes, Header]:
     """`read_whole`, and the header of the file."""
     data = read_bytes(file)
+    return data, check_whole(file, data)
+
+
+def check_whole(file: ImageFile | str, data: bytes) -> Header:
+    """The header of an image from the bytes of its file, after a check that they are all there."""
     header = read_header(file, data)
     if data.startswith(PNG_START):
         whole = PNG_END in data[-64:] or PNG_END in data
@@ -57,7 +62,7 @@ def read_whole_and_header(file: ImageFile | str) -> tuple[bytes, Header]:
         whole = True
     if not whole:
         raise UserError(f"{file}: the file is truncated ({len(data)} bytes). Copy or export it again.")
-    return data, header
+    return header
 
 
 def read_bytes(file: ImageFile | str) -> bytes:

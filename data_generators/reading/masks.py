@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from data_generators.files.image_file import ImageFile
+from data_generators.reading.class_masks import read_class_masks
 from data_generators.reading.mask_values import STORED, read_values
 from utils.base.errors import UserError
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from data_generators.reading.samples import ReadSettings
 
 
-def read_mask_as(file: ImageFile | str, settings: "ReadSettings") -> np.ndarray:
-    """The mask of a file with the settings of the config, see `read_mask`; with label sets its values are bits."""
+def read_mask_as(file: ImageFile, settings: "ReadSettings") -> np.ndarray:
+    """The mask of a file with the settings of the config, see `read_mask`; bits of overlapping classes."""
+    if settings.class_masks is not None:
+        return read_class_masks(file, settings.class_masks, settings.ignore_label, settings.mask_form, settings.turned)
     return to_classes(file, read_values(file, settings.mask_form, settings.turned), settings)
 
 

@@ -15,6 +15,7 @@ from data_generators.reading.mask_values import STORED
 from data_generators.reading.masks import read_mask_as, resize_mask
 from data_generators.reading.value_range import ValueRange, value_range_of
 from utils.base.errors import UserError
+from utils.config.class_names import mask_class_names
 from utils.config.label_sets import LabelSets, label_sets_of
 
 
@@ -28,6 +29,7 @@ class ReadSettings:
         resize: whether to resize to height and width.
         divide_mask_by, ignore_label, label_values: see `data_generators.reading.masks.read_mask`.
         label_sets: DATASET.LABEL_SETS.
+        class_masks: with DATASET.CLASS_MASKS the names of the classes.
         value_range: PREPROCESS_DATA.VALUE_RANGE.
         bands: DATASET.BANDS.
         around: DATASET.SLICES_AROUND.
@@ -45,6 +47,7 @@ class ReadSettings:
     ignore_label: int | None = None
     label_values: tuple[int, ...] | None = None
     label_sets: LabelSets | None = None
+    class_masks: tuple[str, ...] | None = None
     value_range: ValueRange | None = None
     bands: Bands | None = None
     around: int = 0
@@ -76,6 +79,7 @@ class ReadSettings:
             ignore_label=cfg.DATASET.IGNORE_LABEL,
             label_values=None if values is None else tuple(values),
             label_sets=label_sets_of(cfg),
+            class_masks=None if cfg.DATASET.CLASS_MASKS is None else tuple(mask_class_names(cfg)[1:]),
             value_range=value_range_of(cfg),
             bands=None if bands is None else tuple(bands),
             around=cfg.DATASET.SLICES_AROUND,
@@ -95,6 +99,8 @@ class ReadSettings:
             parts += ("bands", self.bands)
         if self.label_sets is not None:
             parts += ("sets", self.label_sets)
+        if self.class_masks is not None:
+            parts += ("class masks", self.class_masks)
         return str((*parts, (self.height, self.width) if self.resize else None))
 
 

@@ -57,15 +57,26 @@ def image_pages(file: ImageFile | str, tiff: TiffFile) -> list[int]:
         UserError: the pages differ in size, or they are channels of one image (ImageJ, OME); `file` names it.
         ValueError: the chain of pages is broken.
     """
-    check_chain(tiff)
     if len(tiff.pages) == 1 and not tiff.is_imagej and not tiff.is_shaped:
+        check_chain(tiff)
         return [0]
+    numbers = pages_with_images(tiff)
+    check_same_size(file, [full_page(tiff, number) for number in numbers])
+    check_channels(file, tiff, len(numbers))
+    return numbers
+
+
+def pages_with_images(tiff: TiffFile) -> list[int]:
+    """The numbers of the pages that are not marked as thumbnails or the like, whatever the pages are of one another.
+
+    Raises:
+        ValueError: the chain of pages is broken.
+    """
+    check_chain(tiff)
     pages = [full_page(tiff, number) for number in range(len(tiff.pages))]
     numbers = [number for number, page in enumerate(pages) if not page.subfiletype & (REDUCED | TRANSPARENCY_MASK)]
     if not numbers:
         raise ValueError("every page is marked as a thumbnail")
-    check_same_size(file, [pages[number] for number in numbers])
-    check_channels(file, tiff, len(numbers))
     return numbers
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from data_generators.files.pairing import IMAGE_SUFFIXES
+from data_generators.files.found_files import IMAGE_SUFFIXES
 from data_preparation.annotation_forms.records import AnnotatedImage, Found, Shape
 from data_preparation.annotation_forms.shapes import Part, Polygon, ellipse, rectangle, scaled, turned
 from data_preparation.annotation_forms.source import Source, any_json, json_of_form, not_of_form

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from data_generators.files.found_files import IMAGE_SUFFIXES
 from data_generators.files.image_file import composed
-from data_generators.files.pairing import IMAGE_SUFFIXES
 from data_preparation.common.image_files import Skipped, list_images
 from utils.base.errors import UserError
 from utils.base.listing import kind_at, list_folder

@@ -112,6 +112,12 @@ def make_split_parser(description: str | None, output: str) -> Parser:
         nargs="+",
         help="an image is several files, one for each of these, such as t1 t2 flair: see DATASET.CHANNELS",
     )
+    parser.add_argument(
+        "--class-masks",
+        nargs="+",
+        help="a mask is several files, one for each of these classes, such as liver tumour; after the word stack: a "
+        "file holds a plane for each: see DATASET.CLASS_MASKS",
+    )
     parser.add_argument("--background", type=int, default=0, help="pixel value of the background (default 0)")
     parser.add_argument("--seed", type=int, default=5, help="random seed: the same seed, the same result (default 5)")
     parser.add_argument("--workers", type=int, default=None, help="processes that read masks (default: one per core)")

@@ -16,12 +16,12 @@ Lists = dict[str, list[Path]]  # name of the list -> files
 
 
 def name_lists(
-    pairs: Sequence[tuple[Path | ImageParts, Path]], chosen: Mapping[str, np.ndarray], fold: int | None
+    pairs: Sequence[tuple[Path | ImageParts, Path | ImageParts]], chosen: Mapping[str, np.ndarray], fold: int | None
 ) -> Lists:
     """The lists of images and masks of each split; empty splits get none.
 
     Args:
-        pairs: (image, mask) files; an image of several files is as many lines.
+        pairs: (image, mask) files; an image or a mask of several files is as many lines.
         chosen: {split: bool `(pairs,)`}.
         fold: number of the fold, or None.
     """

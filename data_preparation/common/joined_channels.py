@@ -1,6 +1,7 @@
 """The channels of an image of several files as one TIFF file, to be packed into a shard."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,6 +29,14 @@ def joined_tiff(image: ImageParts) -> bytes:
             )
     joined, buffer = join_channels(image, bands), io.BytesIO()
     write_tiff(buffer, joined)
+    return buffer.getvalue()
+
+
+def planes_tiff(planes: Sequence[np.ndarray]) -> bytes:
+    """A TIFF file with a band for each plane `(height, width)` of a mask, of 8 bits where the values fit."""
+    stack, buffer = np.stack(planes, axis=-1), io.BytesIO()
+    small = stack.astype(np.uint8)
+    write_tiff(buffer, small if np.array_equal(small, stack) else stack)
     return buffer.getvalue()
 
 

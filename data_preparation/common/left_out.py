@@ -5,8 +5,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 
+from data_generators.files.channels import KINDS
+from data_generators.files.found_files import IMAGE_SUFFIXES
 from data_generators.files.image_file import parts_of
-from data_generators.files.pairing import IMAGE_SUFFIXES, Pair, is_mask_name
+from data_generators.files.pairing import Pair, is_mask_name
 from data_generators.files.tfrecord_index import ShardEntry
 from data_generators.reading.tiff_pages import path_of
 from utils.base.errors import UserError
@@ -34,8 +36,9 @@ def left_out(cfg: DictConfig, split: str, pairs: Sequence[Pair]) -> list[str]:
         key, value = f"DATASET.{split.upper()}.{name}", group[name]
         if value is not None and not isinstance(value, ListConfig) and not is_list_file(value):
             folder = resolve_path(cfg, value)
-            if name == "IMAGES_PATH" and cfg.DATASET.CHANNELS is not None:
-                sentences += of_no_channel(key, folder, taken)
+            of_cases = "CHANNELS" if name == "IMAGES_PATH" else "CLASS_MASKS"
+            if isinstance(cfg.DATASET[of_cases], ListConfig):
+                sentences += of_no_name(key, folder, taken, f"DATASET.{of_cases}")
             else:
                 sentences += in_folder(key, folder, taken, masks=name == "MASK_PATH", mixed=same)
     return sentences
@@ -47,7 +50,9 @@ def in_folder(key: str, folder: Path, taken: Collection[Path], masks: bool, mixe
     below = [file for subfolder in listing.folders for file in pictures_below(subfolder)]
     alone = [file for file in listing.files if file not in taken and (masks or (mixed and is_mask_name(file.stem)))]
     found = {
-        f"in {key}: of other endings than {' '.join(IMAGE_SUFFIXES)}": listing.others,
+        f"in {key}: of other endings than {' '.join(IMAGE_SUFFIXES)}": [
+            file for file in listing.others if file not in taken
+        ],
         f"in subfolders of {key}: name each folder, or a list of files": below,
         f"in {key}: masks without an image": alone,
     }
@@ -58,13 +63,13 @@ def in_folder(key: str, folder: Path, taken: Collection[Path], masks: bool, mixe
     ]
 
 
-def of_no_channel(key: str, folder: Path, taken: Collection[Path]) -> list[str]:
-    """`left_out` for a folder of the files of several channels."""
+def of_no_name(key: str, folder: Path, taken: Collection[Path], names: str) -> list[str]:
+    """`left_out` for a folder of several files a case, which a key names."""
     files = [file for file in list_folder(folder, IMAGE_SUFFIXES, recursive=True).files if file not in taken]
     if not files:
         return []
     are = "1 file is" if len(files) == 1 else f"{len(files)} files are"
-    return [f"{are} not read, such as {files[0]}, in {key}: of no channel in DATASET.CHANNELS."]
+    return [f"{are} not read, such as {files[0]}, in {key}: of no {KINDS[names]} in {names}."]
 
 
 def pictures_below(folder: Path) -> list[Path]:

@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data_generators.files.image_file import ImageFile, ImageParts
+from data_generators.files.image_file import ImageFile, ImageParts, parts_of
 from data_generators.files.pairing import Pair
 from data_generators.reading.channels import read_parts
 from data_generators.reading.compression import has_frames, is_lossy
 from data_generators.reading.decoding import decode, to_channels
 from data_generators.reading.headers import read_whole_and_header
 from data_generators.reading.mask_values import FORMS, read_values_and_form
-from data_generators.reading.masks import to_classes
+from data_generators.reading.masks import read_mask_as, to_classes
 from data_generators.reading.orientation import is_turned, turn_as_shown
 from data_generators.reading.samples import ReadSettings, check_sizes
 from data_preparation.common.dataset_report import intensity_of
@@ -95,10 +95,9 @@ def check_pair(
         check.problems.append(str(error))
     if pair.mask is not None:
         try:
-            values, form = read_values_and_form(pair.mask, settings.mask_form, settings.turned)
+            mask, form = read_mask_and_form(pair.mask, settings)
             check.properties += (f"mask: {form}",) if form else ()
-            check.properties += ("mask: lossy",) if is_lossy(pair.mask) else ()
-            mask = to_classes(pair.mask, values, settings)
+            check.properties += ("mask: lossy",) if any(map(is_lossy, parts_of(pair.mask))) else ()
         except UserError as error:
             check.problems.append(str(error))
     if image is not None:
@@ -118,6 +117,14 @@ def check_pair(
         if histogram is not None and image is not None and mask.shape == image.shape[:2]:
             histogram.add(image, mask)
     return check
+
+
+def read_mask_and_form(file: ImageFile, settings: ReadSettings) -> tuple[np.ndarray, str | None]:
+    """`read_mask_as`, and the name in FORMS if a mask in one picture could be meant otherwise."""
+    if settings.class_masks is not None:
+        return read_mask_as(file, settings), None
+    values, form = read_values_and_form(file, settings.mask_form, settings.turned)
+    return to_classes(file, values, settings), form
 
 
 def read_image_and_properties(path: ImageFile, settings: ReadSettings) -> tuple[np.ndarray, tuple[str, ...], int]:

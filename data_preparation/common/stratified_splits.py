@@ -11,6 +11,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from data_generators.files.image_file import ImageFile
+from data_generators.reading.class_masks import read_planes
 from data_generators.reading.mask_values import read_values
 from data_preparation.common.parallel import run_parallel
 from utils.base.progress import track
@@ -20,7 +21,13 @@ PART_COUNTS = (2, 3, 4, 5, 10, 20, 50, 100)  # fractions are made of equal parts
 CHUNK = 32  # masks that a process reads at a time
 
 
-def foreground_shares(masks: Sequence[ImageFile], background: int, workers: int | None, quiet: bool) -> np.ndarray:
+def foreground_shares(
+    masks: Sequence[ImageFile],
+    background: int,
+    workers: int | None,
+    quiet: bool,
+    classes: Sequence[str] | None = None,
+) -> np.ndarray:
     """The share of foreground pixels in each mask: float `(masks,)`.
 
     Args:
@@ -28,17 +35,19 @@ def foreground_shares(masks: Sequence[ImageFile], background: int, workers: int 
         background: pixel value that is not foreground.
         workers: processes; None is one per core.
         quiet: no progress bar.
+        classes: names of the classes of masks with a plane for each: foreground is any of them.
     """
-    work = functools.partial(foreground_share, background=background)
+    work = functools.partial(foreground_share, background=background, classes=classes)
     results = run_parallel(work, masks, workers, CHUNK)
     with contextlib.closing(track(results, "measure masks", len(masks), quiet=quiet, leave=False)) as progress:
         shares = dict(progress)
     return np.array([shares[mask] for mask in masks])
 
 
-def foreground_share(path: ImageFile, background: int) -> float:
+def foreground_share(path: ImageFile, background: int, classes: Sequence[str] | None = None) -> float:
     """The share of foreground pixels in a mask."""
-    return float(np.mean(read_values(path) != background))
+    planes = [read_values(path)] if classes is None else read_planes(path, classes)
+    return float(np.mean(np.logical_or.reduce([plane != background for plane in planes])))
 
 
 def assign_fractions(

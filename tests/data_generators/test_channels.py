@@ -319,7 +319,7 @@ def test_pages_are_images_of_their_own(tmp_path):
     found = [(pair.image.stem, values_of(cfg, pair)) for pair in find_pairs(cfg, "train")]
     assert found == [("a_0", [1, 3]), ("a_1", [2, 4])]
     tifffile.imwrite(tmp_path / "images/t2/a.tif", stack[:1], photometric="minisblack")
-    with pytest.raises(UserError, match=r"t2/a.tif: the number of its pages is 1, .* another channel, 2"):
+    with pytest.raises(UserError, match=r"t2/a.tif: the number of its pages is 1, .* file of the same image, 2"):
         find_pairs(cfg, "train")
 
 

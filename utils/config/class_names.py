@@ -2,13 +2,15 @@
 
 import re
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from utils.base.classes import number_of_classes
 
 
 def mask_class_names(cfg: DictConfig) -> list[str]:
     """The classes of a mask in order: OUTPUT.CLASS_NAMES, else background (class0 if it is none), class1, class2, ...
+
+    Without OUTPUT.CLASS_NAMES, DATASET.CLASS_MASKS may name them.
 
     Class 0 that is no background (OUTPUT.BACKGROUND=False) is class0, as in the names of scores.
 
@@ -20,6 +22,13 @@ def mask_class_names(cfg: DictConfig) -> list[str]:
     """
     if cfg.OUTPUT.CLASS_NAMES is not None:
         return list(cfg.OUTPUT.CLASS_NAMES)
+    files = cfg.DATASET.CLASS_MASKS
+    if (
+        isinstance(files, ListConfig)
+        and len(files) == number_of_classes(cfg) - 1
+        and not any("*" in name for name in files)
+    ):
+        return ["background", *files]
     first = "class0" if not has_background(cfg) else "background"
     return [first, *(f"class{index}" for index in range(1, number_of_classes(cfg)))]
 

@@ -53,6 +53,7 @@ SCHEMA = Group(
         IGNORE_LABEL=Key(int | None, low=0, high=255),
         LABEL_VALUES=Key(list[int] | None, low=0, high=65535),
         LABEL_SETS=Key(dict | None),
+        CLASS_MASKS=Key(str | list[str] | None),
         CROP=Group(MODE=Key(choices=(None, "random", "center", "foreground")), HEIGHT=SIZE, WIDTH=SIZE),
         FOREGROUND_FRACTION=Key(float | None, low=0, high=1),
         CACHE=Key(str | None, roles=RESUMABLE | PER_COMMAND),

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig, ListConfig
 
-from data_generators.files.image_file import ImageFile, composed
-from data_generators.files.pairing import IMAGE_SUFFIXES, existing_files, list_problems
+from data_generators.files.found_files import IMAGE_SUFFIXES, existing_files, list_masks
+from data_generators.files.image_file import ImageFile, ImageParts, composed
+from data_generators.files.pages import split_parts
+from data_generators.files.pairing import list_problems
 from data_generators.reading.headers import picture_size
 from data_generators.reading.masks import read_mask_as, to_classes
 from data_generators.reading.samples import ReadSettings
@@ -67,9 +69,8 @@ class MaskSet(ABC):
         self.key, self.multi_label, self.classes = key, is_multi_label(cfg), number_of_classes(cfg)
         settings = ReadSettings.from_config(cfg, whole_images=True)
         if not stored:
-            settings = dataclasses.replace(
-                settings, divide_mask_by=1, ignore_label=None, label_values=None, label_sets=None
-            )
+            as_written = dict.fromkeys(("ignore_label", "label_values", "label_sets", "class_masks"))
+            settings = dataclasses.replace(settings, divide_mask_by=1, **as_written)  # type: ignore[arg-type]
         self.stored, self.settings = stored, settings
         self.names: Mapping[str, Any] = {}
 
@@ -116,22 +117,22 @@ class FolderMasks(MaskSet):
     """Pictures, pages of TIFF files, or NIfTI volumes.
 
     Args:
-        files: of one kind.
+        files: of one kind; with DATASET.CLASS_MASKS those of a case together.
     """
 
-    def __init__(self, cfg: DictConfig, key: str, stored: bool, files: Sequence[Path]) -> None:
+    def __init__(self, cfg: DictConfig, key: str, stored: bool, files: Sequence[Path | ImageParts]) -> None:
         super().__init__(cfg, key, stored)
-        self.volumes = bool(files) and is_nifti(files[0])
-        other = next((path for path in files if is_nifti(path) != self.volumes), None)
+        self.volumes = bool(files) and is_volume(files[0])
+        other = next((path for path in files if is_volume(path) != self.volumes), None)
         if other is not None:
             raise UserError(
                 f"{key}: {files[0].name} and {other.name} are pictures and volumes; name files of one kind."
             )
         found: dict[str, ImageFile] = {}
         for path in files:
-            pages: Sequence[ImageFile] = [path] if self.volumes else split_pages(path)
+            pages = [path] if self.volumes else pages_of(path, self.settings)
             for page in pages:
-                name = case_name(scan_name(path) if self.volumes else page.stem)
+                name = case_name(scan_name(Path(str(path))) if self.volumes else page.stem)
                 if name in found:
                     raise UserError(f"{key}: {found[name]} and {page} are of one case, {name}. Rename or remove one.")
                 found[name] = page
@@ -140,6 +141,9 @@ class FolderMasks(MaskSet):
     def grid(self, name: str) -> Grid:
         """Where the pixels of a mask are."""
         file = self.names[name]
+        if not self.volumes and self.settings.class_masks is not None:
+            rows, columns = read_mask_as(file, self.settings).shape
+            return Grid((1, rows, columns))
         if not self.volumes:
             return Grid((1, *picture_size(file)))
         (rows, columns, slices), affine = read_grid(Path(str(file)))
@@ -181,6 +185,18 @@ def read_volume(path: Path, modality: int, settings: ReadSettings) -> np.ndarray
     return np.stack([to_classes(path, entry, settings) for entry in slices])
 
 
+def is_volume(file: Path | ImageParts) -> bool:
+    """Whether a mask is of a volume."""
+    return isinstance(file, Path) and is_nifti(file)
+
+
+def pages_of(file: Path | ImageParts, settings: ReadSettings) -> Sequence[ImageFile]:
+    """The masks in a file: its pages, unless these are of the classes of one mask."""
+    if isinstance(file, ImageParts):
+        return split_parts(file)
+    return [file] if settings.class_masks is not None else split_pages(file)
+
+
 def read_channels(path: Path) -> int:
     """How many masks a NIfTI file has on a fourth axis."""
     import nibabel as nib
@@ -191,7 +207,18 @@ def read_channels(path: Path) -> int:
 
 def open_truth(cfg: DictConfig, value: Any, key: str) -> FolderMasks:
     """The true masks that a key names: a folder, a list of files, or a list file."""
+    if cfg.DATASET.CLASS_MASKS is not None and not names_volumes(cfg, value):
+        masks, problems = list_masks(cfg, value, key)
+        if problems:
+            raise UserError(f"{key}:\n{list_problems(problems)}")
+        return FolderMasks(cfg, key, True, masks)
     return FolderMasks(cfg, key, True, find_mask_files(cfg, value, key))
+
+
+def names_volumes(cfg: DictConfig, value: Any) -> bool:
+    """Whether a folder holds NIfTI volumes, whose fourth axis is that of the classes."""
+    folder = resolve_path(cfg, value) if isinstance(value, str) and not is_list_file(value) else None
+    return folder is not None and folder.is_dir() and bool(list_folder(folder, NIFTI_SUFFIXES).files)
 
 
 def find_mask_files(cfg: DictConfig, value: Any, key: str) -> list[Path]:

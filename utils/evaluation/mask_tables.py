@@ -101,4 +101,5 @@ def open_predictions(cfg: DictConfig, cases: Sequence[str]) -> MaskSet:
         results.adopt(cases)
         return results
     files = find_mask_files(cfg, value, key)
-    return FolderMasks(cfg, key, cfg.PREDICT.MASK_VALUES == "labels", files)
+    stored = cfg.PREDICT.MASK_VALUES == "labels" and cfg.DATASET.CLASS_MASKS is None  # predictions are never planes
+    return FolderMasks(cfg, key, stored, files)

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from data_generators.files.found_files import list_images
 from data_generators.files.image_file import ImageFile
-from data_generators.files.pairing import Pair, list_images, list_problems
+from data_generators.files.pairing import Pair, list_problems
 from data_generators.files.volume_slices import VolumeSlice, find_volumes
 from data_generators.reading.samples import ReadSettings, read_image_as
 from data_preparation.scans.file_kinds import is_nifti, scan_name

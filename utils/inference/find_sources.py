@@ -7,8 +7,9 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig
 
 from data_generators.files.channels import common_folder, find_cases
+from data_generators.files.found_files import IMAGE_SUFFIXES, list_images
 from data_generators.files.neighbours import with_neighbours
-from data_generators.files.pairing import IMAGE_SUFFIXES, find_pairs, list_images, list_problems
+from data_generators.files.pairing import find_pairs, list_problems
 from data_generators.reading.tiff_pages import pages_of
 from data_preparation.scans.file_kinds import NIFTI_SUFFIXES, is_dicom, is_nifti
 from utils.base.errors import UserError

@@ -1,18 +1,25 @@
 """Rules about where the channels of an image come from: several files, chosen bands, neighbouring slices."""
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 
 
 def channel_names_find_files(cfg: DictConfig) -> None:
-    channels = cfg.DATASET.CHANNELS
-    if channels is None:
-        return
-    names = list(channels)
-    key = f"DATASET.CHANNELS={names}"
+    if cfg.DATASET.CHANNELS is not None:
+        names_find_files("DATASET.CHANNELS", cfg.DATASET.CHANNELS)
+
+
+def names_find_files(key: str, names: Sequence[str]) -> None:
+    """Names, or patterns, that tell the files of a case apart; DATASET.CHANNELS and CLASS_MASKS."""
+    names = list(names)
+    example = {"DATASET.CHANNELS": "[t1,t2,flair]"}.get(key, "[liver,tumour]")
+    folder = {"DATASET.CHANNELS": "IMAGES_PATH"}.get(key, "MASK_PATH")
+    key = f"{key}={names}"
     if not names or len(set(names)) < len(names) or not all(name.strip("_-. ") for name in names):
-        raise UserError(f"{key} must be different names, such as [t1,t2,flair].")
+        raise UserError(f"{key} must be different names, such as {example}.")
     patterns = [name for name in names if "*" in name]
     if patterns and len(patterns) < len(names):
         other = next(name for name in names if "*" not in name)
@@ -21,7 +28,7 @@ def channel_names_find_files(cfg: DictConfig) -> None:
     if folders:
         raise UserError(
             f"{key}: {folders[0]} is a path. Give the name of a folder or a part of file names, or patterns such as "
-            "'t1/*.png' below DATASET.TRAIN.IMAGES_PATH, where * is the case."
+            f"'t1/*.png' below DATASET.TRAIN.{folder}, where * is the case."
         )
 
 
