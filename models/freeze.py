@@ -21,6 +21,34 @@ def freeze_layers(network: keras.Model, parts: str | Sequence[str]) -> None:
     Raises:
         UserError: a part matches no layer with weights, or is no regular expression; nothing is left to train.
     """
+    for layer in matching_layers(network, parts):
+        layer.trainable = False
+    if not network.trainable_variables:
+        raise UserError("MODEL.FREEZE leaves nothing to train: name fewer layers.")
+
+
+def unfreeze_layers(network: keras.Model, parts: str | Sequence[str]) -> None:
+    """Let the layers that `freeze_layers` fixed be trained.
+
+    >>> network = keras.Sequential([keras.layers.Dense(1, name="encoder1"), keras.layers.Dense(1, name="mask_logits")])
+    >>> network.build((None, 1))
+    >>> freeze_layers(network, "encoder")
+    >>> [variable.path for variable in network.trainable_variables]
+    ['sequential/mask_logits/kernel', 'sequential/mask_logits/bias']
+    >>> unfreeze_layers(network, "encoder")
+    >>> len(network.trainable_variables)
+    4
+    """
+    for layer in matching_layers(network, parts):
+        layer.trainable = True
+
+
+def matching_layers(network: keras.Model, parts: str | Sequence[str]) -> Iterator[keras.layers.Layer]:
+    """The layers that MODEL.FREEZE names.
+
+    Raises:
+        UserError: a part matches no layer with weights, or is no regular expression.
+    """
     patterns = (
         [PARTS[parts]] if isinstance(parts, str) and parts in PARTS else [parts] if isinstance(parts, str) else parts
     )
@@ -35,23 +63,13 @@ def freeze_layers(network: keras.Model, parts: str | Sequence[str]) -> None:
                 f"MODEL.FREEZE: no layer with weights matches {pattern}. Parts are {', '.join(PARTS)}; names are like "
                 f"{', '.join(name for name, _ in layers[:3])}; `python -m models +layers=True` lists all."
             )
-        for layer in matching:
-            layer.trainable = False
-    if not network.trainable_variables:
-        raise UserError("MODEL.FREEZE leaves nothing to train: name fewer layers.")
+        yield from matching
 
 
 def encoder_weights(network: keras.Model) -> list[keras.Variable]:
-    """The trained weights of the encoder.
-
-    Raises:
-        UserError: it has none, or all are frozen.
-    """
+    """The weights of the encoder that are trained."""
     layers = [layer for name, layer in layers_with_weights(network) if re.match(PARTS["encoder"], name)]
-    weights = [weight for layer in layers for weight in layer.trainable_variables]
-    if not weights:
-        raise UserError("OPTIMIZER.ENCODER_FACTOR: no weight of an encoder is trained here. Leave it at 1.")
-    return weights
+    return [weight for layer in layers for weight in layer.trainable_variables]
 
 
 def layers_with_weights(network: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:

@@ -120,6 +120,23 @@ def test_float16_leaves_out_a_step_that_overflows():
     assert float(trainer.optimizer.dynamic_scale) == scale / 2
 
 
+def test_the_end_of_a_freeze_trains_all_weights():
+    from models.freeze import freeze_layers
+    from utils.training.freeze_end import FreezeEnd
+
+    part = ["MODEL.FREEZE=[conv2d]", "MODEL.FREEZE_EPOCHS=1", "HYPER_PARAMETERS.EPOCHS=2"]
+    trainer = make_trainer(2, *part)
+    freeze_layers(trainer.network, ["conv2d"])
+    trainer.compile(trainer.optimizer.from_config(trainer.optimizer.get_config()))
+    end = FreezeEnd(load_config([*SMALL, *part]), trainer, verbose=False)
+    for epoch in range(2):
+        end.on_epoch_begin(epoch)
+        before = weights(trainer)
+        take_step(trainer, IMAGES, MASKS)
+        assert (before[0] != weights(trainer)[0]).any() == (epoch == 1)
+        assert (before[1] != weights(trainer)[1]).any()
+
+
 def test_a_loss_that_is_not_a_number_names_its_images():
     """In the last batch of an epoch too, which is filled."""
     images = np.where(np.arange(7)[:, None, None, None] == 6, np.nan, np.tile(IMAGES, (2, 1, 1, 1))[:7])

@@ -35,13 +35,15 @@ FEATURES = {
     "cgm": [*ALIKE, "MODEL.TYPE=unet3plus_deepsup_cgm", "MODEL.FILTERS=[4,4,6,6,8]", "loss=unet3plus_hybrid"],
     "classifier": [*ALIKE, "MODEL.TYPE=classifier"],
     "keep": ["CALLBACKS.MODEL_CHECKPOINT.KEEP=4", "CALLBACKS.MODEL_CHECKPOINT.SAVE_BEST_ONLY=False"],
+    "freeze_end": ["MODEL.FREEZE=encoder", "MODEL.FREEZE_EPOCHS=3"],
     "mirrored": ["STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"],
     "jax": ["BACKEND=jax", "HYPER_PARAMETERS.EPOCHS=40"],  # steps are fast: a run that ends would start anew
+    "jax_freeze_end": ["BACKEND=jax", "HYPER_PARAMETERS.EPOCHS=40", "MODEL.FREEZE=encoder", "MODEL.FREEZE_EPOCHS=20"],
     "jax_devices": ["BACKEND=jax", "STRATEGY.LOGICAL_CPUS=8", "HYPER_PARAMETERS.BATCH_SIZE=1"],
 }
-THERE = ("mirrored", "jax", "jax_devices")  # not in the process of the tests
+THERE = ("mirrored", "jax", "jax_freeze_end", "jax_devices")  # not in the process of the tests
 EPOCHS = "HYPER_PARAMETERS.EPOCHS=6"
-KILLS = {"jax": 30}  # of others 3
+KILLS = {"jax": 30, "jax_freeze_end": 30}  # of others 3
 
 
 def prepare(feature, data, folder):

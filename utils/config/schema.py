@@ -66,6 +66,7 @@ SCHEMA = Group(
         WEIGHTS_FILE_NAME=Key(str, roles=PER_COMMAND),
         INIT=Key(str | None, roles=RESUMABLE),
         FREEZE=Key(str | list[str] | None),
+        FREEZE_EPOCHS=Key(int | None, low=1),
         FILTERS=Key(list[int] | None, low=1, roles=ARCHITECTURE),
         DEEP_SUPERVISION=FLAG_OR_NULL.with_roles(ARCHITECTURE),
         DEEP_SUPERVISION_WEIGHTS=Key(list[float] | None, low=0),

@@ -13,6 +13,7 @@ from utils.config.class_names import mask_class_names
 from utils.devices.strategy import worker
 from utils.training.checkpoint import Checkpoint, StopOnSignal
 from utils.training.epoch_lines import EpochLines
+from utils.training.freeze_end import FreezeEnd
 from utils.training.mosaic import Mosaic, ValidationPicture
 from utils.training.outputs import Outputs
 from utils.training.saving import BestWeights, EpochLog
@@ -55,9 +56,10 @@ def build_callbacks(
     if (patience := cfg.CALLBACKS.EARLY_STOPPING.PATIENCE) is not None:
         verbose = cfg.VERBOSE > 0 and number == 0
         early_stopping.append(EarlyStopping(build_monitor(cfg, "EARLY_STOPPING"), patience, verbose))
+    freezing = [FreezeEnd(cfg, trainer, verbose=number == 0)] if cfg.MODEL.FREEZE_EPOCHS is not None else []
     averages = [AveragedWeights()] if cfg.OPTIMIZER.EMA is not None else []
     if number:
-        return [rate, *early_stopping, *averages, StopOnSignal(workers)]
+        return [*freezing, rate, *early_stopping, *averages, StopOnSignal(workers)]
     score = default_monitor(cfg).name if monitor.name == "loss" else monitor.name  # the loss is printed anyway
     training_set = facts["train"].get("fingerprint")
     best = None if "bench_steps" in cfg else BestWeights(trainer.network, cfg, outputs.weights, monitor, training_set)
@@ -69,6 +71,7 @@ def build_callbacks(
     tensorboard = log_folder(outputs.tensorboard, outputs.name, cfg.RUN)
     title = describe_run(cfg, outputs.name, len(data.samples))
     callbacks = [
+        *freezing,
         rate,
         best,
         build_log(cfg, outputs, title, best),

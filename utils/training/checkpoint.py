@@ -155,7 +155,10 @@ def check_disk_space(cfg: DictConfig, trainer: Trainer, weights: Path) -> None:
     """
     keep = cfg.CALLBACKS.MODEL_CHECKPOINT.KEEP
     network = size_of(trainer.network.variables)
-    needed = (keep + 1) * (2 * network + size_of(trainer.optimizer.variables)) + RESERVE
+    slots = size_of(trainer.optimizer.variables)
+    if cfg.MODEL.FREEZE_EPOCHS is not None:  # the optimizer will have slots of all weights
+        slots = math.ceil(slots * network / size_of(trainer.trainable_variables))
+    needed = (keep + 1) * (2 * network + slots) + RESERVE
     for path in (companion_path(weights, STATE), weights):
         needed -= sum(version.stat().st_size for version in list_versions(path))
     key = "CALLBACKS.MODEL_CHECKPOINT.PATH"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from utils.base.errors import UserError
 from utils.base.registry import load_object, look_up
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def make_optimizer(cfg: DictConfig, network: keras.Model | None = None) -> keras
         cfg: checked config; OPTIMIZER and the learning rate are read.
         network: of `models.build_model`: tells OPTIMIZER.ENCODER_FACTOR which weights are the encoder's.
 
+    Raises:
+        UserError: OPTIMIZER.ENCODER_FACTOR of an encoder that is never trained.
+
     Example:
         >>> from utils.config import load_config
         >>> make_optimizer(load_config(["OPTIMIZER.NAME=sgd", "OPTIMIZER.CLIP_NORM=1.0"])).global_clipnorm
@@ -42,6 +46,8 @@ def make_optimizer(cfg: DictConfig, network: keras.Model | None = None) -> keras
     optimizer = load_object(name)
     if settings.ENCODER_FACTOR != 1 and network is not None:
         weights = load_object("models.freeze:encoder_weights")(network)
+        if not weights and cfg.MODEL.FREEZE_EPOCHS is None:
+            raise UserError("OPTIMIZER.ENCODER_FACTOR: no weight of an encoder is trained here. Leave it at 1.")
         optimizer = with_factor(optimizer, settings.ENCODER_FACTOR, weights)
     if settings.L2:
         optimizer = with_l2(optimizer, settings.L2)

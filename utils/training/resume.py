@@ -123,6 +123,10 @@ def restore_state(
     epoch, step = metadata["epoch"], metadata["step"]
     check_data(metadata, data)
     check_devices(metadata, trainer.distribute_strategy.num_replicas_in_sync)
+    # First, for they know whether MODEL.FREEZE is over: then the optimizer has other variables.
+    for callback in callbacks:
+        if isinstance(callback, StatefulCallback) and callback.state_key in metadata["callbacks"]:
+            callback.resume(metadata["callbacks"][callback.state_key])
     variables = state_variables(trainer, step)
     wanted = [(tuple(variable.shape), np.dtype(variable.dtype).kind) for variable in variables]
     found = [(array.shape, array.dtype.kind) for array in arrays]
@@ -132,9 +136,6 @@ def restore_state(
         raise UserError("The state belongs to another model or optimizer. Start over with RESUME=never.")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
-    for callback in callbacks:
-        if isinstance(callback, StatefulCallback) and callback.state_key in metadata["callbacks"]:
-            callback.resume(metadata["callbacks"][callback.state_key])
     return epoch, step
 
 

@@ -70,8 +70,9 @@ class Trainer(keras.Model):
         self.data_wait = DataWait()
 
     def compile(self, optimizer: keras.optimizers.Optimizer | str = "sgd", **options: Any) -> None:
-        """Set the optimizer; options are those of `keras.Model.compile`."""
+        """Set the optimizer, and trace the next step anew; options are those of `keras.Model.compile`."""
         super().compile(optimizer=optimizer, **options)
+        self.take_step = None
         # Made before the first step is traced: a trace that creates variables is thrown away and done again.
         self.optimizer.build(self.trainable_variables)
 

@@ -38,6 +38,7 @@ RULES = (
     prediction.uncertainty_is_of_masks,
     prediction.uncertainty_is_asked_for,
     training.schedule_stays_below_its_peak,
+    training.freeze_ends_within_the_run,
     *DEVICE_RULES,
     training.classifier_has_its_own_loss,
     training.classifier_has_its_own_sigmoid,

@@ -20,6 +20,21 @@ def schedule_stays_below_its_peak(cfg: DictConfig) -> None:
             )
 
 
+def freeze_ends_within_the_run(cfg: DictConfig) -> None:
+    epochs = cfg.MODEL.FREEZE_EPOCHS
+    if epochs is None:
+        return
+    key = f"MODEL.FREEZE_EPOCHS={epochs}"
+    if cfg.MODEL.FREEZE is None:
+        raise UserError(f"{key} needs MODEL.FREEZE, which says what is not trained until then.")
+    if not cfg.MODEL.BACKBONE.TRAINABLE:
+        raise UserError(f"{key} would train the encoder that MODEL.BACKBONE.TRAINABLE=False freezes: leave that out.")
+    if epochs >= cfg.HYPER_PARAMETERS.EPOCHS:
+        raise UserError(
+            f"{key} must be below HYPER_PARAMETERS.EPOCHS={cfg.HYPER_PARAMETERS.EPOCHS}, or null: the whole run."
+        )
+
+
 def monitor_is_a_score(cfg: DictConfig) -> None:
     for callback in ("MODEL_CHECKPOINT", "EARLY_STOPPING"):
         monitor = load_object("losses.monitor:build_monitor")(cfg, callback)
