@@ -81,7 +81,8 @@ def build_dataset(
         A `Dataset`. Iterating it yields the batches of one epoch, arrays or tensors:
 
         * `(image, mask)`: image `(batch, height, width, channels)` float32 in [0, 1], mask `(batch, height, width, 1)`
-          uint8 class indices, DATASET.IGNORE_LABEL among them.
+          uint8 class indices, DATASET.IGNORE_LABEL among them; uint16 where a class is ignored by itself
+          (`utils.base.ignored_classes`).
         * `(image, mask, weights)` with the loss term `boundary_weighted_ce`: weights `(batch, height, width, 1)`
           float32, see `data_generators.reading.boundary_weights`.
         * `(image, label)` with MODEL.TYPE=classifier: label `(batch, classes)` float32.

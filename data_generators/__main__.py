@@ -20,6 +20,7 @@ from utils.base.class_bits import NO_CLASS
 from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
+from utils.base.ignored_classes import plain
 from utils.base.pictures import MIN_PANEL, displayable, enlarge, overlay, titled
 from utils.config.class_names import has_background
 from utils.config.command import command
@@ -78,7 +79,8 @@ def draw(cfg: DictConfig, image: np.ndarray, mask: np.ndarray | None = None) -> 
     if mask is None:
         return picture
     first = 1 if has_background(cfg) or is_multi_label(cfg) else 0
-    known = np.where(mask[:, :, 0] == cfg.DATASET.IGNORE_LABEL, 0 if first else NO_CLASS, mask[:, :, 0])
+    labels = plain(mask[:, :, 0])
+    known = np.where(labels == cfg.DATASET.IGNORE_LABEL, 0 if first else NO_CLASS, labels)
     return overlay(picture, enlarge(known, factor), TINT, is_multi_label(cfg), first)
 
 

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from utils.base.class_bits import unpack
 from utils.base.classes import is_multi_label
+from utils.base.ignored_classes import OF_CLASSES
 from utils.config.class_names import has_background
 
 BINS = 15  # of equal width, as in Guo et al. 2017
@@ -148,9 +149,14 @@ class Calibration:
 def labelled_pixels(
     truth: np.ndarray, probability: np.ndarray, ignore_label: int | None, multi_label: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels with a class: truth `(pixels,)` and probabilities `(pixels, classes)`."""
+    """The pixels with a class: truth `(pixels,)` and probabilities `(pixels, classes)`.
+
+    Pixels at which one of several overlapping classes is ignored are left out.
+    """
     labelled = np.ones(truth.shape, bool) if ignore_label is None else truth != ignore_label
-    if not multi_label:
+    if multi_label:
+        labelled &= truth < OF_CLASSES  # no class is ignored by itself
+    else:
         labelled &= truth < max(probability.shape[-1], 2)
     return truth[labelled], probability[labelled]
 

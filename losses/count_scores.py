@@ -10,8 +10,9 @@ from typing import Self
 import numpy as np
 from omegaconf import DictConfig
 
-from utils.base.class_bits import unpack
+from utils.base.class_bits import in_region, unpack
 from utils.base.classes import is_multi_label
+from utils.base.ignored_classes import is_known, plain
 from utils.config.class_names import has_background
 
 
@@ -156,8 +157,10 @@ def confusion_of_masks(
     [[1, 0], [1, 1]]
     """
     if ignore_label is not None:
-        valid = truth != ignore_label
+        valid = plain(truth) != ignore_label
         truth, predicted = truth[valid], predicted[valid]
+    if multi_label and truth.dtype == np.uint16:
+        return tables_of_known(truth, predicted, classes, ignore_label)
     if not multi_label:
         pairs = truth.astype(np.int64).ravel() * classes + predicted.ravel()
         return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
@@ -167,3 +170,14 @@ def confusion_of_masks(
     has = np.concatenate([has.any(1, keepdims=True), has], axis=1)
     member = np.stack([1 - has, has], axis=-1)  # (value, class, absent or present)
     return np.einsum("tca,tp,pcb->cab", member, pairs.reshape(values, values), member, optimize=True)
+
+
+def tables_of_known(truth: np.ndarray, predicted: np.ndarray, classes: int, ignore_label: int | None) -> np.ndarray:
+    """`confusion_of_masks` of a truth in which classes are ignored by themselves."""
+    tables = []
+    regions = [[*range(1, classes)], *([index] for index in range(1, classes))]
+    for region in regions:
+        known = is_known(truth, region, ignore_label, multi_label=True)
+        pairs = 2 * in_region(truth, region, True)[known] + in_region(predicted, region, True)[known]
+        tables.append(np.bincount(pairs, minlength=4).reshape(2, 2))
+    return np.stack(tables)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from keras import KerasTensor, ops
 
 from utils.base.errors import UserError
+from utils.base.ignored_classes import OF_CLASSES
 
 
 def prepare(
@@ -21,12 +22,17 @@ def prepare(
     Returns:
         y_true: float32 `(batch, height, width, classes)`, 0 in every class where the pixel is ignored.
         y_pred: float32 `(batch, height, width, classes)`.
-        valid: float32 `(batch, height, width, 1)`, 1 where a pixel counts and 0 where it is ignored; None without
-            `ignore_label`.
+        valid: float32 `(batch, height, width, 1)`, 1 where a pixel counts and 0 where it is ignored; of overlapping
+            classes `(batch, height, width, classes)`, as each may be ignored by itself; None without `ignore_label`.
     """
     y_pred = ops.cast(y_pred, "float32")
     height, width, classes = y_pred.shape[1:]
-    valid = None if ignore_label is None else center_crop(valid_pixels(y_true, ignore_label), height, width)
+    valid = None
+    if ignore_label is not None:
+        valid = valid_pixels(y_true, ignore_label)
+        if multi_label and with_channels(y_true).shape[-1] == 1:
+            valid = valid * valid_classes(y_true, classes)
+        valid = center_crop(valid, height, width)
     return center_crop(to_one_hot(y_true, classes, ignore_label, multi_label), height, width), y_pred, valid
 
 
@@ -87,9 +93,21 @@ def to_one_hot(
 
 def valid_pixels(y_true: KerasTensor, ignore_label: int | None) -> KerasTensor:
     """float32 `(batch, height, width, 1)`: 0 where a mask of any form holds `ignore_label` in every channel, else 1."""
-    y_true = with_channels(y_true)
+    y_true = low_byte(with_channels(y_true))
     differs = ops.cast(y_true != ops.cast(ignore_label, y_true.dtype), "float32")
     return differs if y_true.shape[-1] == 1 else ops.max(differs, axis=-1, keepdims=True)
+
+
+def low_byte(y_true: KerasTensor) -> KerasTensor:
+    """An ordinary mask of one in which classes may be ignored by themselves, see `utils.base.ignored_classes`."""
+    return ops.mod(ops.cast(y_true, "int32"), OF_CLASSES) if y_true.dtype == "uint16" else y_true
+
+
+def valid_classes(y_true: KerasTensor, classes: int) -> KerasTensor:
+    """float32 `(batch, height, width, classes)`: 0 where a class is ignored by itself, else 1."""
+    y_true = ops.cast(with_channels(y_true), "int32")
+    bits = ops.floor_divide(y_true, [OF_CLASSES * 2**index for index in range(classes)])
+    return 1 - ops.cast(ops.mod(bits, 2), "float32")
 
 
 def with_channels(y_true: KerasTensor) -> KerasTensor:

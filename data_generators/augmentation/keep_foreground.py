@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from utils.base.ignored_classes import plain
+
 
 def foreground_box(mask: np.ndarray, ignore_label: int | None = None) -> np.ndarray | None:
     """(left, top, right, bottom) float64: the outermost columns and rows with foreground; None if there is none.
@@ -20,9 +22,10 @@ def foreground_box(mask: np.ndarray, ignore_label: int | None = None) -> np.ndar
     >>> foreground_box(np.array([[0, 0, 0], [0, 2, 0], [0, 0, 0]])).tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
-    labelled = mask != 0
+    labels = plain(mask)
+    labelled = labels != 0
     if ignore_label is not None:
-        labelled &= mask != ignore_label
+        labelled &= labels != ignore_label
     if mask.ndim == 3:
         whole = mask.shape[2] > 1 and labelled.any(axis=2).all()
         labelled = labelled[:, :, int(whole) :].any(axis=2)

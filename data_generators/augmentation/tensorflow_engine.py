@@ -93,6 +93,9 @@ class TensorFlowAugmentation:
         if not moving and "ELASTIC" not in is_on:
             return image, mask
         size = tf.shape(image)[:2]
+        dtype = None if mask is None else mask.dtype
+        if mask is not None and dtype == tf.uint16:
+            mask = tf.cast(mask, tf.int32)  # the warp takes no uint16
         images = [image] if mask is None else [image, mask]
         fill_values = [0, settings.mask_fill]
 
@@ -117,7 +120,7 @@ class TensorFlowAugmentation:
         warped = tf.cond(is_on["ELASTIC"], deformed, moved_or_unchanged) if "ELASTIC" in is_on else moved_or_unchanged()
         for after, before in zip(warped, images, strict=True):
             after.set_shape(before.shape)
-        return warped[0], None if mask is None else warped[1]
+        return warped[0], None if mask is None else tf.cast(warped[1], dtype)
 
 
 def sample_seed(seed: int, epoch: tf.Tensor, position: tf.Tensor) -> tf.Tensor:

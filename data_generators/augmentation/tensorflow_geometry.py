@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_generators.augmentation.knobs import FLIPS, Knob
+from utils.base.ignored_classes import OF_CLASSES
 
 FIELD_POINTS = (
     4  # points per sigma of its smoothing on which an elastic field is drawn; between them it is interpolated
@@ -98,6 +99,7 @@ def foreground_box(mask: tf.Tensor, ignore_label: int | None = None) -> tf.Tenso
         mask: class indices `(height, width, 1)`, or one channel for each class, see `keep_foreground.foreground_box`.
         ignore_label: the value that is no class.
     """
+    mask = tf.cast(mask, tf.int32) % OF_CLASSES
     labelled = mask != 0
     if ignore_label is not None:
         labelled &= mask != ignore_label

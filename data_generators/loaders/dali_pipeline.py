@@ -55,9 +55,11 @@ def unpack(records: RecordReader, record: "DataNode") -> tuple[Mapping[str, "Dat
         start, end = end, end + field.bytes
         inputs[name] = fn.reinterpret(record[start:end], dtype=dtypes[field.dtype], shape=list(field.shape))
     size = inputs["size"]
-    image_start = end + size[0] * size[1]
+    of_two_bytes = records.reader.settings.mask_dtype == "uint16"
+    image_start = end + size[0] * size[1] * (2 if of_two_bytes else 1)
     shape = fn.cat(size, types.Constant([1], dtype=types.INT32))
-    mask = fn.reinterpret(record[end:image_start], shape=shape, layout="HWC")
+    dtype = types.UINT16 if of_two_bytes else types.UINT8
+    mask = fn.reinterpret(record[end:image_start], dtype=dtype, shape=shape, layout="HWC")
     return inputs, mask, record[image_start:]
 
 
@@ -91,10 +93,14 @@ def change(records: RecordReader, outputs: "list[DataNode]", drawn: Drawn) -> "l
         outputs[0] = fn.cast(outputs[0], dtype=types.FLOAT) / 257.0  # 0 to 255, as of 8 bit
     if augmentation.knobs.keys() & set(MATRIX):
         interpolations, fills = (types.INTERP_LINEAR, types.INTERP_NN), (0, augmentation.mask_fill)
+        if len(outputs) > 1 and records.reader.settings.mask_dtype == "uint16":
+            outputs[1] = fn.cast(outputs[1], dtype=types.INT32)  # it warps no uint16
         outputs = [
             fn.warp_affine(output, matrix=drawn.arguments["matrix"], interp_type=interpolation, fill_value=fill)
             for output, interpolation, fill in zip(outputs, interpolations, fills, strict=False)
         ]
+        if len(outputs) > 1 and records.reader.settings.mask_dtype == "uint16":
+            outputs[1] = fn.cast(outputs[1], dtype=types.UINT16)
     for name, function in INTENSITY_CHANGES.items():
         if name in augmentation.knobs:
             outputs[0] = function(outputs[0], drawn)

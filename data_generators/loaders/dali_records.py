@@ -115,7 +115,7 @@ class RecordReader:
             mask = np.empty((0, 0), np.uint8)
         values["size"] = np.array(mask.shape, np.int32)
         parts = [in_form(values[name], field) for name, field in self.fields.items()]
-        return np.concatenate([*parts, mask.ravel(), encoded])
+        return np.concatenate([*parts, mask.ravel().view(np.uint8), encoded])
 
     @property
     def needs_mask(self) -> bool:

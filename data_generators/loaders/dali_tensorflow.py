@@ -105,7 +105,7 @@ class Lane:
         specs = self.records.reader.specs[:2]
         # Images are floating point once they are augmented.
         floating = self.records.augmentation is not None or specs[0].dtype == "float32"
-        dtypes = tf.float32 if floating else tf.uint8, tf.uint8
+        dtypes = tf.float32 if floating else tf.uint8, tf.as_dtype(self.records.reader.settings.mask_dtype)
         with tf.device("/cpu:0"):
             inputs = self.record_dataset()
         if gpu is not None:

@@ -5,6 +5,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from utils.base.ignored_classes import plain
+
 REACH = 6  # sigmas; beyond, w0 exp(-18) is 1.5e-8 of w0 and taken as 0
 LONGEST = 500  # pixels up to which the square of a distance is right by less than a quarter
 
@@ -30,7 +32,7 @@ def boundary_weights(mask: np.ndarray, w0: float, sigma: float, ignore_label: in
         >>> boundary_weights(mask, w0=10, sigma=5)[0, :, 0].astype(int).tolist()
         [0, 8, 8, 0]
     """
-    labels = mask[:, :, 0]
+    labels = plain(mask[:, :, 0])
     objects = (labels > 0) & (labels != (0 if ignore_label is None else ignore_label))
     count, components, boxes, _ = cv2.connectedComponentsWithStats(objects.astype(np.uint8), connectivity=4)
     reach = int(np.ceil(REACH * sigma))

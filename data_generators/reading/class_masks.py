@@ -19,6 +19,7 @@ from data_generators.reading.tiff import MAX_PIXELS, TIFF_STARTS, spread, stored
 from data_generators.reading.tiff_file import check_same_size, errors_named, full_page, pages_with_images
 from utils.base.class_bits import pack
 from utils.base.errors import UserError
+from utils.base.ignored_classes import with_ignored
 
 NPY_START, ZIP_START = b"\x93NUMPY", b"PK\x03\x04"
 NPY_HEADERS = {
@@ -36,11 +37,12 @@ def read_class_masks(
     Args:
         file: a stack, or an `ImageParts` with a file for each class.
         names: of the classes.
-        ignore_label: pixels that hold it in every plane keep it, or None.
+        ignore_label: value of pixels of a plane of whose class nothing is known, or None.
         form, turned: see `data_generators.reading.mask_values.read_values`.
 
     Returns:
-        uint8 `(height, width)`, bits as in `utils.base.class_bits`.
+        uint8 `(height, width)`, bits as in `utils.base.class_bits`; of several classes with `ignore_label` uint16, as
+        in `utils.base.ignored_classes`.
 
     Raises:
         UserError: see `read_planes`; or a plane holds two values besides 0 and `ignore_label`.
@@ -53,15 +55,10 @@ def read_class_masks(
         check_two_values(file, plane[is_class], name, ignore_label)
         present.append(is_class)
     labels = pack(np.stack(present, axis=-1))
-    if ignore_label is not None:
-        of_all = np.logical_and.reduce(ignored)
-        if (np.logical_or.reduce(ignored) & ~of_all).any():
-            raise UserError(
-                f"{file}: DATASET.IGNORE_LABEL={ignore_label} stands in the masks of some classes and not of all. "
-                "Ignore a pixel in the masks of all classes, or of none."
-            )
-        labels[of_all] = ignore_label
-    return labels
+    if ignore_label is None:
+        return labels
+    labels[np.logical_and.reduce(ignored)] = ignore_label
+    return labels if len(planes) == 1 else with_ignored(labels, np.stack(ignored, axis=-1))
 
 
 def check_two_values(file: ImageFile, values: np.ndarray, name: str, ignore_label: int | None) -> None:

@@ -11,6 +11,7 @@ from data_generators.files.image_file import ImageFile
 from data_generators.reading.class_masks import read_class_masks
 from data_generators.reading.mask_values import STORED, read_values
 from utils.base.errors import UserError
+from utils.base.ignored_classes import plain
 
 MOST_CLASSES = 16  # values in a mask up to which they are taken for classes, not for edges that a JPEG file blurs
 
@@ -167,7 +168,8 @@ def class_table(classes_of_values: tuple[tuple[int, int], ...], ignore_label: in
 
 def is_foreground(mask: np.ndarray, ignore_label: int | None) -> np.ndarray:
     """Which pixels of a mask are foreground: bool, of its shape."""
-    return (mask > 0) & (mask != (0 if ignore_label is None else ignore_label))
+    labels = plain(mask)
+    return (labels > 0) & (labels != (0 if ignore_label is None else ignore_label))
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:

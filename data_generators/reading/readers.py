@@ -103,7 +103,7 @@ class PairReader(SampleReader):
     @property
     def specs(self) -> list[ArraySpec]:
         mask_shape = (self.settings.height, self.settings.width, 1)
-        specs = [self.image_spec, ArraySpec(mask_shape, "uint8"), ArraySpec(mask_shape, "float32")]
+        specs = [self.image_spec, ArraySpec(mask_shape, self.settings.mask_dtype), ArraySpec(mask_shape, "float32")]
         return specs[:1] if not self.with_mask else specs[:2] if self.boundary is None else specs
 
 

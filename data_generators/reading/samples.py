@@ -90,6 +90,12 @@ class ReadSettings:
         )
 
     @property
+    def mask_dtype(self) -> str:
+        """Type of masks: uint16 where a class may be ignored by itself, see `utils.base.ignored_classes`."""
+        by_class = self.class_masks is not None and len(self.class_masks) > 1 and self.ignore_label is not None
+        return "uint16" if by_class else "uint8"
+
+    @property
     def decoding_key(self) -> str:
         """Text that changes with all settings that `decode_pair` depends on."""
         parts: tuple = (self.channels, self.divide_mask_by, self.ignore_label, self.label_values)
@@ -116,7 +122,7 @@ def read_pair(
 
     Returns:
         image: uint8 or uint16 `(height, width, channels)`, as stored.
-        mask: uint8 `(height, width)` class indices, or None if the pair has no mask.
+        mask: `(height, width)` class indices, of type `settings.mask_dtype`, or None if the pair has no mask.
 
     Raises:
         UserError: names a file that cannot be read, or whose size does not fit.

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from data_generators.reading.masks import is_foreground
 from utils.base.errors import UserError
+from utils.base.ignored_classes import plain
 from utils.config.class_names import has_background
 
 
@@ -38,7 +39,7 @@ class ForegroundHistogram:
         if self.background:
             chosen = is_foreground(mask, self.ignore_label)
         else:
-            chosen = mask != (-1 if self.ignore_label is None else self.ignore_label)
+            chosen = plain(mask) != (-1 if self.ignore_label is None else self.ignore_label)
         step = 257 if image.dtype == np.uint8 else 1  # v / 255 is 257 v / 65535
         size = 65535 // step + 1
         found = [np.bincount(values, minlength=size) for values in image[chosen].T]

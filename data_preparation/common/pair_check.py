@@ -18,6 +18,7 @@ from data_preparation.common.dataset_report import intensity_of
 from data_preparation.common.fingerprint import ImageFacts, facts_of
 from data_preparation.common.intensity_statistics import ForegroundHistogram
 from utils.base.errors import UserError
+from utils.base.ignored_classes import plain
 
 # Properties of image files that can be read but are seldom expected: name -> what to know about them.
 IMAGE_PROPERTIES = {
@@ -110,7 +111,7 @@ def check_pair(
         if measure:
             check.size, check.intensity = image.shape, intensity_of(image)
     if mask is not None:
-        check.labels = np.bincount(mask.ravel())
+        check.labels = np.bincount(plain(mask).ravel())
         check_labels(check, pair.mask, classes, settings.ignore_label, multi_label)
         if image is not None and "rotation" in check.properties and mask.shape != image.shape[:2]:
             check.hints.append(ROTATION_HINT)

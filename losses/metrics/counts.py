@@ -31,10 +31,14 @@ def count_tables(y_true: KerasTensor, y_pred: KerasTensor, ignore_label: int | N
     The rows of a table are truth, its columns prediction, absent first. The first table is of pixels with any class.
     """
     true, predicted, valid = hard_masks(y_true, y_pred, ignore_label, multi_label=True)
-    true, predicted = (
-        ops.concatenate([ops.max(maps, axis=-1, keepdims=True), maps], axis=-1) for maps in (true, predicted)
-    )
-    pixels = ops.ones_like(true) if valid is None else ops.broadcast_to(valid, ops.shape(true))
+    any_true, any_predicted = (ops.max(maps, -1, keepdims=True) for maps in (true, ops.cast(y_pred > 0.5, "float32")))
+    true, predicted = ops.concatenate([any_true, true], -1), ops.concatenate([any_predicted, predicted], -1)
+    pixels = ops.ones_like(true)
+    if valid is not None:  # a class that is there decides about any class, whatever is ignored beside it
+        valid = ops.broadcast_to(valid, ops.shape(true[..., 1:]))
+        of_any = ops.maximum(any_true, ops.min(valid, axis=-1, keepdims=True))
+        pixels = ops.concatenate([of_any, valid], -1)
+        predicted = predicted * pixels
     counts = (ops.sum(maps, axis=(1, 2)) for maps in (pixels, true, predicted, true * predicted))
     pixels, true, predicted, common = counts
     table = ops.stack([pixels - true - predicted + common, predicted - common, true - common, common], axis=-1)

@@ -19,6 +19,7 @@ from predict import predict
 from train import train
 from utils.base.class_bits import pack
 from utils.base.errors import UserError
+from utils.base.ignored_classes import with_ignored
 from utils.config import load_config
 from utils.config.class_names import mask_class_names
 
@@ -165,20 +166,93 @@ def test_pages_of_images_with_a_file_for_each_class(tmp_path):
         find_pairs(config(tmp_path, *STACK), "val")
 
 
-def test_from_training_to_scores(folders):
-    folder = folders["folders"]
-    cfg = config(folder, *FILES, "loss=bce_dice", "HYPER_PARAMETERS.EPOCHS=1")
+def test_masks_of_bits_are_scored_against_planes(folders, tmp_path):
+    cfg = config(folders["folders"], *FILES)
     assert mask_class_names(cfg) == ["background", *NAMES]
     labels = verify_data(cfg, details=True)["train"]["labels"]
     assert [labels[index]["pixels"] for index in (1, 2)] == [(WANTED & bit > 0).sum() for bit in (1, 2)]
-    train(cfg)
-    evaluate(config(folder))
-    output = predict(config(folder))
-    scored = ["EVALUATION.METRICS=[confusion]", "EVALUATION.SPLITS=[val]", f"EVALUATION.PREDICTIONS={output}"]
-    scores = evaluate(config(folder, *FILES, *scored))
-    mask = cv2.imread(str(output / "masks/image_0.png"), cv2.IMREAD_UNCHANGED)
-    truth, found = planes_of(0)[..., 0], mask & 1
-    assert scores["dice_class1"] == pytest.approx(2 * (truth & found).sum() / (truth.sum() + found.sum()))
+    found = planes_of(1)  # beside the truth, planes_of(0)
+    write_png(tmp_path / "image_0.png", pack(found))
+    scored = ["EVALUATION.METRICS=[confusion]", "EVALUATION.SPLITS=[val]", f"EVALUATION.PREDICTIONS={tmp_path}"]
+    for form in ("folders", "pages", "named arrays"):
+        scores = evaluate(config(folders[form], *FORMS[form][0], *scored))
+        for index in range(2):
+            both = 2 * (planes_of(0) & found)[..., index].sum() / (planes_of(0) + found)[..., index].sum()
+            assert scores[f"dice_class{index + 1}"] == pytest.approx(both)
+
+
+@pytest.fixture(scope="module")
+def partly(tmp_path_factory):
+    """A folder with `data`, where 255 ignores a part of one class, another of the other, and a row of both."""
+    folder = tmp_path_factory.mktemp("partly")
+    for number in range(4):
+        where = folder / "data" / ("train" if number > 1 else "val")
+        planes = planes_of(number)
+        write_png(where / f"images/image_{number}.png", np.dstack([planes * 100, planes[..., 0] * 0]))
+        planes[5:9, 2:9, 0] = planes[2:7, 10:22, 1] = planes[0] = 255
+        for index, name in enumerate(NAMES):
+            write_png(where / f"mask/mask_{number}_{name}.png", planes[..., index])
+    return folder
+
+
+IGNORED = [*FILES, "DATASET.IGNORE_LABEL=255"]
+
+
+def planes_in(folder, split):
+    """What the files hold: `(images, height, width, classes)`."""
+    paths = sorted((folder / f"data/{split}/images").iterdir())
+    numbers = [path.stem.rpartition("_")[2] for path in paths]
+    read = [[folder / f"data/{split}/mask/mask_{number}_{name}.png" for name in NAMES] for number in numbers]
+    return np.stack([np.dstack([cv2.imread(str(path), 0) for path in paths]) for paths in read])
+
+
+KNOBS = [f"AUGMENTATION.{knob}.PROBABILITY=1.0" for knob in ("ROTATION", "ZOOM", "HORIZONTAL_FLIP")]
+
+
+@pytest.mark.parametrize("loader", installed(LOADERS))
+def test_a_class_is_ignored_by_itself_in_every_loader(loader, partly):
+    options = [f"DATA_GENERATOR_TYPE={loader}"]
+    if loader == "TFRECORD":
+        places = [partly / "data/train" / kind for kind in ("images", "mask")]
+        write_shards(*places, partly / "shards", "train", 1, "none", class_masks=NAMES)
+        options.append("DATASET.TRAIN.IMAGES_PATH=shards/train-*.tfrec")
+    elif loader == "TF_GENERATOR":
+        options.append("DATASET.CACHE=kept")
+    planes = planes_in(partly, "train")
+    ignored = planes == 255
+    wanted = with_ignored(np.where(ignored.all(-1), 255, pack(planes == 1)).astype(np.uint8), ignored)
+    for _ in range(2):
+        found = masks_of(config(partly, *IGNORED, *options))
+        assert found.dtype == np.uint16 and (found == wanted).all()
+    engine = "tensorflow" if loader in ("TF_DATA", "TFRECORD") else "albumentations"
+    cfg = config(partly, *IGNORED, *options, f"AUGMENTATION.ENGINE={engine}", "AUGMENTATION.FILL=zero", *KNOBS)
+    for _, masks in build_dataset(cfg, "train", augment=True):
+        masks = np.asarray(masks)
+        assert masks.dtype == np.uint16 and set(np.unique(masks)) <= {*np.unique(wanted).tolist(), 255}
+        assert (masks >= 256).any()
+
+
+def test_what_is_ignored_of_a_class_is_not_scored(partly):
+    cfg = config(partly, *IGNORED, "loss=bce_dice", "HYPER_PARAMETERS.EPOCHS=2", "HYPER_PARAMETERS.LEARNING_RATE=0.01")
+    planes = planes_in(partly, "val")
+    labels = verify_data(cfg, details=True)["val"]["labels"]
+    assert [labels[index]["pixels"] for index in (1, 2)] == [(planes[..., index] == 1).sum() for index in (0, 1)]
+    history = train(cfg)
+    scores = evaluate(config(partly))
+    output = predict(config(partly, "PREDICT.PROBABILITIES=True"))
+    found = np.stack([np.load(output / f"probabilities/image_{number}.npy") > 0.5 for number in (0, 1)])
+    for index in range(2):
+        known = planes[..., index] != 255
+        true = planes[..., index] == 1
+        predicted = found[..., index] & known
+        dice = 2 * (true & predicted).sum() / (true.sum() + predicted.sum())
+        assert scores[f"dice_class{index + 1}"] == pytest.approx(dice, abs=1e-5)
+        specificity = (~true & ~predicted & known).sum() / (~true & known).sum()
+        assert scores[f"specificity_class{index + 1}"] == pytest.approx(specificity, abs=1e-5)
+    assert np.isfinite(history["loss"]).all()
+    scored = ["EVALUATION.METRICS=[confusion,objects]", "EVALUATION.SPLITS=[val]", f"EVALUATION.PREDICTIONS={output}"]
+    again = evaluate(config(partly, *IGNORED, *scored))
+    assert again["dice_class1"] == pytest.approx(scores["dice_class1"], abs=1e-5)
 
 
 def with_header(header):

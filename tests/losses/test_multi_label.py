@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from losses import LOSSES, build_loss, build_metrics
+from losses.count_scores import confusion_of_masks
+from losses.metrics.counts import count_tables
 from utils.base.class_bits import pack, unpack
+from utils.base.ignored_classes import known_only, with_ignored
 from utils.config import load_config
 
 tf = pytest.importorskip("tensorflow")
@@ -52,6 +55,34 @@ def test_a_loss_is_that_of_its_channels(name, ignore):
         assert float(overlapping(stacks, p, *extra)) == float(overlapping(values, p, *extra))
 
 
+# Terms that are the mean over all pixels and classes that count, not the mean over classes of theirs.
+OF_ALL_PIXELS = ("bce", "cce", "focal", "boundary_weighted_ce", "ssim")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_class_is_ignored_by_itself(name):
+    """A channel with ignored pixels of its own is what a single class with these pixels ignored is."""
+    stacks, p = make_batch(side=LOSSES[name].smallest_side + 5)
+    ignored, single = np.zeros(stacks.shape, bool), stacks.copy()
+    ignored[:, :9, :, 0] = ignored[0, :, 3:8, 2] = True
+    single[ignored] = 255
+    stacks[ignored] = 0
+    values = with_ignored(pack(stacks), ignored)
+    values[:, -2:], single[:, -2:] = 255, 255  # of all classes, as augmentation fills what it shows beyond the edge
+    extra = [np.random.default_rng(0).random((*p.shape[:3], 1)).astype("float32")]
+    extra = extra if LOSSES[name].needs_boundary_weights else []
+    loss = one_term(name, *SINGLE, "DATASET.IGNORE_LABEL=255")
+    if name in OF_ALL_AREAS:
+        expected = loss(*(np.concatenate(np.split(maps, CLASSES, axis=-1), axis=2) for maps in (single, p)))
+    else:
+        of_classes = [float(loss(single[..., [n]], p[..., [n]], *extra)) for n in range(CLASSES)]
+        valid = single[:, 5:-5, 5:-5] != 255 if name == "ssim" else single != 255
+        expected = np.average(of_classes, weights=valid.sum((0, 1, 2)) if name in OF_ALL_PIXELS else None)
+    found = one_term(name, *OVERLAP, "DATASET.IGNORE_LABEL=255")(values[..., None], p, *extra)
+    # Differences of means cancel in the five levels of MS-SSIM, in float32.
+    assert float(found) == pytest.approx(float(expected), rel=1e-4 if name == "ms_ssim" else 1e-5)
+
+
 def test_class_weights_are_of_what_is_absent_and_of_each_class():
     stacks, p = make_batch()
     y, q = stacks.astype("float64"), p.astype("float64")
@@ -64,10 +95,19 @@ def test_class_weights_are_of_what_is_absent_and_of_each_class():
     assert float(foreground(pack(stacks), p)) == pytest.approx(of_present.mean(), rel=1e-5)
 
 
+# Scores of all classes together; the share of right decisions is one, where classes have other numbers of pixels.
+POOLED = ("soft_dice_flat", "soft_dice_images", "dice_images", "iou_images")
+
+
+@pytest.mark.parametrize("by_class", [False, True])
 @pytest.mark.parametrize("full", [False, True])
-def test_a_metric_is_that_of_its_channels(full):
+def test_a_metric_is_that_of_its_channels(full, by_class):
     stacks, p = make_batch()
     values = pack(stacks)
+    if by_class:
+        ignored = np.random.default_rng(1).random(stacks.shape) < 0.2
+        values = with_ignored(pack(np.where(ignored, 0, stacks)), ignored)
+        stacks = np.where(ignored, np.uint8(255), stacks)
     values[0, 0] = stacks[0, 0] = 255
 
     def results(overrides, truth, probabilities):
@@ -88,7 +128,7 @@ def test_a_metric_is_that_of_its_channels(full):
         if "_class" in name:
             base, _, number = name.rpartition("_class")
             assert value == pytest.approx(of_channels[int(number) - 1][f"{base}_class1"], rel=1e-5), name
-        elif name not in ("soft_dice_flat", "soft_dice_images", "dice_images", "iou_images"):
+        elif name not in (*POOLED, *(["binary_accuracy"] if by_class else [])):
             assert value == pytest.approx(np.nanmean([one[name] for one in of_channels]), rel=1e-5), name
     assert ("sensitivity_class3" in found) == full and "dice_class3" in found
 
@@ -123,3 +163,23 @@ def test_a_single_class_is_the_same_with_and_without():
 def test_bits():
     labels = np.arange(256, dtype="uint8")
     assert (pack(unpack(labels, 8)) == labels).all() and unpack(labels, 8).dtype == np.uint8
+
+
+def test_tables_of_masks_are_those_of_the_metrics():
+    stacks, p = make_batch()
+    ignored = np.random.default_rng(1).random(stacks.shape) < 0.3
+    values = with_ignored(pack(np.where(ignored, 0, stacks)), ignored)
+    values[0, :2] = 255
+    tables = confusion_of_masks(values, pack(p > 0.5), CLASSES + 1, 255, multi_label=True)
+    assert (tables == np.asarray(count_tables(values[..., None], p, 255)).sum(0)).all()
+    counts = ~ignored
+    counts[0, :2] = False
+    for index in range(CLASSES):
+        known = counts[..., index]
+        true, found = stacks[..., index][known], p[..., index][known] > 0.5
+        assert tables[index + 1].tolist() == [[np.sum((true == a) & (found == b)) for b in (0, 1)] for a in (0, 1)]
+        assert tables[index + 1].sum() == known.sum()
+    known = ((stacks > 0) & counts).any(-1) | counts.all(-1)
+    assert tables[0].sum() == known.sum()
+    truth, predicted = known_only(values[1], pack(p[1] > 0.5))
+    assert (unpack(predicted, CLASSES) == (p[1] > 0.5) & ~ignored[1]).all() and truth.dtype == np.uint8

@@ -11,6 +11,7 @@ import numpy as np
 
 from utils.base.class_bits import in_region
 from utils.base.errors import UserError
+from utils.base.ignored_classes import known_only
 from utils.base.progress import Task
 from utils.choice.kept_runs import KeptRun
 from utils.evaluation.kept_probabilities import KeptImage, from_integers
@@ -163,6 +164,7 @@ class Counts:
     def count(self, truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """int64 `(classes, COUNTS)`: common, true and predicted pixels of each class, without those to be ignored."""
         kept = self.kept
+        truth, labels = known_only(truth, labels)
         if kept.ignore_label is not None:
             valid = truth != kept.ignore_label
             truth, labels = truth[valid], labels[valid]

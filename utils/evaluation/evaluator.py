@@ -12,6 +12,7 @@ from losses.calibration import Calibration
 from losses.surface import surface_dice_names, surface_scores
 from utils.base.class_bits import in_region
 from utils.base.classes import is_multi_label, number_of_classes
+from utils.base.ignored_classes import is_known, known_only
 from utils.base.pictures import displayable
 from utils.config.class_names import has_background
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
@@ -153,7 +154,7 @@ class Evaluator:
         for entry in slices:
             number, dice = self.data.first + entry.number, mean_dice(entry.case, self.regions)
             if self.gallery.wants(number, dice):
-                self.gallery.offer(number, dice, self.draw(entry.picture), entry.truth, entry.predicted)
+                self.gallery.offer(number, dice, self.draw(entry.picture), *known_only(entry.truth, entry.predicted))
 
     def draw(self, image: np.ndarray) -> np.ndarray:
         """The picture of an image; a picture stays."""
@@ -183,10 +184,10 @@ class Evaluator:
         assert spacing is not None  # checked before volumes are collected
         truth = stack_slices([entry.truth for entry in slices], volume)
         predicted = stack_slices([entry.predicted for entry in slices], volume)
-        valid = True if self.ignore_label is None else truth != self.ignore_label
         tolerance = self.settings.SURFACE_TOLERANCE_MM
         scores: dict[str, dict[str, float] | None] = {}
         for name, region in self.regions.items():
+            valid = is_known(truth, region, self.ignore_label, self.multi_label)
             true, found = (in_region(labels, region, self.multi_label) & valid for labels in (truth, predicted))
             if true.any() and found.any():
                 scores[name] = surface_scores(true, found, spacing, tolerance)

@@ -9,6 +9,7 @@ from losses import build_image_metrics
 from losses.whole_images import ClassMaps
 from utils.base.class_bits import in_region
 from utils.base.classes import is_multi_label, number_of_classes
+from utils.base.ignored_classes import is_known
 from utils.evaluation.case_scores import Regions, ScoredCase
 
 
@@ -52,10 +53,10 @@ class ImageScores:
             voxel_ml: volume of a voxel, in which sizes of lesions are measured; None: in pixels or voxels.
         """
         self.cases.append(case)
-        valid = np.ones(truth.shape, bool) if self.ignore_label is None else truth != self.ignore_label
         for region, metrics in self.metrics.items():
             if metrics:
                 index = self.classes[region]
+                valid = is_known(truth, [index], self.ignore_label, self.multi_label)
                 true, found = (in_region(labels, [index], self.multi_label) & valid for labels in (truth, predicted))
                 certain = found.astype(np.float32) if probability is None else probability[..., index - self.first]
                 maps = ClassMaps(true, found, certain, valid, voxel_ml)

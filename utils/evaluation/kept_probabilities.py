@@ -76,7 +76,7 @@ class Keeper:
         """
         for number, truth in enumerate(truths):
             arrays = {kind: to_integers(found[number]) for kind, found in kinds.items()}
-            write_arrays(self.folder / file_name(self.added), {"truth": truth.astype(np.uint8), **arrays})
+            write_arrays(self.folder / file_name(self.added), {"truth": truth, **arrays})
             self.added += 1
 
     def finish(self) -> None:

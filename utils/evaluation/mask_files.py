@@ -31,6 +31,7 @@ from utils.base.class_bits import pack
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path, where_looked
+from utils.base.ignored_classes import plain
 from utils.base.listing import list_folder
 
 SUFFIXES = (*IMAGE_SUFFIXES, *NIFTI_SUFFIXES)
@@ -89,7 +90,7 @@ class MaskSet(ABC):
     def checked(self, labels: np.ndarray, file: object) -> np.ndarray:
         """The labels, if they are classes that there are; `file` names the mask."""
         most = 2 ** (self.classes - 1) - 1 if self.multi_label else self.classes - 1
-        table = np.bincount(labels.ravel(), minlength=256)
+        table = np.bincount(plain(labels).ravel(), minlength=256)
         if self.settings.ignore_label is not None:
             table[self.settings.ignore_label] = 0
         extra = [value for value in np.flatnonzero(table).tolist() if value > most]

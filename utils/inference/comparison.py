@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from utils.base.class_bits import unpack
+from utils.base.ignored_classes import known_only
 from utils.base.palette import ERROR_COLORS, VOID, class_color
 from utils.base.pictures import MIN_PANEL, STRIP, draw_contours, enlarge, legend, overlay, titled
 from utils.inference.mask_meaning import MaskMeaning
@@ -34,6 +35,7 @@ def count_dice(truth: np.ndarray, predicted: np.ndarray, meaning: MaskMeaning) -
 
     Those of several images add up.
     """
+    truth, predicted = known_only(truth, predicted)
     scored = ~meaning.is_void(truth)
     truth, predicted = truth[scored].astype(np.uint8), predicted[scored].astype(np.uint8)
     if meaning.multi_label:
@@ -81,6 +83,8 @@ def compare(image: np.ndarray, truth: np.ndarray | None, predicted: np.ndarray, 
         `(height', width', 3)` uint8 RGB; a panel has LARGEST_PANEL pixels at most.
     """
     entries = class_legend(meaning)
+    if truth is not None:
+        truth, predicted = known_only(truth, predicted)
     if truth is None:
         image, predicted = (fit(picture) for picture in (image, predicted))
         how = meaning.multi_label, meaning.first_class

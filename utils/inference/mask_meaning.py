@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from utils.base.class_bits import NO_CLASS
 from utils.base.classes import is_multi_label, number_of_classes
+from utils.base.ignored_classes import plain
 from utils.config.class_names import has_background
 from utils.config.label_sets import label_sets_of, labels_of_bits
 
@@ -48,11 +49,11 @@ class MaskMeaning:
 
     def without_void(self, truth: np.ndarray) -> np.ndarray:
         """The truth with a value that is not drawn where pixels are not scored."""
-        return np.where(self.is_void(truth), 0 if self.first_class else NO_CLASS, truth).astype(truth.dtype)
+        return np.where(self.is_void(truth), 0 if self.first_class else NO_CLASS, plain(truth)).astype(np.uint8)
 
     def is_void(self, truth: np.ndarray) -> np.ndarray:
         """Which pixels are not scored: bool, of the shape of the truth."""
-        return np.zeros(truth.shape, bool) if self.ignore_label is None else truth == self.ignore_label
+        return np.zeros(truth.shape, bool) if self.ignore_label is None else plain(truth) == self.ignore_label
 
 
 def stored_values(cfg: DictConfig) -> list[int] | None:

@@ -52,6 +52,7 @@ MASK_RULES = (
     training.images_are_large_enough_for_the_loss,
     labels.values_of_masks_have_one_meaning,
     labels.class_masks_are_those_of_the_classes,
+    labels.raters_ignore_whole_pixels,
     training.overlapping_classes_fit_their_masks,
     training.ignored_label_is_no_class,
     training.class_names_fit_the_classes,

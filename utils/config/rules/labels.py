@@ -51,6 +51,14 @@ def class_masks_are_those_of_the_classes(cfg: DictConfig) -> None:
         )
 
 
+def raters_ignore_whole_pixels(cfg: DictConfig) -> None:
+    if cfg.EVALUATION.RATERS and cfg.DATASET.CLASS_MASKS is not None and cfg.DATASET.IGNORE_LABEL is not None:
+        raise UserError(
+            "EVALUATION.RATERS finds no agreement on classes that are ignored by themselves: leave "
+            "DATASET.IGNORE_LABEL out, or compare with the masks of each rater in a run of its own."
+        )
+
+
 def label_sets_have_every_class(cfg: DictConfig) -> None:
     sets = label_sets_of(cfg)
     if sets is None:

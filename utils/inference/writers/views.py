@@ -8,6 +8,7 @@ import numpy as np
 from utils.base.class_bits import in_region
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
+from utils.base.ignored_classes import known_only, plain
 from utils.base.pictures import draw_contours, overlay
 from utils.inference.comparison import fit
 from utils.inference.mask_meaning import MaskMeaning
@@ -37,7 +38,7 @@ def check_truth(truth: np.ndarray, meaning: MaskMeaning, name: str) -> None:
     """Raise a UserError if a truth has values that are no class of the model."""
     classes = len(meaning.class_names)
     most = 2 ** (classes - 1) - 1 if meaning.multi_label else classes - 1
-    largest = int(np.where(meaning.is_void(truth), 0, truth).max())
+    largest = int(np.where(meaning.is_void(truth), 0, plain(truth)).max())
     if largest > most:
         raise UserError(
             f"The truth of {name} holds the value {largest}; the model has {classes} classes, so that values go up to "
@@ -78,7 +79,7 @@ def dice_of_classes(views: Sequence[Path], meaning: MaskMeaning) -> list[float |
         with np.load(view) as arrays:
             if "truth" not in arrays:
                 return None
-            labels, truth = arrays["labels"], arrays["truth"]
+            truth, labels = known_only(arrays["truth"], arrays["labels"])
         scored = ~meaning.is_void(truth)
         for index in range(len(both)):
             one, other = (
