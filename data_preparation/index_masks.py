@@ -5,7 +5,10 @@
         --image-suffix _leftImg8bit --mask-suffix _gtFine_labelTrainIds
     python data_preparation/index_masks.py 701_StillsRaw_full LabeledApproved_full data \\
         --mask-suffix _L --colours label_colors.txt --ignore 255 --group '(.+)_f?\\d+'
+    python data_preparation/index_masks.py 'CHASE/*.jpg' 'CHASE/*_1stHO.png' data --values 0 255 --group 'Image_(\\d+)'
 
+IMAGES and MASKS are folders, in which a mask has the name of its image, patterns, in which `*` stands for the same in
+both, or a file each, such as stacks of pages. Masks of two classes that JPEG has blurred need --threshold 128.
 `{split}` stands for train, val and test: the published split is kept. Without it --val and --test draw one, by the
 groups that --group defines. Subfolders are searched too. A colour table has one line per class with its red, green and
 blue value. With headings such as id,name,r,g,b the columns are found by name, and id is the class; without, the classes
@@ -25,12 +28,14 @@ import numpy as np
 from data_generators.files.image_file import ImageFile
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import is_grey_png, read_whole
+from data_generators.reading.mask_values import read_values
 from data_generators.reading.masks import read_mask
 from data_preparation.common.colour_tables import Colours, colours_of, names_of_classes, read_table
 from data_preparation.common.command_line import dataset_command
 from data_preparation.common.dataset_writer import Conversion, EncodedMask, NewPair
 from data_preparation.common.groups import group_of
 from data_preparation.common.image_files import Skipped, list_images, page_pairs_of, raise_problems
+from data_preparation.common.patterns import name_matches, without
 from data_preparation.common.splits import existing_path, paths_by_split, with_splits
 from utils.base.errors import UserError
 
@@ -38,13 +43,15 @@ from utils.base.errors import UserError
 class IndexMask(NamedTuple):
     """A mask file, and how its pixels become classes: by colour, by gray value, or as they are.
 
-    ignore: class of colours and gray values that are not listed; None makes them an error.
+    ignore: class of colours and gray values that are not listed; None makes them an error. threshold: gray values from
+    there on are class 1, those below class 0.
     """
 
     path: ImageFile
     colours: Colours | None
     values: list[int] | None
     ignore: int | None
+    threshold: int | None
 
 
 def collect(options: Namespace) -> Conversion:
@@ -57,15 +64,20 @@ def collect(options: Namespace) -> Conversion:
     skipped: list[Skipped] = []
     problems: list[str] = []
     for split, (images, masks) in paths_by_split(options.images, options.masks).items():
-        image_files, skipped_images = list_named(images, options.image_suffix)
         mask_files, skipped_masks = list_named(masks, options.mask_suffix)
+        image_files, skipped_images = list_named(images, options.image_suffix)
+        image_files = without(image_files, mask_files)
         skipped += skipped_images + skipped_masks
-        problems += [f"{path} has no mask." for name, path in image_files.items() if name not in mask_files]
+        alone = [path for name, path in image_files.items() if name not in mask_files]
+        if options.labelled_only:
+            skipped += [(path, "has no mask") for path in alone]
+        else:
+            problems += [f"{path} has no mask. Leave such images out with --labelled-only." for path in alone]
         problems += [f"{path} has no image." for name, path in mask_files.items() if name not in image_files]
         for name in sorted(image_files.keys() & mask_files):
-            base = Path(name).name
+            base = Path(name).name or image_files[name].stem
             for number, (image, path) in enumerate(pages := page_pairs_of([(image_files[name], mask_files[name])])):
-                mask = IndexMask(path, colours, options.values, options.ignore)
+                mask = IndexMask(path, colours, options.values, options.ignore, options.threshold)
                 target = base if len(pages) == 1 else f"{base}_{number}"
                 pairs.append(NewPair(split, image, target, target, mask, (path, *further_sources)))
     raise_problems(problems)
@@ -78,7 +90,7 @@ def collect(options: Namespace) -> Conversion:
 def check_not_all_ignored(pairs: Sequence[NewPair]) -> None:
     """Raise a UserError if no mask contains a listed colour or value; reads masks up to the first that does."""
     for pair in pairs:
-        path, colours, values, _ = pair.annotation
+        path, colours, values = pair.annotation[:3]
         listed = ~find_colours(path, colours)[1] if colours else np.isin(read_mask(path), values)
         if listed.any():
             return
@@ -92,8 +104,10 @@ def check_not_all_ignored(pairs: Sequence[NewPair]) -> None:
 
 def check_values(options: Namespace) -> None:
     """Raise a UserError for options that exclude each other or are out of range."""
-    if options.colours and options.values:
-        raise UserError("--colours and --values exclude each other.")
+    if sum(value is not None for value in (options.colours, options.values, options.threshold)) > 1:
+        raise UserError("--colours, --values and --threshold exclude each other.")
+    if options.threshold is not None and (options.ignore is not None or not 1 <= options.threshold <= 65535):
+        raise UserError(f"--threshold {options.threshold} must be 1 to 65535, without --ignore.")
     if options.values and len(set(options.values)) < len(options.values):
         raise UserError(f"--values {' '.join(map(str, options.values))}: a value is listed twice.")
     if options.ignore is not None and not 0 <= options.ignore <= 255:
@@ -101,7 +115,16 @@ def check_values(options: Namespace) -> None:
 
 
 def list_named(folder: Path, suffix: str) -> tuple[dict[str, Path], list[Skipped]]:
-    """Return `({name: file}, skipped)` of a folder; names have no suffix and no ending, but the subfolder."""
+    """Return `({name: file}, skipped)`.
+
+    Names of a folder have no suffix and no ending, but the subfolder; of a pattern they are what its `*` stand for;
+    that of a single file is empty.
+    """
+    if "*" in str(folder):
+        root = Path(folder.anchor)
+        return dict(name_matches(root, str(folder.relative_to(root)))), []
+    if folder.is_file():
+        return {"": folder}, []
     paths, skipped = list_images(folder, recursive=True)
     named = {}
     for path in paths:
@@ -114,7 +137,9 @@ def list_named(folder: Path, suffix: str) -> tuple[dict[str, Path], list[Skipped
 
 def make_mask(pair: NewPair, height: int, width: int) -> np.ndarray | EncodedMask:
     """The classes of a mask file."""
-    path, colours, values, ignore = pair.annotation
+    path, colours, values, ignore, threshold = pair.annotation
+    if threshold is not None:
+        return (read_values(path) >= threshold).astype(np.uint8)
     if colours:
         return classes_of_colours(path, colours, ignore)
     if values is not None:
@@ -131,7 +156,10 @@ def classes_of_values(path: ImageFile, mask: np.ndarray, values: Sequence[int], 
     classes[values] = np.arange(len(values))
     unknown = np.flatnonzero((classes < 0) & (np.bincount(mask.ravel(), minlength=256) > 0))
     if len(unknown) and ignore is None:
-        raise UserError(f"{path}: contains the value {unknown[0]}, which is not in --values. Add it, or set --ignore.")
+        raise UserError(
+            f"{path}: contains the value {unknown[0]}, which is not in --values. Add it, or set --ignore; masks of two "
+            "classes that were blurred need --threshold."
+        )
     classes[classes < 0] = ignore or 0
     return classes.astype(np.uint8)[mask]
 
@@ -176,7 +204,10 @@ def pixel_value(text: str) -> int:
 
 main = dataset_command(
     __doc__,
-    {"images": "folder of images, may contain {split}", "masks": "folder of masks, may contain {split}"},
+    {
+        "images": "folder or pattern of images, or a file; may contain {split}",
+        "masks": "the same of masks",
+    },
     collect,
     {
         "--image-suffix": {"default": "", "help": "end of the image names that mask names do not share"},
@@ -184,6 +215,8 @@ main = dataset_command(
         "--values": {"type": pixel_value, "nargs": "+", "help": "pixel value of each class, such as 0 255"},
         "--colours": {"type": Path, "help": "table with the colour of each class"},
         "--ignore": {"type": int, "help": "class for colours and values that are not listed (default: an error)"},
+        "--threshold": {"type": int, "help": "gray value from which on pixels are class 1, such as 128"},
+        "--labelled-only": {"action": "store_true", "help": "leave out images without a mask (default: an error)"},
         "--group": {
             "help": "regular expression whose first group names the images that stay together (default: no groups)"
         },

@@ -5,16 +5,16 @@
     python data_preparation/volumes.py patients data --volumes '*/CT' --segmentations '*/segmentation.dcm'
 
 SOURCE contains a dataset.json with imagesTr and labelsTr (Decathlon; imagesTs has no labels and is skipped), or files
-and folders that two patterns match: a volume and a segmentation belong together if `*` stands for the same. A folder is
-a DICOM series; a segmentation is NIfTI, a DICOM series or a binary DICOM SEG (no RTSTRUCT). Whole volumes go to
-training or validation. The red, green and blue channel of an image are the slice below, the slice itself and the slice
-above. With --channels an image is a TIFF file with a band for each sequence, without neighbours:
+and folders that two patterns match: a volume and a segmentation belong together if `*` stands for the same, and what
+matches both patterns is a segmentation. A folder is a DICOM series; a segmentation is NIfTI, a DICOM series or a binary
+DICOM SEG (no RTSTRUCT). Whole volumes go to training or validation, with --group all of a patient. The red, green and
+blue channel of an image are the slice below, the slice itself and the slice above. With --channels an image is a TIFF
+file with a band for each sequence, without neighbours:
 
     python data_preparation/volumes.py Task01_BrainTumour data --channels
     python data_preparation/volumes.py brats data --channels t1 t2 --volumes '*/*_{}.nii' --segmentations '*/*_seg.nii'
 """
 
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Collection, Sequence
@@ -27,13 +27,15 @@ from data_generators.files.preparation import is_name
 from data_preparation.common.command_line import check_options, errors_in_one_line, make_parser
 from data_preparation.common.dataset_record import RECORD
 from data_preparation.common.dataset_writer import print_skipped
+from data_preparation.common.groups import group_of
 from data_preparation.common.image_files import HIDDEN, Skipped, raise_problems
+from data_preparation.common.patterns import name_matches, without
 from data_preparation.common.splits import SPLITS, assign_splits, existing_path
 from data_preparation.scans.labelled_scans import LabelledScan
 from data_preparation.scans.slices import SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
-from utils.base.listing import expand_pattern, list_folder
+from utils.base.listing import list_folder
 from utils.base.text_files import path_inside, read_json
 
 CT_WINDOW = (-200.0, 250.0)
@@ -51,6 +53,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--size": {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "help": "of the slices (default: unchanged)"},
     "--crop": {"action": "store_true", "help": "crop or pad to --size around the centre instead of resizing"},
     "--foreground": {"action": "store_true", "help": "all labels above 0 become class 1 (default: unchanged)"},
+    "--values": {"type": int, "nargs": "+", "help": "label of each class, such as 0 205 500 (default: 0, 1, 2, ...)"},
+    "--group": {
+        "help": "regular expression whose first group names the volumes that stay together, such as those of a patient "
+        "(default: no groups)"
+    },
     "--resample-labels": {
         "action": "store_true",
         "help": "resample a segmentation that covers the space of its scan with other voxels (nearest voxel)",
@@ -94,10 +101,12 @@ def prepare(options: Namespace) -> tuple[dict[str, dict], list[Skipped]]:
     check_volume_options(options)
     source = existing_path(Path(options.source))
     found = find_by_pattern(source, options) if options.volumes else find_decathlon(source)
-    splits = assign_splits([scan.name for scan in found.scans], options.val, options.test, options.seed)
+    groups = {scan.name: group_of(scan.name, options.group) for scan in found.scans}
+    split_of = assign_splits(groups.values(), options.val, options.test, options.seed)
+    splits = {name: split_of[group] for name, group in groups.items()}
     check_output(options.output, set(splits.values()))
     settings, jobs = slice_settings(options, found), []
-    names = None if options.foreground else found.class_names
+    names = None if options.foreground or options.values else found.class_names
     for scan in found.scans:
         images, masks = (options.output / splits[scan.name] / name for name in ("images", "mask"))
         jobs.append(VolumeJob(splits[scan.name], scan, images, masks, settings, "volumes", names))
@@ -110,6 +119,8 @@ def check_volume_options(options: Namespace) -> None:
         raise UserError(f"--window {options.window[0]:g} {options.window[1]:g}: the first must be below the second.")
     if (options.size and min(options.size) < 1) or (options.crop and not options.size):
         raise UserError("--size must be at least 1 1, and --crop needs it.")
+    if options.values and (options.foreground or len(set(options.values)) < len(options.values)):
+        raise UserError("--values lists the label of each class once, and excludes --foreground.")
     if options.resample_labels and options.labels_in_scan_order:
         raise UserError("--resample-labels and --labels-in-scan-order exclude each other.")
     if options.channels is not None and options.modality is not None:
@@ -139,6 +150,7 @@ def slice_settings(options: Namespace, found: Found) -> SliceSettings:
         label_grid=label_grid,
         channels=channel_names(options, found),
         resample_channels=options.resample_channels,
+        values=tuple(options.values) if options.values else None,
     )
 
 
@@ -224,10 +236,8 @@ def find_by_pattern(source: Path, options: Namespace) -> Found:
     patterns = [options.volumes]
     if "{}" in options.volumes:
         patterns = [options.volumes.replace("{}", name) for name in options.channels]
-    (volumes, *others), segmentations = (
-        [name_matches(source, pattern) for pattern in patterns],
-        name_matches(source, options.segmentations),
-    )
+    segmentations = name_matches(source, options.segmentations)
+    volumes, *others = [without(name_matches(source, pattern), segmentations) for pattern in patterns]
     for pattern, found in zip(patterns, (volumes, *others), strict=True):
         if not found:
             raise UserError(f"{source}: nothing matches the pattern {pattern}.")
@@ -254,23 +264,6 @@ def find_by_pattern(source: Path, options: Namespace) -> Found:
         for name in sorted(volumes)
     ]
     return Found(scans, [])
-
-
-def name_matches(source: Path, pattern: str) -> dict[str, Path]:
-    """`{name: path}` of what matches a pattern; the name is what each `*` stands for."""
-    if "*" not in pattern or any(wildcard in pattern for wildcard in "[]?"):
-        raise UserError(f"The pattern {pattern} needs a * for the part that differs; ? and [ ] are not supported.")
-    expression = re.compile("(.*)".join(re.escape(part) for part in re.split(r"\*+", pattern)))
-    named: dict[str, Path] = {}
-    for path in expand_pattern(source / pattern):
-        match = expression.fullmatch(path.relative_to(source).as_posix())
-        if match is None:
-            continue
-        name = re.sub(r"[^\w.-]", "_", "_".join(filter(None, match.groups())))
-        if name in named:
-            raise UserError(f"{named[name]} and {path} would both be called {name}.")
-        named[name] = path
-    return named
 
 
 def name_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 
 from data_preparation.common.dataset_record import RECORD
 
+PROGRESS = ("write pairs", "prepare volumes")
 RNG = np.random.default_rng(3)
 
 
@@ -77,7 +78,7 @@ def refuse(script, capsys, output, *arguments):
         run(script, capsys, *arguments)
     error = capsys.readouterr().err
     assert end.value.code == 2
-    lines = [line for line in error.splitlines() if line.strip() and not line.startswith("write pairs")]  # progress
+    lines = [line for line in error.splitlines() if line.strip() and not line.startswith(PROGRESS)]
     assert len(lines) == 1 and lines[0].startswith("Error: "), error
     written = files(output) if output.exists() else []
     assert not [name for name in written if "/." in name or name.startswith(".")]

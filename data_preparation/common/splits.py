@@ -10,7 +10,7 @@ import numpy as np
 
 from data_preparation.common.image_files import unique_by
 from utils.base.errors import UserError
-from utils.base.listing import kind_at
+from utils.base.listing import expand_pattern, kind_at
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,7 +21,7 @@ SPLITS = ("train", "val", "test")
 
 
 def paths_by_split(*patterns: str | Path) -> dict[str | None, list[Path]]:
-    """The paths of each published split: `{split: paths}`, for patterns that contain `{split}`.
+    """The paths of each published split: `{split: paths}`, for patterns that contain `{split}`; `*` is left as it is.
 
     Without `{split}` in the patterns the result is `{None: paths}`: the split has to be drawn.
 
@@ -33,7 +33,7 @@ def paths_by_split(*patterns: str | Path) -> dict[str | None, list[Path]]:
     found: dict[str | None, list[Path]] = {}
     for split in SPLITS:
         paths = [Path(str(pattern).replace("{split}", split)) for pattern in patterns]
-        if any(kind_at(path) not in (None, "nothing") for path in paths):
+        if any(map(is_there, paths)):
             found[split] = [existing_path(path) for path in paths]
     if not found:
         raise UserError(f"{patterns[0]}: nothing exists for any of the splits {', '.join(SPLITS)}.")
@@ -44,11 +44,16 @@ def existing_path(path: Path) -> Path:
     """The path.
 
     Raises:
-        UserError: it does not exist, or its folder may not be entered.
+        UserError: it does not exist, nothing matches its `*`, or its folder may not be entered.
     """
-    if kind_at(path) in (None, "nothing"):
-        raise UserError(f"{path}: there is no such file or folder.")
+    if not is_there(path):
+        raise UserError(f"{path}: {'nothing matches' if '*' in str(path) else 'there is no such file or folder'}.")
     return path
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path exists, or something that its `*` match."""
+    return bool(expand_pattern(path)) if "*" in str(path) else kind_at(path) not in (None, "nothing")
 
 
 def assign_splits(groups: Iterable[str], val: float, test: float, seed: int) -> dict[str, str]:

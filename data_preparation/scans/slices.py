@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import cv2
@@ -33,7 +34,7 @@ class SliceSettings:
         resize_method: "resize", or "crop_or_pad" around the centre.
         low, high: intensities that become 0 and 255; None takes the 0.5th and 99.5th percentile of each volume.
         scaling: "window" or "slice_min_max", see `window_slice`.
-        labels: see `label_slice`.
+        labels, values: see `label_slice`.
         modality: which image of a 4-D file; None requires 3-D files.
         label_grid: what to do with a segmentation on another grid than its scan, see
             `data_preparation.scans.labelled_scans.LABEL_GRIDS`.
@@ -53,6 +54,7 @@ class SliceSettings:
     label_grid: str = "own"
     channels: tuple[str, ...] | None = None
     resample_channels: bool = False
+    values: tuple[int, ...] | None = None
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> Self:
@@ -73,12 +75,17 @@ class SliceSettings:
         )
 
     def described(self) -> dict[str, Any]:
-        """The settings for the manifest of a volume, which has no channels where there are none."""
-        values = asdict(self)
+        """The settings for the manifest of a volume; what came with a later version only where it is used."""
+        described = asdict(self)
         if self.channels is None:
-            del values["channels"], values["resample_channels"]
-            return values
-        return values | {"channels": list(self.channels)}
+            del described["channels"], described["resample_channels"]
+        else:
+            described["channels"] = list(self.channels)
+        if self.values is None:
+            del described["values"]
+        else:
+            described["values"] = list(self.values)
+        return described
 
     def record(self, prepared_by: str, class_names: Sequence[str] | None) -> dict[str, Any]:
         """These settings as keys of the config, for `data_generators.files.preparation.write_preparation`.
@@ -135,7 +142,7 @@ def intensity_window(scan: Scan, settings: SliceSettings) -> tuple[float, float]
     return float(low), float(max(high, low + 1e-6))
 
 
-def label_slice(segmentation: Scan, index: int, labels: str) -> np.ndarray:
+def label_slice(segmentation: Scan, index: int, labels: str, values: Sequence[int] | None = None) -> np.ndarray:
     """The labels of one slice as uint8 classes `(rows, columns)`.
 
     Args:
@@ -143,26 +150,46 @@ def label_slice(segmentation: Scan, index: int, labels: str) -> np.ndarray:
         index: of the slice.
         labels: for LiTS "merge_tumour" (liver and tumour are class 1) or "liver_and_tumour"; for other scans
             "foreground" (everything above 0 is class 1) or "as_stored".
+        values: the label of each class; None: the label is the class.
 
     Raises:
-        UserError: a value other than 0, 1 and 2 in LiTS, or one that is not an integer from 0 to 255 elsewhere.
+        UserError: a label that is not in `values`; a label other than 0, 1 and 2 in LiTS, or one that is not an integer
+            from 0 to 255 elsewhere.
     """
-    values = segmentation.slice(index)
-    if values.dtype.kind == "f":  # scaled integers and sums of floats are whole but for the last digits
-        whole = np.rint(values)
-        values = np.where(np.abs(values - whole) <= NEARLY_WHOLE, whole, values)
+    stored = segmentation.slice(index)
+    if stored.dtype.kind == "f":  # scaled integers and sums of floats are whole but for the last digits
+        whole = np.rint(stored)
+        stored = np.where(np.abs(stored - whole) <= NEARLY_WHOLE, whole, stored)
+    if values is not None:
+        return classes_of_labels(segmentation.path, index, stored, values)
     with np.errstate(invalid="ignore"):  # what does not fit is found by the comparison
-        classes = values.astype(np.uint8)
+        classes = stored.astype(np.uint8)
     is_lits = labels in LITS_CLASSES
     known = LITS_LABELS if is_lits else range(256)
-    if not np.array_equal(classes, values) or classes.max() > known[-1]:
-        unknown = sorted(set(np.unique(values).tolist()) - set(known))
+    if not np.array_equal(classes, stored) or classes.max() > known[-1]:
+        unknown = sorted(set(np.unique(stored).tolist()) - set(known))
         allowed = "0 (background), 1 (liver) and 2 (tumour)" if is_lits else "integers from 0 to 255"
         raise UserError(
             f"{segmentation.path}: slice {index} contains the labels "
             f"{', '.join(f'{value:.7g}' for value in unknown[:10])}; allowed are {allowed}."
         )
     return np.minimum(classes, 1) if labels in ("merge_tumour", "foreground") else classes
+
+
+def classes_of_labels(path: Path, index: int, stored: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """Labels of a slice become classes, uint8, by their position in `values`.
+
+    >>> classes_of_labels(Path("a.nii"), 0, np.array([[0, 500, 205]]), [0, 205, 500]).tolist()
+    [[0, 2, 1]]
+    """
+    order = np.argsort(values)
+    ordered = np.asarray(values)[order]
+    places = np.minimum(np.searchsorted(ordered, stored), len(values) - 1)
+    unknown = np.unique(stored[ordered[places] != stored])
+    if len(unknown):
+        shown = ", ".join(f"{value:.7g}" for value in unknown[:10])
+        raise UserError(f"{path}: slice {index} contains the labels {shown}, which are not in --values. Add them.")
+    return order[places].astype(np.uint8)
 
 
 def fit_slice(

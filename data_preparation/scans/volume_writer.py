@@ -214,7 +214,7 @@ def write_slices(job: VolumeJob, images: Path, masks: Path) -> tuple[dict, str |
     write_images(scans, settings, str(images / f"image_{name}_"))
     with_foreground = 0
     for index in range(slices):
-        mask = fit_slice(label_slice(segmentation, index, settings.labels), settings, resize_mask)
+        mask = fit_slice(label_slice(segmentation, index, settings.labels, settings.values), settings, resize_mask)
         write_png(masks / f"mask_{name}_{index}.png", mask)
         with_foreground += bool(mask.any())
     return {
