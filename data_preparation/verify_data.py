@@ -15,6 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
+import numpy as np
 from omegaconf import DictConfig
 
 from data_generators.files.class_labels import classifier_class_names, match_labels
@@ -66,7 +67,8 @@ def verify_data(
 
     Returns:
         `{split: {"pairs": int, "foreground_share": float | None, "image_properties": {name: int}, "label_counts": of
-        `data_preparation.common.label_counts.count_labels`}}`.
+        `data_preparation.common.label_counts.count_labels`}}`, and `known_counts`, `PairCheck.known` of all masks, if
+        classes are ignored by themselves.
         `foreground_share` is the share of labels above 0 among the pixels that are not ignored, None without masks;
         `image_properties` counts the images with each of IMAGE_PROPERTIES. With details, or where training needs it,
         "train" has `intensity_statistics`: PREPROCESS_DATA.STATISTICS of the foreground, if there is any. "train" has
@@ -94,6 +96,8 @@ def verify_data(
         hints += [hint for check in checks for hint in check.hints]
         summary[split] = summarize(checks, cfg.DATASET.IGNORE_LABEL) | intensity_statistics(cfg, histogram)
         summary[split]["label_counts"] = count_labels(cfg, checks)
+        known = [check.known for check in checks if check.known is not None]
+        summary[split] |= {"known_counts": np.array(known)} if known else {}
         if split == "train" and not problems:
             facts = [check.facts for check in checks if check.facts is not None]
             found = fingerprint(facts, find_spacings(pair.image for pair in pairs))
@@ -204,6 +208,7 @@ def main(cfg: DictConfig) -> None:
     print_facts(cfg, report)
     for found in report.values():
         del found["label_counts"]  # of every mask
+        found.pop("known_counts", None)
     suggestion = suggest_weights(cfg, report["train"])
     if suggestion:
         report["suggestion"] = suggestion

@@ -43,7 +43,10 @@ class Scoring:
         return int(self.background and not self.overlapping)
 
 
-def scores_of_set(areas: np.ndarray, pixels: int, scoring: Scoring) -> dict[str, float]:
+Pixels = int | np.ndarray  # of the whole set; `(classes,)` of overlapping classes that are ignored by themselves
+
+
+def scores_of_set(areas: np.ndarray, pixels: Pixels, scoring: Scoring) -> dict[str, float]:
     """The metric `confusion`: common, true and predicted areas `(3, images, classes)`, `pixels` of the whole set."""
     common, true, predicted = areas.sum(1)
     each = {
@@ -64,13 +67,13 @@ def scores_of_set(areas: np.ndarray, pixels: int, scoring: Scoring) -> dict[str,
     return {**scores, "pixel_accuracy": float(common.sum() / pixels)}
 
 
-def dice_coefficient(areas: np.ndarray, pixels: int, scoring: Scoring) -> dict[str, float]:
+def dice_coefficient(areas: np.ndarray, pixels: Pixels, scoring: Scoring) -> dict[str, float]:
     """The metric `dice_coef`; arguments as in `scores_of_set`."""
     common, true, predicted = areas[..., scoring.first :]
     return {"dice_coef": float(((2 * common + 1e-9) / (true + predicted + 1e-9)).mean())}
 
 
-def scores_of_images(areas: np.ndarray, pixels: int, scoring: Scoring) -> dict[str, float]:
+def scores_of_images(areas: np.ndarray, pixels: Pixels, scoring: Scoring) -> dict[str, float]:
     """The metric `images`; arguments as in `scores_of_set`."""
     common, true, predicted = areas[..., scoring.first :]
     total = true + predicted
@@ -96,7 +99,7 @@ def mean_of_defined(values: np.ndarray) -> float:
 
 
 # Rows of `losses.EVALUATION_METRICS` -> function (areas, pixels, scoring) -> {name: score}.
-COUNT_METRICS: dict[str, Callable[[np.ndarray, int, Scoring], dict[str, float]]] = {
+COUNT_METRICS: dict[str, Callable[[np.ndarray, Pixels, Scoring], dict[str, float]]] = {
     "dice_coef": dice_coefficient,
     "confusion": scores_of_set,
     "images": scores_of_images,
@@ -104,7 +107,7 @@ COUNT_METRICS: dict[str, Callable[[np.ndarray, int, Scoring], dict[str, float]]]
 
 
 def scores_of_areas(
-    areas: np.ndarray, pixels: int, scoring: Scoring, metrics: Iterable[str] = tuple(COUNT_METRICS)
+    areas: np.ndarray, pixels: Pixels, scoring: Scoring, metrics: Iterable[str] = tuple(COUNT_METRICS)
 ) -> dict[str, float]:
     """All scores of rows of COUNT_METRICS, NaN where undefined; arguments as in `scores_of_set`."""
     scores: dict[str, float] = {}
@@ -129,7 +132,7 @@ def scores_of_counts(confusions: np.ndarray, scoring: Scoring, metrics: Iterable
     if scoring.overlapping:
         tables = counts[:, 1:]
         areas = np.stack([tables[:, :, 1, 1], tables[:, :, 1].sum(2), tables[:, :, :, 1].sum(2)])
-        return scores_of_areas(areas, int(confusions[:, 0].sum()), scoring, metrics)
+        return scores_of_areas(areas, confusions[:, 1:].sum((0, 2, 3)), scoring, metrics)
     areas = np.stack([np.diagonal(counts, axis1=1, axis2=2), counts.sum(2), counts.sum(1)])
     return scores_of_areas(areas, int(confusions.sum()), scoring, metrics)
 

@@ -18,7 +18,7 @@ from data_preparation.common.dataset_report import intensity_of
 from data_preparation.common.fingerprint import ImageFacts, facts_of
 from data_preparation.common.intensity_statistics import ForegroundHistogram
 from utils.base.errors import UserError
-from utils.base.ignored_classes import plain
+from utils.base.ignored_classes import is_known, plain
 
 # Properties of image files that can be read but are seldom expected: name -> what to know about them.
 IMAGE_PROPERTIES = {
@@ -51,6 +51,7 @@ class PairCheck:
         problems: what is wrong, one message each.
         hints: what may help.
         labels: pixels of each value of the mask, up to its largest; empty without a mask.
+        known: pixels of which each of overlapping classes is known, `(classes,)`; None where none is ignored by itself.
         size: (height, width, channels) of the image; None unless measured.
         intensity: see `data_preparation.common.dataset_report.intensity_of`; None unless measured.
         properties: names in IMAGE_PROPERTIES that hold for the image, and in MASK_FORMS for the mask.
@@ -61,6 +62,7 @@ class PairCheck:
     problems: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    known: np.ndarray | None = None
     size: tuple[int, ...] | None = None
     intensity: np.ndarray | None = None
     properties: tuple[str, ...] = ()
@@ -112,6 +114,9 @@ def check_pair(
             check.size, check.intensity = image.shape, intensity_of(image)
     if mask is not None:
         check.labels = np.bincount(plain(mask).ravel())
+        if mask.dtype == np.uint16:
+            each = [is_known(mask, [index], settings.ignore_label, multi_label) for index in range(1, classes + 1)]
+            check.known = np.array([pixels.sum() for pixels in each])
         check_labels(check, pair.mask, classes, settings.ignore_label, multi_label)
         if image is not None and "rotation" in check.properties and mask.shape != image.shape[:2]:
             check.hints.append(ROTATION_HINT)

@@ -15,6 +15,8 @@ from data_preparation import split as split_command
 from data_preparation.tfrecord import inspect, write_shards
 from data_preparation.verify_data import verify_data
 from evaluate import evaluate
+from losses.constant_answer import constant_scores
+from losses.count_scores import Scoring
 from predict import predict
 from train import train
 from utils.base.class_bits import pack
@@ -252,7 +254,13 @@ def test_what_is_ignored_of_a_class_is_not_scored(partly):
     assert np.isfinite(history["loss"]).all()
     scored = ["EVALUATION.METRICS=[confusion,objects]", "EVALUATION.SPLITS=[val]", f"EVALUATION.PREDICTIONS={output}"]
     again = evaluate(config(partly, *IGNORED, *scored))
-    assert again["dice_class1"] == pytest.approx(scores["dice_class1"], abs=1e-5)
+    for name in ("dice_class1", "specificity_class2"):
+        assert again[name] == pytest.approx(scores[name], abs=1e-5)
+    every, liver = (planes[..., 0] != 255).sum(), (planes[..., 0] == 1).sum()
+    cases = verify_data(cfg, ["val"])["val"]
+    constant = constant_scores(cases["label_counts"], (1,), Scoring.from_config(cfg), cases["known_counts"])
+    assert constant["dice_class1"] == pytest.approx(2 * liver / (every + liver))
+    assert constant["specificity_class1"] == 0 and constant["specificity_class2"] == 1
 
 
 def with_header(header):

@@ -54,9 +54,15 @@ def true_counts(cases: list[ScoredCase]) -> np.ndarray:
     return np.column_stack([confusions[:, 0].sum((1, 2)), confusions[:, 1:, 1].sum(2)])
 
 
+def known_counts(cases: list[ScoredCase]) -> np.ndarray | None:
+    """Pixels of which each of overlapping classes is known, int64 `(images, classes)`; None of other classes."""
+    confusions = np.stack([case.confusion for case in cases])
+    return None if confusions.ndim == 3 else confusions[:, 1:].sum((2, 3))
+
+
 def find_baseline(cfg: DictConfig, evaluator: Evaluator) -> dict[str, tuple[float, Answer]]:
     """`losses.constant_answer.best_constant` of the images."""
-    return best_constant(true_counts(evaluator.images), Scoring.from_config(cfg))
+    return best_constant(true_counts(evaluator.images), Scoring.from_config(cfg), known_counts(evaluator.images))
 
 
 def find_bad_fits(cfg: DictConfig, evaluator: Evaluator) -> list[str]:
@@ -129,7 +135,8 @@ def constant_row(cfg: DictConfig, evaluator: Evaluator) -> ClassRow | None:
     if "dice" not in baseline:
         return None
     answer = baseline["dice"][1]
-    scores = constant_scores(true_counts(evaluator.images), answer, Scoring.from_config(cfg))
+    counts = true_counts(evaluator.images), known_counts(evaluator.images)
+    scores = constant_scores(counts[0], answer, Scoring.from_config(cfg), counts[1])
     shown = {name: scores[name] for name in COLUMNS if not np.isnan(scores[name])}
     return ClassRow(f"constant: {answer_name(answer, mask_class_names(cfg))}", None, shown)
 

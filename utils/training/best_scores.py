@@ -25,7 +25,8 @@ def find_baseline(cfg: DictConfig, data: Mapping[str, Any]) -> dict[str, tuple[f
     """
     if cfg.MODEL.TYPE == "classifier":
         return {}
-    return best_constant(data["val"]["label_counts"], Scoring.from_config(cfg))
+    found = data["val"]
+    return best_constant(found["label_counts"], Scoring.from_config(cfg), found.get("known_counts"))
 
 
 def score_rows(cfg: DictConfig, logs: Mapping[str, float], baseline: Mapping[str, tuple]) -> list[list[str]]:
