@@ -8,7 +8,8 @@
 Class 0 is the background; the chosen categories are classes 1, 2, ... in the order given (by default all, in the order
 of their numbers). Where instances overlap, the smaller one is on top, of equal ones the later one; crowd regions are
 below all others. The pixels are those of pycocotools. With --multi-label classes may overlap: bit c - 1 of a mask's
-value says whether class c is there, up to class 8 (train with OUTPUT.MULTI_LABEL=True).
+value says whether class c is there, up to class 8 (train with OUTPUT.MULTI_LABEL=True). --objects keeps the instances
+themselves, without crowds, as label images; --border N and --border-class keep those apart that touch.
 """
 
 import functools
@@ -43,8 +44,9 @@ from data_preparation.common.coco_segmentations import (
     enclosing_parts,
 )
 from data_preparation.common.command_line import dataset_command
-from data_preparation.common.dataset_writer import Conversion, NewPair
+from data_preparation.common.dataset_writer import Conversion, MadeMask, NewPair
 from data_preparation.common.image_files import Skipped, raise_problems
+from data_preparation.common.objects import OBJECT_OPTIONS, ObjectMasks
 from data_preparation.common.painting import Painted, paint, rank_by_size
 from data_preparation.common.splits import paths_by_split, with_splits
 from utils.base.class_bits import MOST_CLASSES, bit_of
@@ -89,13 +91,19 @@ def collect(options: Namespace) -> Conversion:
         )
     check_same_classes(names)
     found = ["background", *next(iter(names.values()))]
+    chosen = ObjectMasks.from_options(options, len(found))
+    if options.multi_label and not chosen.is_plain:
+        raise UserError(
+            "--multi-label lets objects overlap, which --objects and --border do not: leave one of them out."
+        )
+    found = chosen.class_names(found)
     usable = len(set(found)) == len(found) and all(map(is_name, found))
     pairs = with_splits(pairs, [pair.name for pair in pairs], options)
     if options.multi_label:
         check_bits(options, len(found) - 1)
     ignored = options.ignore if options.crowd == "ignore" else -1
-    make_mask = functools.partial(draw_mask, multi_label=options.multi_label, ignored=ignored)
-    return Conversion(pairs, make_mask, skipped, found if usable else None, options.multi_label)
+    make_mask = functools.partial(draw_mask, multi_label=options.multi_label, ignored=ignored, chosen=chosen)
+    return Conversion(pairs, make_mask, skipped, found if usable else None, options.multi_label, chosen.objects)
 
 
 def check_bits(options: Namespace, classes: int) -> None:
@@ -205,7 +213,14 @@ def refuse_shares(path: Path, instances: Sequence[Instance]) -> None:
         raise UserError(f"{path}: the polygons have coordinates from 0 to 1, shares of the image; COCO has pixels.")
 
 
-def draw_mask(pair: NewPair, height: int, width: int, multi_label: bool = False, ignored: int = -1) -> np.ndarray:
+def draw_mask(
+    pair: NewPair,
+    height: int,
+    width: int,
+    multi_label: bool = False,
+    ignored: int = -1,
+    chosen: ObjectMasks = ObjectMasks(),  # noqa: B008 (an immutable value)
+) -> np.ndarray | MadeMask:
     """The mask of an image: its instances, crowds first, then from large to small.
 
     With `multi_label` the bit of each class; what an instance covers is no longer `ignored`.
@@ -221,7 +236,12 @@ def draw_mask(pair: NewPair, height: int, width: int, multi_label: bool = False,
         region = draw_segmentation(instance.segmentation, height, width, instance.name)
         rank = rank_by_size(instance.is_crowd, int(np.count_nonzero(region.pixels)))
         painted.append(Painted(region, instance.label, rank))
-    return paint(painted, height, width, multi_label, ignored)
+    mask = paint(painted, height, width, multi_label, ignored)
+    if chosen.is_plain:
+        return mask
+    numbers = [0 if instance.is_crowd else number for number, instance in enumerate(instances, start=1)]
+    numbered = [one._replace(label=number) for one, number in zip(painted, numbers, strict=True)]
+    return chosen.finish(mask, paint(numbered, height, width, dtype=np.int32), pair.image)
 
 
 main = dataset_command(
@@ -246,6 +266,7 @@ main = dataset_command(
             "default": "keep",
             "help": "images without instances (default keep)",
         },
+        **OBJECT_OPTIONS,
     },
 )
 

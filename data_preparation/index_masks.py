@@ -1,4 +1,4 @@
-"""Convert masks that are images: class indices (CamVid, Cityscapes), other gray values, or colours.
+"""Convert masks that are images: class indices (CamVid, Cityscapes), other gray values, colours, or label images.
 
     python data_preparation/index_masks.py 'CamVid/{split}' 'CamVid/{split}annot' data
     python data_preparation/index_masks.py 'leftImg8bit/{split}' 'gtFine/{split}' data \\
@@ -6,13 +6,15 @@
     python data_preparation/index_masks.py 701_StillsRaw_full LabeledApproved_full data \\
         --mask-suffix _L --colours label_colors.txt --ignore 255 --group '(.+)_f?\\d+'
     python data_preparation/index_masks.py 'CHASE/*.jpg' 'CHASE/*_1stHO.png' data --values 0 255 --group 'Image_(\\d+)'
+    python data_preparation/index_masks.py cells/images cells/labels data --numbers --objects --border 1
 
 IMAGES and MASKS are folders, in which a mask has the name of its image, patterns, in which `*` stands for the same in
 both, or a file each, such as stacks of pages. Masks of two classes that JPEG has blurred need --threshold 128.
 `{split}` stands for train, val and test: the published split is kept. Without it --val and --test draw one, by the
 groups that --group defines. Subfolders are searched too. A colour table has one line per class with its red, green and
 blue value. With headings such as id,name,r,g,b the columns are found by name, and id is the class; without, the classes
-are numbered in the order of the lines, and a line with any other number is refused.
+are numbered in the order of the lines, and a line with any other number is refused. With --numbers pixel values are
+numbers of objects, in TIFF of 32 bit too: all objects become class 1, and --border N keeps those apart that touch.
 """
 
 import sys
@@ -30,11 +32,13 @@ from data_generators.reading.decoding import decode
 from data_generators.reading.headers import is_grey_png, read_whole
 from data_generators.reading.mask_values import read_values
 from data_generators.reading.masks import read_mask
+from data_generators.reading.objects import read_objects
 from data_preparation.common.colour_tables import Colours, colours_of, names_of_classes, read_table
 from data_preparation.common.command_line import dataset_command
-from data_preparation.common.dataset_writer import Conversion, EncodedMask, NewPair
+from data_preparation.common.dataset_writer import Conversion, MadeMask, NewPair
 from data_preparation.common.groups import group_of
 from data_preparation.common.image_files import Skipped, list_images, page_pairs_of, raise_problems
+from data_preparation.common.objects import OBJECT_OPTIONS, ObjectMasks
 from data_preparation.common.patterns import name_matches, without
 from data_preparation.common.splits import existing_path, paths_by_split, with_splits
 from utils.base.errors import UserError
@@ -44,7 +48,7 @@ class IndexMask(NamedTuple):
     """A mask file, and how its pixels become classes: by colour, by gray value, or as they are.
 
     ignore: class of colours and gray values that are not listed; None makes them an error. threshold: gray values from
-    there on are class 1, those below class 0.
+    there on are class 1, those below class 0. numbers: what becomes of objects, if pixel values are their numbers.
     """
 
     path: ImageFile
@@ -52,6 +56,7 @@ class IndexMask(NamedTuple):
     values: list[int] | None
     ignore: int | None
     threshold: int | None
+    numbers: ObjectMasks | None = None
 
 
 def collect(options: Namespace) -> Conversion:
@@ -59,6 +64,8 @@ def collect(options: Namespace) -> Conversion:
     check_values(options)
     table = read_table(existing_path(options.colours)) if options.colours else []
     colours = colours_of(table) or None
+    chosen = ObjectMasks.from_options(options, 2) if options.numbers else None
+    names = chosen.class_names(["background", "object"]) if chosen else names_of_classes(table)
     further_sources = (options.colours,) if options.colours else ()
     pairs: list[NewPair] = []
     skipped: list[Skipped] = []
@@ -77,14 +84,15 @@ def collect(options: Namespace) -> Conversion:
         for name in sorted(image_files.keys() & mask_files):
             base = Path(name).name or image_files[name].stem
             for number, (image, path) in enumerate(pages := page_pairs_of([(image_files[name], mask_files[name])])):
-                mask = IndexMask(path, colours, options.values, options.ignore, options.threshold)
+                mask = IndexMask(path, colours, options.values, options.ignore, options.threshold, chosen)
                 target = base if len(pages) == 1 else f"{base}_{number}"
                 pairs.append(NewPair(split, image, target, target, mask, (path, *further_sources)))
     raise_problems(problems)
     if options.ignore is not None and (colours or options.values):
         check_not_all_ignored(pairs)
     groups = [group_of(pair.name, options.group) for pair in pairs]
-    return Conversion(with_splits(pairs, groups, options), make_mask, skipped, names_of_classes(table))
+    pairs = with_splits(pairs, groups, options)
+    return Conversion(pairs, make_mask, skipped, names, objects=bool(chosen and chosen.objects))
 
 
 def check_not_all_ignored(pairs: Sequence[NewPair]) -> None:
@@ -110,6 +118,14 @@ def check_values(options: Namespace) -> None:
         raise UserError(f"--threshold {options.threshold} must be 1 to 65535, without --ignore.")
     if options.values and len(set(options.values)) < len(options.values):
         raise UserError(f"--values {' '.join(map(str, options.values))}: a value is listed twice.")
+    if options.numbers and any(
+        vars(options)[name] is not None for name in ("colours", "values", "ignore", "threshold")
+    ):
+        raise UserError(
+            "--numbers says what pixel values are: leave --colours, --values, --ignore and --threshold out."
+        )
+    if not options.numbers and (options.objects or options.border or options.border_class):
+        raise UserError("--objects and --border are for masks of single objects: label images, with --numbers.")
     if options.ignore is not None and not 0 <= options.ignore <= 255:
         raise UserError(f"--ignore {options.ignore} must be 0 to 255.")
 
@@ -135,9 +151,12 @@ def list_named(folder: Path, suffix: str) -> tuple[dict[str, Path], list[Skipped
     return named, skipped
 
 
-def make_mask(pair: NewPair, height: int, width: int) -> np.ndarray | EncodedMask:
+def make_mask(pair: NewPair, height: int, width: int) -> np.ndarray | MadeMask:
     """The classes of a mask file."""
-    path, colours, values, ignore, threshold = pair.annotation
+    path, colours, values, ignore, threshold, chosen = pair.annotation
+    if chosen:
+        numbers = read_objects(path)
+        return chosen.finish((numbers > 0).astype(np.uint8), numbers, path)
     if threshold is not None:
         return (read_values(path) >= threshold).astype(np.uint8)
     if colours:
@@ -147,7 +166,7 @@ def make_mask(pair: NewPair, height: int, width: int) -> np.ndarray | EncodedMas
     data = read_whole(path)
     if not is_grey_png(data):
         return read_mask(path)
-    return EncodedMask(decode(path, data)[:, :, 0], data)
+    return MadeMask(decode(path, data)[:, :, 0], data)
 
 
 def classes_of_values(path: ImageFile, mask: np.ndarray, values: Sequence[int], ignore: int | None) -> np.ndarray:
@@ -214,6 +233,8 @@ main = dataset_command(
         "--mask-suffix": {"default": "", "help": "the same for masks"},
         "--values": {"type": pixel_value, "nargs": "+", "help": "pixel value of each class, such as 0 255"},
         "--colours": {"type": Path, "help": "table with the colour of each class"},
+        "--numbers": {"action": "store_true", "help": "masks are label images: pixel values are numbers of objects"},
+        **OBJECT_OPTIONS,
         "--ignore": {"type": int, "help": "class for colours and values that are not listed (default: an error)"},
         "--threshold": {"type": int, "help": "gray value from which on pixels are class 1, such as 128"},
         "--labelled-only": {"action": "store_true", "help": "leave out images without a mask (default: an error)"},

@@ -1,10 +1,11 @@
 """Convert nuclei (2018 Data Science Bowl, stage1_train): `<id>/images/<id>.png`, `<id>/masks/*.png`, one per nucleus.
 
     python data_preparation/nuclei.py stage1_train data/nuclei
-    python data_preparation/nuclei.py stage1_train data/nuclei --border 1     # touching nuclei stay apart
+    python data_preparation/nuclei.py stage1_train data/nuclei --border 1 --objects     # touching nuclei stay apart
 
 All nuclei of an image become class 1. Where some touch, they are one piece in such a mask; --border N makes those of
-their pixels background that are within N pixels of another nucleus.
+their pixels background that are within N pixels of another nucleus, --border-class a class of their own. --objects
+keeps the nuclei themselves, as label images.
 """
 
 import sys
@@ -13,13 +14,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
-import cv2
 import numpy as np
 
 from data_generators.reading.masks import read_mask
 from data_preparation.common.command_line import dataset_command
-from data_preparation.common.dataset_writer import Conversion, NewPair
+from data_preparation.common.dataset_writer import Conversion, MadeMask, NewPair
 from data_preparation.common.image_files import list_images, raise_problems
+from data_preparation.common.objects import OBJECT_OPTIONS, ObjectMasks
 from data_preparation.common.splits import existing_path, with_splits
 from utils.base.errors import UserError
 
@@ -28,8 +29,7 @@ CLASSES = ("background", "nucleus")
 
 def collect(options: Namespace) -> Conversion:
     """Find the images and the masks of their nuclei."""
-    if options.border < 0:
-        raise UserError(f"--border {options.border}: a number of pixels is at least 0.")
+    chosen = ObjectMasks.from_options(options, len(CLASSES))
     paths, skipped = list_images(existing_path(Path(options.source)), recursive=True)
     images: list[Path] = []
     masks: dict[Path, list[Path]] = {}
@@ -59,24 +59,22 @@ def collect(options: Namespace) -> Conversion:
             path,
             folder.name,
             folder.name,
-            (masks[folder], options.border),
+            (masks[folder], chosen),
             tuple(masks[folder]),
         )
         for path, folder in zip(images, folders, strict=True)
     ]
-    return Conversion(with_splits(pairs, [pair.name for pair in pairs], options), join_nuclei, skipped, CLASSES)
+    pairs, names = with_splits(pairs, [pair.name for pair in pairs], options), chosen.class_names([*CLASSES])
+    return Conversion(pairs, join_nuclei, skipped, names, objects=chosen.objects)
 
 
-def join_nuclei(pair: NewPair, height: int, width: int) -> np.ndarray:
-    """The union of the nuclei as 0 and 1, without the pixels that are too near to another nucleus."""
-    files, border = pair.annotation
-    kernel = np.ones((2 * border + 1, 2 * border + 1), np.uint8)
-    near, union = np.zeros((2, height, width), np.uint8)
-    for file in files:
-        nucleus = read_nucleus(file, height, width)
-        union |= nucleus
-        near += cv2.dilate(nucleus, kernel) > 0
-    return union if border == 0 else union * (near < 2)
+def join_nuclei(pair: NewPair, height: int, width: int) -> MadeMask:
+    """The nuclei as class 1, but for the pixels that are too near to another; where some overlap, the last counts."""
+    files, chosen = pair.annotation
+    numbers = np.zeros((height, width), np.int32)
+    for number, file in enumerate(files, start=1):
+        numbers[read_nucleus(file, height, width) > 0] = number
+    return chosen.finish((numbers > 0).astype(np.uint8), numbers, pair.image)
 
 
 def read_nucleus(path: Path, height: int, width: int) -> np.ndarray:
@@ -90,16 +88,8 @@ def read_nucleus(path: Path, height: int, width: int) -> np.ndarray:
 
 
 SOURCES = {"source": "the folder stage1_train, with one folder per image"}
-OPTIONS = {
-    "--border": {
-        "type": int,
-        "default": 0,
-        "metavar": "N",
-        "help": "pixels of nuclei that become background towards another nucleus (default 0)",
-    }
-}
 
-main = dataset_command(__doc__, SOURCES, collect, OPTIONS)
+main = dataset_command(__doc__, SOURCES, collect, OBJECT_OPTIONS)
 
 if __name__ == "__main__":
     main()

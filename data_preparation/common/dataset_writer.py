@@ -2,6 +2,7 @@
 
     OUTPUT/{train,val,test}/images/<name>.png or .jpg      OUTPUT/{train,val,test}/mask/<name>.png
 
+and with --objects, where a command knows single ones, label images: OUTPUT/{train,val,test}/objects/<name>.png.
 PNG and JPEG images are copied byte by byte; other formats become PNG. `OUTPUT/prepared.json` records the sources and
 options of each pair: a second run skips what has not changed, and removes pairs that no longer belong to a split.
 """
@@ -55,26 +56,32 @@ class NewPair(NamedTuple):
     sources: tuple[ImageFile, ...] = ()
 
 
-class EncodedMask(NamedTuple):
-    """A mask whose PNG file can be copied. mask: uint8 `(height, width)`; data: the bytes of the file."""
+class MadeMask(NamedTuple):
+    """A mask and what is known of it.
+
+    mask: uint8 `(height, width)`; data: the bytes of its PNG file, if that can be copied; objects: uint16
+    `(height, width)`, the label image to write beside it, or None.
+    """
 
     mask: np.ndarray
-    data: bytes
+    data: bytes | None = None
+    objects: np.ndarray | None = None
 
 
 class Conversion(NamedTuple):
     """What a command found, and how to convert it.
 
-    pairs: to write; make_mask: `(pair, height, width) -> uint8 (height, width)` or `EncodedMask`, can be pickled;
+    pairs: to write; make_mask: `(pair, height, width) -> uint8 (height, width)` or `MadeMask`, can be pickled;
     skipped: (file or name, reason); class_names: background first, None if they are not known; multi_label: whether
-    the classes of a mask may overlap, see `utils.base.class_bits`.
+    the classes of a mask may overlap, see `utils.base.class_bits`; objects: whether `make_mask` gives label images.
     """
 
     pairs: Sequence[NewPair]
-    make_mask: Callable[[NewPair, int, int], np.ndarray | EncodedMask]
+    make_mask: Callable[[NewPair, int, int], np.ndarray | MadeMask]
     skipped: Sequence[Skipped]
     class_names: Sequence[str] | None = None
     multi_label: bool = False
+    objects: bool = False
 
 
 def write_dataset(conversion: Conversion, options: Namespace, sources: Iterable[str]) -> dict[str, dict[str, int]]:
@@ -107,7 +114,12 @@ def write_locked(conversion: Conversion, options: Namespace, sources: Iterable[s
     settings = settings_of_masks(options, sources)
     targets = unique_by(conversion.pairs, image_target)
     signatures = {target: signature_of(pair, settings) for target, pair in targets.items()}
-    done = {target for target, pair in targets.items() if is_done(output, record, target, pair, signatures[target])}
+    kinds = ("images", "mask", "objects") if conversion.objects else ("images", "mask")
+    done = {
+        target
+        for target, pair in targets.items()
+        if is_done(output, record, target, pair, signatures[target], conversion.objects)
+    }
     todo = {target: pair for target, pair in targets.items() if target not in done}
 
     files = {target: record[target] for target in done}
@@ -120,7 +132,7 @@ def write_locked(conversion: Conversion, options: Namespace, sources: Iterable[s
         workers = options.workers or min(os.cpu_count() or 1, 1 + len(todo) // PAIRS_PER_PROCESS)
         results = run_parallel(work, list(todo.items()), workers, CHUNK)
         progress = track(results, "write pairs", len(todo), quiet=options.quiet or not todo)
-        folders = [output / str(pair.split) / kind for pair in todo.values() for kind in ("images", "mask")]
+        folders = [output / str(pair.split) / kind for pair in todo.values() for kind in kinds]
         with new_folders(folders), unfinished(output, todo.values(), named), contextlib.closing(progress):
             for (target, pair), _ in progress:
                 files[target] = [mask_target(pair), signatures[target]]
@@ -181,7 +193,7 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
 
 def write_pair(
     target_and_pair: tuple[str, NewPair],
-    make_mask: Callable[[NewPair, int, int], np.ndarray | EncodedMask],
+    make_mask: Callable[[NewPair, int, int], np.ndarray | MadeMask],
     output: Path,
 ) -> None:
     """Make one pair and move both files into place together.
@@ -194,7 +206,8 @@ def write_pair(
     target, pair = target_and_pair
     data, header = read_whole_and_header(pair.image)
     made = make_mask(pair, header.height, header.width)
-    mask = made.mask if isinstance(made, EncodedMask) else made
+    made = made if isinstance(made, MadeMask) else MadeMask(made)
+    mask = made.mask
     if mask.shape != (header.height, header.width):
         raise UserError(
             f"{pair.image}: is {header.height}x{header.width} pixels, its mask {mask.shape[0]}x{mask.shape[1]}. "
@@ -208,8 +221,12 @@ def write_pair(
                 "they are: DATASET.TRAIN.IMAGES_PATH takes TIFF."
             )
         data = encode_png(pixels)
-    mask_data = made.data if isinstance(made, EncodedMask) else encode_png(made)
-    write_together({output / target: data, output / mask_target(pair): mask_data})
+    files = {output / target: data, output / mask_target(pair): made.data or encode_png(mask)}
+    if made.objects is None:
+        (output / objects_target(mask_target(pair))).unlink(missing_ok=True)  # of an earlier run
+    else:
+        files[output / objects_target(mask_target(pair))] = encode_png(made.objects)
+    write_together(files)
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
@@ -245,6 +262,16 @@ def mask_target(pair: NewPair) -> str:
     return f"{pair.split}/mask/{pair.mask_name}.png"
 
 
+def objects_target(mask: str) -> str:
+    """Where the label image of a mask is written, relative to OUTPUT as the mask is.
+
+    >>> objects_target("train/mask/mask_1.png")
+    'train/objects/mask_1.png'
+    """
+    split, _, name = mask.split("/")
+    return f"{split}/objects/{name}"
+
+
 def signature_of(pair: NewPair, settings: str) -> str:
     """A short text that changes with the sources and the options of a pair."""
     parts = [settings]
@@ -254,12 +281,13 @@ def signature_of(pair: NewPair, settings: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def is_done(output: Path, record: Record, target: str, pair: NewPair, signature: str) -> bool:
-    """Whether a pair was written before, from the same sources and options."""
+def is_done(output: Path, record: Record, target: str, pair: NewPair, signature: str, objects: bool) -> bool:
+    """Whether a pair was written before, from the same sources and options, with a label image if `objects`."""
     return (
         record.get(target) == [mask_target(pair), signature]
         and (output / target).is_file()
         and (output / mask_target(pair)).is_file()
+        and (not objects or (output / objects_target(mask_target(pair))).is_file())
     )
 
 
@@ -269,3 +297,4 @@ def remove_stale_pairs(output: Path, record: Record, targets: Mapping[str, NewPa
         if target not in targets:
             (output / target).unlink(missing_ok=True)
             (output / mask).unlink(missing_ok=True)
+            (output / objects_target(mask)).unlink(missing_ok=True)

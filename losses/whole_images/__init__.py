@@ -14,6 +14,8 @@ class ClassMaps(NamedTuple):
 
     truth, predicted: bool, where the class is, no ignored pixel among them; probability: float32 of the class; valid:
     bool, false where a pixel is ignored; voxel_ml: volume of a voxel, None if it is unknown, or in an image.
+    objects, found: int32, the true and the predicted objects of the class, numbered from 1 without gaps, 0 where there
+    is none; None: they are the connected pieces of `truth` and `predicted`.
     """
 
     truth: np.ndarray
@@ -21,6 +23,8 @@ class ClassMaps(NamedTuple):
     probability: np.ndarray
     valid: np.ndarray
     voxel_ml: float | None = None
+    objects: np.ndarray | None = None
+    found: np.ndarray | None = None
 
 
 class WholeImageMetric(ABC):
@@ -30,11 +34,13 @@ class WholeImageMetric(ABC):
         needs_probabilities: whether masks alone do not have the score.
         of_volumes: whether it takes whole volumes where cases are volumes, of which it has masks alone.
         by_size: whether it takes the edges of EVALUATION.SIZE_BINS, none if that is null.
+        of_objects: whether it takes label images of objects, where there are some.
     """
 
     needs_probabilities: ClassVar[bool] = False
     of_volumes: ClassVar[bool] = False
     by_size: ClassVar[bool] = False
+    of_objects: ClassVar[bool] = False
 
     @abstractmethod
     def add(self, maps: ClassMaps) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import TINY, make_weights, run_command
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
+from omegaconf import OmegaConf
 from warm_helpers import run_warm
 
 from data_preparation.scans.slices import window_slice
@@ -148,7 +149,7 @@ def test_every_format_has_its_key_and_its_writer():
     cfg = load_config([])
     for formats in (MASK_FORMATS, LABEL_FORMATS):
         for name, row in formats.items():
-            assert row.key is None or cfg.PREDICT[row.key] in (True, False, None), name
+            assert row.key is None or OmegaConf.select(cfg.PREDICT, row.key) in (True, False, None), name
             assert issubclass(load_object(row.writer), Writer)
 
 

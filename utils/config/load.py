@@ -81,6 +81,6 @@ def read_none_as_null(cfg: DictConfig) -> None:
     dataset = cfg.get("DATASET")
     groups = dataset.values() if isinstance(dataset, DictConfig) else ()
     for split in (group for group in groups if isinstance(group, DictConfig)):
-        for key in ("IMAGES_PATH", "MASK_PATH"):
+        for key in ("IMAGES_PATH", "MASK_PATH", "OBJECTS_PATH"):
             if key in split and str(split[key]).lower() in ("none", "null", ""):
                 split[key] = None

@@ -17,7 +17,7 @@ LOSSES = load_object("losses:LOSSES")  # each row declares the options of its te
 FLAG_OR_NULL = Key(bool | None)
 SIZE = Key(int | None, low=1, high=65536)
 PATHS = Key(str | list[str] | None)
-SPLIT_PATHS = Group(IMAGES_PATH=PATHS, MASK_PATH=PATHS)
+SPLIT_PATHS = Group(IMAGES_PATH=PATHS, MASK_PATH=PATHS, OBJECTS_PATH=PATHS.with_roles(RESUMABLE))
 
 SCHEMA = Group(
     WORK_DIR=Key(str, roles=RESUMABLE | PER_COMMAND | SHARED),
@@ -241,6 +241,11 @@ SCHEMA = Group(
         MC_SAMPLES=Key(int | None, low=2, high=1000),
         REVIEW_DICE=Key(float, low=0, high=1),
         SELECT=Key(int | None, low=1, high=1_000_000),
+        INSTANCES=Group(
+            METHOD=Key(choices=(None, "pieces", "distance", "probability")),
+            DEPTH=Key(float | None, low=1e-3, high=1000),
+            BORDER=Key(int | None, low=1, high=255),
+        ),
         POSTPROCESS=Group(
             THRESHOLDS=Key(list[float] | None, low=0, high=1),
             LARGEST=Key(bool),

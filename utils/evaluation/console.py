@@ -36,7 +36,7 @@ CASE_TABLES = {
     "mean over {case}s": ("dice_per_case", "iou_per_case", "volume_error"),
     "mean over {case}s, surfaces": ("hd95_mm", "assd_mm", "surface_dice"),
     "all pixels": ("roc_auc", "pr_auc"),
-    "objects": ("object_ap50", "object_ap", "object_f1"),
+    "objects": ("object_ap50", "object_ap", "object_f1", "object_pq", "object_aji"),
     "mean over {case}s, centrelines": ("cldice", "cldice_precision", "cldice_sensitivity"),
     "mean over images, outlines": ("boundary_iou",),
     "mean over {case}s, lesions": ("lesion_f1_any", "lesion_f1_10", "lesion_f1_50"),

@@ -18,6 +18,7 @@ from utils.config.class_names import has_background
 from utils.evaluation.case_scores import ScoredCase, find_regions, join_volumes, mean_dice, score_set
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.groups import read_groups_of_split, score_groups
+from utils.evaluation.image_objects import ImageObjects
 from utils.evaluation.image_scores import ImageScores
 from utils.evaluation.positions import score_positions
 from utils.evaluation.postprocessing import build_evaluation_postprocessing, one_hot, stack_slices
@@ -29,7 +30,8 @@ class PredictedSlice(NamedTuple):
     """One predicted image.
 
     number: of the image in its split; picture: `(height, width, 3)` uint8 RGB, or the image it is made of, float
-    `(height, width, channels)`; truth and predicted: `(height, width)` uint8 class indices.
+    `(height, width, channels)`; truth and predicted: `(height, width)` uint8 class indices; objects: the label image of
+    the true objects, int32 `(height, width)`, or None; probability: kept where predicted objects need it.
     """
 
     number: int
@@ -37,6 +39,8 @@ class PredictedSlice(NamedTuple):
     picture: np.ndarray
     truth: np.ndarray
     predicted: np.ndarray
+    objects: np.ndarray | None = None
+    probability: np.ndarray | None = None
 
 
 class VolumeBuffer:
@@ -86,6 +90,7 @@ class Evaluator:
         self.data, self.update, self.gallery, self.of_masks = data, update, gallery, of_masks
         self.groups = read_groups_of_split(cfg, data)
         self.image_scores = ImageScores(cfg, self.regions)
+        self.objects = ImageObjects(cfg, data, self.image_scores.of_objects)
         self.calibration = None if of_masks else Calibration.if_chosen(cfg)
         self.volume_scores = ImageScores(cfg, self.regions, of_volumes=True)
         self.images: list[ScoredCase] = []
@@ -115,14 +120,15 @@ class Evaluator:
                 center_crop(image, size),
                 center_crop(truth, size),
                 probability if self.of_masks else class_indices(probability, self.thresholds, self.multi_label),
+                self.objects.true(len(self.images) - 1, truth.shape, size),
+                probability if self.objects.needs_probability else None,
             )
             if self.buffer:
                 predicted = predicted._replace(picture=self.draw(predicted.picture))  # takes less memory
             if self.calibration:
                 self.calibration.add(predicted.truth, probability)
             if not self.postprocess:
-                certainty = None if self.of_masks else probability
-                self.image_scores.add(predicted.case, predicted.truth, predicted.predicted, certainty)
+                self.measure(predicted, None if self.of_masks else probability)
             complete = self.buffer.add(predicted) if self.buffer else [predicted]
             if complete:
                 self.finish(complete)
@@ -173,9 +179,13 @@ class Evaluator:
             confusions = np.asarray(self.update(masks, predicted))
             for entry, confusion, probability in zip(batch, confusions, predicted, strict=True):
                 entry.case.confusion = confusion.astype(np.int64)
-                certainty = None if self.of_masks else probability
-                self.image_scores.add(entry.case, entry.truth, entry.predicted, certainty)
+                self.measure(entry, None if self.of_masks else probability)
         return slices
+
+    def measure(self, entry: PredictedSlice, certainty: np.ndarray | None) -> None:
+        """Measure an image whose mask is final; `certainty`: its probabilities, as `ImageScores.add` takes them."""
+        found = self.objects.predicted(entry.predicted, entry.probability)
+        self.image_scores.add(entry.case, entry.truth, entry.predicted, certainty, objects=entry.objects, found=found)
 
     def score_surfaces(self, slices: list[PredictedSlice]) -> dict[str, dict[str, float] | None]:
         """`{region: scores}` of a volume; distances need the region in truth and prediction, else surface Dice is 0."""

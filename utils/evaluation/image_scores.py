@@ -10,7 +10,9 @@ from losses.whole_images import ClassMaps
 from utils.base.class_bits import in_region
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.ignored_classes import is_known
+from utils.base.pieces import objects_by_class
 from utils.evaluation.case_scores import Regions, ScoredCase
+from utils.inference.instances import object_classes
 
 
 class ImageScores:
@@ -30,11 +32,17 @@ class ImageScores:
             name: [metric for metric in build_image_metrics(cfg).values() if metric.of_volumes == of_volumes]
             for name in self.classes
         }
+        self.objects = object_classes(cfg)
         self.cases: list[ScoredCase] = []
 
     def __bool__(self) -> bool:
         """Whether there is anything to measure."""
         return any(self.metrics.values())
+
+    @property
+    def of_objects(self) -> bool:
+        """Whether label images of objects are of use."""
+        return any(metric.of_objects for metrics in self.metrics.values() for metric in metrics)
 
     def add(
         self,
@@ -43,6 +51,8 @@ class ImageScores:
         predicted: np.ndarray,
         probability: np.ndarray | None = None,
         voxel_ml: float | None = None,
+        objects: np.ndarray | None = None,
+        found: np.ndarray | None = None,
     ) -> None:
         """Add an image, or a volume.
 
@@ -51,15 +61,22 @@ class ImageScores:
             truth, predicted: `(height, width)` or `(slice, row, column)` uint8 class indices.
             probability: float `(height, width, channels)`; None: certain of what is predicted.
             voxel_ml: volume of a voxel, in which sizes of lesions are measured; None: in pixels or voxels.
+            objects, found: int `(height, width)`, label images of the true and the predicted objects; None: they are
+                the connected pieces of a class.
         """
         self.cases.append(case)
+        known = True if self.ignore_label is None else truth != self.ignore_label
+        numbered = [
+            {} if image is None else objects_by_class(np.where(known, image, 0), labels, self.objects)
+            for image, labels in ((objects, truth), (found, predicted))
+        ]
         for region, metrics in self.metrics.items():
             if metrics:
                 index = self.classes[region]
                 valid = is_known(truth, [index], self.ignore_label, self.multi_label)
-                true, found = (in_region(labels, [index], self.multi_label) & valid for labels in (truth, predicted))
-                certain = found.astype(np.float32) if probability is None else probability[..., index - self.first]
-                maps = ClassMaps(true, found, certain, valid, voxel_ml)
+                true, area = (in_region(labels, [index], self.multi_label) & valid for labels in (truth, predicted))
+                certain = area.astype(np.float32) if probability is None else probability[..., index - self.first]
+                maps = ClassMaps(true, area, certain, valid, voxel_ml, *(images.get(index) for images in numbered))
                 for metric in metrics:
                     metric.add(maps)
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_generators.files.found_files import list_images
 from data_generators.files.image_file import ImageFile
+from data_generators.files.object_files import find_objects
 from data_generators.files.pairing import Pair, list_problems
 from data_generators.files.volume_slices import VolumeSlice, find_volumes
 from data_generators.reading.samples import ReadSettings, read_image_as
@@ -140,7 +141,8 @@ def describe_split(cfg: DictConfig, split: str, cases: Cases) -> SplitData:
             mask = truth.names[name]
             image: ImageFile = cases.images.get(name) or NamedFile(Path(str(mask)), f"{name}{mask.suffix}")
             pairs.append(Pair(image, mask))
-        return SplitData(split, len(pairs), 0, pairs, *find_volumes(cfg, pairs))
+        objects = find_objects(cfg, split, pairs)
+        return SplitData(split, len(pairs), 0, pairs, *find_volumes(cfg, pairs), objects=objects)
     slices = [(name, index) for name, grid in cases.grids.items() for index in range(grid.shape[0])]
     files = {name: Path(str(truth.names[name])) for name in cases.grids}
     pairs = [Pair(NamedFile(files[name], f"{name}_{index}"), files[name]) for name, index in slices]

@@ -57,7 +57,9 @@ SCORES = {
     ),
     "v_info_threshold": ("threshold", "of 0, 0.1 ... 0.9 that with the best v_info of the set"),
     "object_ap50": ("AP of objects at IoU 0.5", f"{OF_OBJECTS} of TP / (TP + FP + FN)"),
+    "object_ap75": ("AP of objects at IoU 0.75", f"{OF_OBJECTS} of TP / (TP + FP + FN)"),
     "object_ap": ("AP of objects", f"{OF_OBJECTS} and over IoU 0.5, 0.55 ... 0.95 of TP / (TP + FP + FN)"),
+    "object_aji": ("aggregated Jaccard index", f"{OF_OBJECTS}; pixels of objects and their best matches"),
     "roc_auc": ("area under the ROC curve", "all pixels of the set, the class against all others"),
     "pr_auc": (
         "average precision",
@@ -77,6 +79,7 @@ SCORES = {
         )
     },
     "object_f1": ("F1 of objects at IoU 0.5, RQ", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
+    "object_f1_75": ("F1 of objects at IoU 0.75", "all objects of the set: 2 TP / (2 TP + FP + FN)"),
     "object_pq": ("panoptic quality, SQ x RQ", "all objects of the set: sum of the IoU of TP / (TP + FP / 2 + FN / 2)"),
     "object_sq": ("segmentation quality, SQ", "all objects of the set: mean IoU of TP, the objects found"),
     # With EVALUATION.SIZE_BINS; the range follows the name, as in object_count_size_0_100.

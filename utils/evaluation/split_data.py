@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from omegaconf import DictConfig
 
+from data_generators.files.image_file import ImageFile
+from data_generators.files.object_files import find_objects
 from data_generators.files.pairing import Pair, find_pairs
 from data_generators.files.volume_slices import VolumeSlice, find_volumes
 from utils.base.errors import UserError
@@ -22,6 +24,7 @@ class SplitData:
         pairs: image and mask files; empty for a classifier.
         places: volume and slice of each image, or None if they are no slices.
         folds: number of the fold of each image; empty unless folds are evaluated together.
+        objects: label image of the true objects of each image; empty without DATASET.<SPLIT>.OBJECTS_PATH.
         spacings: {volume: mm along (slice, row, column), or None if unknown}.
     """
 
@@ -32,6 +35,7 @@ class SplitData:
     places: Sequence[VolumeSlice] | None = None
     spacings: Mapping[str, tuple[float, float, float] | None] = field(default_factory=dict)
     folds: Sequence[int] = ()
+    objects: Sequence[ImageFile] = ()
 
 
 def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[SplitData]:
@@ -43,7 +47,7 @@ def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[
 
     Raises:
         UserError: a volume with a missing slice, or without spacing where it is needed; folds that share an image of
-            validation.
+            validation; an image without its label image of objects.
     """
     splits, first = [], 0
     for split, count in images.items():
@@ -55,7 +59,10 @@ def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[
             if split == "val" and len(folds) > 1:
                 check_once(pairs)
             numbers = [number for number, found in enumerate(of_folds) for _ in found] if len(folds) > 1 else []
-            splits.append(SplitData(split, count, first, pairs, *find_volumes(folds[0], pairs), numbers))
+            objects = [
+                file for fold, found in zip(folds, of_folds, strict=True) for file in find_objects(fold, split, found)
+            ]
+            splits.append(SplitData(split, count, first, pairs, *find_volumes(folds[0], pairs), numbers, objects))
         first += count
     return splits
 

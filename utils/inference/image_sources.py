@@ -84,6 +84,15 @@ class StackSource(Source):
         return image, truth
 
     def save_mask(self, path: Path, labels: list[np.ndarray]) -> None:
-        with atomic_write(path) as temporary:
-            if not cv2.imwritemulti(str(temporary), labels):
-                raise UserError(f"Cannot write {path}.")
+        save_tiff(path, labels)
+
+
+def save_tiff(path: Path, pages: list[np.ndarray]) -> None:
+    """Write a TIFF file with a page for each `(height, width)`, uint8, uint16 or int32.
+
+    Raises:
+        UserError: OpenCV cannot write it.
+    """
+    with atomic_write(path) as temporary:
+        if not cv2.imwritemulti(str(temporary), pages):
+            raise UserError(f"Cannot write {path}.")

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from utils.base.backups import keep_previous_folder
 from utils.base.errors import UserError
@@ -116,7 +116,10 @@ class MaskOutput(Output):
         super().__init__(folder, formats, settings, keep)
         self.postprocess, self.thresholds = postprocess, thresholds
         self.drift = None if settings.fingerprint is None else Drift(settings.fingerprint)
-        self.keeps_probabilities = any(row.needs_probabilities for row in formats.values())
+        self.instances = settings.instances
+        self.keeps_probabilities = any(row.needs_probabilities for row in formats.values()) or bool(
+            self.instances and self.instances.needs_probability
+        )
         self.current: MaskPrediction | None = None
         self.predicted: set[int] = set()
         self.expected: dict[Source, float] = {}
@@ -140,7 +143,7 @@ class MaskOutput(Output):
         chosen = {
             name: row
             for name, row in MASK_FORMATS.items()
-            if row.key is None or cfg.PREDICT[row.key] or name in formats
+            if row.key is None or OmegaConf.select(cfg.PREDICT, row.key) or name in formats
         }
         settings = WriterSettings.from_config(cfg, class_names, members or [cfg])
         postprocess, thresholds = build_postprocessing(cfg), cfg.PREDICT.POSTPROCESS.THRESHOLDS
@@ -172,10 +175,19 @@ class MaskOutput(Output):
             if self.postprocess:
                 processed = np.moveaxis(self.postprocess(np.stack(prediction.labels, axis=-1)), -1, 0)
                 prediction.labels = [np.ascontiguousarray(labels) for labels in processed]
+            self.divide(prediction)
             self.predicted.update(*(np.flatnonzero(np.bincount(labels.ravel())) for labels in prediction.labels))
             self.write(prediction)
             if prediction.sums:
                 self.expected[source] = prediction.sums.numbers().expected_dice
+
+    def divide(self, prediction: MaskPrediction) -> None:
+        """Number the objects of each image, with PREDICT.INSTANCES."""
+        if self.instances is None:
+            return
+        maps = prediction.probabilities
+        for index, labels in enumerate(prediction.labels):
+            prediction.objects.append(self.instances(labels, None if maps is None else maps[:, :, index]))
 
     def findings(self) -> list[str]:
         """Those of the writers, what is unlike the training, and a warning if every pixel of all is of one class."""
@@ -191,6 +203,11 @@ class MaskOutput(Output):
 
     def check_names(self, source: Source) -> None:
         """Raise a UserError if a file that will be written for a source has too long a name, before any is."""
+        if self.instances and source.spacing is not None:
+            raise UserError(
+                f"{source.path}: is a volume, and PREDICT.INSTANCES divides images. Leave it out; lesions are counted "
+                "by evaluate.py, EVALUATION.METRICS=[lesions]."
+            )
         names = [source.name + source.ending]
         if "pictures" in self.formats:
             names.append(f"{image_name(source, source.frames - 1)}.png")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from utils.base.palette import color_table
 from utils.checkpoints.fingerprint import load_fingerprint
+from utils.inference.instances import Instances
 from utils.inference.mask_meaning import MaskMeaning, stored_values
 from utils.inference.uncertainty.cases import CaseSums
 from utils.inference.uncertainty.learnt import Learnt, load_learnt
@@ -29,13 +30,14 @@ class Format:
     """A row of the tables below."""
 
     writer: str  # "module:class"
-    key: str | None = None  # of PREDICT, which asks for it; None: always written
+    key: str | None = None  # of PREDICT, which asks for it, with those above it: TILE.SIZE; None: always written
     needs_probabilities: bool = False
 
 
 # What predict.py writes: name in the output folder -> its writer. They write in this order.
 MASK_FORMATS = {
     "masks": Format("utils.inference.writers.masks:MaskWriter"),
+    "objects": Format("utils.inference.writers.objects:ObjectWriter", "INSTANCES.METHOD"),
     "color_masks": Format("utils.inference.writers.masks:ColorMaskWriter", "PICTURES"),
     "pictures": Format("utils.inference.writers.pictures:PictureWriter", "PICTURES"),
     "uncertainty": Format("utils.inference.writers.uncertainty:UncertaintyWriter", "UNCERTAINTY"),
@@ -59,6 +61,7 @@ class MaskPrediction:
     Attributes:
         source: open; one image, or a series.
         labels: uint8 `(height, width)` class indices of each slice, or the bits of overlapping classes.
+        objects: int32 `(height, width)`, the label image of each slice; empty without PREDICT.INSTANCES.
         confidences: of each slice, the mean probability of the classes chosen.
         truths: `(height, width)` class indices of each slice, or None.
         image: of a source that is one image, `(height, width, channels)` uint8 or uint16; of a series None.
@@ -71,6 +74,7 @@ class MaskPrediction:
 
     source: Source
     labels: list[np.ndarray] = field(default_factory=list)
+    objects: list[np.ndarray] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
     truths: list[np.ndarray | None] = field(default_factory=list)
     image: np.ndarray | None = None
@@ -120,6 +124,7 @@ class WriterSettings:
         measure: PREDICT.UNCERTAINTY.
         learnt: what an evaluation found out about the numbers of cases, if there is any.
         fingerprint: of the training set, with which images are compared, if there is one.
+        instances: how masks are divided into objects, or None.
     """
 
     meaning: MaskMeaning
@@ -130,6 +135,7 @@ class WriterSettings:
     measure: str | None = None
     learnt: Learnt | None = None
     fingerprint: Mapping[str, Any] | None = None
+    instances: Instances | None = None
 
     @classmethod
     def from_config(cls, cfg: DictConfig, class_names: Sequence[str], members: Sequence[DictConfig] = ()) -> Self:
@@ -138,7 +144,8 @@ class WriterSettings:
         meaning = MaskMeaning.from_config(cfg, class_names)
         predict = cfg.PREDICT
         shown = (cfg.SHOW_CENTER_CHANNEL_IMAGE, predict.SHOW, values, predict.MASK_PALETTE)
-        return cls(meaning, *shown, predict.UNCERTAINTY, load_learnt(members), load_fingerprint(cfg))
+        known = (load_learnt(members), load_fingerprint(cfg), Instances.from_config(cfg))
+        return cls(meaning, *shown, predict.UNCERTAINTY, *known)
 
     @property
     def class_names(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Results in the format of COCO: one entry per connected piece of each foreground class, see `utils.base.pieces`."""
+"""Results in the format of COCO: an entry per object of each foreground class, per piece without PREDICT.INSTANCES."""
 
 import json
 
@@ -26,14 +26,19 @@ class CocoWriter(TextFileWriter[MaskPrediction]):
     def write(self, prediction: MaskPrediction) -> None:
         assert prediction.probabilities is not None
         for number, (name, labels) in enumerate(zip(prediction.names(), prediction.labels, strict=True)):
-            for index in range(1, len(self.settings.class_names)):
-                area = in_region(labels, [index], self.settings.multi_label)
-                self.write_class(name, index, area, prediction.probabilities[:, :, number])
+            for index, components in self.components(prediction, number, labels).items():
+                self.write_class(name, index, components, prediction.probabilities[:, :, number])
 
-    def write_class(self, name: str, index: int, area: np.ndarray, probability: np.ndarray) -> None:
+    def components(self, prediction: MaskPrediction, number: int, labels: np.ndarray) -> dict[int, np.ndarray]:
+        """`{class: int32 (height, width)}`, the objects of an image, or else its connected pieces."""
+        if self.settings.instances:
+            return self.settings.instances.by_class(prediction.objects[number], labels)
+        foreground, multi_label = range(1, len(self.settings.class_names)), self.settings.multi_label
+        return {index: find_pieces(in_region(labels, [index], multi_label)) for index in foreground}
+
+    def write_class(self, name: str, index: int, components: np.ndarray, probability: np.ndarray) -> None:
         """Write the components of one class in one image."""
         image_id = int(name) if name.isdigit() else name
-        components = find_pieces(area)
         without_background = len(self.settings.class_names) - probability.shape[-1]  # 1 of sigmoids
         channel = probability[..., index - without_background]
         for number in range(1, int(components.max(initial=0)) + 1):

@@ -31,6 +31,7 @@ def case_cells(prediction: MaskPrediction, settings: WriterSettings) -> list[str
 class AreaWriter(TextFileWriter[MaskPrediction]):
     """Writes `predictions.csv`: for each image its size, the pixels of each class and the mean confidence.
 
+    With PREDICT.INSTANCES also the number of objects of each class that may have some.
     With PREDICT.UNCERTAINTY also how sure the mask is, and with the fingerprint of the training set in what the file is
     unlike it: the same in each row of a series.
     """
@@ -42,7 +43,9 @@ class AreaWriter(TextFileWriter[MaskPrediction]):
         areas = [f"area_{name}" for name in self.settings.class_names]
         sure = [*CASE_COLUMNS] if self.settings.measure else []
         sure += ["unlike_training"] if self.settings.fingerprint is not None else []
-        self.rows.writerow(["file", "index", "height", "width", *areas, "confidence", *sure])
+        classes = self.settings.instances.classes if self.settings.instances else ()
+        counts = [f"objects_{self.settings.class_names[index]}" for index in classes]
+        self.rows.writerow(["file", "index", "height", "width", *areas, "confidence", *counts, *sure])
 
     def write(self, prediction: MaskPrediction) -> None:
         source, classes = prediction.source, len(self.settings.class_names)
@@ -52,7 +55,13 @@ class AreaWriter(TextFileWriter[MaskPrediction]):
             areas = count_classes(np.bincount(labels.ravel()), classes, self.settings.multi_label).tolist()
             position = index if source.is_series else ""
             size, place = labels.shape, [spreadsheet_cell(source.path), position]
-            self.rows.writerow([*place, *size, *areas, f"{confidence:.4f}", *sure])
+            counts = self.count(prediction.objects[index], labels) if self.settings.instances else []
+            self.rows.writerow([*place, *size, *areas, f"{confidence:.4f}", *counts, *sure])
+
+    def count(self, objects: np.ndarray, labels: np.ndarray) -> list[int]:
+        """How many objects of each class there are in an image."""
+        assert self.settings.instances is not None
+        return [int(found.max(initial=0)) for found in self.settings.instances.by_class(objects, labels).values()]
 
 
 class RleWriter(TextFileWriter[MaskPrediction]):
