@@ -84,6 +84,26 @@ def test_probabilities_divide_also_what_is_postprocessed(folder):
         assert found["object_f1_75"]["value"] in (0.5, 1) and found["object_f1"]["value"] == 1
 
 
+def test_label_images_of_any_tool_are_scored(folder):
+    """Values above 255; one disc is found, one is split into halves of 32 bit numbers."""
+    (folder / "tool").mkdir()
+    found = two_discs().astype(np.int32)
+    found[20:][found[20:] == 300] = 100_000
+    cv2.imwrite(str(folder / "tool/image_a.tif"), found)
+    scores = score(folder, "EVALUATION.PREDICTIONS=tool", "EVALUATION.OBJECTS=True")
+    assert scores["dice_class1"] == 1 and scores["object_f1_75_class1"] == pytest.approx(2 / (2 + 3))
+    cv2.imwrite(str(folder / "tool/image_a.tif"), two_discs().astype(np.int32))
+    assert score(folder, "EVALUATION.PREDICTIONS=tool", "EVALUATION.OBJECTS=True")["object_pq_class1"] == 1
+    for override, message in {
+        "EVALUATION.PREDICTIONS=null": "name their folder",
+        "OUTPUT.CLASSES=3": "is for one class",
+        BY_DISTANCE: "has the objects already",
+        "EVALUATION.PREDICTIONS=table.csv": "is a table",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            score(folder, "EVALUATION.PREDICTIONS=tool", "EVALUATION.OBJECTS=True", override)
+
+
 def test_bad_label_images(folder, capsys):
     cv2.imwrite(str(folder / "objects/mask_a.png"), two_discs()[:-1])
     with pytest.raises(UserError, match=r"objects/mask_a.png: is 39x60, the mask .*truth/mask_a.png 40x60"):

@@ -198,6 +198,7 @@ SCHEMA = Group(
         RESUMABLE | SHARED,
         SPLITS=Key(list[str], choices=SPLITS),
         PREDICTIONS=Key(str | list[str] | None, roles=PER_COMMAND),
+        OBJECTS=Key(bool, roles=PER_COMMAND),
         COCO_SCORE=Key(float, low=0, high=1, roles=PER_COMMAND),
         RATERS=Key(list[str] | None, roles=PER_COMMAND),
         TRUTH=Key(choices=("mask", "majority", "staple"), roles=PER_COMMAND),

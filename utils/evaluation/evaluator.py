@@ -184,7 +184,7 @@ class Evaluator:
 
     def measure(self, entry: PredictedSlice, certainty: np.ndarray | None) -> None:
         """Measure an image whose mask is final; `certainty`: its probabilities, as `ImageScores.add` takes them."""
-        found = self.objects.predicted(entry.predicted, entry.probability)
+        found = self.objects.predicted(entry.number, entry.predicted, entry.probability)
         self.image_scores.add(entry.case, entry.truth, entry.predicted, certainty, objects=entry.objects, found=found)
 
     def score_surfaces(self, slices: list[PredictedSlice]) -> dict[str, dict[str, float] | None]:

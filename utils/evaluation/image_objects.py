@@ -30,7 +30,7 @@ class ImageObjects:
 
     def __init__(self, cfg: DictConfig, data: SplitData, needed: bool) -> None:
         self.instances = Instances.from_config(cfg) if needed else None
-        self.files = data.objects if needed else ()
+        self.files, self.found = (data.objects, data.found) if needed else ((), ())
         self.pairs, self.turned = data.pairs, cfg.PREPROCESS_DATA.EXIF == "apply"
 
     @property
@@ -58,6 +58,11 @@ class ImageObjects:
             raise UserError(f"{file}: is {own[0]}x{own[1]}, the mask {mask} {expected[0]}x{expected[1]}.")
         return center_crop(resize_mask(read_objects(file, self.turned), *size), centre)
 
-    def predicted(self, labels: np.ndarray, probability: np.ndarray | None) -> np.ndarray | None:
-        """The label image of a predicted mask, see `Instances`, or None: its connected pieces."""
+    def predicted(self, number: int, labels: np.ndarray, probability: np.ndarray | None) -> np.ndarray | None:
+        """The label image of a predicted mask, see `Instances`, or None: its connected pieces.
+
+        With EVALUATION.OBJECTS the label image `number`, without what postprocessing removed.
+        """
+        if self.found:
+            return np.where(labels > 0, read_objects(self.found[number], self.turned), 0)
         return None if self.instances is None else self.instances(labels, probability)

@@ -19,6 +19,7 @@ from utils.base.errors import UserError
 from utils.base.files import resolve_path, where_looked
 from utils.base.text_files import read_csv, read_json
 from utils.evaluation.mask_files import FolderMasks, Grid, MaskSet, case_name, find_mask_files
+from utils.evaluation.object_masks import ObjectMasks
 
 
 class RleMasks(MaskSet):
@@ -92,6 +93,8 @@ def open_predictions(cfg: DictConfig, cases: Sequence[str]) -> MaskSet:
     """
     value, key = cfg.EVALUATION.PREDICTIONS, "EVALUATION.PREDICTIONS"
     path = resolve_path(cfg, value)
+    if path.suffix.lower() in (".csv", ".json") and cfg.EVALUATION.OBJECTS:
+        raise UserError(f"{key}={value}: is a table; EVALUATION.OBJECTS=True takes a folder of label images.")
     if path.suffix.lower() in (".csv", ".json"):
         if not path.is_file():
             raise UserError(f"{key}={value}: there is no such file ({where_looked(cfg, value)}).")
@@ -101,5 +104,7 @@ def open_predictions(cfg: DictConfig, cases: Sequence[str]) -> MaskSet:
         results.adopt(cases)
         return results
     files = find_mask_files(cfg, value, key)
+    if cfg.EVALUATION.OBJECTS:
+        return ObjectMasks(cfg, key, False, files)
     stored = cfg.PREDICT.MASK_VALUES == "labels" and cfg.DATASET.CLASS_MASKS is None  # predictions are never planes
     return FolderMasks(cfg, key, stored, files)

@@ -142,7 +142,8 @@ def describe_split(cfg: DictConfig, split: str, cases: Cases) -> SplitData:
             image: ImageFile = cases.images.get(name) or NamedFile(Path(str(mask)), f"{name}{mask.suffix}")
             pairs.append(Pair(image, mask))
         objects = find_objects(cfg, split, pairs)
-        return SplitData(split, len(pairs), 0, pairs, *find_volumes(cfg, pairs), objects=objects)
+        found = [cases.predictions.names[name] for name in cases.grids] if cfg.EVALUATION.OBJECTS else []
+        return SplitData(split, len(pairs), 0, pairs, *find_volumes(cfg, pairs), objects=objects, found=found)
     slices = [(name, index) for name, grid in cases.grids.items() for index in range(grid.shape[0])]
     files = {name: Path(str(truth.names[name])) for name in cases.grids}
     pairs = [Pair(NamedFile(files[name], f"{name}_{index}"), files[name]) for name, index in slices]

@@ -25,6 +25,7 @@ class SplitData:
         places: volume and slice of each image, or None if they are no slices.
         folds: number of the fold of each image; empty unless folds are evaluated together.
         objects: label image of the true objects of each image; empty without DATASET.<SPLIT>.OBJECTS_PATH.
+        found: label image of the predicted objects of each image; empty without EVALUATION.OBJECTS.
         spacings: {volume: mm along (slice, row, column), or None if unknown}.
     """
 
@@ -36,6 +37,7 @@ class SplitData:
     spacings: Mapping[str, tuple[float, float, float] | None] = field(default_factory=dict)
     folds: Sequence[int] = ()
     objects: Sequence[ImageFile] = ()
+    found: Sequence[ImageFile] = ()
 
 
 def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[SplitData]:

@@ -33,6 +33,7 @@ RULES = (
     evaluation.predictions_are_masks_of_one_split,
     evaluation.groups_and_probabilities_are_of_masks,
     evaluation.raters_need_predictions,
+    evaluation.label_images_are_predictions_of_one_class,
     evaluation.surface_dice_has_a_tolerance,
     evaluation.size_bins_rise,
     prediction.uncertainty_is_of_masks,

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from omegaconf import DictConfig
 
+from utils.base.classes import number_of_classes
 from utils.base.errors import UserError
 from utils.config.folds import ALL
 
@@ -43,6 +44,23 @@ def raters_need_predictions(cfg: DictConfig) -> None:
         )
     if settings.TRUTH != "mask" and not settings.RATERS:
         raise UserError(f"EVALUATION.TRUTH={settings.TRUTH} needs the masks of other raters: set EVALUATION.RATERS.")
+
+
+def label_images_are_predictions_of_one_class(cfg: DictConfig) -> None:
+    if not cfg.EVALUATION.OBJECTS:
+        return
+    if cfg.EVALUATION.PREDICTIONS is None:
+        raise UserError("EVALUATION.OBJECTS=True says that EVALUATION.PREDICTIONS are label images: name their folder.")
+    if number_of_classes(cfg) != 2:
+        raise UserError(
+            f"EVALUATION.OBJECTS=True is for one class, and OUTPUT.CLASSES={cfg.OUTPUT.CLASSES}: label images do "
+            "not say which class an object has. Score masks, with PREDICT.INSTANCES.METHOD=pieces."
+        )
+    method = cfg.PREDICT.INSTANCES.METHOD
+    if method is not None:
+        raise UserError(
+            f"EVALUATION.OBJECTS=True has the objects already: leave PREDICT.INSTANCES.METHOD={method} out."
+        )
 
 
 def size_bins_rise(cfg: DictConfig) -> None:
