@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ OF_THE_SET = (
 )
 # Places in hand-written files that are filled in: the file, the lines around what is written.
 SUMMARY = ("docs/results/README.md", "<!-- runs: written by benchmarks/results.py -->", "<!-- end of runs -->")
+BEST = ("README.md", "<!-- best runs: written by benchmarks/results.py -->", "<!-- end of best runs -->")
 NAVIGATION = ("mkdocs.yml", "      # runs: written by benchmarks/results.py", "      # end of runs")
 EXPERIMENTS = "docs/results/experiments.md"
 MISSING = "-"
@@ -58,6 +60,7 @@ def write_pages(project: Path) -> list[str]:
         page = "\n".join(page_lines(result, read_data_set(result["name"]), folder / result["name"]))
         (folder / f"{result['name']}.md").write_text(f"{page}\n", encoding="utf-8")
     fill_in(project, *SUMMARY, summary_lines(results))
+    fill_in(project, *BEST, best_lines(results))
     fill_in(project, *NAVIGATION, (f"      - results/{result['name']}.md" for result in results))
     fill_in_experiments(project / EXPERIMENTS, results)
     return [f"docs/results/{result['name']}.md" for result in results]
@@ -137,6 +140,18 @@ def summary_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             published or "none known",
         ]
         yield table_row(cells)
+
+
+def best_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The table of the best run on each data set."""
+    yield "| Data | Score [95 % interval] |"
+    yield "| --- | --- |"
+    for _, runs in groupby(results, key=lambda result: result["name"].partition("_")[0]):
+        best = max(runs, key=lambda result: headline_score(result)[2])
+        (split, score, _), name = headline_score(best), best["name"]
+        data = read_data_set(name)["data"].partition(",")[0]
+        measured = with_interval(best["evaluation"]["splits"][split], score)
+        yield table_row([f"[{data}](docs/results/{name}.md)", f"{split} `{score}` {measured}"])
 
 
 def training_command(commands: Sequence[str]) -> str:

@@ -78,7 +78,7 @@ def project(results, run_folder, tmp_path_factory):
     """Copies of the pages that list runs, after the command has added one."""
     project = tmp_path_factory.mktemp("project")
     (project / "docs/results").mkdir(parents=True)
-    for name in ("docs/results/README.md", "docs/results/experiments.md", "mkdocs.yml"):
+    for name in ("README.md", "docs/results/README.md", "docs/results/experiments.md", "mkdocs.yml"):
         shutil.copyfile(PROJECT / name, project / name)
     results.main([str(run_folder)], project)
     return project
@@ -98,6 +98,8 @@ def test_the_page_says_what_ran_and_what_came_of_it(project):
 def test_the_run_is_listed(project):
     summary = (project / "docs/results/README.md").read_text()
     assert "| [pets_tiny](pets_tiny.md) | Oxford-IIIT Pet | test `pixel_accuracy` | 0.710 | 0.550 | 0.880 |" in summary
+    best = "| [Oxford-IIIT Pet](docs/results/pets_tiny.md) | test `pixel_accuracy` 0.710 |"
+    assert best in (project / "README.md").read_text()
     experiments = (project / "docs/results/experiments.md").read_text()
     row = next(line for line in experiments.splitlines() if line.startswith("| `pets_conv_deconv` |"))
     assert row.endswith("| - | test `pixel_accuracy` 0.710 ([pets_tiny](pets_tiny.md)) |")
@@ -128,9 +130,10 @@ def test_the_pages_are_as_the_command_writes_them(results, tmp_path):
     """Nobody has typed a figure: change published.yaml or the code, then run it without arguments."""
     (tmp_path / "docs").mkdir()
     shutil.copytree(PROJECT / "docs/results", tmp_path / "docs/results")
-    shutil.copyfile(PROJECT / "mkdocs.yml", tmp_path / "mkdocs.yml")
+    for name in ("README.md", "mkdocs.yml"):
+        shutil.copyfile(PROJECT / name, tmp_path / name)
     results.main([], tmp_path)
-    for path in (tmp_path / "mkdocs.yml", *(tmp_path / "docs/results").glob("*.md")):
+    for path in (tmp_path / "README.md", tmp_path / "mkdocs.yml", *(tmp_path / "docs/results").glob("*.md")):
         assert path.read_text() == (PROJECT / path.relative_to(tmp_path)).read_text(), path.name
 
 
