@@ -24,6 +24,7 @@ def check_model(cfg: DictConfig, sizes: Sizes | None = None) -> None:
     """
     settings, model_type = model_settings(cfg)
     check_backbone(settings.BACKBONE, model_type)
+    check_center(settings.DECODER, model_type)
     preprocessing = cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
     if settings.BACKBONE.WEIGHTS is not None and not IMAGE_PREPROCESSING[preprocessing].unit_range:
         fitting = " or ".join(name for name, row in IMAGE_PREPROCESSING.items() if row.unit_range)
@@ -60,13 +61,33 @@ def check_backbone(settings: DictConfig, model_type: ModelType) -> None:
     if settings.TYPE == "unet3plus":
         given = [key for key in ("WEIGHTS", "SKIP_LAYERS", "DOWN_LAYERS") if settings[key] is not None]
         given += [] if settings.TRAINABLE else ["TRAINABLE"]
+        given += [] if settings.VARIANT == "keras" else ["VARIANT"]
         if given:
             raise UserError(
                 f"MODEL.BACKBONE.{given[0]} needs an ImageNet backbone: set MODEL.BACKBONE.TYPE, one of "
                 f"{', '.join(BACKBONES)}."
             )
+    else:
+        backbone = BACKBONES[settings.TYPE]
+        if settings.VARIANT == "pytorch" and backbone.pytorch and settings.WEIGHTS in backbone.weights:
+            raise UserError(
+                f"MODEL.BACKBONE.VARIANT=pytorch is another network than that of the {settings.WEIGHTS} weights of "
+                f"{settings.TYPE}: leave one of the two out, or name PyTorch's weights in MODEL.INIT."
+            )
     if settings.DOWN_LAYERS is not None and model_type.decoder != "unet++":
         raise UserError("MODEL.BACKBONE.DOWN_LAYERS is for MODEL.TYPE=unet++: leave it out.")
+
+
+def check_center(settings: DictConfig, model_type: ModelType) -> None:
+    """Refuse settings of MODEL.DECODER that other decoders ignore.
+
+    Raises:
+        UserError: names the key and the decoder that it is for.
+    """
+    if settings.CENTER_CONVS and model_type.decoder != "unet":
+        raise UserError(f"MODEL.DECODER.CENTER_CONVS={settings.CENTER_CONVS} is for MODEL.TYPE=unet: leave it out.")
+    if settings.INNER_FILTERS is not None and model_type.decoder != "unet++":
+        raise UserError(f"MODEL.DECODER.INNER_FILTERS={settings.INNER_FILTERS} is for MODEL.TYPE=unet++: leave it out.")
 
 
 def check_valid_padding(settings: DictConfig, sizes: Sizes) -> None:

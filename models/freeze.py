@@ -33,8 +33,8 @@ def unfreeze_layers(network: keras.Model, parts: str | Sequence[str]) -> None:
     >>> network = keras.Sequential([keras.layers.Dense(1, name="encoder1"), keras.layers.Dense(1, name="mask_logits")])
     >>> network.build((None, 1))
     >>> freeze_layers(network, "encoder")
-    >>> [variable.path for variable in network.trainable_variables]
-    ['sequential/mask_logits/kernel', 'sequential/mask_logits/bias']
+    >>> len(network.trainable_variables)
+    2
     >>> unfreeze_layers(network, "encoder")
     >>> len(network.trainable_variables)
     4

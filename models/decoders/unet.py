@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig
 
-from models.layers.blocks import BlockSettings, DecoderMap, FeatureMaps, up_block
+from models.layers.blocks import BlockSettings, DecoderMap, FeatureMaps, conv_block, up_block
 from utils.base.errors import UserError
 
 WIDTHS = (256, 128, 64, 32, 16)  # of the stages on an ImageNet backbone, from coarse to fine
@@ -48,6 +48,8 @@ def unet(features: FeatureMaps, down: FeatureMaps, settings: DictConfig, blocks:
         list of DecoderMap, finest first: the stages.
     """
     x = features[max(features)]
+    if settings.DECODER.CENTER_CONVS:
+        x = conv_block(x, x.shape[-1], blocks, f"decoder{max(features)}", settings.DECODER.CENTER_CONVS)
     maps: list[DecoderMap] = []
     for stride, width in stage_widths(features, settings).items():
         skips = [features[stride]] if stride in features else []

@@ -27,13 +27,15 @@ def unetplusplus(
     for column in range(1, len(rows)):
         for stride in (stride for stride in rows if stride << column <= bottleneck):
             lower = down[2 * stride] if column == 1 else rows[2 * stride][column - 1]
-            node = up_block(lower, list(rows[stride]), widths[stride], blocks, f"decoder{stride}_column{column}")
+            last = stride << (column + 1) > bottleneck
+            wide = settings.DECODER.INNER_FILTERS == "encoder" and not last
+            width = features[stride].shape[-1] if wide else widths[stride]
+            node = up_block(lower, list(rows[stride]), width, blocks, f"decoder{stride}_column{column}")
             rows[stride].append(node)
     finest = min(rows)
     maps = [(finest, node) for node in rows[finest][1:]]
     if finest // 2 in widths:
-        last = up_block(maps[-1][1], [], widths[finest // 2], blocks, f"decoder{finest // 2}")
-        maps[-1] = (finest // 2, last)
+        maps[-1] = (finest // 2, up_block(maps[-1][1], [], widths[finest // 2], blocks, f"decoder{finest // 2}"))
     return [DecoderMap("mask", *maps[-1])] + [
         DecoderMap(f"mask_depth{depth}", *maps[depth - 1]) for depth in range(len(maps) - 1, 0, -1)
     ]

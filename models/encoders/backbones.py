@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 RESNET = {2: "conv1_relu", 4: "conv2_block3_out", 8: "conv3_block4_out", 16: "conv4_block6_out", 32: "conv5_block3_out"}
+RESNET18 = {2: "conv1_relu", **{stride: f"conv{stage}_block2_out" for stage, stride in enumerate((4, 8, 16, 32), 2)}}
 EFFICIENTNET = {
     2: "block2a_expand_activation",
     4: "block3a_expand_activation",
@@ -44,18 +45,27 @@ class Backbone:
     skips: dict[int, str]  # {stride: layer name}, the coarsest is the bottleneck
     pixels: Pixels
     weights: tuple[str, ...] = ("imagenet",)
+    pytorch: str | None = None  # MODEL.BACKBONE.VARIANT=pytorch: "module:function", None: there is no difference
 
 
 BACKBONES = {
     "vgg16": Backbone("keras.applications:VGG16", VGG16, CAFFE),
     "vgg19": Backbone("keras.applications:VGG19", VGG19, CAFFE),
-    "resnet50": Backbone("keras.applications:ResNet50", RESNET, CAFFE),
-    "resnet101": Backbone("keras.applications:ResNet101", RESNET, CAFFE),
-    "resnet152": Backbone("keras.applications:ResNet152", RESNET, CAFFE),
-    "mobilenetv2": Backbone("keras.applications:MobileNetV2", MOBILENETV2, SYMMETRIC),
+    "resnet18": Backbone("models.encoders.resnet:ResNet18", RESNET18, TORCH, ()),
+    "resnet34": Backbone("models.encoders.resnet:ResNet34", RESNET, TORCH, ()),
+    "resnet50": Backbone("keras.applications:ResNet50", RESNET, CAFFE, pytorch="models.encoders.resnet:ResNet50"),
+    "resnet101": Backbone("keras.applications:ResNet101", RESNET, CAFFE, pytorch="models.encoders.resnet:ResNet101"),
+    "resnet152": Backbone("keras.applications:ResNet152", RESNET, CAFFE, pytorch="models.encoders.resnet:ResNet152"),
+    "mobilenetv2": Backbone(
+        "keras.applications:MobileNetV2", MOBILENETV2, SYMMETRIC, pytorch="models.encoders.mobilenet:MobileNetV2"
+    ),
     **{
         f"efficientnetb{size}": Backbone(
-            f"models.encoders.efficientnet:EfficientNetB{size}", EFFICIENTNET, TORCH, ("imagenet", "noisy-student")
+            f"models.encoders.efficientnet:EfficientNetB{size}",
+            EFFICIENTNET,
+            TORCH,
+            ("imagenet", "noisy-student"),
+            f"models.encoders.efficientnet:PytorchB{size}",
         )
         for size in range(8)
     },

@@ -7,8 +7,6 @@ import re
 import keras
 from keras import layers
 
-STRIDES = 5  # maps of a pretrained encoder, from fine to coarse
-
 
 def encoder_features(model: keras.Model) -> keras.Model:
     """A model images -> `(batch, channels)` float32: the mean over the image of the coarsest map of its encoder.
@@ -24,8 +22,9 @@ def encoder_features(model: keras.Model) -> keras.Model:
     """
     names = [layer.name for layer in model.layers]
     if "encoder" in names:  # a pretrained one is a model of its own, with an output for each stride
-        outputs = model.get_layer("encoder")._inbound_nodes[-1].output_tensors
-        deepest = outputs[STRIDES - 1]  # those of DOWN_LAYERS come after
+        encoder = model.get_layer("encoder")
+        places = [encoder.layers.index(output._keras_history.operation) for output in encoder.outputs]
+        deepest = encoder._inbound_nodes[-1].output_tensors[places.index(max(places))]
     else:
         strides = {name: int(found[1]) for name in names if (found := re.match(r"encoder(\d+)_", name))}
         last = [name for name, stride in strides.items() if stride == max(strides.values())][-1]

@@ -46,9 +46,14 @@ def pretrained(
     network = build_backbone(backbone, backbone_settings, weights, (height, width, channels))
     fuse_normalisation(network)
 
-    skips = dict(zip(backbone.skips, backbone_settings.SKIP_LAYERS or backbone.skips.values(), strict=True))
+    skips = name_skips(network, backbone, backbone_settings)
     # The bottleneck is the same in both; DOWN_LAYERS are those of the strides between.
-    inner = list(backbone.skips)[1:-1]
+    inner = list(skips)[1:-1]
+    if backbone_settings.DOWN_LAYERS and len(inner) != len(backbone_settings.DOWN_LAYERS):
+        raise UserError(
+            f"MODEL.BACKBONE.DOWN_LAYERS={list(backbone_settings.DOWN_LAYERS)} needs a layer for each of the strides "
+            f"{inner}."
+        )
     down = dict(zip(inner, backbone_settings.DOWN_LAYERS, strict=True)) if backbone_settings.DOWN_LAYERS else {}
     taps = tap_layers(network, [*skips.values(), *down.values()], backbone, backbone_settings)
     if not backbone_settings.TRAINABLE:
@@ -59,6 +64,23 @@ def pretrained(
     features = dict(zip(skips, maps, strict=False))
     check_strides(features, skips, height)
     return features, {**features, **dict(zip(down, maps[len(skips) :], strict=True))}
+
+
+def name_skips(network: keras.Model, backbone: Backbone, settings: DictConfig) -> dict[int, str]:
+    """`{stride: layer}` of the skips and the bottleneck: the usual ones, or MODEL.BACKBONE.SKIP_LAYERS.
+
+    Of the latter the first may have stride 1 or 2; each has twice the stride of the one before.
+
+    Raises:
+        UserError: the backbone has no layer of the first name.
+    """
+    if not settings.SKIP_LAYERS:
+        return backbone.skips
+    first = tap_layers(network, settings.SKIP_LAYERS[:1], backbone, settings)
+    side = network.input.shape[1] or 256
+    shape = first.compute_output_shape((1, side, side, network.input.shape[-1]))
+    stride = min(2, round(side / (shape[0] if isinstance(shape, list) else shape)[1]))
+    return {stride << place: name for place, name in enumerate(settings.SKIP_LAYERS)}
 
 
 def tap_layers(network: keras.Model, names: list[str], backbone: Backbone, settings: DictConfig) -> keras.Model:
@@ -149,7 +171,8 @@ def build_backbone(
         network = build_backbone(backbone, settings, None, shape)
         spread_first_kernel(published, network, backbone.pixels.bgr)
         return network
-    build = load_object(backbone.build)
+    variant = backbone.pytorch if settings.VARIANT == "pytorch" else None
+    build = load_object(variant or backbone.build)
     named = weights in backbone.weights
     if weights is not None and not named and not Path(weights).is_file():
         raise UserError(

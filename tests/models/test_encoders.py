@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from models import ENCODERS, build_model, model_settings
+from models import ENCODERS, build_model, inference_model, model_settings
 from models.encoders.backbones import BACKBONES
+from models.encoders.deepest import encoder_features
 from models.layers.blocks import BlockSettings
 from utils.base.errors import UserError
 from utils.base.registry import load_object
@@ -21,7 +22,9 @@ def encode(cfg, image):
 
 
 @pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 97), (None, None)])
-@pytest.mark.parametrize("name", ["unet3plus", "vgg16", "vgg19", "resnet50", "mobilenetv2", "efficientnetb0"])
+@pytest.mark.parametrize(
+    "name", ["unet3plus", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "mobilenetv2", "efficientnetb0"]
+)
 def test_strides_are_what_they_claim(name, size):
     cfg = load_config([f"MODEL.BACKBONE.TYPE={name}", "MODEL.FILTERS=[4,4,4,4,4]"])
     image = keras.Input((*size, 3))
@@ -220,3 +223,52 @@ def test_trained_weights_need_no_pretrained_file_any_more(backbone_weights, tmp_
     again.load_weights(tmp_path / "a.weights.h5")
     images = np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
     np.testing.assert_array_equal(again(images)["mask"], model(images)["mask"])
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenetv2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "efficientnetb2"))]
+)
+def test_the_variant_of_pytorch_has_the_same_weights_and_maps_and_is_another_network(name):
+    overrides = [*SMALL, f"MODEL.BACKBONE.TYPE={name}", "INPUT.HEIGHT=64", "INPUT.WIDTH=64"]
+    ours, theirs = (
+        build_model(load_config([*overrides, f"MODEL.BACKBONE.VARIANT={variant}"])) for variant in ("keras", "pytorch")
+    )
+    values = {variable.path: variable for variable in ours.weights}
+    for variable in theirs.weights:
+        variable.assign(values[variable.path])
+    image = np.random.default_rng(0).random((1, 64, 64, theirs.input.shape[-1]), np.float32)
+    found = theirs(image)["mask"]
+    assert np.abs(found - ours(image)["mask"]).max() > 1e-5
+    copy = keras.Model.from_config(theirs.get_config())  # as a `.keras` file has it
+    copy.set_weights(theirs.get_weights())
+    np.testing.assert_array_equal(copy(image)["mask"], found)
+    fused = inference_model(theirs, fuse_batch_norm=True)
+    np.testing.assert_allclose(fused(image), found, atol=1e-5)
+
+
+def test_skips_of_other_strides_and_a_center():
+    """As the U-Net on VGG of other programs: no skip of stride 1, a bottleneck after the last pooling."""
+    skips = "[block2_conv2,block3_conv3,block4_conv3,block5_conv3,block5_pool]"
+    overrides = [*SMALL, "MODEL.BACKBONE.TYPE=vgg16", f"MODEL.BACKBONE.SKIP_LAYERS={skips}", "MODEL.TYPE=unet"]
+    for size in ((64, 64), (None, None)):
+        features, _ = encode(load_config(overrides), keras.Input((*size, 3)))
+        assert list(features) == [2, 4, 8, 16, 32]
+    model = build_model(load_config([*overrides, "MODEL.DECODER.FILTERS=null", "MODEL.DECODER.CENTER_CONVS=2"]))
+    center = model.get_layer("decoder32_2_conv")
+    assert center.kernel.shape == (3, 3, 512, 512) and center.output.shape[1:3] == (1, 1)
+    assert encoder_features(model).output_shape == (None, 512)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["MODEL.BACKBONE.VARIANT=pytorch", "MODEL.BACKBONE.WEIGHTS=imagenet"], "another network than that of the"),
+        (["MODEL.BACKBONE.TYPE=unet3plus", "MODEL.BACKBONE.VARIANT=pytorch"], "VARIANT needs an ImageNet backbone"),
+        (["MODEL.BACKBONE.TYPE=resnet18", "MODEL.BACKBONE.WEIGHTS=imagenet"], "neither a file nor one of: null"),
+        (["MODEL.TYPE=unet++", "MODEL.DECODER.CENTER_CONVS=2"], "CENTER_CONVS=2 is for MODEL.TYPE=unet"),
+        (["MODEL.TYPE=unet", "MODEL.DECODER.INNER_FILTERS=encoder"], "INNER_FILTERS=encoder is for MODEL.TYPE=unet"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(overrides, words):
+    with pytest.raises(UserError, match=words):
+        build_model(load_config([*SMALL, *overrides]))

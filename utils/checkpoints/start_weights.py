@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from models import build_model
+from models import build_model, model_settings
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.keys import Role
 from utils.base.registry import load_object
+from utils.checkpoints.foreign.convert import build_foreign, is_foreign, read_foreign, settings_of
 from utils.checkpoints.paths import ENDING, companion_path
 from utils.checkpoints.saved_config import read_config
 from utils.checkpoints.weights import load_file
 from utils.config.class_names import mask_class_names
+from utils.config.overrides import assignment
+from utils.config.schema import keys_with_role
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +33,7 @@ class Taken:
     """What became of the arrays of a network: `{path of an array: what was done}`, and the values there were in all."""
 
     source: Path
+    settings: list[str] = field(default_factory=list)  # of the network there, where they differ
     taken: list[str] = field(default_factory=list)
     adapted: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
@@ -42,6 +47,8 @@ class Taken:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             if names:
                 shown.append(f"{len(names)} {kind}: {', '.join(names[:3])}{more}")
+        if self.settings:
+            shown.append(f"built there with {' '.join(self.settings)}")
         return shown
 
 
@@ -49,7 +56,8 @@ def find_start(cfg: DictConfig) -> Path | None:
     """The weights that MODEL.INIT names, a file or the folder of a run; None without MODEL.INIT.
 
     Raises:
-        UserError: there is no such file, or the folder holds none or several; names them.
+        UserError: there is no such file, or the folder holds none or several; names them. Weights of another program
+            that are refused.
     """
     if cfg.MODEL.INIT is None:
         return None
@@ -65,7 +73,9 @@ def find_start(cfg: DictConfig) -> Path | None:
         path = found[0]
     if not path.is_file():
         raise UserError(f"MODEL.INIT={cfg.MODEL.INIT}: there is no {path}. Name a run's folder or its *{ENDING}.")
-    if not companion_path(path, ".yaml").is_file():
+    if is_foreign(path):
+        read_foreign(path)
+    elif not companion_path(path, ".yaml").is_file():
         raise UserError(
             f"MODEL.INIT={cfg.MODEL.INIT}: {companion_path(path, '.yaml')} is missing, the config that training leaves "
             "beside its weights and that says which network they are of."
@@ -90,13 +100,11 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
     """
     import keras
 
-    its = read_config(companion_path(path, ".yaml"))
-    source = build_model(its, pretrained=False)
-    load_file(source, its, path)
+    its, source = load_source(path)
     values = {variable.path: keras.ops.convert_to_numpy(variable) for variable in source.weights}
     first = next(variable.path for variable in network.weights if variable.path.endswith("/kernel"))
     places = class_places(its, cfg)
-    report = Taken(path)
+    report = Taken(path, other_settings(its, cfg))
     for variable in network.weights:
         name, shape, value = variable.path, tuple(variable.shape), values.get(variable.path)
         if value is None:
@@ -123,6 +131,36 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
             f"{its.MODEL.BACKBONE.TYPE}; choose the same MODEL.TYPE or MODEL.BACKBONE.TYPE, with the same widths."
         )
     return report
+
+
+def load_source(path: Path) -> tuple[DictConfig, keras.Model]:
+    """The network of some weights and its config.
+
+    Raises:
+        UserError: the weights are damaged.
+    """
+    if is_foreign(path):
+        foreign = read_foreign(path)
+        return settings_of(foreign), build_foreign(foreign, path)
+    its = read_config(companion_path(path, ".yaml"))
+    source = build_model(its, pretrained=False)
+    load_file(source, its, path)
+    return its, source
+
+
+def other_settings(source: DictConfig, target: DictConfig) -> list[str]:
+    """The settings of the network of the source that are others here: some of them no shape of an array tells.
+
+    >>> from utils.config import load_config
+    >>> unet = load_config(["MODEL.TYPE=unet", "MODEL.DECODER.NORM_EPSILON=1e-5", "OUTPUT.CLASSES=3"])
+    >>> other_settings(unet, load_config(["MODEL.TYPE=unet", "MODEL.FILTERS=[64,128,256,512,1024]"]))
+    ['MODEL.DECODER.NORM_EPSILON=1e-05']
+    """
+    there, here = (OmegaConf.create({"MODEL": model_settings(cfg)[0]}) for cfg in (source, target))
+    keys = [key for key in keys_with_role(Role.ARCHITECTURE) if key.startswith("MODEL.")]
+    pairs = [(key, OmegaConf.select(there, key), OmegaConf.select(here, key)) for key in keys]
+    different = [(key, value) for key, value, ours in pairs if value != ours]
+    return [assignment(key, list(value) if isinstance(value, ListConfig) else value) for key, value in different]
 
 
 def channel_names(cfg: DictConfig) -> list[str]:

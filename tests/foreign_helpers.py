@@ -1,0 +1,73 @@
+"""Files of weights as other programs write them, made without these programs."""
+
+import json
+import zipfile
+
+import numpy as np
+
+SAFETENSORS = {"float32": "F32", "float16": "F16", "int64": "I64"}
+STORAGES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage"}
+
+
+def write_safetensors(path, arrays, dtypes=SAFETENSORS):
+    header, position = {}, 0
+    for name, array in arrays.items():
+        end = position + array.nbytes
+        header[name] = {
+            "dtype": dtypes[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [position, end],
+        }
+        position = end
+    write_parts(path, json.dumps(header).encode(), [array.tobytes() for array in arrays.values()])
+
+
+def write_parts(path, header, parts):
+    with open(path, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.writelines(parts)
+
+
+def write_torch(path, arrays, program=None, compression=zipfile.ZIP_STORED, folder="archive"):
+    """As `torch.save` writes a state dict; `program` in place of its pickle."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr(f"{folder}/data.pkl", state_dict(arrays) if program is None else program)
+        archive.writestr(f"{folder}/byteorder", "little")
+        for key, array in enumerate(arrays.values()):
+            archive.writestr(f"{folder}/data/{key}", array.tobytes())
+
+
+def state_dict(arrays):
+    """The pickle of an OrderedDict of tensors, opcode by opcode."""
+    tensors = (text(name) + tensor(str(key), array) for key, (name, array) in enumerate(arrays.items()))
+    return b"\x80\x02" + ORDERED_DICT + b"(" + b"".join(tensors) + b"u."
+
+
+ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
+
+
+def tensor(key, array, count=None, shape=None, strides=None, storage=None):
+    strides = [size // array.itemsize for size in array.strides] if strides is None else strides
+    kind = f"ctorch\n{storage or STORAGES[array.dtype.name]}\n".encode()
+    place = b"(" + text("storage") + kind + text(key) + text("cpu") + integer(count or array.size) + b"tQ"
+    sides = integers(array.shape if shape is None else shape) + integers(strides)
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + place + integer(0) + sides + b"\x89" + ORDERED_DICT + b"tR"
+
+
+def text(value):
+    return b"X" + len(value.encode()).to_bytes(4, "little") + value.encode()
+
+
+def integer(value):
+    return b"J" + value.to_bytes(4, "little", signed=True)
+
+
+def integers(values):
+    return b"(" + b"".join(map(integer, values)) + b"t"
+
+
+def arrays_like(layout):
+    """Drawn arrays of `{name: shape}`, those of `references/make_foreign.py`."""
+    from references.make_foreign import drawn
+
+    return {name: np.ascontiguousarray(drawn(name, tuple(shape))) for name, shape in layout.items()}

@@ -1,0 +1,156 @@
+"""Weights of other programs in MODEL.INIT: the networks here compute what theirs do (`references/make_foreign.py`)."""
+
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from foreign_helpers import arrays_like, write_safetensors, write_torch
+from helpers import assert_one_clear_error, run_command
+from references.make_foreign import SIDE, drawn_images, sample
+
+from models import build_model
+from utils.base.errors import UserError
+from utils.checkpoints.foreign.__main__ import main
+from utils.checkpoints.foreign.convert import build_foreign, overrides_of, read_foreign
+from utils.checkpoints.saved_config import restore_config
+from utils.checkpoints.start_weights import find_start, start_with
+from utils.checkpoints.weights import load_weights
+from utils.config import load_config
+
+FILE = Path(__file__).parents[1] / "references/foreign_torch.npz"
+SLOW = ("unet_resnet50", "unet_efficientnetb2")  # all their parts occur in others, but for bottlenecks and odd sizes
+
+
+def kept(key):
+    with np.load(FILE) as file:
+        return file[key]
+
+
+def arrays_of(name):
+    return arrays_like(json.loads(bytes(kept(f"{name}/layout"))))
+
+
+def names():
+    with np.load(FILE) as file:
+        found = sorted({key.partition("/")[0] for key in file})
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in found]
+
+
+def logits(network):
+    kind = "sigmoid" if network.output["mask"].shape[-1] == 1 else "softmax"
+    model = keras.Model(network.input, network.get_layer(f"mask_{kind}").input)
+    return keras.ops.convert_to_numpy(model(drawn_images(network.input.shape[-1])))
+
+
+@pytest.mark.parametrize("name", names())
+def test_outputs_are_those_of_the_original(name, tmp_path):
+    path = tmp_path / f"weights.{'pt' if name.startswith('m') else 'safetensors'}"
+    (write_torch if path.suffix == ".pt" else write_safetensors)(path, arrays_of(name))
+    network = build_foreign(read_foreign(path), path)
+    expected = kept(f"{name}/logits")
+    np.testing.assert_allclose(sample(logits(network)), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+SIZE = [f"INPUT.HEIGHT={SIDE}", f"INPUT.WIDTH={SIDE}"]
+
+
+@pytest.fixture(scope="module")
+def brain(tmp_path_factory):
+    """Weights of a small network, in a wrapper; its settings here."""
+    path = tmp_path_factory.mktemp("brain") / "brain.safetensors"
+    write_safetensors(path, {f"module.{name}": array for name, array in arrays_of("mateuszbuda").items()})
+    return path, [*overrides_of(read_foreign(path)), *SIZE]
+
+
+def start(path, overrides):
+    cfg = load_config([*overrides, f"MODEL.INIT={path}"])
+    network = build_model(cfg)
+    return network, start_with(network, cfg, find_start(cfg))
+
+
+def test_a_network_of_the_same_settings_takes_all(brain):
+    network, taken = start(*brain)
+    assert not taken.adapted and not taken.left and not taken.settings
+    expected = kept("mateuszbuda/logits")
+    np.testing.assert_allclose(sample(logits(network)), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_other_classes_channels_and_settings_are_said(brain):
+    path, settings = brain
+    changed = ["INPUT.CHANNELS=1", "OUTPUT.CLASSES=3", "MODEL.DECODER.NORM_EPSILON=1e-3"]
+    _, taken = start(path, [*settings, *changed])
+    head = dict.fromkeys(("mask_logits/kernel", "mask_logits/bias"), "1 of 3 classes by name")
+    assert taken.adapted == {"encoder1_1_conv/kernel": "3 -> 1 channels", **head} and not taken.left
+    assert taken.lines()[-1] == "built there with MODEL.DECODER.NORM_EPSILON=1e-05"
+
+
+def changed(name, change):
+    arrays = arrays_of(name)
+    change(arrays)
+    return arrays
+
+
+def smaller(arrays):
+    arrays["bottleneck.bottleneckconv2.weight"] = arrays["bottleneck.bottleneckconv2.weight"][:, :-1]
+
+
+def renamed(old, new):
+    def change(arrays):
+        for name in [name for name in arrays if re.match(old, name)]:
+            arrays[re.sub(old, new, name)] = arrays.pop(name)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("mateuszbuda", lambda arrays: arrays.pop("conv.bias"), "conv.bias is missing"),
+        ("mateuszbuda", lambda arrays: arrays.pop("conv.weight"), "not whole.* 'conv.weight'"),
+        ("mateuszbuda", smaller, r"bottleneckconv2.weight is 3x3x63x64 .*, not 3x3x64x64"),
+        ("mateuszbuda", lambda arrays: arrays.update({"se.weight": np.zeros(3, "f4")}), "variant .* se.weight first"),
+        ("milesial", renamed(r"up(\d)\.up\.", r"gone\1."), "bilinear=True: .* aligns the corners"),
+        ("unet_vgg16", renamed(r"encoder\.features\.\d+\.bias", "encoder.features.1.running_mean"), "VGG has batch"),
+        ("unet_vgg16", renamed(r"decoder\.center\.", "decoder.blocks.0.attention1."), "has attention"),
+        ("unet_mobilenetv2", renamed(r"encoder\.features", "encoder.stages"), "encoder is not among those"),
+        ("unet_resnet18", renamed(r"encoder\.layer4\.1\.", "encoder.layer4.2."), None),
+        ("unet_resnet18", renamed(r"encoder\.layer4\.1\..*", "gone"), "no ResNet that is built here"),
+    ],
+)
+def test_what_does_not_fit_is_named(name, change, words, tmp_path):
+    write_safetensors(tmp_path / "a.safetensors", changed(name, change))
+    with pytest.raises(UserError, match=words) as refused:
+        build_foreign(read_foreign(tmp_path / "a.safetensors"), tmp_path / "a.safetensors")
+    assert "\n" not in str(refused.value)
+
+
+def test_train_refuses_a_program_before_it_loads_tensorflow(tmp_path):
+    write_torch(tmp_path / "a.pt", {}, b"\x80\x02cos\nsystem\n.")
+    done = run_command("train.py", f"WORK_DIR={tmp_path}", f"MODEL.INIT={tmp_path / 'a.pt'}")
+    assert_one_clear_error(done, "it asks for os.system")
+    assert "loading TensorFlow" not in done.stderr
+
+
+def test_the_command_makes_a_run_of_them(brain, tmp_path, capsys):
+    path, settings = brain
+    main([str(path)])
+    said = capsys.readouterr().out.replace("'", "")
+    assert "mateuszbuda/brain-segmentation-pytorch" in said and " ".join(settings[: -len(SIZE)]) in said
+    main([str(path), str(tmp_path / "made/brain")])
+    place = [f"WORK_DIR={tmp_path}", "CALLBACKS.MODEL_CHECKPOINT.PATH=made", "MODEL.WEIGHTS_FILE_NAME=brain"]
+    cfg = restore_config(load_config(place))
+    network = build_model(cfg, any_size=True)
+    load_weights(network, cfg)
+    expected = kept("mateuszbuda/logits")
+    np.testing.assert_allclose(sample(logits(network)), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    for arguments, words in (
+        ([str(path), str(tmp_path / "made/brain")], "is there already"),
+        ([str(tmp_path / "no.pt")], "There is no"),
+        ([str(FILE)], r"end in \.safetensors, \.pt, \.pth"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2 and re.search(words, capsys.readouterr().err)
