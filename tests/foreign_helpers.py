@@ -3,6 +3,7 @@
 import json
 import zipfile
 
+import h5py
 import numpy as np
 
 SAFETENSORS = {"float32": "F32", "float16": "F16", "int64": "I64"}
@@ -66,8 +67,20 @@ def integers(values):
     return b"(" + b"".join(map(integer, values)) + b"t"
 
 
+def write_keras2(path, arrays, group=None):
+    """As `save_weights` of Keras 2 writes them; with a group, as it writes a whole model."""
+    with h5py.File(path, "w") as file:
+        place = file if group is None else file.create_group(group)
+        for name, array in arrays.items():
+            place[name] = array
+        if group is not None:
+            file.attrs["model_config"] = "{}"
+            file["optimizer_weights/Adam/m/conv2d/kernel:0"] = np.zeros(3, np.float32)
+
+
 def arrays_like(layout):
     """Drawn arrays of `{name: shape}`, those of `references/make_foreign.py`."""
-    from references.make_foreign import drawn
+    from references.make_foreign import drawn, drawn_of_keras
 
-    return {name: np.ascontiguousarray(drawn(name, tuple(shape))) for name, shape in layout.items()}
+    draw = drawn_of_keras if any("/" in name for name in layout) else drawn
+    return {name: np.ascontiguousarray(draw(name, tuple(shape))) for name, shape in layout.items()}

@@ -28,6 +28,16 @@ def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return 0.1 * values + np.float32(name.endswith("weight"))
 
 
+def drawn_of_keras(path: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Values that belong to the path of an array in a file of Keras 2."""
+    kind = path.rpartition("/")[2].removesuffix(":0")
+    values = np.random.default_rng(zlib.crc32(path.encode())).standard_normal(shape, np.float32)
+    if kind.endswith("kernel"):
+        inputs = np.prod(shape[:2]) if kind.startswith("depthwise") else np.prod(shape[:-1])
+        return values * np.sqrt(2 / inputs, dtype="float32")
+    return np.exp(0.1 * values) if kind == "moving_variance" else 0.1 * values + np.float32(kind == "gamma")
+
+
 def drawn_images(channels: int) -> np.ndarray:
     """`(1, height, width, channels)` in [0, 1]."""
     return np.random.default_rng(1).random((1, SIDE, SIDE, channels), np.float32)

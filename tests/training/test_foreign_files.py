@@ -4,6 +4,7 @@ import os
 import pickle
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 from foreign_helpers import (
@@ -11,6 +12,7 @@ from foreign_helpers import (
     state_dict,
     tensor,
     text,
+    write_keras2,
     write_parts,
     write_safetensors,
     write_torch,
@@ -18,6 +20,7 @@ from foreign_helpers import (
 
 from utils.base.errors import UserError
 from utils.checkpoints.foreign.convert import read_foreign
+from utils.checkpoints.foreign.keras2_file import read_keras2
 from utils.checkpoints.foreign.safetensors import read_safetensors
 from utils.checkpoints.foreign.torch_file import read_torch
 
@@ -176,3 +179,22 @@ def test_weights_of_unknown_networks_are_one_line(tmp_path):
     write_torch(tmp_path / "a.pt", ARRAYS)
     with pytest.raises(UserError, match=r"no network that is known here \(names like a\.weight, .*Pytorch-UNet"):
         read_foreign(tmp_path / "a.pt")
+
+
+def test_a_damaged_file_of_keras_2_is_one_line(tmp_path):
+    path = tmp_path / "a.h5"
+    write_keras2(path, {"conv2d/conv2d/kernel:0": WEIGHT})
+    whole = path.read_bytes()
+    for content in (b"", b"no HDF5", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="no HDF5 file, or are damaged"):
+            read_keras2(path)
+    write_keras2(path, {})
+    with h5py.File(path, "r+") as file:
+        file["conv2d"] = h5py.ExternalLink("/etc/passwd", "kernel:0")
+    with pytest.raises(UserError, match="is a link to elsewhere"):
+        read_keras2(path)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("conv2d/kernel:0", (1 << 20, 1 << 20), "f4", chunks=True, compression="gzip")
+    with pytest.raises(UserError, match=r"claims 4,398,046,511,104 bytes"):
+        read_keras2(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from foreign_helpers import arrays_like, write_safetensors, write_torch
+from foreign_helpers import arrays_like, write_keras2, write_safetensors, write_torch
 from helpers import assert_one_clear_error, run_command
 from references.make_foreign import SIDE, drawn_images, sample
 
@@ -20,13 +20,18 @@ from utils.checkpoints.start_weights import find_start, start_with
 from utils.checkpoints.weights import load_weights
 from utils.config import load_config
 
-FILE = Path(__file__).parents[1] / "references/foreign_torch.npz"
-SLOW = ("unet_resnet50", "unet_efficientnetb2")  # all their parts occur in others, but for bottlenecks and odd sizes
+FILES = [Path(__file__).parents[1] / f"references/foreign_{program}.npz" for program in ("torch", "keras")]
+# Their parts occur in others, but for bottlenecks and odd sizes.
+SLOW = {"unet_resnet50", "unet_efficientnetb2", "sm_unet_mobilenetv2", "sm_unet_efficientnetb0", "unet3plus_deepsup"}
+SLOW |= {"unet3plus", "unet_resnet18"}
 
 
 def kept(key):
-    with np.load(FILE) as file:
-        return file[key]
+    for path in FILES:
+        with np.load(path) as file:
+            if key in file:
+                return file[key]
+    raise KeyError(key)
 
 
 def arrays_of(name):
@@ -34,24 +39,27 @@ def arrays_of(name):
 
 
 def names():
-    with np.load(FILE) as file:
-        found = sorted({key.partition("/")[0] for key in file})
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in found]
+    for path in FILES:
+        with np.load(path) as file:
+            for name in sorted({key.partition("/")[0] for key in file}):
+                yield pytest.param(name, path.stem, marks=[pytest.mark.slow] if name in SLOW else [])
 
 
 def logits(network):
-    kind = "sigmoid" if network.output["mask"].shape[-1] == 1 else "softmax"
-    model = keras.Model(network.input, network.get_layer(f"mask_{kind}").input)
+    model = keras.Model(network.input, network.get_layer("mask_logits").output)
     return keras.ops.convert_to_numpy(model(drawn_images(network.input.shape[-1])))
 
 
-@pytest.mark.parametrize("name", names())
-def test_outputs_are_those_of_the_original(name, tmp_path):
-    path = tmp_path / f"weights.{'pt' if name.startswith('m') else 'safetensors'}"
-    (write_torch if path.suffix == ".pt" else write_safetensors)(path, arrays_of(name))
+@pytest.mark.parametrize(("name", "file"), names())
+def test_outputs_are_those_of_the_original(name, file, tmp_path):
+    ending = "h5" if file == "foreign_keras" else "pt" if name.startswith("m") else "safetensors"
+    path = tmp_path / f"weights.{ending}"
+    {"h5": write_keras2, "pt": write_torch, "safetensors": write_safetensors}[ending](path, arrays_of(name))
     network = build_foreign(read_foreign(path), path)
     expected = kept(f"{name}/logits")
     np.testing.assert_allclose(sample(logits(network)), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    if name.endswith("cgm"):
+        assert (network(drawn_images(3))["presence"] > 0.5) == kept(f"{name}/presence")
 
 
 SIZE = [f"INPUT.HEIGHT={SIDE}", f"INPUT.WIDTH={SIDE}"]
@@ -105,6 +113,14 @@ def renamed(old, new):
     return change
 
 
+def without_last(arrays):
+    """Of UNet 3+ the last head."""
+    last = max(
+        (name.partition("/")[0] for name in arrays if name.startswith("conv2d_")), key=lambda name: int(name[7:])
+    )
+    renamed(f"{last}/.*", "gone")(arrays)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
@@ -118,6 +134,7 @@ def renamed(old, new):
         ("unet_mobilenetv2", renamed(r"encoder\.features", "encoder.stages"), "encoder is not among those"),
         ("unet_resnet18", renamed(r"encoder\.layer4\.1\.", "encoder.layer4.2."), None),
         ("unet_resnet18", renamed(r"encoder\.layer4\.1\..*", "gone"), "no ResNet that is built here"),
+        ("unet_resnet18", lambda arrays: arrays.update({"encoder.conv1.weight": np.zeros(3, "f4")}), "other axes"),
     ],
 )
 def test_what_does_not_fit_is_named(name, change, words, tmp_path):
@@ -125,6 +142,29 @@ def test_what_does_not_fit_is_named(name, change, words, tmp_path):
     with pytest.raises(UserError, match=words) as refused:
         build_foreign(read_foreign(tmp_path / "a.safetensors"), tmp_path / "a.safetensors")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("unet3plus_deepsup_cgm", without_last, "has 39 convolutions .* no variant"),
+        ("sm_unet_mobilenetv2", renamed("expanded_conv_project", "bn_data"), "ResNet normalises before"),
+        ("sm_unet_mobilenetv2_transpose", renamed(r"decoder_stage0b_bn/.*", "gone"), "transposed convolutions without"),
+    ],
+)
+def test_what_does_not_fit_of_keras_is_named(name, change, words, tmp_path):
+    arrays = arrays_of(name)
+    arrays["bn_data/bn_data/beta:0"] = np.zeros(3, np.float32)  # as ResNets have it
+    change(arrays)
+    write_keras2(tmp_path / "a.h5", arrays)
+    with pytest.raises(UserError, match=words):
+        read_foreign(tmp_path / "a.h5")
+
+
+def test_a_whole_model_of_keras_2_is_read_without_its_code(tmp_path):
+    arrays = arrays_of("unet3plus")
+    write_keras2(tmp_path / "a.hdf5", arrays, group="model_weights")
+    assert len(read_foreign(tmp_path / "a.hdf5").arrays) == len(arrays)
 
 
 def test_train_refuses_a_program_before_it_loads_tensorflow(tmp_path):
@@ -149,7 +189,7 @@ def test_the_command_makes_a_run_of_them(brain, tmp_path, capsys):
     for arguments, words in (
         ([str(path), str(tmp_path / "made/brain")], "is there already"),
         ([str(tmp_path / "no.pt")], "There is no"),
-        ([str(FILE)], r"end in \.safetensors, \.pt, \.pth"),
+        ([str(FILES[0])], r"end in \.safetensors, \.pt, \.pth, \.h5, \.hdf5"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(arguments)

@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 from models import build_model
 from utils.base.errors import UserError
 from utils.base.registry import load_object
-from utils.checkpoints.foreign.layouts import Foreign, Pair, recognise
+from utils.checkpoints.foreign.layouts import Foreign, Layout, Pair, recognise
+from utils.checkpoints.paths import ENDING
 from utils.config import load_config
 from utils.config.overrides import assignment
 
@@ -26,6 +27,8 @@ READERS = {
     ".safetensors": f"{HERE}.safetensors:read_safetensors",
     ".pt": f"{HERE}.torch_file:read_torch",
     ".pth": f"{HERE}.torch_file:read_torch",
+    ".h5": f"{HERE}.keras2_file:read_keras2",
+    ".hdf5": f"{HERE}.keras2_file:read_keras2",
 }
 # Last part of the path of a variable here -> that of PyTorch
 OF_PYTORCH = {
@@ -43,7 +46,7 @@ CONV_AXES, DEPTHWISE_AXES = (2, 3, 1, 0), (2, 3, 0, 1)  # a transposed convoluti
 
 def is_foreign(path: Path) -> bool:
     """Whether the ending of a file is one of other programs."""
-    return path.suffix in READERS
+    return path.suffix in READERS and not path.name.endswith(ENDING)
 
 
 def check_ending(path: Path) -> None:
@@ -130,15 +133,15 @@ def fill(layer: keras.layers.Layer, pair: Pair, foreign: Foreign, parts: Sequenc
     used = set()
     for variable in layer.weights:
         kind = variable.path.rpartition("/")[2]
-        name = f"{pair.theirs}.{OF_PYTORCH[kind]}"
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D) and kind == "kernel"
+        name = name_of(pair, f"depthwise_{kind}" if depthwise else kind, foreign.layout)
         if name not in foreign.arrays:
             raise ValueError(f"{name} is missing")
         value = np.asarray(foreign.arrays[name])
-        if kind.endswith("kernel"):
-            axes = DEPTHWISE_AXES if isinstance(layer, keras.layers.DepthwiseConv2D) else CONV_AXES
-            if value.ndim != len(axes):
-                raise ValueError(f"{name} has {value.ndim} axes, not {len(axes)}")
-            value = value.transpose(axes)
+        if kind == "kernel" and not foreign.layout.keras:
+            if value.ndim != 4:
+                raise ValueError(f"{name} has {value.ndim} axes, not 4")
+            value = value.transpose(DEPTHWISE_AXES if depthwise else CONV_AXES)
         if value.shape != tuple(variable.shape):
             sides = ["x".join(map(str, shape)) for shape in (value.shape, variable.shape)]
             raise ValueError(f"{name} is {sides[0]} (height x width x inputs x outputs), not {sides[1]}")
@@ -147,6 +150,15 @@ def fill(layer: keras.layers.Layer, pair: Pair, foreign: Foreign, parts: Sequenc
         variable.assign(value.astype(np.float32))
         used.add(name)
     return used
+
+
+def name_of(pair: Pair, kind: str, layout: Layout) -> str:
+    """The name there of an array of a layer.
+
+    >>> name_of(Pair("conv1", "encoder/conv1_conv"), "kernel", Layout("", "", ""))
+    'conv1.weight'
+    """
+    return f"{pair.theirs}/{kind}" if layout.keras else f"{pair.theirs}.{OF_PYTORCH[kind]}"
 
 
 def reorder(kernel: np.ndarray, order: Sequence[int], sizes: Sequence[int]) -> np.ndarray:

@@ -19,7 +19,7 @@ class Pair(NamedTuple):
     """A module of theirs and the layer here that has its weights.
 
     Attributes:
-        theirs: what the names of its arrays begin with, without the dot.
+        theirs: what the names of its arrays begin with, without the dot or slash.
         ours: name of the layer; of a layer of a backbone `encoder/<name>`.
         parts: where they concatenate the inputs in another order: their first input is our input `parts[0]`, ...
     """
@@ -53,11 +53,13 @@ class Layout:
         mark: regular expression of a name that only its files have.
         describe: "module:function", a function arrays -> Network; it raises a UserError for a variant that is not
             among the networks here.
+        keras: whether arrays have the names and axes of Keras, not of PyTorch.
     """
 
     name: str
     mark: str
     describe: str
+    keras: bool = False
 
 
 HERE = "utils.checkpoints.foreign"
@@ -68,6 +70,8 @@ LAYOUTS = (
     ),
     Layout("mateuszbuda/brain-segmentation-pytorch", r"encoder1\.enc1conv1\.weight", f"{HERE}.plain:mateuszbuda"),
     Layout("milesial/Pytorch-UNet", r"inc\.double_conv\.0\.weight", f"{HERE}.plain:milesial"),
+    Layout("Unet of segmentation_models (Keras)", r"decoder_stage0b_conv/kernel", f"{HERE}.keras2:unet", keras=True),
+    Layout("hamidriasat/UNet-3-Plus", r"batch_normalization\w*/gamma", f"{HERE}.keras2:unet3plus", keras=True),
 )
 WRAPPERS = ("module", "model", "net", "network")  # what DataParallel, Lightning and others put before the names
 
@@ -101,6 +105,8 @@ def recognise(arrays: Arrays, source: object) -> Foreign:
         if any(re.fullmatch(f"{layout.mark}.*", name) for name in arrays):
             try:
                 return Foreign(layout, load_object(layout.describe)(arrays), arrays)
+            except IndexError:
+                raise UserError(f"The weights {source} have other axes than those of {layout.name}.") from None
             except KeyError as error:
                 raise UserError(f"The weights {source} are not whole: {layout.name} has {error} too.") from None
             except UserError as error:
