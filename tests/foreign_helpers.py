@@ -1,6 +1,7 @@
 """Files of weights as other programs write them, made without these programs."""
 
 import json
+import pickle
 import zipfile
 
 import h5py
@@ -38,19 +39,32 @@ def write_torch(path, arrays, program=None, compression=zipfile.ZIP_STORED, fold
             archive.writestr(f"{folder}/data/{key}", array.tobytes())
 
 
-def state_dict(arrays):
+def write_legacy(path, arrays, keys=None, machine=True):
+    """As `torch.save` wrote a state dict before torch 1.6."""
+    facts = {"protocol_version": 1001, "little_endian": machine}
+    order = list(map(str, range(len(arrays)))) if keys is None else keys
+    with open(path, "wb") as file:
+        for number in (0x1950A86A20F9469CFC6C, 1001, facts):
+            pickle.dump(number, file, 2)
+        file.write(state_dict(arrays, view=b"N"))
+        pickle.dump(order, file, 2)
+        for array in arrays.values():
+            file.write(array.size.to_bytes(8, "little") + array.tobytes())
+
+
+def state_dict(arrays, view=b""):
     """The pickle of an OrderedDict of tensors, opcode by opcode."""
-    tensors = (text(name) + tensor(str(key), array) for key, (name, array) in enumerate(arrays.items()))
+    tensors = (text(name) + tensor(str(key), array, view=view) for key, (name, array) in enumerate(arrays.items()))
     return b"\x80\x02" + ORDERED_DICT + b"(" + b"".join(tensors) + b"u."
 
 
 ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
 
 
-def tensor(key, array, count=None, shape=None, strides=None, storage=None):
+def tensor(key, array, count=None, shape=None, strides=None, storage=None, view=b""):
     strides = [size // array.itemsize for size in array.strides] if strides is None else strides
     kind = f"ctorch\n{storage or STORAGES[array.dtype.name]}\n".encode()
-    place = b"(" + text("storage") + kind + text(key) + text("cpu") + integer(count or array.size) + b"tQ"
+    place = b"(" + text("storage") + kind + text(key) + text("cpu") + integer(count or array.size) + view + b"tQ"
     sides = integers(array.shape if shape is None else shape) + integers(strides)
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + place + integer(0) + sides + b"\x89" + ORDERED_DICT + b"tR"
 

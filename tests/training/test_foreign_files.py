@@ -13,6 +13,7 @@ from foreign_helpers import (
     tensor,
     text,
     write_keras2,
+    write_legacy,
     write_parts,
     write_safetensors,
     write_torch,
@@ -46,6 +47,31 @@ def test_safetensors_are_read(tmp_path):
 def test_state_dicts_are_read(tmp_path):
     write_torch(tmp_path / "a.pt", ARRAYS)
     assert_equal(read_torch(tmp_path / "a.pt"))
+
+
+def test_state_dicts_of_the_first_form_are_read(tmp_path):
+    write_legacy(tmp_path / "a.pt", ARRAYS)
+    assert_equal(read_torch(tmp_path / "a.pt"))
+
+
+def test_damaged_state_dicts_of_the_first_form_are_one_line(tmp_path):
+    path = tmp_path / "a.pt"
+    write_legacy(path, ARRAYS)
+    whole, claim = path.read_bytes(), integer(6) + b"NtQ"
+    assert whole.count(claim) == 1
+    evil = pickle.dumps({"a": Evil()}, 2)
+    contents = [whole[:length] for length in range(20, len(whole), 7)]
+    contents += [whole.replace(claim, integer(size) + b"NtQ") for size in (5, 7, 1 << 30, -1)]
+    contents += [whole[:15] + evil, whole[: whole.index(b"ccollections") - 2] + evil]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.pt are refused: it "):
+            read_torch(path)
+    for options in ({"keys": ["0", "1"]}, {"keys": ["0", "1", "1"]}, {"keys": 3}, {"machine": False}):
+        write_legacy(path, ARRAYS, **options)
+        with pytest.raises(UserError, match=r"a\.pt are refused: it "):
+            read_torch(path)
+    assert not os.path.exists(EVIDENCE)
 
 
 def test_a_checkpoint_of_a_training_holds_a_state_dict(tmp_path):
@@ -141,7 +167,7 @@ def test_only_stored_members_of_a_whole_archive_are_read(tmp_path):
     whole = path.read_bytes()
     for content in (whole[:-30], whole[: len(whole) // 2], b"\x80\x02}.", b""):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="damaged, or no zip archive"):
+        with pytest.raises(UserError, match="damaged, or torch"):
             read_torch(path)
     flipped = whole.replace(WEIGHT.tobytes(), WEIGHT[::-1].tobytes(), 1)
     path.write_bytes(flipped)

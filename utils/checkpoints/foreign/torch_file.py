@@ -1,17 +1,12 @@
-"""State dicts that `torch.save` wrote, read without torch and without running what the file may ask for.
+"""State dicts that `torch.save` wrote, read without torch: `utils.checkpoints.foreign.state_dict`.
 
 Such a file is a zip archive: `data.pkl` says by a pickle which arrays there are, `data/0`, `data/1`, ... are their
-bytes. A pickle is a program. This one may build dictionaries, lists, tuples, numbers and text, and name what stands in
-KNOWN, where each name is a few lines of this module. Everything else is refused before it is imported or called.
+bytes.
 """
 
 import io
-import math
 import pickle
 import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +14,10 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.checkpoints.foreign.safetensors import as_float32
+from utils.checkpoints.foreign.state_dict import BFLOAT16, STORAGES, Bytes, Refused, StateDictUnpickler, Storage
+from utils.checkpoints.foreign.torch_legacy import START, load_legacy
 
 MOST_PICKLE = 64_000_000  # bytes of data.pkl; that of a network has some ten thousand
-BFLOAT16 = "BFloat16Storage"
-STORAGES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    BFLOAT16: "<u2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-}
 # What a damaged or hostile pickle raises, beside the refusals of this module.
 UNREADABLE = (
     pickle.UnpicklingError,
@@ -53,65 +37,12 @@ UNREADABLE = (
 )
 
 
-@dataclass(frozen=True)
-class Storage:
-    """The type of the numbers of an array, by the name of torch's class."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """An array of one axis in the archive."""
-
-    values: np.ndarray
-
-
-class Refused(Exception):
-    """A file asks for what this module does not do."""
-
-
-def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *unused: Any) -> np.ndarray:
-    """The array that lies so in its bytes."""
-    numbers = (offset, *shape, *strides)
-    if not isinstance(storage, Bytes) or any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError("not a tensor")
-    last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
-    # Overlapping elements, by strides of 0, could stand for any number of bytes.
-    if math.prod(shape) > storage.values.size or (0 not in shape and last >= storage.values.size):
-        raise ValueError("a tensor claims more than its bytes")
-    size = storage.values.itemsize
-    return np.lib.stride_tricks.as_strided(storage.values[offset:], shape, [stride * size for stride in strides])
-
-
-def rebuild_parameter(data: Any, *unused: Any) -> np.ndarray:
-    """A parameter is its tensor."""
-    if not isinstance(data, np.ndarray):
-        raise ValueError("not a parameter")
-    return data
-
-
-# (module, name) in a pickle -> what it stands for here
-KNOWN: Mapping[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
-    **{("torch", name): Storage(name) for name in STORAGES},
-}
-
-
-class StateDictUnpickler(pickle.Unpickler):
-    """Reads `data.pkl`; the bytes of the arrays come from the archive."""
+class ArchiveUnpickler(StateDictUnpickler):
+    """The bytes of the arrays come from the archive."""
 
     def __init__(self, file: io.BytesIO, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(file)
         self.archive, self.folder = archive, folder
-        self.read: dict[str, Bytes] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in KNOWN:
-            raise Refused(f"it asks for {module}.{name}, and only arrays in dictionaries are read")
-        return KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> Bytes:
         kind, storage, key, _, count = pid
@@ -130,15 +61,14 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     """`{name: array}` of a file that `torch.save` wrote of a state dict, alone or as an entry of a dictionary.
 
     Raises:
-        UserError: it holds more than arrays and plain values (a whole model, an optimizer of another library), is
-            damaged, or is of the form before torch 1.6.
+        UserError: it holds more than arrays and plain values (a whole model, for example), or is damaged.
     """
     try:
         return find_arrays(load(path))
     except Refused as error:
         reason = str(error)
     except UNREADABLE as error:
-        reason = f"it is damaged, or no zip archive of torch.save ({type(error).__name__})"
+        reason = f"it is damaged, or torch.save did not write it ({type(error).__name__})"
     raise UserError(
         f"The weights {path} are refused: {reason}. Save them from where they are trusted: "
         "torch.save(model.state_dict(), 'weights.pt'), or safetensors.torch.save_file(model.state_dict(), "
@@ -148,6 +78,9 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
 
 def load(path: Path) -> Any:
     """What the pickle builds, of plain values and arrays."""
+    with open(path, "rb") as file:
+        if file.read(len(START)) == START:
+            return load_legacy(path)
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         # torch.save does not compress. A few bytes of a compressed member could become any number in memory.
@@ -159,7 +92,7 @@ def load(path: Path) -> Any:
         folder = pickles[0].filename.removesuffix("/data.pkl")
         if f"{folder}/byteorder" in archive.namelist() and archive.read(f"{folder}/byteorder") != b"little":
             raise Refused("it was written by a big-endian machine")
-        return StateDictUnpickler(io.BytesIO(archive.read(pickles[0])), archive, folder).load()
+        return ArchiveUnpickler(io.BytesIO(archive.read(pickles[0])), archive, folder).load()
 
 
 def find_arrays(found: Any) -> dict[str, np.ndarray]:
