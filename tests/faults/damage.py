@@ -22,13 +22,14 @@ import cv2
 import nibabel as nib
 import numpy as np
 import tifffile
+from foreign_helpers import drawn_layout, write_keras2, write_legacy, write_safetensors, write_torch
 from PIL import Image
 from public_format_helpers import make_coco, make_table
 from scan_helpers import make_decathlon, write_seg, write_series
 from scan_helpers import scan as scan_voxels
 
 from data_generators.files.class_labels import find_labelled_images
-from data_generators.files.pairing import find_pairs, read_list
+from data_generators.files.pairing import find_pairs
 from data_generators.files.preparation import read_preparation, write_preparation
 from data_generators.files.tfrecord_index import read_shard
 from data_generators.files.volume_slices import find_spacing
@@ -41,7 +42,9 @@ from data_preparation.scans.slices import SliceSettings
 from data_preparation.tfrecord import write_shards
 from data_preparation.volumes import find_decathlon
 from utils.base.errors import UserError
+from utils.base.files import read_list
 from utils.checkpoints import load_weights, read_config, save_config, save_weights
+from utils.checkpoints.foreign.convert import read_foreign
 from utils.config import load_config
 from utils.config.schema import SCHEMA
 from utils.export.model_card import score_tables
@@ -345,6 +348,17 @@ def training_log(folder):
 
 
 # Kind of file -> function (folder) -> (a good file, function (path) that reads it as a command does)
+def foreign(write, ending, names):
+    """Weights of another program: arrays of a network that is known."""
+
+    def make(folder):
+        path = folder / f"weights{ending}"
+        write(path, drawn_layout(names))
+        return path, read_foreign
+
+    return make
+
+
 FILES = {
     "PNG": picture(".png"),
     "JPEG": picture(".jpg"),
@@ -376,6 +390,10 @@ FILES = {
     "config of weights, YAML": config_of_weights,
     "augmentation policy, YAML": policy,
     "weights": weights,
+    "weights of torch": foreign(write_torch, ".pt", "mateuszbuda"),
+    "weights of torch before 1.6": foreign(write_legacy, ".pth", "mateuszbuda"),
+    "weights, safetensors": foreign(write_safetensors, ".safetensors", "mateuszbuda"),
+    "weights of Keras 2": foreign(write_keras2, ".h5", "unet3plus"),
     "state": state,
     "evaluation.json": evaluation,
     "log of a training, CSV": training_log,

@@ -1,13 +1,11 @@
 """Weights of other programs in MODEL.INIT: the networks here compute what theirs do (`references/make_foreign.py`)."""
 
-import json
 import re
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from foreign_helpers import arrays_like, write_keras2, write_safetensors, write_torch
+from foreign_helpers import FILES, drawn_layout, kept, write_keras2, write_safetensors, write_torch
 from helpers import assert_one_clear_error, run_command
 from references.make_foreign import SIDE, drawn_images, sample
 
@@ -20,22 +18,9 @@ from utils.checkpoints.start_weights import find_start, start_with
 from utils.checkpoints.weights import load_weights
 from utils.config import load_config
 
-FILES = [Path(__file__).parents[1] / f"references/foreign_{program}.npz" for program in ("torch", "keras")]
 # Their parts occur in others, but for bottlenecks and odd sizes.
 SLOW = {"unet_resnet50", "unet_efficientnetb2", "sm_unet_mobilenetv2", "sm_unet_efficientnetb0", "unet3plus_deepsup"}
 SLOW |= {"unet3plus", "unet_resnet18"}
-
-
-def kept(key):
-    for path in FILES:
-        with np.load(path) as file:
-            if key in file:
-                return file[key]
-    raise KeyError(key)
-
-
-def arrays_of(name):
-    return arrays_like(json.loads(bytes(kept(f"{name}/layout"))))
 
 
 def names():
@@ -54,7 +39,7 @@ def logits(network):
 def test_outputs_are_those_of_the_original(name, file, tmp_path):
     ending = "h5" if file == "foreign_keras" else "pt" if name.startswith("m") else "safetensors"
     path = tmp_path / f"weights.{ending}"
-    {"h5": write_keras2, "pt": write_torch, "safetensors": write_safetensors}[ending](path, arrays_of(name))
+    {"h5": write_keras2, "pt": write_torch, "safetensors": write_safetensors}[ending](path, drawn_layout(name))
     network = build_foreign(read_foreign(path), path)
     expected = kept(f"{name}/logits")
     np.testing.assert_allclose(sample(logits(network)), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
@@ -69,7 +54,7 @@ SIZE = [f"INPUT.HEIGHT={SIDE}", f"INPUT.WIDTH={SIDE}"]
 def brain(tmp_path_factory):
     """Weights of a small network, in a wrapper; its settings here."""
     path = tmp_path_factory.mktemp("brain") / "brain.safetensors"
-    write_safetensors(path, {f"module.{name}": array for name, array in arrays_of("mateuszbuda").items()})
+    write_safetensors(path, {f"module.{name}": array for name, array in drawn_layout("mateuszbuda").items()})
     return path, [*overrides_of(read_foreign(path)), *SIZE]
 
 
@@ -96,7 +81,7 @@ def test_other_classes_channels_and_settings_are_said(brain):
 
 
 def changed(name, change):
-    arrays = arrays_of(name)
+    arrays = drawn_layout(name)
     change(arrays)
     return arrays
 
@@ -153,7 +138,7 @@ def test_what_does_not_fit_is_named(name, change, words, tmp_path):
     ],
 )
 def test_what_does_not_fit_of_keras_is_named(name, change, words, tmp_path):
-    arrays = arrays_of(name)
+    arrays = drawn_layout(name)
     arrays["bn_data/bn_data/beta:0"] = np.zeros(3, np.float32)  # as ResNets have it
     change(arrays)
     write_keras2(tmp_path / "a.h5", arrays)
@@ -162,7 +147,7 @@ def test_what_does_not_fit_of_keras_is_named(name, change, words, tmp_path):
 
 
 def test_a_whole_model_of_keras_2_is_read_without_its_code(tmp_path):
-    arrays = arrays_of("unet3plus")
+    arrays = drawn_layout("unet3plus")
     write_keras2(tmp_path / "a.hdf5", arrays, group="model_weights")
     assert len(read_foreign(tmp_path / "a.hdf5").arrays) == len(arrays)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.checkpoints.weights import check_weights_file
+from utils.checkpoints.weights import UNREADABLE, check_weights_file
 
 WHOLE_MODEL = "model_weights"  # the group in the file of a whole model; others hold the optimizer
 
@@ -31,6 +31,6 @@ def read_keras2(path: Path) -> dict[str, np.ndarray]:
             file.get(WHOLE_MODEL, file).visititems(keep)
     except UserError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (*UNREADABLE, AttributeError) as error:
         raise UserError(f"The weights {path} are no HDF5 file, or are damaged ({type(error).__name__}).") from None
     return arrays

@@ -6,10 +6,10 @@ where each name is a few lines of this module. Everything else is refused before
 
 import math
 import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -28,49 +28,76 @@ STORAGES = {
 }
 
 
-@dataclass(frozen=True)
-class Storage:
+# What a damaged or hostile pickle or its file raises, beside Refused.
+UNREADABLE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+class Storage(NamedTuple):
     """The type of the numbers of an array, by the name of torch's class."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class Bytes:
-    """An array of one axis in the archive."""
+class Bytes(NamedTuple):
+    """An array of one axis."""
 
     values: np.ndarray
 
 
 class Refused(Exception):
-    """A file asks for what this module does not do."""
+    """A file asks for what is not done here."""
 
 
-def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *unused: Any) -> np.ndarray:
-    """The array that lies so in its bytes."""
-    numbers = (offset, *shape, *strides)
-    if not isinstance(storage, Bytes) or any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError("not a tensor")
-    last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
-    # Overlapping elements, by strides of 0, could stand for any number of bytes.
-    if math.prod(shape) > storage.values.size or (0 not in shape and last >= storage.values.size):
-        raise ValueError("a tensor claims more than its bytes")
-    size = storage.values.itemsize
-    return np.lib.stride_tricks.as_strided(storage.values[offset:], shape, [stride * size for stride in strides])
+# A pickle may change attributes of what it has. So these are objects without any.
+class RebuildTensor:
+    """Makes the array that lies so in its bytes."""
+
+    __slots__ = ()
+
+    def __call__(self, storage: Any, offset: Any, shape: Any, strides: Any, *unused: Any) -> np.ndarray:
+        numbers = (offset, *shape, *strides)
+        if not isinstance(storage, Bytes) or any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError("not a tensor")
+        values = storage.values
+        last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
+        # Overlapping elements, by strides of 0, could stand for any number of bytes.
+        if math.prod(shape) > values.size or (0 not in shape and last >= values.size):
+            raise ValueError("a tensor claims more than its bytes")
+        steps = [stride * values.itemsize for stride in strides]
+        return np.lib.stride_tricks.as_strided(values[offset:], shape, steps)
 
 
-def rebuild_parameter(data: Any, *unused: Any) -> np.ndarray:
+class RebuildParameter:
     """A parameter is its tensor."""
-    if not isinstance(data, np.ndarray):
-        raise ValueError("not a parameter")
-    return data
+
+    __slots__ = ()
+
+    def __call__(self, data: Any, *unused: Any) -> np.ndarray:
+        if not isinstance(data, np.ndarray):
+            raise ValueError("not a parameter")
+        return data
 
 
 # (module, name) in a pickle -> what it stands for here
 KNOWN: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor_v2"): RebuildTensor(),
+    ("torch._utils", "_rebuild_parameter"): RebuildParameter(),
     **{("torch", name): Storage(name) for name in STORAGES},
 }
 

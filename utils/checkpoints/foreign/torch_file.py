@@ -5,7 +5,6 @@ bytes.
 """
 
 import io
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,18 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.checkpoints.foreign.safetensors import as_float32
-from utils.checkpoints.foreign.state_dict import BFLOAT16, STORAGES, Bytes, Refused, StateDictUnpickler, Storage
+from utils.checkpoints.foreign.state_dict import (
+    BFLOAT16,
+    STORAGES,
+    UNREADABLE,
+    Bytes,
+    Refused,
+    StateDictUnpickler,
+    Storage,
+)
 from utils.checkpoints.foreign.torch_legacy import START, load_legacy
 
 MOST_PICKLE = 64_000_000  # bytes of data.pkl; that of a network has some ten thousand
-# What a damaged or hostile pickle raises, beside the refusals of this module.
-UNREADABLE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    ArithmeticError,
-    AttributeError,
-    AssertionError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 class ArchiveUnpickler(StateDictUnpickler):
