@@ -22,7 +22,7 @@ from utils.base.ignored_classes import is_known, plain
 
 # Properties of image files that can be read but are seldom expected: name -> what to know about them.
 IMAGE_PROPERTIES = {
-    "16 bit": "have 16 bits per channel: 65535 becomes 1",
+    "16 bit": "have 16 bits per channel, stored or by PREPROCESS_DATA.VALUE_RANGE: 65535 becomes 1",
     "nearly black": "use at most 12 of their 16 bits, so that they become nearly black: "
     "PREPROCESS_DATA.VALUE_RANGE=[0,4095], for 8 bits [0,255], spreads them",
     "one colour": "have one colour everywhere",
@@ -162,10 +162,10 @@ def read_file_and_properties(
     image = to_channels(path, pixels, channels, bands, is_part)
     if settings.turned:
         image = turn_as_shown(image, data)
-    is_16_bit = image.dtype == np.uint16 and settings.value_range is None
+    is_16_bit = image.dtype == np.uint16
     has = {
         "16 bit": is_16_bit,
-        "nearly black": is_16_bit and 0 < int(image.max()) < 4096,
+        "nearly black": is_16_bit and settings.value_range is None and 0 < int(image.max()) < 4096,
         "one colour": bool((image == image[:1, :1]).all()),
         "frames": has_frames(data),
         "palette": header.has_palette,

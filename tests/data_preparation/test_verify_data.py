@@ -79,6 +79,8 @@ def test_images_that_show_nothing_are_named(data, capfd):
     properties = verify_data(config(data))["train"]["image_properties"]
     assert properties == NO_PROPERTIES | {"16 bit": 2, "nearly black": 2, "one colour": 1}
     assert "image_1_2.png, have one colour everywhere" in capfd.readouterr().err
+    ranged = verify_data(config(data, "PREPROCESS_DATA.VALUE_RANGE=[0,4095]"))["train"]["image_properties"]
+    assert ranged == NO_PROPERTIES | {"16 bit": 4, "one colour": 1}  # what loaders hand on, of stored bytes too
 
 
 def test_a_good_dataset_is_summed_up(data, capfd):
