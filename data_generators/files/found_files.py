@@ -44,6 +44,8 @@ def list_cases(
         return [*files], [], problems
     in_folder = isinstance(value, str) and not is_list_file(value)
     folder = resolve_path(cfg, value) if in_folder else common_folder(files)
+    if not in_folder and [folder.name] == list(names):  # of a single channel or class, whose folder tells it
+        folder = folder.parent
     cases = find_cases(files, names, folder, names_key)
     return [*cases.images], cases.others, problems + cases.problems
 
