@@ -4,6 +4,8 @@
     python train.py +experiment=cells
 
     python data_preparation/plan.py 'isbi/{split}/images' 'isbi/{split}/mask' cells    # with folders train and val
+    python data_preparation/plan.py mri/images mri/mask brains --channels t1 t2 flair   # a file for each channel
+    python data_preparation/plan.py ct/images ct/masks liver --class-masks liver tumour # a mask file for each class
 
 It writes configs/experiment/NAME.yaml, with the reason for each choice, lists of the files of each split in data/NAME/,
 and data/NAME/pairs.png, which shows some images with the contours of their masks. It takes a few training steps to say
@@ -21,36 +23,24 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
 import cv2
-import numpy as np
 
-from data_generators.files.pairing import Pair, find_pairs
+from data_generators.files.preparation import single_preparation
 from data_preparation.common.command_line import Parser, errors_in_one_line
-from data_preparation.common.groups import VOLUME, describe_groups, group_of
-from data_preparation.common.stratified_splits import assign_fractions
-from data_preparation.planning.choices import DEFAULT_MODEL, Choice, choose_settings, find_classes
+from data_preparation.planning.choices import choose_settings, find_classes
 from data_preparation.planning.class_names import parse_names
 from data_preparation.planning.classes import NO_VALUE
 from data_preparation.planning.contact_sheet import draw_sheet
-from data_preparation.planning.experiment_file import check_choices, experiment_yaml, list_files
-from data_preparation.planning.input_size import MEMORY
-from data_preparation.planning.pair_properties import PairProperties, count_values, measure_pairs
+from data_preparation.planning.experiment_file import Choice, check_choices, check_lists, experiment_yaml, list_files
+from data_preparation.planning.networks import DEFAULT, FROM_SCRATCH, IMAGENET
+from data_preparation.planning.splitting import SPLITS, find_split
+from data_preparation.planning.stored_form import StoredForm
 from data_preparation.planning.timing import seconds_of_epoch, with_duration
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.text_files import AS_ON_DISK
-from utils.config import load_config
 from utils.config.defaults import CONFIGS
 
-SPLITS = ("train", "val")
 SHEET = "pairs.png"
-
-
-class Split(NamedTuple):
-    """The pairs of each split, their properties, and why they are split like this."""
-
-    pairs: dict[str, list[Pair]]
-    measured: dict[str, list[PairProperties]]
-    reason: str
 
 
 class Plan(NamedTuple):
@@ -73,13 +63,18 @@ def plan(options: argparse.Namespace) -> Plan:
     path = CONFIGS / "experiment" / f"{options.name}.yaml"
     if path.exists() and not options.force:
         raise UserError(f"{path} exists. Choose another name, or replace it with --force.")
-    split = find_split(options)
+    form = StoredForm(options.channels, options.class_masks, options.ignore if options.ignore != NO_VALUE else None)
+    form.check()
+    split = find_split(options, form)
     folder = Path("data", options.name).resolve()
     lists = list_files(split.pairs, folder)
+    check_lists(lists, split.pairs, form)
     names = parse_names(options.names)
-    classes = find_classes(options, split.pairs, split.measured, names)
+    prepared = single_preparation(pair.image for pairs in split.pairs.values() for pair in pairs)
+    settings = prepared.settings if prepared else {}
+    classes = find_classes(options, split, form, names, settings)
     choices = [Choice(key, str(file)) for key, (file, _) in lists.items()]
-    choices += choose_settings(options, split.pairs, split.measured, classes, names)
+    choices += choose_settings(options, split, form, classes, settings)
     check_choices(choices)
     notes: list[str] = []
     if not options.no_timing:
@@ -89,8 +84,7 @@ def plan(options: argparse.Namespace) -> Plan:
         with atomic_write(file) as temporary:
             temporary.write_text(text, encoding="utf-8", errors=AS_ON_DISK)
     background = all(choice.value is not False for choice in choices if choice.key == "OUTPUT.BACKGROUND")
-    of_classes = names and names.of_classes(classes.in_order)
-    sheet = draw_sheet(split.pairs, split.measured, classes, of_classes, background)
+    sheet = draw_sheet(split.pairs, split.measured, form, classes, background)
     with atomic_write(folder / SHEET) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     train, val = (len(split.pairs[name]) for name in SPLITS)
@@ -99,65 +93,6 @@ def plan(options: argparse.Namespace) -> Plan:
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Plan(path, folder / SHEET, notes)
-
-
-def find_split(options: argparse.Namespace) -> Split:
-    """Find the pairs and measure them; the split is that of the folders, or drawn by groups."""
-    folders = (options.images, options.masks)
-    if any("{split}" in folder for folder in folders):
-        if not all("{split}" in folder for folder in folders):
-            raise UserError("{split} must be in IMAGES and in MASKS, or in neither.")
-        pairs = {name: pairs_of(*(folder.replace("{split}", name) for folder in folders)) for name in SPLITS}
-        measured = {name: measure_pairs(found, options.quiet) for name, found in pairs.items()}
-        return Split(pairs, measured, "by their folders")
-    return draw_split(pairs_of(*folders), options)
-
-
-def draw_split(pairs: list[Pair], options: argparse.Namespace) -> Split:
-    """Draw a split by groups, with similar shares of foreground on both sides."""
-    groups, reason = find_groups([pair.image.stem for pair in pairs], options.group)
-    if len(set(groups)) < 2:
-        raise UserError(
-            f"All {len(groups)} images are of one group, which cannot be split. Define other groups with --group."
-        )
-    measured = measure_pairs(pairs, options.quiet)
-    shares = foreground_shares(measured, options.values)
-    split_of = assign_fractions(groups, shares, (1 - options.val, options.val), options.seed)
-    split = Split({name: [] for name in SPLITS}, {name: [] for name in SPLITS}, reason)
-    for pair, properties, index in zip(pairs, measured, split_of.tolist(), strict=True):
-        split.pairs[SPLITS[index]].append(pair)
-        split.measured[SPLITS[index]].append(properties)
-    return split
-
-
-def foreground_shares(measured: Sequence[PairProperties], values: Sequence[int] | None) -> np.ndarray:
-    """The share of foreground in each mask: pixels without the first of `values`, by default the smallest value."""
-    background = values[0] if values else np.flatnonzero(count_values(measured).pixels)[0]
-    return np.array([1 - pair.values[background : background + 1].sum() / pair.values.sum() for pair in measured])
-
-
-def find_groups(stems: Sequence[str], pattern: str | None) -> tuple[list[str], str]:
-    """Return `(the group of each name, one line about them)`."""
-    if pattern is not None:
-        groups = [group_of(stem, pattern) for stem in stems]
-        return groups, describe_groups(groups, pattern)
-    # More names than the other commands group (seq_f0930), because a plan is shown before it is used.
-    matches = [re.fullmatch(r"(.+)[_-][A-Za-z]*\d+", stem) for stem in stems]
-    groups = [match.group(1) for match in matches if match]
-    # Numbers that stand alone, or one name for all, are not groups.
-    if len(groups) < len(stems) or len(set(groups)) < 2 or len(set(groups)) > len(stems) / 2:
-        groups = list(stems)
-    return groups, describe_groups(groups, VOLUME)
-
-
-def pairs_of(images: str, masks: str) -> list[Pair]:
-    """The pairs of two folders."""
-    cfg = load_config()
-    cfg.DATASET.TRAIN.IMAGES_PATH, cfg.DATASET.TRAIN.MASK_PATH = (str(Path(path).resolve()) for path in (images, masks))
-    for name, path in (("IMAGES", images), ("MASKS", masks)):
-        if not Path(path).is_dir():
-            raise UserError(f"{name}={path}: there is no such folder.")
-    return find_pairs(cfg, "train")
 
 
 def ignore_value(text: str) -> int | str:
@@ -184,9 +119,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--group",
         help="images that stay together: none, volume, or a regular expression whose first group names the group",
     )
+    parser.add_argument(
+        "--channels", nargs="+", help="an image is several files, such as t1 t2 flair: see DATASET.CHANNELS"
+    )
+    parser.add_argument(
+        "--class-masks",
+        nargs="+",
+        help="a mask is a file for each of these classes, such as liver tumour; after the word stack: a file holds a "
+        "plane for each: see DATASET.CLASS_MASKS",
+    )
     parser.add_argument("--val", type=float, default=0.2, help="share for validation (default 0.2)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="input size of the network")
-    parser.add_argument("--model", choices=MEMORY, default=DEFAULT_MODEL, help=f"default {DEFAULT_MODEL}")
+    parser.add_argument("--model", choices=FROM_SCRATCH, help=f"default {DEFAULT}")
+    parser.add_argument(
+        "--weights",
+        help="start with a MobileNetV2 trained on ImageNet: imagenet, which downloads it, or its file (.h5)",
+    )
     parser.add_argument("--memory", type=float, help="GiB of memory for training (default: what is free now)")
     parser.add_argument("--hours", type=float, help="choose as many epochs as fit into so many hours on this machine")
     parser.add_argument("--no-timing", action="store_true", help="take no training steps to see how long they take")
@@ -205,6 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         written = plan(options)
     print(written.path.read_text(), end="")
     print("", *written.notes, f"saved {written.path}", f"saved {written.sheet}: see whether the masks fit", sep="\n")
+    if options.weights is None:
+        print(f"Few colour pictures reach more from ImageNet weights: add --weights {IMAGENET} --force")
     print(f"Next: python train.py +experiment={options.name}")
 
 

@@ -67,10 +67,13 @@ def check_two_values(file: ImageFile, values: np.ndarray, name: str, ignore_labe
         return
     found = np.unique(values).tolist()
     shown = ", ".join(f"{value:g}" for value in found[:5]) + (", ..." if len(found) > 5 else "")
-    ignored = "" if ignore_label is None else f" and DATASET.IGNORE_LABEL={ignore_label}"
+    ignored, unlabelled = f" and DATASET.IGNORE_LABEL={ignore_label}", ""
+    if ignore_label is None:
+        ignored, unlabelled = "", " a value that is not labelled is DATASET.IGNORE_LABEL (plan.py: --ignore);"
     raise UserError(
         f"{file}: the mask of the class {name} holds {shown}; a mask of DATASET.CLASS_MASKS has 0 and one other "
-        f"value{ignored}. Save it without loss; masks whose values are classes are read without CLASS_MASKS."
+        f"value{ignored}. Save it without loss;{unlabelled} masks whose values are classes are read without "
+        "CLASS_MASKS."
     )
 
 

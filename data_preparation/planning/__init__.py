@@ -1,5 +1,6 @@
 """Plan an experiment from a folder of images and masks, for plan.py.
 
-`pair_properties` measures images and masks, `classes`, `input_size` and `choices` derive settings from them, each with
-its reason, and `experiment_file` writes them as YAML.
+`stored_form` finds and reads images and masks of any form, `pair_properties` measures and `splitting` divides them.
+`classes`, `void`, `class_names`, `input_size`, `intensities`, `objects` and `networks` derive settings, each with its
+reason; `choices` puts them together, `experiment_file` writes them as YAML and `timing` tries them.
 """

@@ -3,107 +3,125 @@
 import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from data_generators.files.pairing import Pair
-from data_generators.files.preparation import CLASS_NAMES, MULTI_LABEL, single_preparation
+from data_generators.files.channels import is_pattern
+from data_generators.files.preparation import CHANNELS, CLASS_NAMES, MULTI_LABEL
 from data_preparation.common.colour_tables import VOID
 from data_preparation.planning.class_names import Names
 from data_preparation.planning.classes import (
     COLOUR,
+    NO_VALUE,
     Classes,
     choose_channels,
     choose_class_weights,
     choose_classes,
     choose_overlapping_classes,
 )
-from data_preparation.planning.input_size import choose_input_size
+from data_preparation.planning.experiment_file import Choice
+from data_preparation.planning.input_size import InputSize, choose_input_size
+from data_preparation.planning.intensities import choose_intensities
+from data_preparation.planning.networks import choose_network
+from data_preparation.planning.objects import choose_objects
 from data_preparation.planning.pair_properties import PairProperties, count_values
+from data_preparation.planning.splitting import Split
+from data_preparation.planning.stored_form import StoredForm
 from data_preparation.planning.void import refuse_to_guess
 from utils.base.class_bits import count_classes
+from utils.base.errors import UserError
 from utils.config.class_names import is_background
 
 RARE_FOREGROUND = 0.05  # share of foreground pixels below which crops are sampled around it
 FEW_IMAGES = 200  # of training, below which they are varied
 UPDATES = 3000
-DEFAULT_MODEL = "tiny_unet3plus"
 EPOCHS, PATIENCE = "HYPER_PARAMETERS.EPOCHS", "CALLBACKS.EARLY_STOPPING.PATIENCE"
 
 
-class Choice(NamedTuple):
-    """A key of the config, its value (None: the default), and the reason for it.
-
-    A key such as /loss is a group, and its value the name of a file there.
-    """
-
-    key: str
-    value: Any
-    reason: str = ""
-
-
 def choose_settings(
-    options: Namespace,
-    splits: Mapping[str, Sequence[Pair]],
-    measured: Mapping[str, Sequence[PairProperties]],
-    classes: Classes,
-    names: Names | None,
+    options: Namespace, split: Split, form: StoredForm, classes: Classes, prepared: Mapping[str, Any]
 ) -> list[Choice]:
     """Choose the settings that differ from their defaults.
 
     Args:
         options: of the command line.
-        splits: {"train": pairs, "val": pairs}.
-        measured: their properties.
+        split: the pairs.
+        form: how they are stored.
         classes: of `find_classes`.
-        names: of --names.
+        prepared: `{key: value}` that the preparation noted.
     """
+    measured = split.measured
     everything = [*measured["train"], *measured["val"]]
-    train_counts = count_values(measured["train"])
-    values, overlapping = classes.values, classes.overlapping
-    train_pixels, train_shares = train_counts.pixels[values], train_counts.shares[values]
-    foreground = train_pixels[1:].sum() / max(train_pixels.sum(), 1)
-    with_foreground = np.mean([pair.has_any(values[1:]) for pair in measured["train"]])
-    channels, channels_reason = choose_channels(everything, splits["train"])
-    size = choose_input_size(measured["train"], measured["val"], options.model, options.size, options.memory)
-    wants_foreground = bool(with_foreground < 0.5 or (foreground < RARE_FOREGROUND and size.needs_crop))
-    class_names = names and names.of_classes(classes.in_order)
-    background, background_reason = choose_background(options, class_names)
-    wants_foreground &= background is None  # otherwise every pixel is of a class that counts
-    epochs = usual_epochs(math.ceil(len(splits["train"]) / size.batch))
-    # Of overlapping classes the factor of class 0 would be that of pixels without the class of a channel.
-    weights, weights_reason = (None, "") if overlapping else choose_class_weights(train_shares)
-    augmentation, augmentation_reason = choose_augmentation(len(splits["train"]), channels_reason == COLOUR)
+    network, network_choices = choose_network(options.model, options.weights)
+    channels, channels_reason = choose_channels(everything, split.pairs["train"], form.channels, prepared.get(CHANNELS))
+    size = choose_input_size(measured["train"], measured["val"], network, options.size, options.memory)
+    background, background_reason = choose_background(options, classes.names)
+    has_colours = channels_reason == COLOUR
+    augmentation, augmentation_reason = choose_augmentation(len(measured["train"]), has_colours)
+    epochs = usual_epochs(math.ceil(len(measured["train"]) / size.batch))
     chosen = [
         Choice("/loss", "cce_dice", "cross-entropy and the Dice of each class: for balanced and for rare classes"),
         Choice("/augmentation", augmentation, augmentation_reason),
-        Choice("DATASET.IGNORE_LABEL", classes.ignored, ignore_reason(options, classes, names)),
-        Choice("DATASET.LABEL_VALUES", None if overlapping or values == list(range(len(values))) else values,
-               classes.reason),
+        Choice("DATASET.CHANNELS", form.channels, "--channels"),
+        *choose_mask_values(form, classes),
         Choice("DATASET.CROP.MODE", "random" if size.needs_crop else None,
                "details are kept; validation takes the centre"),
-        Choice("DATASET.FOREGROUND_FRACTION", 0.5 if wants_foreground else None,
-               f"{with_foreground:.0%} of the training masks have foreground, {foreground:.2%} of their pixels"),
+        choose_foreground_fraction(measured["train"], classes, size, background is None),
         Choice("PREPROCESS_DATA.RESIZE.VALUE", size.needs_resize or None, "to the size of INPUT"),
-        Choice("MODEL.TYPE", options.model, model_reason(options)),
+        *choose_intensities(everything, options.weights is not None, size.needs_crop),
+        *network_choices,
         Choice("MODEL.WEIGHTS_FILE_NAME", options.name),
-        Choice("SHOW_CENTER_CHANNEL_IMAGE", False if channels_reason == COLOUR else None, "colours"),
+        Choice("SHOW_CENTER_CHANNEL_IMAGE", False if has_colours else None, "colours"),
         Choice("INPUT.HEIGHT", size.height, size.reason),
         Choice("INPUT.WIDTH", size.width),
         Choice("INPUT.CHANNELS", channels, channels_reason),
-        Choice(MULTI_LABEL, True if overlapping else None, "the data was prepared so: the bits of a mask are classes"),
-        Choice("OUTPUT.CLASSES", overlapping or len(values), describe_shares(everything, classes)),
-        Choice(CLASS_NAMES, class_names, "--names"),
+        Choice(MULTI_LABEL, True if classes.overlapping > 1 else None, classes.reason),
+        Choice("OUTPUT.CLASSES", classes.overlapping or len(classes.values), describe_shares(everything, classes)),
+        Choice(CLASS_NAMES, classes.names, classes.names_reason),
         Choice("OUTPUT.BACKGROUND", background, background_reason),
         Choice("HYPER_PARAMETERS.BATCH_SIZE", size.batch, size.batch_reason),
         Choice(EPOCHS, epochs, f"about {UPDATES} updates in total, but 20 to 300 epochs"),
-        Choice("HYPER_PARAMETERS.LEARNING_RATE", 1e-3, "usual with Adam for networks without pretrained weights"),
         Choice("LR_SCHEDULE.NAME", "cosine", "needs no knowledge of the data"),
         Choice(PATIENCE, patience(epochs), "a third of the epochs"),
-        Choice("LOSS_OPTIONS.cce.class_weights", weights, weights_reason),
+        choose_weights_of_classes(measured["train"], classes),
     ]  # fmt: skip
+    if not classes.overlapping:  # a pixel of a label image belongs to one object
+        chosen += choose_objects(options.masks, split.pairs, classes.names or prepared.get(CLASS_NAMES))
     return [choice for choice in chosen if choice.value is not None]
+
+
+def choose_mask_values(form: StoredForm, classes: Classes) -> list[Choice]:
+    """What the values of masks mean."""
+    is_index = classes.overlapping or classes.values == list(range(len(classes.values)))
+    return [
+        Choice("DATASET.CLASS_MASKS", form.class_masks_key, "--class-masks: a plane of 0 and another value for each"),
+        Choice("DATASET.IGNORE_LABEL", classes.ignored, classes.ignored_reason),
+        Choice("DATASET.LABEL_VALUES", None if is_index else classes.values, classes.reason),
+    ]
+
+
+def choose_foreground_fraction(
+    train: Sequence[PairProperties], classes: Classes, size: InputSize, has_background: bool
+) -> Choice:
+    """Whether batches are filled up with foreground; without background every pixel is of a class that counts."""
+    pixels = count_values(train).pixels[classes.values]
+    share = pixels[1:].sum() / max(pixels.sum(), 1)
+    with_foreground = np.mean([pair.has_any(classes.values[1:]) for pair in train])
+    is_rare = with_foreground < 0.5 or (share < RARE_FOREGROUND and size.needs_crop)
+    return Choice(
+        "DATASET.FOREGROUND_FRACTION",
+        0.5 if is_rare and has_background else None,
+        f"{with_foreground:.0%} of the training masks have foreground, {share:.2%} of their pixels",
+    )
+
+
+def choose_weights_of_classes(train: Sequence[PairProperties], classes: Classes) -> Choice:
+    """Weights of classes; of overlapping ones that of class 0 would be of pixels without the class of a channel."""
+    weights, reason = None, ""
+    if not classes.overlapping:
+        weights, reason = choose_class_weights(count_values(train).shares[classes.values])
+    return Choice("LOSS_OPTIONS.cce.class_weights", weights, reason)
 
 
 def usual_epochs(steps: int) -> int:
@@ -131,49 +149,57 @@ def choose_augmentation(images: int, has_colours: bool) -> tuple[str, str]:
         return "none", f"{images} training images vary enough to begin with; try light"
     if has_colours:
         return "light", f"only {images} training images; mirrors left and right: if they differ in meaning, choose none"
-    return "medical", f"only {images} training images, grey as scans and microscopy are: warps, and no mirroring"
+    return "medical", f"only {images} training images, no colours, as scans and microscopy: warps, and no mirroring"
 
 
-def ignore_reason(options: Namespace, classes: Classes, names: Names | None) -> str:
+def ignore_reason(options: Namespace, ignored: int | None, names: Names | None) -> str:
     """Why DATASET.IGNORE_LABEL is set."""
     if options.ignore is not None:
         return "--ignore"
-    if names and classes.ignored in names.by_value:
-        return f"--names calls it {names.by_value[classes.ignored]}"
-    if names and classes.ignored != VOID:
+    if names and ignored in names.by_value:
+        return f"--names calls it {names.by_value[ignored]}"
+    if names and ignored != VOID:
         return "by its name in --names"
     return "255 after 0, 1, ... usually means not labelled; otherwise --ignore none"
 
 
-def model_reason(options: Namespace) -> str:
-    """Why MODEL.TYPE is what it is."""
-    if options.model == DEFAULT_MODEL:
-        return "trains without a GPU too; with one, try --model unet3plus"
-    return "--model"
-
-
 def find_classes(
-    options: Namespace,
-    splits: Mapping[str, Sequence[Pair]],
-    measured: Mapping[str, Sequence[PairProperties]],
-    names: Names | None,
+    options: Namespace, split: Split, form: StoredForm, names: Names | None, prepared: Mapping[str, Any]
 ) -> Classes:
-    """The classes that the values of masks mean: bits where the preparation noted so beside the images.
+    """The classes that the values of masks mean: bits where masks have planes, or where the preparation noted so.
+
+    Args:
+        options, split, form, prepared: see `choose_settings`.
+        names: of --names.
 
     Raises:
         UserError: see `choose_classes`; or a value that looks like void, which only the user knows.
     """
-    counts = count_values([pair for split in measured.values() for pair in split])
+    counts = count_values([pair for pairs in split.measured.values() for pair in pairs])
     found = np.flatnonzero(counts.pixels).tolist()
-    pairs = [pair for split in splits.values() for pair in split]
-    prepared = single_preparation(pair.image for pair in pairs)
-    settings = prepared.settings if prepared else {}
-    if settings.get(MULTI_LABEL):
-        return choose_overlapping_classes(found, settings.get(CLASS_NAMES), options.values, options.ignore)
-    classes = choose_classes(found, options.values, options.ignore, names)
-    if options.ignore is None and not (options.values or names or settings.get(CLASS_NAMES)):
-        refuse_to_guess(pairs, classes.values)
-    return classes
+    chosen, reason = names, "--names"
+    if form.classes is not None:
+        if prepared.get(MULTI_LABEL):
+            raise UserError("The preparation noted that the bits of these masks are classes: leave --class-masks out.")
+        # A mask of all eight classes is 255, which therefore means void only if the user says so.
+        ignore = NO_VALUE if options.ignore is None else options.ignore
+        of_planes = ["background", *form.classes]
+        classes = choose_overlapping_classes(found, of_planes, options.values, ignore, "--class-masks")
+        if names is None and not any(map(is_pattern, form.classes)):
+            chosen, reason = Names(of_planes, {}, {}), "--class-masks, after the background"
+    elif prepared.get(MULTI_LABEL):
+        reason_of_bits = "the data was prepared so: the bits of a mask are classes"
+        of_bits = prepared.get(CLASS_NAMES)
+        classes = choose_overlapping_classes(found, of_bits, options.values, options.ignore, reason_of_bits)
+    else:
+        classes = choose_classes(found, options.values, options.ignore, names)
+        if options.ignore is None and not (options.values or names or prepared.get(CLASS_NAMES)):
+            refuse_to_guess([pair for pairs in split.pairs.values() for pair in pairs], classes.values)
+    return classes._replace(
+        names=chosen and chosen.of_classes(classes.in_order),
+        names_reason=reason,
+        ignored_reason=ignore_reason(options, classes.ignored, names),
+    )
 
 
 def describe_shares(measured: Sequence[PairProperties], classes: Classes) -> str:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from data_generators.files.pairing import Pair
-from data_generators.files.preparation import FILE
 from data_preparation.common.dataset_report import median_frequency
 from data_preparation.planning.class_names import Names
 from data_preparation.planning.pair_properties import PairProperties
@@ -25,13 +24,17 @@ class Classes(NamedTuple):
     """What the pixel values of masks mean.
 
     values: of each class, background first; of overlapping classes every value there is. ignored: value that is not
-    labelled, or None. overlapping: how many classes the bits of a value hold, 0 where a value is a class.
+    labelled, or None. overlapping: how many classes the bits of a value hold, 0 where a value is a class. names: of the
+    classes, the first one included, if the user gave them; names_reason, ignored_reason: why.
     """
 
     values: list[int]
     ignored: int | None
     reason: str
     overlapping: int = 0
+    names: list[str] | None = None
+    names_reason: str = ""
+    ignored_reason: str = ""
 
     @property
     def in_order(self) -> list[int]:
@@ -90,7 +93,7 @@ def choose_classes(
 
 
 def choose_overlapping_classes(
-    found: Sequence[int], names: Sequence[str] | None, values: list[int] | None, ignore: int | str | None
+    found: Sequence[int], names: Sequence[str] | None, values: list[int] | None, ignore: int | str | None, reason: str
 ) -> Classes:
     """Choose the classes of masks whose bits are classes, see `utils/base/class_bits.py`.
 
@@ -98,12 +101,13 @@ def choose_overlapping_classes(
         found: sorted pixel values of all masks.
         names: of the background and the classes, as the preparation noted them; None if it knows none.
         values, ignore: see `choose_classes`.
+        reason: what says that bits are classes.
 
     Raises:
         UserError: --values, no class, or values that the classes do not have.
     """
     if values:
-        raise UserError(f"--values {values}: the bits of these masks are classes ({FILE}). Leave --values out.")
+        raise UserError(f"--values {values}: the classes of these masks overlap ({reason}). Leave --values out.")
     ignored = ignore if isinstance(ignore, int) else None
     if ignore is None and found[-1] == 255 and all(value < 128 for value in found[:-1]):
         ignored = 255
@@ -116,25 +120,39 @@ def choose_overlapping_classes(
             f"The masks contain {present[-1]}, but the bits of {min(number, MOST_CLASSES_OF_BITS)} classes are 0 to "
             f"{2 ** min(number, MOST_CLASSES_OF_BITS) - 1}. Prepare them again."
         )
-    return Classes([0, *present], ignored, "", number)
+    return Classes([0, *present], ignored, reason, number)
 
 
-def choose_channels(measured: Sequence[PairProperties], pairs: Sequence[Pair]) -> tuple[int, str]:
+def choose_channels(
+    measured: Sequence[PairProperties],
+    pairs: Sequence[Pair],
+    files: Sequence[str] | None = None,
+    sequences: Sequence[str] | None = None,
+) -> tuple[int, str]:
     """Return `(channels, reason)`.
 
+    Args:
+        measured: properties of all pairs.
+        pairs: of training.
+        files: of --channels: an image is several files.
+        sequences: names of the bands, if the preparation noted them.
+
     Raises:
-        UserError: more than 4 channels, and not the same number in all images.
+        UserError: channels that are no colours, and not the same number in all images.
     """
+    if files:
+        return len(files), "--channels: a file for each"
     counts = Counter(pair.channels for pair in measured)
+    is_picture = all(pair.is_picture for pair in measured) and not sequences
+    if not is_picture:
+        if len(counts) > 1:
+            raise UserError(f"The images have {' or '.join(map(str, sorted(counts)))} channels; they must agree.")
+        return max(counts), f"sequences, as prepared: {', '.join(sequences)}" if sequences else "bands as stored"
     if set(counts) == {3} and all(re.fullmatch(r"image_.+_\d+", pair.image.stem) for pair in pairs):
         return 3, "slices with their neighbours, by their names"
-    if all(pair.is_gray for pair in measured) and max(counts) <= 4:
+    if all(pair.is_gray for pair in measured):
         return 1, "all images are gray"
-    if max(counts) <= 4:
-        return 3, COLOUR
-    if len(counts) > 1:
-        raise UserError(f"The images have {' or '.join(map(str, sorted(counts)))} channels; they must agree.")
-    return max(counts), "as stored"
+    return 3, COLOUR
 
 
 def choose_class_weights(shares: np.ndarray) -> tuple[list[float] | None, str]:

@@ -6,11 +6,9 @@ import cv2
 import numpy as np
 
 from data_generators.files.pairing import Pair
-from data_generators.reading.decoding import decode
-from data_generators.reading.headers import read_whole
-from data_generators.reading.mask_values import read_values
 from data_preparation.planning.classes import Classes
 from data_preparation.planning.pair_properties import PairProperties
+from data_preparation.planning.stored_form import StoredForm, read_stored_image, read_stored_mask
 from utils.base.class_bits import NO_CLASS
 from utils.base.palette import VOID, class_color
 from utils.base.pictures import displayable, legend, overlay, titled
@@ -24,8 +22,8 @@ LONGEST_TITLE = 34  # characters
 def draw_sheet(
     splits: Mapping[str, Sequence[Pair]],
     measured: Mapping[str, Sequence[PairProperties]],
+    form: StoredForm,
     classes: Classes,
-    names: Sequence[str] | None,
     has_background: bool = True,
 ) -> np.ndarray:
     """Draw pairs in which every class occurs, with a legend below; the background is left plain.
@@ -33,8 +31,8 @@ def draw_sheet(
     Args:
         splits: `{split: pairs}`.
         measured: their properties.
+        form: how they are stored.
         classes: what the values of masks mean.
-        names: of the classes, the first one included.
         has_background: whether the first class is the background.
 
     Returns:
@@ -46,10 +44,10 @@ def draw_sheet(
     for number in chosen:
         split, pair = pairs[number]
         title = f"{split}: {pair.image.name}".encode("ascii", "replace").decode()
-        cells.append(titled(draw_pair(pair, classes, has_background), title[:LONGEST_TITLE]))
+        cells.append(titled(draw_pair(pair, form, classes, has_background), title[:LONGEST_TITLE]))
     rows = [np.hstack(cells[first : first + COLUMNS]) for first in range(0, len(cells), COLUMNS)]
     canvas = [np.pad(row, ((0, GAP), (0, WIDEST - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    values = classes.in_order
+    values, names = classes.in_order, classes.names
     labels = [f"{value}: {name}" for value, name in zip(values, names, strict=True)] if names else map(str, values)
     entries: list[tuple[str, tuple[int, int, int] | None]] = [
         (label.encode("ascii", "replace").decode(), class_color(index)) for index, label in enumerate(labels)
@@ -84,15 +82,17 @@ def choose_pairs(measured: Sequence[PairProperties], classes: Classes) -> list[i
     return sorted(chosen[:wanted])
 
 
-def draw_pair(pair: Pair, classes: Classes, has_background: bool) -> np.ndarray:
+def draw_pair(pair: Pair, form: StoredForm, classes: Classes, has_background: bool) -> np.ndarray:
     """The image with its mask `(SIDE, SIDE + GAP, 3)`, in the middle of a white cell."""
     assert pair.mask is not None, "a plan is made from pairs"
-    image, mask = decode(pair.image, read_whole(pair.image)), read_values(pair.mask)
-    largest = 255 if image.dtype == np.uint8 else max(int(image.max()), 1)  # 12 of 16 bits are common
+    image, kinds, is_picture = read_stored_image(pair.image)
+    mask = read_stored_mask(pair.mask, form)
     is_slice = image.shape[2] == 3 and pair.image.name.startswith("image_")  # with its neighbours as channels
-    if image.shape[2] in (3, 4):
-        image = image[:, :, [2, 1, 0]]  # `decode` keeps OpenCV's order
-    picture = displayable(image.astype(np.float32) / largest, is_slice)
+    if is_picture and image.shape[2] in (3, 4):
+        image = image[:, :, [2, 1, 0]]  # OpenCV's order
+    low, high = (0, 255) if kinds == {"uint8"} else (min(image.min(), 0), image.max())  # 12 of 16 bits are common
+    scaled = (image - np.float32(low)) / max(np.float32(high) - np.float32(low), np.float32(1e-6))
+    picture = displayable(scaled.astype(np.float32), is_slice or not is_picture)
     scale = SIDE / max(mask.shape)
     size = (max(round(mask.shape[1] * scale), 1), max(round(mask.shape[0] * scale), 1))
     picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)

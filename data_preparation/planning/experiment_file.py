@@ -4,12 +4,14 @@ import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from data_generators.files.pairing import Pair
+from data_generators.files.image_file import ImageFile, parts_of
+from data_generators.files.pairing import Pair, match_pairs
 from data_generators.reading.tiff_pages import TiffPageFile
-from data_preparation.planning.choices import Choice
+from data_preparation.planning.stored_form import StoredForm
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.config.checks import check_config
@@ -18,12 +20,22 @@ REASON_COLUMN = 39
 WIDTH = 80  # of a line with a reason; one that is too long stands above its key
 
 
+class Choice(NamedTuple):
+    """A key of the config, its value (None: the default), and the reason for it.
+
+    A key such as /loss is a group, and its value the name of a file there.
+    """
+
+    key: str
+    value: Any
+    reason: str = ""
+
+
 def list_files(splits: Mapping[str, Sequence[Pair]], folder: Path) -> dict[str, tuple[Path, str]]:
     """`{key of the config: (list file, its text)}`, absolute paths."""
     lists = {}
-    for page in (
-        file for pairs in splits.values() for pair in pairs for file in pair if isinstance(file, TiffPageFile)
-    ):
+    everything = [file for pairs in splits.values() for pair in pairs for file in pair if file is not None]
+    for page in (part for file in everything for part in parts_of(file) if isinstance(part, TiffPageFile)):
         raise UserError(
             f"{page.path}: has several pages, which a list of files cannot name one by one. Write them as files first: "
             "python data_preparation/index_masks.py --help."
@@ -31,9 +43,31 @@ def list_files(splits: Mapping[str, Sequence[Pair]], folder: Path) -> dict[str, 
     for split, pairs in splits.items():
         images, masks = [pair.image for pair in pairs], [pair.mask for pair in pairs]
         for key, name, files in (("IMAGES_PATH", "images", images), ("MASK_PATH", "mask", masks)):
-            text = "".join(f"{Path(str(file)).resolve()}\n" for file in files)
+            parts = [part for file in files if file is not None for part in parts_of(file)]
+            text = "".join(f"{Path(str(part)).absolute()}\n" for part in parts)
             lists[f"DATASET.{split.upper()}.{key}"] = (folder / f"{split}_{name}.txt", text)
     return lists
+
+
+def check_lists(lists: Mapping[str, tuple[Path, str]], splits: Mapping[str, Sequence[Pair]], form: StoredForm) -> None:
+    """Raise a UserError unless the lists of images or masks of several files are read as the folders were."""
+    if form.channels is None and form.class_masks is None:
+        return
+    cfg = form.config()
+    for key, (_, text) in lists.items():
+        OmegaConf.update(cfg, key, text.splitlines())
+    for split, pairs in splits.items():
+        found, _ = match_pairs(cfg, split)
+        if files_of(found) != files_of(pairs):
+            raise UserError(
+                f"{pairs[0].image}: in a list of files its channels or classes are not told apart as in the folder. "
+                "Put a folder for each on top, t1/case.png, or its name at the end, case_t1.png."
+            )
+
+
+def files_of(pairs: Sequence[Pair]) -> list[list[tuple[ImageFile, ...]]]:
+    """The files of the image and of the mask of each pair."""
+    return [[parts_of(file) for file in pair if file is not None] for pair in pairs]
 
 
 def group_overrides(choices: Sequence[Choice]) -> list[str]:

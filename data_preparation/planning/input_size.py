@@ -14,7 +14,12 @@ from utils.base.errors import UserError
 
 # Memory of a training step, measured on a CPU with float32: GiB for any image, and kB for each pixel of a batch. From
 # the peak of the process at 320x320 with batch size 2 (and 6).
-MEMORY = {"tiny_unet3plus": (1.1, 4.0), "unet": (1.4, 7.3), "unet3plus": (1.4, 19.4)}
+MEMORY = {
+    "tiny_unet3plus": (1.1, 4.0),
+    "unet": (1.4, 7.3),
+    "unet3plus": (1.4, 19.4),
+    "unet on mobilenetv2": (0.8, 2.2),
+}
 LARGEST_SIDE = 512  # larger images are cropped: more updates help more than more pixels
 SMALLEST_CROP = 256  # pixels that a crop should show around an object
 LARGEST_BATCH = 8

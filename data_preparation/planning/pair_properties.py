@@ -3,14 +3,13 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from data_generators.files.pairing import Pair, list_problems
-from data_generators.reading.decoding import decode
-from data_generators.reading.headers import read_whole
-from data_generators.reading.mask_values import read_values
+from data_preparation.planning.stored_form import StoredForm, read_stored_image, read_stored_mask
 from utils.base.errors import UserError
 from utils.base.progress import track
 
@@ -21,13 +20,19 @@ class PairProperties(NamedTuple):
     """Properties of a pair.
 
     size: (height, width); channels: of the image; is_gray: whether they are equal; values: pixels of each value of the
-    mask, up to its largest.
+    mask, up to its largest; is_picture: whether the channels are grey or colours; kinds: types of the image; low, high:
+    its lowest and highest value; black: share of its values that are 0.
     """
 
     size: tuple[int, int]
     channels: int
     is_gray: bool
     values: np.ndarray
+    is_picture: bool
+    kinds: frozenset[str]
+    low: float
+    high: float
+    black: float
 
     def has_any(self, values: Sequence[int]) -> bool:
         """Whether the mask has a pixel with one of the values."""
@@ -45,34 +50,39 @@ class ValueCounts(NamedTuple):
     shares: np.ndarray
 
 
-def measure_pairs(pairs: Sequence[Pair], quiet: bool) -> list[PairProperties]:
+def measure_pairs(pairs: Sequence[Pair], form: StoredForm, quiet: bool) -> list[PairProperties]:
     """The properties of all pairs, in their order.
 
     Raises:
         UserError: lists the pairs that cannot be read or whose sizes differ.
     """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        results = list(track(threads.map(measure_pair, pairs), "measure pairs", len(pairs), quiet=quiet))
+        results = list(
+            track(threads.map(partial(measure_pair, form=form), pairs), "measure pairs", len(pairs), quiet=quiet)
+        )
     problems = [result for result in results if isinstance(result, str)]
     if problems:
         raise UserError(f"{len(problems)} pairs cannot be used:\n{list_problems(problems)}")
     return [result for result in results if isinstance(result, PairProperties)]
 
 
-def measure_pair(pair: Pair) -> PairProperties | str:
+def measure_pair(pair: Pair, form: StoredForm) -> PairProperties | str:
     """The properties of a pair, or a problem."""
     assert pair.mask is not None, "a plan is made from pairs"
     try:
-        image = decode(pair.image, read_whole(pair.image))
-        mask = read_values(pair.mask)
+        image, kinds, is_picture = read_stored_image(pair.image)
+        mask = read_stored_mask(pair.mask, form)
     except UserError as error:
         return str(error)
     height, width, channels = image.shape
     if mask.shape != (height, width):
         return f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {height}x{width}."
     colours = image[:, :, :3]
-    is_gray = bool((colours == colours[:, :, :1]).all())
-    return PairProperties((height, width), channels, is_gray, np.bincount(mask.ravel()))
+    is_gray = is_picture and bool((colours == colours[:, :, :1]).all())
+    black = 1 - np.count_nonzero(image) / image.size
+    counts = np.bincount(mask.ravel())
+    extremes = float(image.min()), float(image.max())
+    return PairProperties((height, width), channels, is_gray, counts, is_picture, kinds, *extremes, black)
 
 
 def count_values(measured: Sequence[PairProperties]) -> ValueCounts:

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_generators.files.pairing import Pair
-from data_preparation.planning.choices import EPOCHS, PATIENCE, Choice, patience
-from data_preparation.planning.experiment_file import group_overrides, list_files
+from data_preparation.planning.choices import EPOCHS, PATIENCE, patience
+from data_preparation.planning.experiment_file import Choice, group_overrides, list_files
+from data_preparation.planning.intensities import FOREGROUND, TYPE
+from data_preparation.planning.networks import WEIGHTS
 from utils.base.errors import UserError
 from utils.base.progress import Task
 from utils.base.text_files import AS_ON_DISK
@@ -24,8 +26,10 @@ VALIDATION = 0.5  # time of a validation image, as a share of that of a training
 MOST_EPOCHS = 1000
 ADVICE = "Choose a smaller --size, --memory or --model, or leave the timing out with --no-timing."
 SENSIBLE = 20  # epochs below which a network has hardly begun to learn
-# Left out: files of another split are timed, and names change nothing.
-UNTIMED = (EPOCHS, "OUTPUT.CLASS_NAMES", "MODEL.WEIGHTS_FILE_NAME")
+# Left out: the name of the run and its length; weights, which may have to be downloaded; and intensities, because a few
+# images may have no foreground to measure.
+UNTIMED = (EPOCHS, "MODEL.WEIGHTS_FILE_NAME", WEIGHTS, TYPE, FOREGROUND)
+UNTIMED_GROUPS = ("/", "EVALUATION.", "PREDICT.")
 
 
 def seconds_of_epoch(choices: Sequence[Choice], splits: Mapping[str, Sequence[Pair]], quiet: bool) -> float:
@@ -42,7 +46,7 @@ def seconds_of_epoch(choices: Sequence[Choice], splits: Mapping[str, Sequence[Pa
         lists = list_files(some, Path(folder))
         for file, text in lists.values():
             file.write_text(text, encoding="utf-8", errors=AS_ON_DISK)
-        typed = [override(key, value) for key, value in settings.items() if key[0] != "/" and key not in UNTIMED]
+        typed = [override(key, value) for key, value in settings.items() if is_timed(key)]
         typed += [override(key, str(file)) for key, (file, _) in lists.items()]
         typed += [
             f"WORK_DIR={folder}",
@@ -54,6 +58,11 @@ def seconds_of_epoch(choices: Sequence[Choice], splits: Mapping[str, Sequence[Pa
         with Task(f"{name} (starting takes about 20 s)", quiet=quiet):
             images_per_second = time_steps([*group_overrides(choices), *typed])
     return len(splits["train"]) / images_per_second + VALIDATION * len(splits["val"]) / images_per_second
+
+
+def is_timed(key: str) -> bool:
+    """Whether a setting belongs to the training that is timed."""
+    return key not in UNTIMED and not key.startswith(UNTIMED_GROUPS)
 
 
 def override(key: str, value: object) -> str:

@@ -4,56 +4,20 @@ import cv2
 import numpy as np
 import pytest
 from helpers import PROJECT, assert_one_clear_error, run_command
+from plan_helpers import grey, planned, striped
 
 from data_generators.files.pairing import find_pairs
 from data_generators.files.preparation import write_preparation
 from data_generators.files.preparation_check import with_preparation
-from data_preparation.plan import find_groups, main
+from data_preparation.plan import main
 from data_preparation.planning.contact_sheet import GAP, ROWS, SIDE, WIDEST
 from data_preparation.planning.input_size import MEMORY
+from data_preparation.planning.splitting import find_groups
 from data_preparation.planning.timing import time_steps
 from utils.base.errors import UserError
 from utils.base.palette import class_color
 from utils.base.pictures import STRIP
 from utils.config import load_config
-from utils.config.defaults import CONFIGS
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """Write `{stem: (image, mask)}` to images/ and masks/; experiments are written to a folder of the test."""
-    experiments = tmp_path / "configs"
-    experiments.mkdir()
-    for path in CONFIGS.iterdir():
-        if path.name != "experiment":
-            (experiments / path.name).symlink_to(path)
-    monkeypatch.setattr("utils.config.defaults.CONFIGS", experiments)
-    monkeypatch.setattr("utils.config.load.CONFIGS", experiments)
-    monkeypatch.setattr("data_preparation.plan.CONFIGS", experiments)
-    monkeypatch.chdir(tmp_path)
-
-    def write(pairs, folder="."):
-        for kind in ("images", "masks"):
-            (tmp_path / folder / kind).mkdir(parents=True, exist_ok=True)
-        for stem, (image, mask) in pairs.items():
-            cv2.imwrite(str(tmp_path / folder / "images" / f"{stem}.png"), image)
-            cv2.imwrite(str(tmp_path / folder / "masks" / f"{stem}.png"), mask)
-
-    return write
-
-
-def grey(height=64, width=64):
-    return np.random.default_rng(0).integers(0, 255, (height, width), dtype=np.uint8)
-
-
-def striped(values, height=64, width=64):
-    """A mask whose columns go through the values."""
-    return np.resize(np.array(values, np.uint8), (height, width))
-
-
-def planned(*options, images="images", masks="masks"):
-    main([images, masks, "mine", "--quiet", "--no-timing", "--force", *map(str, options)])
-    return load_config(["+experiment=mine"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE and VALUE_RANGE: images of 16 bit or floating point have no fixed scale."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data_preparation.planning.experiment_file import Choice
+from data_preparation.planning.pair_properties import PairProperties
+from utils.base.errors import UserError
+
+TYPE, FOREGROUND = "PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE", "PREPROCESS_DATA.FOREGROUND"
+FAR_BELOW_0 = -500  # air is -1000 in CT; standardised images stay above
+BLACK_BORDER = 0.1  # share of pixels of 0 from which they are no part of the picture
+
+EIGHT_BIT, WEIGHTS, CROPS, UNITS = "8 bit", "weights", "crops", "units"
+
+
+class Row(NamedTuple):
+    """Where all of `facts` hold: IMAGE_PREPROCESSING_TYPE (None: the default), and why."""
+
+    facts: set[str]
+    kind: str | None
+    reason: str
+
+
+# The first row that fits is taken; docs/how-to/intensities.md says what each does.
+TABLE = (
+    Row({EIGHT_BIT}, None, ""),
+    Row({WEIGHTS, CROPS}, None, "pretrained weights expect [0, 1], and crops of an image must be scaled alike"),
+    Row({WEIGHTS}, "percentile", "no fixed scale, and pretrained weights expect [0, 1]"),
+    Row({UNITS}, "dataset", "values far below 0 have a unit, as in CT: all images are scaled alike"),
+    Row({CROPS}, "dataset", "no fixed scale, and crops of an image must be scaled alike"),
+    Row(set(), "zscore", "no fixed scale, as MR: each image by itself; if values have a unit: dataset"),
+)
+
+
+def choose_intensities(measured: Sequence[PairProperties], has_weights: bool, has_crops: bool) -> list[Choice]:
+    """Choose what happens to the values of images.
+
+    Args:
+        measured: properties of all pairs.
+        has_weights: whether the encoder starts with pretrained weights.
+        has_crops: whether the network trains on parts of images.
+
+    Raises:
+        UserError: all pixels of all images have one value.
+    """
+    kinds = frozenset().union(*(pair.kinds for pair in measured))
+    low, high = min(pair.low for pair in measured), max(pair.high for pair in measured)
+    facts = {
+        EIGHT_BIT: kinds == {"uint8"},
+        WEIGHTS: has_weights,
+        CROPS: has_crops,
+        UNITS: low <= FAR_BELOW_0,
+    }
+    row = next(row for row in TABLE if all(facts[fact] for fact in row.facts))
+    needs_range = not kinds <= {"uint8", "uint16"} or (row.kind is None and not facts[EIGHT_BIT])
+    if needs_range and low == high:
+        raise UserError(f"All pixels of all images have the value {low:g}: there is nothing to learn from them.")
+    black = float(np.mean([pair.black for pair in measured]))
+    measures_foreground = row.kind in ("zscore", "percentile") and low == 0 and black > BLACK_BORDER
+    return [
+        Choice(TYPE, row.kind, row.reason),
+        Choice(FOREGROUND, True if measures_foreground else None, f"{black:.0%} of the pixels are 0: a black border"),
+        Choice("PREPROCESS_DATA.VALUE_RANGE", [rounded(low), rounded(high)] if needs_range else None,
+               f"{' and '.join(sorted(kinds))} values, the lowest and the highest of all images"
+               + (f"; {row.reason}" if row.kind is None else "")),
+    ]  # fmt: skip
+
+
+def rounded(value: float) -> float:
+    """A value in six digits.
+
+    >>> rounded(1234567.8), rounded(-1024.0)
+    (1234570.0, -1024.0)
+    """
+    return float(f"{value:.6g}")
