@@ -69,6 +69,8 @@ def check_backbone(settings: DictConfig, model_type: ModelType) -> None:
             )
     else:
         backbone = BACKBONES[settings.TYPE]
+        if settings.SKIP_LAYERS is not None and len(settings.SKIP_LAYERS) < 2:
+            raise UserError(f"MODEL.BACKBONE.SKIP_LAYERS={list(settings.SKIP_LAYERS)} needs a skip and the bottleneck.")
         if settings.VARIANT == "pytorch" and backbone.pytorch and settings.WEIGHTS in backbone.weights:
             raise UserError(
                 f"MODEL.BACKBONE.VARIANT=pytorch is another network than that of the {settings.WEIGHTS} weights of "

@@ -55,7 +55,7 @@ def test_a_loss_preset_replaces_the_default():
         ("DATA_GENERATOR_TYPE=torch", ["DATA_GENERATOR_TYPE=torch", "TF_GENERATOR", "TF_DATA"]),
         ("OPTIMIZATION.AMP=maybe", ["OPTIMIZATION.AMP=maybe", "bfloat16"]),
         ("MODEL.FILTERS=[8,wide]", ["MODEL.FILTERS", "entry must be int"]),
-        ("MODEL.BACKBONE.SKIP_LAYERS=[a,b]", ["MODEL.BACKBONE.SKIP_LAYERS", "5 entries"]),
+        ("MODEL.BACKBONE.DOWN_LAYERS=[a,b]", ["MODEL.BACKBONE.DOWN_LAYERS", "3 entries"]),
         ("HYPER_PARAMETERS.LEARNING_RATE=nan", ["HYPER_PARAMETERS.LEARNING_RATE", "number"]),
         ("MODEL.FILTERS=[8.5,16]", ["MODEL.FILTERS", "entry must be int"]),
         ("DATASET.VAL.IMAGES_PATH=[null,3]", ["DATASET.VAL.IMAGES_PATH", "str"]),

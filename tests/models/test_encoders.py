@@ -263,6 +263,7 @@ def test_skips_of_other_strides_and_a_center():
     ("overrides", "words"),
     [
         (["MODEL.BACKBONE.VARIANT=pytorch", "MODEL.BACKBONE.WEIGHTS=imagenet"], "another network than that of the"),
+        (["MODEL.BACKBONE.SKIP_LAYERS=[a]"], "needs a skip and the bottleneck"),
         (["MODEL.BACKBONE.TYPE=unet3plus", "MODEL.BACKBONE.VARIANT=pytorch"], "VARIANT needs an ImageNet backbone"),
         (["MODEL.BACKBONE.TYPE=resnet18", "MODEL.BACKBONE.WEIGHTS=imagenet"], "neither a file nor one of: null"),
         (["MODEL.TYPE=unet++", "MODEL.DECODER.CENTER_CONVS=2"], "CENTER_CONVS=2 is for MODEL.TYPE=unet"),
