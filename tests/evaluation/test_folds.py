@@ -17,7 +17,7 @@ from utils.evaluation.console import print_results
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.output import write_results
-from utils.evaluation.split_data import SplitData, check_once
+from utils.evaluation.split_data import SplitData, check_once, find_places
 from utils.evaluation.split_result import SplitResult
 from utils.inference.mask_meaning import MaskMeaning
 
@@ -83,3 +83,22 @@ def test_an_image_that_several_folds_would_score_is_refused():
     check_once([Pair(Path(f"{name}.png"), None) for name in "abc"])
     with pytest.raises(UserError, match=r"^b\.png is for validation in 2 folds.* DATASET\.FOLD=0"):
         check_once([Pair(Path(f"{name}.png"), None) for name in "abb"])
+
+
+def test_volumes_that_folds_share_are_scored_once_for_each():
+    folds = [load_config() for _ in range(2)]
+    shared = [Pair(Path(f"image_a_{number}.png"), None) for number in range(2)]
+    places, spacings = find_places(folds, [shared, shared], "test")
+    assert [tuple(place) for place in places] == [
+        ("a, fold 0", 0),
+        ("a, fold 0", 1),
+        ("a, fold 1", 0),
+        ("a, fold 1", 1),
+    ]
+    assert spacings == {"a, fold 0": None, "a, fold 1": None}
+    own = [Pair(Path(f"image_b_{number}.png"), None) for number in range(2)]
+    places, _ = find_places(folds, [shared, own], "val")
+    assert [place.volume for place in places] == ["a", "a", "b", "b"]
+    assert find_places(folds, [[Pair(Path("x.png"), None)]] * 2, "test") == (None, {})
+    with pytest.raises(UserError, match="slice 0 is there twice"):
+        find_places(folds, [shared, shared], "val")

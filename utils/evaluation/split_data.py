@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from data_generators.files.image_file import ImageFile
 from data_generators.files.object_files import find_objects
 from data_generators.files.pairing import Pair, find_pairs
-from data_generators.files.volume_slices import VolumeSlice, find_volumes
+from data_generators.files.volume_slices import Spacing, VolumeSlice, find_volumes
 from utils.base.errors import UserError
 
 
@@ -64,9 +64,31 @@ def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[
             objects = [
                 file for fold, found in zip(folds, of_folds, strict=True) for file in find_objects(fold, split, found)
             ]
-            splits.append(SplitData(split, count, first, pairs, *find_volumes(folds[0], pairs), numbers, objects))
+            places = find_places(folds, of_folds, split)
+            splits.append(SplitData(split, count, first, pairs, *places, numbers, objects))
         first += count
     return splits
+
+
+def find_places(
+    folds: Sequence[DictConfig], of_folds: Sequence[Sequence[Pair]], split: str
+) -> tuple[list[VolumeSlice] | None, dict[str, Spacing | None]]:
+    """`find_volumes` of all folds.
+
+    Outside of validation folds share images, which are scored once for each of their networks: volumes get the number
+    of the fold.
+    """
+    if split == "val" or len(folds) == 1:
+        return find_volumes(folds[0], [pair for found in of_folds for pair in found])
+    places: list[VolumeSlice] = []
+    spacings: dict[str, Spacing | None] = {}
+    for number, (fold, pairs) in enumerate(zip(folds, of_folds, strict=True)):
+        found, own = find_volumes(fold, pairs)
+        if found is None:
+            return None, {}
+        places += [VolumeSlice(f"{place.volume}, fold {number}", place.slice) for place in found]
+        spacings |= {f"{volume}, fold {number}": spacing for volume, spacing in own.items()}
+    return places, spacings
 
 
 def check_once(pairs: Sequence[Pair]) -> None:
