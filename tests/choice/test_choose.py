@@ -16,6 +16,7 @@ from choose import choose, main
 from data_generators.files.pairing import Pair
 from data_generators.files.volume_slices import VolumeSlice
 from utils.base.errors import UserError
+from utils.base.files import file_hash
 from utils.checkpoints import weights_path
 from utils.choice.counts import Candidate, Counts
 from utils.choice.decision import draw_groups
@@ -213,6 +214,8 @@ def test_what_cannot_be_chosen_among_is_refused(folder, tmp_path, capsys):
     evaluation = write_run(tmp_path, "damaged", even, truths)
     (evaluation / "probabilities/val/000003.npz").write_bytes(b"PK")
     refuses(["000003.npz: is damaged"], tmp_path / "checkpoint/damaged")
+    (evaluation / "probabilities/val/000003.npz").unlink()
+    refuses(["000003.npz: is missing"], tmp_path / "checkpoint/damaged")
     (evaluation / "probabilities/val/index.json").write_text("{}")
     refuses(["index.json: is damaged"], tmp_path / "checkpoint/damaged")
     with pytest.raises(UserError, match="other weights"):
@@ -220,6 +223,36 @@ def test_what_cannot_be_chosen_among_is_refused(folder, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main([str(folder / "nowhere")])
     assert ended.value.code == 2 and "Traceback" not in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_what_changed_since_the_evaluation_is_refused(tmp_path):
+    """predict.py would not do what was chosen."""
+    write_run(tmp_path, "net", np.full((CASES, SIZE, SIZE), 0.5, np.float32), make_truths(np.random.default_rng(0)))
+    run, weights = str(tmp_path / "checkpoint/net"), tmp_path / "checkpoint/net.weights.h5"
+    (run_found,) = find_kept_runs([run], None)
+    fitted = {"temperature": [2.0], "weights_sha256": file_hash(weights)}
+    file = tmp_path / "checkpoint/net.temperature.json"
+    file.write_text(json.dumps(fitted))
+    with pytest.raises(UserError, match=r"with the temperature none, and predict\.py would use 2\.000"):
+        find_kept_runs([run], None)
+    file.write_text(json.dumps({**fitted, "weights_sha256": "of others"}))  # which predict.py does not use
+    assert find_kept_runs([run], None)[0].name == run_found.name
+    weights.write_bytes(b"trained on")
+    with pytest.raises(UserError, match="has changed since"):
+        find_kept_runs([run], None)
+
+
+def test_probabilities_that_sum_to_more_than_one_are_refused(tmp_path):
+    write_run(tmp_path, "net", np.full((CASES, SIZE, SIZE), 0.5, np.float32), make_truths(np.random.default_rng(0)))
+    (image, *_), *_ = read_kept(tmp_path / "checkpoint/net.evaluation", "val", sha_of(tmp_path)).cases.values()
+    integers = image.read(["none"])["none"]
+    assert image.probability(integers, 2).sum(-1) == pytest.approx(1)
+    with pytest.raises(UserError, match=r"000000\.npz: the probabilities of a pixel sum to more than 1"):
+        image.probability(np.full((2, 2, 2), 60000, np.uint16), 3)
+
+
+def sha_of(folder):
+    return json.loads((folder / "checkpoint/net.evaluation/evaluation.json").read_text())["weights_sha256"]
 
 
 def test_no_tensorflow_is_loaded_and_no_standard_module_hidden():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +25,8 @@ from utils.evaluation.selective import (
     risk_coverage,
 )
 from utils.evaluation.split_data import SplitData
+from utils.inference.uncertainty.cases import CaseNumbers
+from utils.inference.writers.review import Case, ReviewWriter
 
 RNG = np.random.default_rng(1)
 
@@ -135,6 +138,15 @@ def test_predict_gets_the_numbers_that_evaluation_learnt_from(place, capsys):
 
     evaluate(load_config([f"WORK_DIR={place}", TINY[0], "VERBOSE=0", "EVALUATION.BOOTSTRAP=0"]))
     assert not (folder / "uncertainty.csv").exists()  # of the evaluation before
+
+
+def test_cases_of_which_nothing_was_learnt_are_not_called_fine():
+    numbers = CaseNumbers(0.5, None, 0.8)
+    cases = [Case(0, "a.nii", numbers, None, None), Case(1, "b.png", numbers, 0.1, True)]
+    writer = SimpleNamespace(folder=Path("out"), cases=cases, settings=SimpleNamespace(learnt=object()))
+    writer.unjudged = lambda: ReviewWriter.unjudged(writer)
+    (line,) = ReviewWriter.findings(writer)
+    assert "2 masks" in line and "1 flagged, 1 not judged" in line and "look at" not in line
 
 
 def test_no_network_judges_what_it_was_trained_on(monkeypatch):

@@ -107,6 +107,21 @@ def describe_temperatures(folds: Sequence[DictConfig]) -> str | None:
     return "; ".join(str(temperature or "none") for temperature in found) if any(found) else None
 
 
+def describe_files(weights: Sequence[Path], classes: int) -> str | None:
+    """`describe_temperatures` of weights whose configs are not at hand, as far as the temperatures belong to them.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    found: list[Temperature | None] = []
+    for path in weights:
+        file = companion_path(path, ENDING)
+        entry, values = read_temperature(file, classes) if file.exists() and path.exists() else ({}, [])
+        own = entry and entry.get("weights_sha256") == file_hash(path)
+        found.append(Temperature(tuple(values)) if own else None)
+    return "; ".join(str(temperature or "none") for temperature in found) if any(found) else None
+
+
 def load_temperature(cfg: DictConfig, say_so: bool = True) -> Temperature | None:
     """The temperature of the weights of a restored config, and a line that says so; None if there is none to use.
 

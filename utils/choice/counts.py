@@ -14,7 +14,7 @@ from utils.base.errors import UserError
 from utils.base.ignored_classes import known_only
 from utils.base.progress import Task
 from utils.choice.kept_runs import KeptRun
-from utils.evaluation.kept_probabilities import KeptImage, from_integers
+from utils.evaluation.kept_probabilities import KeptImage
 from utils.inference.class_indices import class_indices
 
 COUNTS = 3  # common, true and predicted pixels
@@ -132,7 +132,8 @@ class Counts:
         for candidate in candidates:
             key = candidate.runs, candidate.tta
             if key not in means:
-                maps = [from_integers(found[run][candidate.tta], self.kept.channels) for run in candidate.runs]
+                stored = [(images[run], found[run][candidate.tta]) for run in candidate.runs]
+                maps = [image.probability(integers, self.kept.channels) for image, integers in stored]
                 means[key] = maps[0] if len(maps) == 1 else sum(maps[1:], maps[0]) / np.float32(len(maps))
             masks[candidate] = class_indices(means[key], candidate.thresholds, self.kept.multi_label)
         return truth, masks

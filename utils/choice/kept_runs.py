@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from utils.base.errors import UserError
+from utils.base.files import file_hash
+from utils.checkpoints.temperature import ENDING, describe_files
 from utils.comparison.runs import Run, find_runs
 from utils.evaluation.kept_probabilities import KeptSplit, read_kept
 
@@ -55,12 +57,14 @@ def kept_of(run: Run) -> KeptSplit:
     """The kept probabilities of a run.
 
     Raises:
-        UserError: there are none; names the command that keeps them.
+        UserError: there are none, names the command that keeps them; or what predict.py would use has changed since.
     """
     if "weights_sha256" not in run.metadata:
         raise UserError(f"{run.folder}: has scores of masks of another tool, which have no probabilities.")
     try:
-        return read_kept(run.folder, run.split, str(run.metadata["weights_sha256"]))
+        kept = read_kept(run.folder, run.split, str(run.metadata["weights_sha256"]))
+        check_unchanged(run, kept)
+        return kept
     except FileNotFoundError:
         typed = shlex.split(str(run.metadata.get("command", "python evaluate.py")))
         words = [word for word in typed if not word.startswith("EVALUATION.KEEP_PROBABILITIES=")]
@@ -68,3 +72,17 @@ def kept_of(run: Run) -> KeptSplit:
             f"{run.folder}: kept no probabilities of {run.split}. Keep them: "
             f"{shlex.join([*words, 'EVALUATION.KEEP_PROBABILITIES=True'])}"
         ) from None
+
+
+def check_unchanged(run: Run, kept: KeptSplit) -> None:
+    """Raise a UserError where predict.py would use other weights or temperatures than the evaluation did."""
+    digests = str(run.metadata["weights_sha256"]).split(", ")
+    for path, digest in zip(kept.weights, digests, strict=True):
+        if path.exists() and file_hash(path) != digest:
+            raise UserError(f"{path}: has changed since {run.folder} was written. Evaluate again.")
+    evaluated, now = run.metadata.get("temperature"), describe_files(kept.weights, kept.channels)
+    if evaluated != now:
+        raise UserError(
+            f"{run.folder}: was evaluated with the temperature {evaluated or 'none'}, and predict.py would use "
+            f"{now or 'none'}. Evaluate again, or remove {ENDING[1:]} beside the weights."
+        )

@@ -141,6 +141,8 @@ def from_integers(integers: np.ndarray, channels: int) -> np.ndarray:
     if integers.shape[-1] == channels:
         return probability
     rest = 1 - probability.sum(-1, keepdims=True)
+    if rest.min(initial=0) < -SUM:
+        raise ValueError("the probabilities of a pixel sum to more than 1")
     return np.concatenate([np.maximum(rest, 0), probability], axis=-1)
 
 
@@ -173,8 +175,21 @@ class KeptImage:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 return {name: file[name] for name in ("truth", *kinds)}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{self.path}: is damaged ({error}). Evaluate again.") from None
+        except FileNotFoundError:
+            raise UserError(f"{self.path}: is missing. Evaluate again.") from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise UserError(f"{self.path}: is damaged. Evaluate again.") from None
+
+    def probability(self, integers: np.ndarray, channels: int) -> np.ndarray:
+        """`from_integers` of what was read.
+
+        Raises:
+            UserError: the probabilities of a pixel do not sum to 1.
+        """
+        try:
+            return from_integers(integers, channels)
+        except ValueError as error:
+            raise UserError(f"{self.path}: {error}. Evaluate again.") from None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -114,6 +114,7 @@ def review_splits(
                 kind: curve for kind, found in cases.items() if (curve := fit_curve(*numbers_of(found))) is not None
             }
             learnt = save_curves(cfg, parts, curves, one.split, cases) if curves else None
+            say_too_few(cfg, curves, cases)
         result.review = {
             "measure": cfg.PREDICT.UNCERTAINTY,
             "learnt_from": learns if learnt else None,
@@ -214,7 +215,11 @@ def save_curves(
         if cfg.VERBOSE:
             shown = " and ".join(f"{count} {kind}s" for kind, count in counts.items())
             say(f"saved {path}: which masks predict.py flags, learnt from {shown} of {split}")
-    if cfg.VERBOSE and len(counts) < len(cases):
-        few = next(kind for kind in cases if kind not in counts)
-        say(f"nothing is learnt of {few}s: {len(cases[few])} of them are too few, {FEWEST} are needed")
     return Learnt(curves, float(cfg.PREDICT.REVIEW_DICE))
+
+
+def say_too_few(cfg: DictConfig, curves: Mapping[str, Curve], cases: Mapping[str, Sequence[ReviewedCase]]) -> None:
+    """Say of which kinds of cases there were too few to learn from."""
+    for kind, found in cases.items():
+        if cfg.VERBOSE and kind not in curves:
+            say(f"nothing is learnt of {kind}s: {len(found)} of them are too few, {FEWEST} are needed")

@@ -19,6 +19,7 @@ from utils.base.errors import UserError
 from utils.base.files import file_hash, write_json
 from utils.base.terminal import say
 from utils.checkpoints.paths import companion_path, weights_path
+from utils.checkpoints.temperature import describe_temperatures
 from utils.inference.uncertainty.members import count_members
 
 ENDING, ENDING_OF_SEVERAL = ".review.json", ".ensemble.review.json"
@@ -90,7 +91,7 @@ def setting_of(members: Sequence[DictConfig]) -> dict[str, Any]:
         "PREDICT.TTA": predict.TTA,
         "PREDICT.MC_SAMPLES": predict.MC_SAMPLES,
         "PREDICT.POSTPROCESS.THRESHOLDS": None if thresholds is None else list(thresholds),
-        "TEMPERATURE.APPLY": bool(cfg.TEMPERATURE.APPLY),
+        "temperature": describe_temperatures(members),
         "networks": len(members),
         "members": count_members(members),
     }
@@ -123,7 +124,8 @@ def load_learnt(members: Sequence[DictConfig]) -> Learnt | None:
     cfg, path = members[0], learnt_path(members)
     if not path.exists():
         if cfg.VERBOSE:
-            say("no mask is flagged: evaluate.py with the same PREDICT settings learns which to look at")
+            unseen = ', from images that none of them was trained on: "EVALUATION.SPLITS=[test]"' if members[1:] else ""
+            say(f"no mask is flagged: evaluate.py with the same PREDICT settings learns which to look at{unseen}")
         return None
     curves, found = read_learnt(path)
     differing = [name for name, value in setting_of(members).items() if found["setting"].get(name) != value]

@@ -124,6 +124,7 @@ class ReviewWriter(Writer[MaskPrediction]):
             "cases": self.cases[:ROWS],
             "count": len(self.cases),
             "flagged": sum(bool(case.flag) for case in self.cases),
+            "unjudged": self.unjudged(),
             "learnt": self.settings.learnt,
             "names": short_names([case.file for case in self.cases[:ROWS]]),
             "pictures": [(case, pictures[case.number]) for case in self.cases[:PICTURES]],
@@ -140,8 +141,18 @@ class ReviewWriter(Writer[MaskPrediction]):
         if not self.cases:
             return []
         line = f"{self.folder / 'review.csv'}: {len(self.cases)} masks, the least sure first"
-        flagged = sum(bool(case.flag) for case in self.cases)
-        return [f"{line}; look at {flagged} of them" if self.settings.learnt else line]
+        if not self.settings.learnt:
+            return [line]
+        flagged, unjudged = sum(bool(case.flag) for case in self.cases), self.unjudged()
+        if unjudged:
+            return [
+                f"{line}; {flagged} flagged, {unjudged} not judged: evaluate.py had too few such cases to learn from"
+            ]
+        return [f"{line}; look at {flagged} of them"]
+
+    def unjudged(self) -> int:
+        """How many cases are of a kind, images or volumes, of which nothing was learnt."""
+        return sum(case.flag is None for case in self.cases)
 
 
 def number_text(value: float | None) -> str:
