@@ -18,7 +18,11 @@ def read_annotations(path: Path) -> dict[str, list[dict]]:
     Raises:
         UserError: see `read_json`; or a list is missing.
     """
-    data = read_json(path)
+    return annotation_lists(path, read_json(path))
+
+
+def annotation_lists(path: Path, data: Any) -> dict[str, list[dict]]:
+    """The content of an annotation file, whose three lists are there; raises as `read_annotations` does."""
     for key in ("images", "annotations", "categories"):
         entries = data.get(key) if isinstance(data, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

@@ -97,6 +97,73 @@ def test_objects_of_low_score_are_left_out(folder):
     assert score(folder, "results.json", "EVALUATION.COCO_SCORE=0.5")["dice"] < found["dice"]
 
 
+def test_numbers_of_images_need_the_files_that_they_are(folder):
+    found = score(folder, "found")
+    write_coco(folder / "named.json", FOUND)
+    entries = json.loads((folder / "named.json").read_text())
+    for entry in entries:
+        entry["image_id"] = {"image_0": 139, "image_1": 7}[entry["image_id"]]
+    (folder / "numbers.json").write_text(json.dumps(entries))
+    with pytest.raises(UserError, match=r"2 of 2 image ids match no .* such as 139, and 2 .* file name without ending"):
+        score(folder, "numbers.json")
+    some = [entry | {"image_id": "image_0"} if entry["image_id"] == 139 else entry for entry in entries]
+    (folder / "some.json").write_text(json.dumps(some))
+    with pytest.raises(UserError, match=r"1 of 2 image ids match no .* such as 7, and 1 true .* such as image_1"):
+        score(folder, "some.json")
+    (folder / "empty.json").write_text("[]")
+    with pytest.raises(UserError, match=r"empty.json: the list of COCO results is empty"):
+        score(folder, "empty.json")
+    images = [{"id": 139, "file_name": "val/image_0.jpg"}, {"id": 7, "file_name": "image_1.jpg"}]
+    whole = {"images": images, "annotations": entries, "categories": []}
+    (folder / "whole.json").write_text(json.dumps(whole))
+    assert score(folder, "whole.json") == pytest.approx(found, nan_ok=True)
+    (folder / "whole.json").write_text(json.dumps(whole | {"annotations": []}))
+    assert score(folder, "whole.json")["dice"] == 0  # empty masks of images that are known
+    (folder / "whole.json").write_text(json.dumps(whole | {"images": images[:1]}))
+    with pytest.raises(UserError, match=r"image_id 7 is not listed in images"):
+        score(folder, "whole.json")
+    one = [entry for entry in entries if entry["image_id"] == 139]
+    (folder / "whole.json").write_text(json.dumps(whole | {"images": images[:1], "annotations": one}))
+    with pytest.raises(UserError, match=r"mask_1.png: has no mask in EVALUATION.PREDICTIONS"):
+        score(folder, "whole.json")
+    (folder / "whole.json").write_text(json.dumps(whole | {"images": [images[0], images[0] | {"id": 7}]}))
+    with pytest.raises(UserError, match=r"images 139 and 7 are of one case, image_0"):
+        score(folder, "whole.json")
+
+
+def test_names_that_are_numbers_are_found_by_number(tmp_path):
+    write_pictures(tmp_path / "truth", TRUE, "00{}.png")
+    write_coco(tmp_path / "results.json", FOUND)
+    entries = json.loads((tmp_path / "results.json").read_text())
+    numbers = [entry | {"image_id": int(entry["image_id"][-1])} for entry in entries]
+    (tmp_path / "results.json").write_text(json.dumps(numbers))
+    found = score(tmp_path, "results.json")
+    assert {name: found[name] for name in DICE} == pytest.approx(DICE)
+    (tmp_path / "results.json").write_text(json.dumps([*numbers, numbers[0] | {"image_id": 99}]))
+    assert score(tmp_path, "results.json")["dice"] == found["dice"]  # every mask has an entry: 99 is of another image
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        ([], "set PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True PREDICT.MASK_VALUES=labels"),
+        (["PREDICT.MASK_VALUES=labels"], "set PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True."),
+    ],
+)
+def test_masks_of_0_and_255_are_not_256_classes(folder, overrides, words):
+    write_pictures(folder / "white", np.uint8(255 * (FOUND > 0)))
+    with pytest.raises(UserError, match=r"mask_0.png: holds the value 255.* Divide these masks by 255") as caught:
+        score(folder, "white", *overrides)
+    assert words in str(caught.value) and "CLASSES=256" not in str(caught.value)
+    for path in (folder / "truth").iterdir():
+        cv2.imwrite(str(path), 255 * (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) > 0))
+    settings = ["OUTPUT.CLASSES=2", "PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True"]
+    with pytest.raises(UserError, match=r"holds the value 255.* set PREDICT.MASK_VALUES=labels\."):
+        score(folder, "white", *settings)
+    both = [*settings, "PREDICT.MASK_VALUES=labels"]  # what the messages say helps
+    assert score(folder, "white", *both)["dice"] == pytest.approx(2 * 6 / (9 + 9))  # pixels of any class by hand
+
+
 def test_stored_values_are_classes_if_asked(folder):
     write_pictures(folder / "stored", 100 * FOUND)
     for path in (folder / "truth").iterdir():

@@ -69,6 +69,7 @@ class MaskSet(ABC):
     def __init__(self, cfg: DictConfig, key: str, stored: bool) -> None:
         self.key, self.multi_label, self.classes = key, is_multi_label(cfg), number_of_classes(cfg)
         settings = ReadSettings.from_config(cfg, whole_images=True)
+        self.true_values_differ = settings.divide_mask_by != 1 or settings.label_values is not None
         if not stored:
             as_written = dict.fromkeys(("ignore_label", "label_values", "label_sets", "class_masks"))
             settings = dataclasses.replace(settings, divide_mask_by=1, **as_written)  # type: ignore[arg-type]
@@ -93,23 +94,29 @@ class MaskSet(ABC):
         table = np.bincount(plain(labels).ravel(), minlength=256)
         if self.settings.ignore_label is not None:
             table[self.settings.ignore_label] = 0
-        extra = [value for value in np.flatnonzero(table).tolist() if value > most]
+        values = np.flatnonzero(table).tolist()
+        extra = [value for value in values if value > most]
         if extra:
             raise UserError(
                 f"{file}: holds the value {', '.join(map(str, extra[:5]))}, but OUTPUT.CLASSES has the values 0 to "
-                f"{most}. {self.advice(extra[-1])}"
+                f"{most}. {self.advice(values)}"
             )
         return labels
 
-    def advice(self, largest: int) -> str:
-        """What to do about a class too many."""
-        if self.stored:
+    def advice(self, values: Sequence[int]) -> str:
+        """What to do about the values of a mask, ascending, of which the last is a class too many."""
+        if not self.multi_label and set(values) <= {0, 255}:
+            as_true = [] if self.true_values_differ else ["PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True"]
+            as_true += [] if self.stored else ["PREDICT.MASK_VALUES=labels"]
             return (
-                f"Set OUTPUT.CLASSES={largest + 1}; masks of 0 and 255: PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True, of "
-                "other values DATASET.LABEL_VALUES."
+                "Divide these masks by 255, so that they hold class indices; or, if both true and predicted masks hold "
+                f"0 and 255, set {' '.join(as_true)}."
             )
+        classes = values[-1].bit_length() if self.multi_label else values[-1] + 1
+        if self.stored:
+            return f"Set OUTPUT.CLASSES={classes}, or DATASET.LABEL_VALUES to the value of each class."
         return (
-            f"Set OUTPUT.CLASSES={largest + 1}; if predictions hold the values of the true masks (0 and 255, say): "
+            f"Set OUTPUT.CLASSES={classes}; if predictions hold the values of the true masks: "
             "PREDICT.MASK_VALUES=labels."
         )
 
