@@ -16,7 +16,7 @@ from utils.base.files import check_folder_writable
 from utils.base.progress import brief_task
 from utils.base.terminal import make_table, say, show
 from utils.checkpoints import restore_config, weights_path
-from utils.checkpoints.temperature import HIGHEST, LOWEST, Temperature, save_temperature
+from utils.checkpoints.temperature import HIGHEST, LOWEST, Temperature, save_temperature, temperature_path
 from utils.config.command import command
 from utils.config.folds import fold_configs
 from utils.devices.failures import explain_failures
@@ -30,11 +30,13 @@ PRINTED = ("ece", "ece_foreground", "nll", "nll_foreground", "brier")
 def calibrate(cfg: DictConfig) -> dict[str, float]:
     """Fit a temperature to the validation images and write it beside the weights, as `<name>.temperature.json`.
 
+    One that ends at a limit of its range does not fit: nothing is written, and a line says so.
+
     With TEMPERATURE.PER_CLASS one is fitted for each class. With DATASET.FOLD=all each fold's weights get their own, of
     the images that they were not trained on. The weights stay as they are.
 
     Returns:
-        The scores of `losses.calibration.Calibration` after calibration, of the first fold.
+        The scores of `utils.evaluation.temperature.calibrate_sample` after calibration, of the first fold.
 
     Raises:
         UserError: bad data, weights or settings; a classifier; no labelled pixel.
@@ -70,27 +72,44 @@ def calibrate(cfg: DictConfig) -> dict[str, float]:
             raise UserError(f"DATASET.{SPLIT.upper()}: no pixel has a class, so that there is nothing to fit to.")
         with brief_task(fold, "fitting the temperature"):
             temperature, found = calibrate_sample(fold, sample, SPLIT)
-        path = save_temperature(fold, temperature, found)
+        saved = keep_temperature(fold, temperature, found)
         results.append(found)
         if cfg.VERBOSE:
-            print_calibration(temperature, found)
-            say(f"saved {path}")
+            print_calibration(temperature, found, count)
+        if cfg.VERBOSE or temperature.at_limit:
+            say(saved)
     return results[0]["after"]
 
 
-def print_calibration(temperature: Temperature, found: dict[str, Any]) -> None:
-    """Print the temperature, and scores before and after."""
+def keep_temperature(fold: DictConfig, temperature: Temperature, found: dict[str, Any]) -> str:
+    """Write a temperature beside its weights, unless none fits; returns the line that says so."""
+    if not temperature.at_limit:
+        return f"saved {save_temperature(fold, temperature, found)}"
+    path = temperature_path(fold)
+    kept = f"{path} stays as it was" if path.exists() else f"{path} is not written"
+    return (
+        f"temperature {temperature} is at a limit, {LOWEST} or {HIGHEST:g}, which means that none fits: {kept}; "
+        "do without, or train longer"
+    )
+
+
+def print_calibration(temperature: Temperature, found: dict[str, Any], images: int) -> None:
+    """Print the temperature, scores before and after, and what speaks against it; `images` were predicted."""
     of = "" if found["pixels"] == found["labelled_pixels"] else f" of {found['labelled_pixels']:,}, drawn at random"
     say(f"\ntemperature {temperature}, fitted to {found['pixels']:,} labelled pixels{of}")
     names = [name for name in PRINTED if name in found["before"]]
+    names += [name for name in found["before"] if name.startswith("dice")]
     rows = [[name, *(f"{found[when][name]:.4f}" for when in ("before", "after"))] for name in names]
     show(make_table([found["split"], "before", "after"], rows))
     before, after = (found[when].get("nll_foreground", 0.0) for when in ("before", "after"))
     if after > before:
         say("the foreground is calibrated worse than before, as background outweighs it in the fit;")
         say("TEMPERATURE.APPLY=False does without the temperature")
-    if any(value <= LOWEST * 1.001 or value >= HIGHEST / 1.001 for value in temperature.values):
-        say(f"a temperature at the limit, {LOWEST} or {HIGHEST:g}, means that none fits: do without, or train longer")
+    if temperature.may_change_masks:
+        say("dice is that of these pixels, as if of one image: a temperature for each class may change masks; where")
+        say("dice falls, TEMPERATURE.PER_CLASS=False fits one that leaves them as they are")
+    if images == 1:
+        say("fitted to a single image: one case is few, and others may need another temperature")
 
 
 if __name__ == "__main__":

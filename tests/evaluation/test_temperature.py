@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from calibrate import keep_temperature, print_calibration
 from utils.base.class_bits import pack
 from utils.base.errors import UserError
 from utils.checkpoints import weights_path
@@ -105,6 +106,27 @@ def test_a_sample_is_of_the_labelled_pixels_and_no_larger_than_asked():
     assert counts.min() > 5 and counts.max() < 55 and abs(counts[:20].sum() - 500) < 100
 
 
+def test_a_temperature_for_each_class_comes_with_the_dice_of_its_pixels(capsys):
+    settings = ["OUTPUT.CLASSES=3", "TEMPERATURE.PER_CLASS=True"]
+    random = np.random.default_rng(6)
+    logits = np.log(softmax(random.normal(0, 3, (1, 40, 50, 3))))
+    truth = draw(softmax(logits / [1.0, 1.5, 3.0]).reshape(-1, 3), random).reshape(1, 40, 50)
+    for overrides, moves in ((settings, True), (settings[:1], False)):
+        cfg = load_config(overrides)
+        sample = PixelSample(cfg)
+        sample.add(truth, softmax(logits))
+        temperature, found = calibrate_sample(cfg, sample, "val")
+        assert ("dice" in found["before"]) == ("dice" in found["after"]) == moves
+        print_calibration(temperature, found, images=1 if moves else 2)
+        printed = capsys.readouterr().out
+        assert ("TEMPERATURE.PER_CLASS=False" in printed) == ("one case is few" in printed) == moves
+        for when, probability in (("before", sample.probability), ("after", temperature.scale(sample.probability))):
+            masks = [(sample.truth == index, probability.argmax(-1) == index) for index in (1, 2)]
+            dice = [2 * (true & mask).sum() / (true.sum() + mask.sum()) for true, mask in masks]
+            assert not moves or found[when]["dice"] == pytest.approx(np.mean(dice))
+    assert not Temperature((1.0, 2.0), sigmoids=True).may_change_masks
+
+
 @pytest.fixture
 def cfg(tmp_path):
     cfg = load_config([f"WORK_DIR={tmp_path}"])
@@ -128,6 +150,16 @@ def test_a_temperature_is_kept_with_its_weights(cfg, capsys):
     assert capsys.readouterr().out.count("TEMPERATURE.APPLY=False") == 1
     cfg.TEMPERATURE.APPLY = False
     assert load_temperature(cfg) is None and weights_path(cfg).read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("values", [(LOWEST,), (1.0, HIGHEST)])
+def test_a_temperature_at_a_limit_is_not_written(cfg, values):
+    line = keep_temperature(cfg, Temperature(values), {})
+    assert "none fits" in line and "temperature.json is not written" in line and not temperature_path(cfg).exists()
+    assert keep_temperature(cfg, Temperature((2.0,)), {}) == f"saved {temperature_path(cfg)}"
+    good = temperature_path(cfg).read_bytes()
+    assert "temperature.json stays as it was" in keep_temperature(cfg, Temperature(values), {})
+    assert temperature_path(cfg).read_bytes() == good
 
 
 def test_a_temperature_of_other_weights_or_of_another_depth_is_not_used(cfg, capsys):

@@ -56,6 +56,16 @@ class Temperature:
         logits = to_logits(probability, self.sigmoids) / np.asarray(self.values, probability.dtype)
         return to_probabilities(logits, self.sigmoids)
 
+    @property
+    def may_change_masks(self) -> bool:
+        """Whether another class may become the most likely one; a sigmoid stays on its side of 0.5."""
+        return len(self.values) > 1 and not self.sigmoids
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether a value is the lowest or highest that is tried: none between them has the smallest loss."""
+        return any(value <= LOWEST * 1.001 or value >= HIGHEST / 1.001 for value in self.values)
+
     def __str__(self) -> str:
         """One number, or one of each class in order."""
         return ", ".join(f"{value:.3f}" for value in self.values)

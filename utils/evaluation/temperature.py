@@ -7,6 +7,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from losses.calibration import Calibration, labelled_pixels
+from losses.count_scores import Scoring, confusion_of_masks, scores_of_counts
 from utils.base.class_bits import unpack
 from utils.base.classes import is_multi_label
 from utils.checkpoints.temperature import (
@@ -102,12 +103,27 @@ def fit_temperature(
     return Temperature(tuple(float(value) for value in np.exp(found)), sigmoids)
 
 
+def sampled_dice(cfg: DictConfig, truth: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """`dice` and `dice_class<n>` of labelled pixels `(pixels,)` and their probabilities `(pixels, classes)` of softmax.
+
+    >>> from utils.config import load_config
+    >>> probability = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
+    >>> scores = sampled_dice(load_config([]), np.array([0, 0, 1, 1]), probability)
+    >>> {name: round(value, 3) for name, value in scores.items()}
+    {'dice': 0.8, 'dice_class0': 0.667, 'dice_class1': 0.8}
+    """
+    confusion = confusion_of_masks(truth, probability.argmax(-1), probability.shape[-1])
+    scores = scores_of_counts(confusion[np.newaxis], Scoring.from_config(cfg), ["confusion"])
+    return {name: value for name, value in scores.items() if name == "dice" or name.startswith("dice_class")}
+
+
 def calibrate_sample(cfg: DictConfig, sample: PixelSample, split: str) -> tuple[Temperature, dict[str, Any]]:
     """Fit a temperature to a sample.
 
     Returns:
         The temperature and what the file beside the weights says about it: `per_class`, `split`, `pixels` fitted,
         `labelled_pixels` of the split, and the scores of `Calibration` `before` and `after`, of the pixels fitted.
+        Where the temperature may change masks, the scores also have `dice` and `dice_class<n>` of these pixels.
     """
     per_class = bool(cfg.TEMPERATURE.PER_CLASS)
     temperature = fit_temperature(sample.truth, sample.probability, uses_sigmoids(cfg), sample.multi_label, per_class)
@@ -119,6 +135,8 @@ def calibrate_sample(cfg: DictConfig, sample: PixelSample, split: str) -> tuple[
         calibration = Calibration.from_config(cfg)
         calibration.add(sample.truth, probability)
         scores[name] = calibration.results()
+        if temperature.may_change_masks:
+            scores[name] |= sampled_dice(cfg, sample.truth, probability)
     found: Mapping[str, Any] = {
         "per_class": per_class,
         "split": split,
