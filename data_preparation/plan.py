@@ -107,7 +107,7 @@ def ignore_value(text: str) -> int | str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the experiment and print it."""
     parser = Parser(__doc__)
-    parser.add_argument("images", help="folder of images, or {split} in the path for two folders, train and val")
+    parser.add_argument("images", help="folder or .txt list of images, or {split} in the path for two folders")
     parser.add_argument("masks", help="folder of masks, likewise")
     parser.add_argument("name", help="name of the experiment")
     parser.add_argument("--values", type=int, nargs="+", help="pixel value of each class, background first")

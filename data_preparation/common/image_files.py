@@ -10,6 +10,7 @@ from data_generators.files.image_file import ImageFile, ImageParts, composed
 from data_generators.files.pages import page_pairs
 from data_generators.files.pairing import MAX_LISTED, apart, find_mask, is_mask_name
 from utils.base.errors import UserError, join_equal
+from utils.base.files import is_list_file, read_list
 from utils.base.listing import list_folder
 
 STACK_SUFFIXES = (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES)
@@ -36,9 +37,15 @@ def list_images(
 ) -> tuple[list[Path], list[Skipped]]:
     """Return `(images, skipped)` of a folder, sorted. Hidden files and other files are skipped, with the reason.
 
+    A text file lists images itself, as `predict.py` writes them with PREDICT.SELECT.
+
     Raises:
-        UserError: see `utils.base.listing.list_folder`.
+        UserError: see `utils.base.listing.list_folder` and `utils.base.files.read_list`.
     """
+    if is_list_file(folder):
+        paths = read_list(folder)
+        raise_problems([f"{folder} lists {path}, which does not exist." for path in paths if not path.is_file()])
+        return paths, []
     found = list_folder(folder, suffixes, recursive)
     skipped: list[Skipped] = [(path, HIDDEN) for path in found.hidden]
     return found.files, sorted(skipped + [(path, "not an image") for path in found.others])

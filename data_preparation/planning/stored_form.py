@@ -19,6 +19,7 @@ from data_generators.reading.value_range import to_uint16
 from data_preparation.common.image_files import class_names, is_stack
 from utils.base.class_bits import bit_of
 from utils.base.errors import UserError
+from utils.base.files import is_list_file
 from utils.base.ignored_classes import plain
 from utils.config import load_config
 from utils.config.rules.channels import names_find_files
@@ -64,11 +65,11 @@ class StoredForm(NamedTuple):
 
 
 def pairs_of(form: StoredForm, images: str, masks: str) -> list[Pair]:
-    """The pairs of two folders."""
+    """The pairs of two folders, or of lists of files."""
     cfg = form.config()
     cfg.DATASET.TRAIN.IMAGES_PATH, cfg.DATASET.TRAIN.MASK_PATH = (str(Path(path).resolve()) for path in (images, masks))
     for name, path in (("IMAGES", images), ("MASKS", masks)):
-        if not Path(path).is_dir():
+        if not is_list_file(path) and not Path(path).is_dir():
             raise UserError(f"{name}={path}: there is no such folder.")
     return find_pairs(cfg, "train")
 

@@ -144,6 +144,23 @@ def test_groups_by_expression_and_none(tmp_path):
     assert len(run(tmp_path / "b", folds=3, group="none")["fold0_val_images.txt"]) == 2
 
 
+def test_a_list_of_images_is_split(tmp_path):
+    """As predict.py writes one with PREDICT.SELECT, once its images have masks."""
+    make(tmp_path, [f"case{index}" for index in range(6)])
+    selected = tmp_path / "select.txt"
+    selected.write_text("".join(f"images/case{index}.png\n" for index in (4, 1, 3, 0)))
+    lists = split(selected, tmp_path / "mask", tmp_path / "lists", fractions=(0.5, 0.5), group="none")
+    assert {path.stem for name in ("train_images.txt", "val_images.txt") for path in lists[name]} == {
+        "case0",
+        "case1",
+        "case3",
+        "case4",
+    }
+    selected.write_text("images/gone.png")
+    with pytest.raises(UserError, match=r"select\.txt lists .*gone\.png, which does not exist"):
+        split(selected, tmp_path / "mask", tmp_path / "lists", fractions=(0.5, 0.5), group="none")
+
+
 def test_lists_work_from_anywhere(tmp_path, monkeypatch):
     make(tmp_path, slices(4, 2))
     monkeypatch.chdir(tmp_path)
