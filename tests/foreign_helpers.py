@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from drawn_helpers import drawn, drawn_of_keras
 
 SAFETENSORS = {"float32": "F32", "float16": "F16", "int64": "I64"}
 STORAGES = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage"}
@@ -95,8 +96,6 @@ def write_keras2(path, arrays, group=None):
 
 def arrays_like(layout):
     """Drawn arrays of `{name: shape}`, those of `references/make_foreign.py`."""
-    from references.make_foreign import drawn, drawn_of_keras
-
     draw = drawn_of_keras if any("/" in name for name in layout) else drawn
     return {name: np.ascontiguousarray(draw(name, tuple(shape))) for name, shape in layout.items()}
 

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script
+
 import h5py
 import numpy as np
-from make_foreign import SIDE, drawn_images, drawn_of_keras, sample
+from drawn_helpers import SIDE, drawn_images, drawn_of_keras, sample
 
 UNET = {"encoder_weights": None, "decoder_filters": (24, 16, 12, 8, 4), "input_shape": (SIDE, SIDE, 3)}
 

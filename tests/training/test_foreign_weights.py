@@ -5,9 +5,9 @@ import re
 import keras
 import numpy as np
 import pytest
+from drawn_helpers import SIDE, drawn_images, sample
 from foreign_helpers import FILES, drawn_layout, kept, write_keras2, write_safetensors, write_torch
 from helpers import assert_one_clear_error, run_command
-from references.make_foreign import SIDE, drawn_images, sample
 
 from models import build_model
 from utils.base.errors import UserError
