@@ -138,7 +138,7 @@ def list_named(folder: Path, suffix: str) -> tuple[dict[str, Path], list[Skipped
     """
     if "*" in str(folder):
         root = Path(folder.anchor)
-        return dict(name_matches(root, str(folder.relative_to(root)))), []
+        return name_matches(root, str(folder.relative_to(root))), []
     if folder.is_file():
         return {"": folder}, []
     paths, skipped = list_images(folder, recursive=True)

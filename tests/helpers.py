@@ -1,5 +1,6 @@
 """What the tests share: command lines, small settings and networks, ways to write data."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -35,6 +36,13 @@ def tracked(*patterns):
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
     out = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     return [name for name in out.splitlines() if (PROJECT / name).exists()]
+
+
+def import_benchmark(name):
+    """A script of benchmarks/, which is no package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROJECT / "benchmarks")
+        return importlib.import_module(name)
 
 
 def run_command(*arguments, cwd=PROJECT, timeout=300, **environment):

@@ -1,22 +1,19 @@
 """The ablation: each variant differs from the experiment, a finished run is kept, differences are those of a seed."""
 
-import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import PROJECT
+from helpers import import_benchmark
 
 SETTINGS = ["MODEL.TYPE=unet", "LR_SCHEDULE.NAME=cosine", "HYPER_PARAMETERS.LEARNING_RATE=3e-3"]
 
 
 @pytest.fixture(scope="module")
 def ablation():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROJECT / "benchmarks")
-        yield importlib.import_module("ablation")
+    return import_benchmark("ablation")
 
 
 def test_variants_differ_from_the_experiment(ablation):

@@ -1,14 +1,13 @@
 """Pages of measured runs: everything on them comes from the files of the run."""
 
 import csv
-import importlib
 import json
 import shutil
 
 import cv2
 import numpy as np
 import pytest
-from helpers import PROJECT, make_weights
+from helpers import PROJECT, import_benchmark, make_weights
 
 NETWORK = ["MODEL.TYPE=conv_deconv", "MODEL.WEIGHTS_FILE_NAME=pets_tiny", "INPUT.HEIGHT=16", "INPUT.WIDTH=16", "RUN=a"]
 DICES = [0.9, 0.1, 0.5, None, 0.2, 0.8, 0.4, 0.7]  # of the images, None: no foreground
@@ -17,9 +16,7 @@ INTERVAL = {"value": 0.61234, "low": 0.5, "high": 0.7, "cases": 7}
 
 @pytest.fixture(scope="module")
 def results():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROJECT / "benchmarks")
-        yield importlib.import_module("results")
+    return import_benchmark("results")
 
 
 @pytest.fixture(scope="module")

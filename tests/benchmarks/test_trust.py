@@ -1,12 +1,11 @@
 """The page on trust: what it shows comes from the files that the commands wrote."""
 
-import importlib
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
-from helpers import PROJECT
+from helpers import import_benchmark
 
 REVIEW = {
     "cases": 26,
@@ -27,9 +26,7 @@ GAIN = {"score": 0.84, "gain": 0.03, "low": 0.01, "high": 0.05}
 
 @pytest.fixture(scope="module")
 def trust():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROJECT / "benchmarks")
-        yield importlib.import_module("trust")
+    return import_benchmark("trust")
 
 
 def pretend(command, **_):

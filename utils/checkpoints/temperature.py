@@ -113,8 +113,7 @@ def save_temperature(cfg: DictConfig, temperature: Temperature, found: Mapping[s
 
 def describe_temperatures(folds: Sequence[DictConfig]) -> str | None:
     """The temperatures of the weights of each fold, as text; None if none has one that is used."""
-    found = [load_temperature(fold, say_so=False) for fold in folds]
-    return "; ".join(str(temperature or "none") for temperature in found) if any(found) else None
+    return describe([load_temperature(fold, say_so=False) for fold in folds])
 
 
 def describe_files(weights: Sequence[Path], classes: int) -> str | None:
@@ -129,6 +128,15 @@ def describe_files(weights: Sequence[Path], classes: int) -> str | None:
         entry, values = read_temperature(file, classes) if file.exists() and path.exists() else ({}, [])
         own = entry and entry.get("weights_sha256") == file_hash(path)
         found.append(Temperature(tuple(values)) if own else None)
+    return describe(found)
+
+
+def describe(found: Sequence[Temperature | None]) -> str | None:
+    """Temperatures as text, None if there is none.
+
+    >>> describe([Temperature((1.5,)), None])
+    '1.500; none'
+    """
     return "; ".join(str(temperature or "none") for temperature in found) if any(found) else None
 
 

@@ -31,6 +31,7 @@ from utils.evaluation.split_data import SplitData
 FOLDER, INDEX, VERSION = "probabilities", "index.json", 1
 ONE = 65535  # the probability 1
 SUM = 1e-3  # how far from 1 the sum of a pixel may be to leave out a channel
+TOO_MUCH = 0.01  # by which the others may exceed 1, as they are rounded
 
 
 def kept_folder(evaluation: Path, split: str) -> Path:
@@ -141,7 +142,7 @@ def from_integers(integers: np.ndarray, channels: int) -> np.ndarray:
     if integers.shape[-1] == channels:
         return probability
     rest = 1 - probability.sum(-1, keepdims=True)
-    if rest.min(initial=0) < -SUM:
+    if rest.min(initial=0) < -TOO_MUCH:
         raise ValueError("the probabilities of a pixel sum to more than 1")
     return np.concatenate([np.maximum(rest, 0), probability], axis=-1)
 
