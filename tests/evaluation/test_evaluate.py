@@ -359,8 +359,11 @@ def test_calibration_reaches_scores_and_predictions_and_leaves_weights_and_masks
     assert scores["nll"] < before["nll"] and scores["dice"] == before["dice"] and scores["loss"] == before["loss"]
     off, _ = probabilities("TEMPERATURE.APPLY=False")
     np.testing.assert_array_equal(off, raw)
-    report = (work / f"checkpoint/{NAME}.evaluation/report.html").read_text()
+    folder = work / f"checkpoint/{NAME}.evaluation"
+    report = (folder / "report.html").read_text()
     assert "Reliability diagrams" in report and f"Temperature applied: {temperature}" in report
+    saved = json.loads((folder / "evaluation.json").read_text())["splits"]["val"]["before_temperature"]["scores"]
+    assert saved == pytest.approx({name: before[name] for name in saved}, abs=1e-6)
 
 
 def test_probabilities_are_kept_with_those_of_flips_and_bad_wishes_are_refused_at_once(untrained, tmp_path):

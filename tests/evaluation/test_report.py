@@ -82,7 +82,7 @@ def test_the_report_needs_nothing_else(written):
     }
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page and "https://" not in page
-    assert page.count("data:image/webp;base64,") == 4 * SHOWN and page.count("data:image/svg+xml;base64,") == 6
+    assert page.count("data:image/webp;base64,") == 4 * SHOWN and page.count("data:image/svg+xml;base64,") == 8
     assert "<td>dice_class1</td>" in page and "<td>constant: " in page  # as in evaluation.json
     assert re.search(r"<div><b>0\.\d{3}</b>dice<small>constant 0\.\d{3}</small></div>", page)
     assert "<img src=x" not in page and 'name="viewport"' in page

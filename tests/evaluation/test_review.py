@@ -15,16 +15,19 @@ from evaluate import evaluate
 from predict import predict
 from utils.base.errors import UserError
 from utils.config import load_config
-from utils.evaluation.review import parts_of
+from utils.evaluation.report_review import draw_review, review_context, review_lines
+from utils.evaluation.review import ReviewedCase, parts_of
 from utils.evaluation.selective import (
     area_under_risk,
     fit_curve,
+    is_useless,
     judge_cases,
     order_intervals,
     rank_correlation,
     risk_coverage,
 )
 from utils.evaluation.split_data import SplitData
+from utils.evaluation.split_result import SplitResult
 from utils.inference.uncertainty.cases import CaseNumbers
 from utils.inference.writers.review import Case, ReviewWriter
 
@@ -60,7 +63,42 @@ def test_the_best_and_the_worst_order():
     assert none["aurc"] == pytest.approx(none["aurc_random"]) and none["spearman"] is None
     failures = int((dice < 0.5).sum())
     assert best["first_cases"] == 4 and best["first_failures"] == min(4, failures) and worst["first_failures"] == 0
-    assert best["risk_coverage"][-1] == {"coverage": 1.0, "risk": pytest.approx(1 - dice.mean())}
+    everything = pytest.approx(1 - dice.mean())
+    assert best["risk_coverage"][-1] == {"coverage": 1.0, "risk": everything, "ideal": everything}
+    for found in (best, worst, none):  # at each share the ideal order has the least risk
+        ideal = [point["ideal"] for point in found["risk_coverage"]]
+        np.testing.assert_allclose(ideal, risk_coverage(dice, dice))
+        assert all(point["risk"] >= point["ideal"] - 1e-12 for point in found["risk_coverage"])
+    assert [is_useless(found) for found in (best, worst, none)] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("spearman", "interval", "useless"),
+    [
+        (0.5, [0.2, 0.8], False),
+        (0.5, [-0.01, 0.8], True),
+        (-0.5, [-0.8, -0.2], True),
+        (0.0, None, True),
+        (0.5, None, False),
+        (None, None, False),
+    ],
+)
+def test_an_order_that_may_be_none_is_called_so(spearman, interval, useless):
+    found = judge_cases(np.array([0.5, 0.6]), np.array([0.4, 0.9]), 0.5)
+    found |= {"spearman": spearman, "spearman_interval": interval}
+    lines = " ".join(review_lines(SplitResult("val", 2, review={"kinds": {"image": found}})))
+    assert is_useless(found) == ("do not rely" in lines) == useless
+
+
+def test_the_report_draws_the_ideal_order_and_none_and_warns():
+    found = judge_cases(np.array([0.5, 0.6]), np.array([0.4, 0.9]), 0.5)
+    found |= {"spearman": 0.1, "spearman_interval": [-0.3, 0.5]}
+    cases = [(ReviewedCase(str(n), str(n), 0.5 + n / 10, 0.4 + n / 2), None, None) for n in range(2)]
+    result = SplitResult("val", 2, review={"kinds": {"image": found}}, reviewed={"image": cases})
+    ((*_, warning, chart),) = review_context([result])["reviews"]
+    assert "do not rely" in warning and set(chart) == {"broad", "slim"}
+    labels = [line.get_label() for line in draw_review(result, "image").axes[1].get_lines()]
+    assert labels == ["no order", "expected Dice", "ideal order"]
 
 
 def test_intervals_draw_whole_volumes():

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from utils.base.job_table import fold_table, job_table, number
 from utils.base.terminal import make_table, say, show
+from utils.base.wording import counted, cut
 from utils.checkpoints.paths import evaluation_folder
 from utils.config.sweeps import Job
 from utils.evaluation.class_table import (
@@ -24,13 +25,13 @@ from utils.evaluation.class_table import (
     fold_rows,
     region_labels,
 )
+from utils.evaluation.report_calibration import calibration_lines
 from utils.evaluation.report_review import review_lines
 from utils.evaluation.score_table import size_text
 
 if TYPE_CHECKING:
     from utils.evaluation.split_result import SplitResult
 
-LONGEST_NAME = 17  # characters of a class; longer names are cut, numbers never
 # Further scores of the classes: {heading: columns}; printed where a split has them.
 CASE_TABLES = {
     "mean over {case}s": ("dice_per_case", "iou_per_case", "volume_error"),
@@ -75,7 +76,7 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
         if result.raters:
             say("")
             show(make_table(*rater_table(cfg, result.raters)))
-        for line in review_lines(result):
+        for line in (*calibration_lines(result), *review_lines(result)):
             say(line)
         if result.evaluator and (folds := fold_rows(result.evaluator, FOLD_COLUMNS)):
             say("\nmeans over the classes")
@@ -110,8 +111,9 @@ def constant_scores(job: Job) -> dict[str, float]:
 def describe(result: SplitResult) -> str:
     """`val: 20 images in 2 volumes, 5.1 images/s`."""
     volumes = result.summary["cases"] if result.summary and result.summary["case"] == "volume" else 0
-    inside = f" in {volumes} volume{'s' if volumes > 1 else ''}" if volumes else ""
-    return f"{result.split}: {result.images} images{inside}, {result.speed:.1f} images/s, reading included"
+    inside = f" in {counted(volumes, 'volume')}" if volumes else ""
+    images = counted(result.images, "image")
+    return f"{result.split}: {images}{inside}, {result.speed:.1f} images/s, reading included"
 
 
 def tables(cfg: DictConfig, result: SplitResult) -> Iterator[tuple[list[str], Rows]]:
@@ -218,12 +220,3 @@ def shown_names(cfg: DictConfig, result: SplitResult) -> list[str]:
 def whole_set_names(result: SplitResult) -> list[str]:
     """The metrics of a split that are no column of the classes, and not of a single one."""
     return [name for name in result.rules if name not in COLUMNS and not re.search(r"_class\d+$", name)]
-
-
-def cut(name: str) -> str:
-    """A name that is not too long for a table.
-
-    >>> cut("a very long class name")
-    'a very long cl...'
-    """
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."

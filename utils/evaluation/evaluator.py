@@ -72,13 +72,21 @@ class Evaluator:
         update: function (masks, probabilities) -> confusions of `ScoredCase`; it also updates metrics.
         gallery: is offered every picture.
         of_masks: whether masks are scored that no network predicted: then `add` and `update` take class indices.
+        calibrated: whether a temperature is applied: then `add` takes the probabilities before it, too.
 
     Attributes:
         images: a case per image; volumes: a case per volume, once `result` was called.
+        calibration: of the probabilities; uncalibrated: of those before a temperature was applied, where one was.
     """
 
     def __init__(
-        self, cfg: DictConfig, data: SplitData, update: Callable[..., Any], gallery: Gallery, of_masks: bool = False
+        self,
+        cfg: DictConfig,
+        data: SplitData,
+        update: Callable[..., Any],
+        gallery: Gallery,
+        of_masks: bool = False,
+        calibrated: bool = False,
     ) -> None:
         self.settings = cfg.EVALUATION
         self.postprocess, self.thresholds = build_evaluation_postprocessing(cfg)
@@ -92,6 +100,7 @@ class Evaluator:
         self.image_scores = ImageScores(cfg, self.regions)
         self.objects = ImageObjects(cfg, data, self.image_scores.of_objects)
         self.calibration = None if of_masks else Calibration.if_chosen(cfg)
+        self.uncalibrated = Calibration.from_config(cfg) if self.calibration and calibrated else None
         self.volume_scores = ImageScores(cfg, self.regions, of_volumes=True)
         self.images: list[ScoredCase] = []
         self.volumes: list[ScoredCase] = []
@@ -99,7 +108,9 @@ class Evaluator:
         needs_volumes = self.settings.SURFACE or self.postprocess or self.volume_scores
         self.buffer = VolumeBuffer(data.places) if data.places and needs_volumes else None
 
-    def add(self, images: np.ndarray, masks: np.ndarray, probabilities: np.ndarray) -> None:
+    def add(
+        self, images: np.ndarray, masks: np.ndarray, probabilities: np.ndarray, before: np.ndarray | None = None
+    ) -> None:
         """Add the next batch.
 
         Args:
@@ -107,11 +118,14 @@ class Evaluator:
             masks: `(batch, height, width, 1)` class indices.
             probabilities: `(batch, height, width, classes)`; of an unpadded network the centre only. With `of_masks`
                 class indices, uint8 `(batch, height, width)`.
+            before: the probabilities before the temperature, with `calibrated`.
         """
         images, probabilities = np.asarray(images), np.asarray(probabilities)
         labels = np.asarray(masks)[..., 0]
         # Postprocessed predictions are counted later.
         confusions = [None] * len(images) if self.postprocess else np.asarray(self.update(masks, probabilities))
+        if self.uncalibrated and before is not None:
+            self.uncalibrated.add(np.stack([center_crop(truth, before.shape[1:3]) for truth in labels]), before)
         for image, truth, probability, confusion in zip(images, labels, probabilities, confusions, strict=True):
             size = probability.shape[:2]
             predicted = PredictedSlice(

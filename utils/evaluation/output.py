@@ -22,7 +22,7 @@ from utils.evaluation.class_table import find_baseline, score_folds
 from utils.evaluation.gallery import Gallery
 from utils.evaluation.postprocessing import describe_postprocessing
 from utils.evaluation.report import write_report
-from utils.evaluation.report_calibration import reliability
+from utils.evaluation.report_calibration import reliability_bins
 from utils.evaluation.split_result import SplitResult
 from utils.inference.uncertainty.learnt import flag_text
 
@@ -146,9 +146,14 @@ def split_entry(cfg: DictConfig, result: SplitResult) -> dict[str, Any]:
 
 
 def reliability_entry(result: SplitResult) -> dict[str, Any]:
-    """The bins of the reliability diagrams, if calibration was measured."""
-    found = result.evaluator.calibration if result.evaluator else None
-    return {"reliability": {group: reliability(bins) for group, bins in found.bins.items()}} if found else {}
+    """The bins of the reliability diagrams, if calibration was measured; with a temperature also what was before it."""
+    evaluator = result.evaluator
+    if not evaluator or not evaluator.calibration:
+        return {}
+    entry: dict[str, Any] = {"reliability": reliability_bins(evaluator.calibration)}
+    if before := evaluator.uncalibrated:
+        entry["before_temperature"] = {"scores": before.results(), "reliability": reliability_bins(before)}
+    return entry
 
 
 def answer_entry(cfg: DictConfig, answer: Answer) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from utils.base.files import atomic_write
 from utils.base.job_table import mean_and_deviation
 from utils.base.palette import ERROR_COLORS, VOID, class_color, hex_color
 from utils.base.text_files import SHOWN
+from utils.base.wording import counted
 from utils.checkpoints import companion_path, read_config, weights_path
 from utils.config.class_names import has_background, mask_class_names
 from utils.config.overrides import command_line
@@ -85,7 +86,7 @@ def templates() -> Environment:
     """What renders the templates beside this module, and compiles each a single time."""
     # File names come from outside: everything is escaped.
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    environment.filters |= {"number": format_number, "hex": hex_color}
+    environment.filters |= {"number": format_number, "hex": hex_color, "counted": counted}
     return environment
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from utils.base.embedding import embed
 from utils.base.palette import line_color
+from utils.evaluation.selective import is_useless
 from utils.evaluation.split_result import SplitResult
 from utils.inference.uncertainty.learnt import VOLUME
 
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
 
 def review_context(results: Sequence[SplitResult]) -> dict[str, Any]:
-    """What the template needs: `reviews`, (split, kind of cases, what was found, URL of the chart)."""
+    """What the template needs: `reviews`, (split, kind of cases, what was found, a warning or None, URLs of
+    the chart, broad and slim)."""
     return {
         "reviews": [
-            (result.split, kind, found, embed(draw_review(result, kind)))
+            (result.split, kind, found, warning, review_pictures(result, kind))
             for result in results
             if result.review
             for kind, found in in_order(result.review["kinds"])
+            for warning in (useless_text(kind) if is_useless(found) else None,)
         ]
     }
 
@@ -44,7 +47,17 @@ def review_lines(result: SplitResult) -> list[str]:
         lines.append(f"\nexpected Dice of {found['cases']} {kind}s{order}; {risk}")
         caught = f"the first {found['first_cases']} of the review list hold {found['first_failures']}"
         lines.append(f"  {found['failures']} have a Dice below {found['below']:g}: {caught}{flag_share(found)}")
+        if is_useless(found):
+            lines.append(f"  {useless_text(kind)}")
     return lines
+
+
+def useless_text(kind: str) -> str:
+    """What is said of an order that may be none."""
+    return (
+        f"this order of {kind}s may be as good as none (the rank correlation may be 0 or less): do not rely on the "
+        "review list or its flags"
+    )
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
@@ -63,14 +76,20 @@ def flag_share(found: dict[str, Any]) -> str:
     return f"; {found['flagged']} are flagged, {found['flagged_failures']} of them rightly"
 
 
-def draw_review(result: SplitResult, kind: str) -> Figure:
-    """The true against the expected Dice with the curve learnt, and the risk over the coverage."""
+def review_pictures(result: SplitResult, kind: str) -> dict[str, str]:
+    """URLs of the chart of a kind of cases, for a screen and for a phone."""
+    return {"broad": embed(draw_review(result, kind)), "slim": embed(draw_review(result, kind, slim=True))}
+
+
+def draw_review(result: SplitResult, kind: str, slim: bool = False) -> Figure:
+    """The true against the expected Dice with the curve learnt, and the risk over the coverage; `slim`: one below the
+    other, for a phone."""
     from matplotlib.figure import Figure
 
     assert result.review is not None
     cases, found = result.reviewed[kind], result.review["kinds"][kind]
-    figure = Figure(figsize=(7.5, 3.1), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(4.4, 6.2) if slim else (7.5, 3.1), layout="constrained")
+    left, right = figure.subplots(2, 1) if slim else figure.subplots(1, 2)
     for flagged in (False, True):
         chosen = [case for case, _, flag in cases if bool(flag) == flagged]
         label = "flagged" if flagged else ("not flagged" if "flagged" in found else None)
@@ -90,8 +109,10 @@ def draw_review(result: SplitResult, kind: str) -> Figure:
     left.set_xlabel("expected Dice", fontsize=8)
     left.set_ylabel("true Dice", fontsize=8)
     points = found["risk_coverage"]
-    right.plot([point["coverage"] for point in points], [point["risk"] for point in points], label="expected Dice")
-    right.axhline(found["aurc_random"], color="0.6", linewidth=0.8, linestyle="--", label="no order")
+    coverage = [point["coverage"] for point in points]
+    right.axhline(found["aurc_random"], color="0.4", linewidth=1, linestyle="--", label="no order")
+    right.plot(coverage, [point["risk"] for point in points], color=line_color(0), label="expected Dice")
+    right.plot(coverage, [point["ideal"] for point in points], ":", color=line_color(2), label="ideal order")
     right.set_xlabel(f"share of the {kind}s, the surest first", fontsize=8)
     right.set_ylabel("their mean of 1 - Dice", fontsize=8)
     right.set_ylim(bottom=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,16 @@ def order_intervals(
     }
 
 
+def is_useless(found: Mapping[str, Any]) -> bool:
+    """Whether what `judge_cases` and `order_intervals` found speaks for no order: Spearman's may well be 0, or less.
+
+    >>> is_useless({"spearman": 0.4, "spearman_interval": [-0.1, 0.7]}), is_useless({"spearman": 0.4})
+    (True, False)
+    """
+    interval = found.get("spearman_interval")
+    return found["spearman"] is not None and min(found["spearman"], interval[0] if interval else 1) <= 0
+
+
 def judge_cases(expected: np.ndarray, dice: np.ndarray, below: float) -> dict[str, Any]:
     """What `evaluation.json` says of cases `(n,)`.
 
@@ -103,13 +113,14 @@ def judge_cases(expected: np.ndarray, dice: np.ndarray, below: float) -> dict[st
     Returns:
         `cases`, `failures`; `spearman` of both; `aurc`, that of the ideal order (`aurc_ideal`), the excess over it
         (`aurc_excess`), that of no order (`aurc_random`, the mean risk); of the first tenth of the review list, rounded
-        up, `first_cases` and `first_failures`; `risk_coverage`, at most POINTS of them.
+        up, `first_cases` and `first_failures`; `risk_coverage`, at most POINTS of them, with that of the ideal order.
     """
     failures = dice < below
     first = math.ceil(FIRST * len(dice))
     least_sure = np.argsort(expected, kind="stable")[:first]
     risks = risk_coverage(expected, dice)
-    area, ideal = float(risks.mean()), area_under_risk(dice, dice)
+    ideals = risk_coverage(dice, dice)
+    area, ideal = float(risks.mean()), float(ideals.mean())
     shown = np.unique(np.linspace(0, len(risks) - 1, POINTS).round().astype(int))
     return {
         "cases": len(dice),
@@ -123,6 +134,7 @@ def judge_cases(expected: np.ndarray, dice: np.ndarray, below: float) -> dict[st
         "first_cases": first,
         "first_failures": int(failures[least_sure].sum()),
         "risk_coverage": [
-            {"coverage": (index + 1) / len(risks), "risk": float(risks[index])} for index in shown.tolist()
+            {"coverage": (index + 1) / len(risks), "risk": float(risks[index]), "ideal": float(ideals[index])}
+            for index in shown.tolist()
         ],
     }

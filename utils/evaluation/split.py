@@ -65,8 +65,10 @@ def evaluate_split(
         name: make_metric_update(found, count if name == output_name else None) for name, found in metrics.items()
     }
     loss = MeanLoss(model, build_training_loss(cfg))
-    evaluator = Evaluator(cfg, data, updates.pop(output_name), gallery) if data.pairs else None
     temperatures = [load_temperature(fold, say_so=data.first == 0) for fold in folds] if data.pairs else []
+    evaluator = (
+        Evaluator(cfg, data, updates.pop(output_name), gallery, calibrated=any(temperatures)) if data.pairs else None
+    )
     begin = time.perf_counter()
     with Task(f"evaluate {data.split}", data.images, quiet=not cfg.VERBOSE, compiles=True) as task:
         for images, targets, *boundary_weights in fold_batches(folds, data.split, model, replicas):
@@ -78,8 +80,9 @@ def evaluate_split(
                 # Batches are of one fold.
                 temperature = temperatures[data.folds[len(evaluator.images)] if data.folds else 0]
                 scale = temperature.scale if temperature else np.asarray
-                probabilities = scale(np.asarray(outputs[output_name]))
-                evaluator.add(images, targets, probabilities)
+                before = np.asarray(outputs[output_name])
+                probabilities = scale(before)
+                evaluator.add(images, targets, probabilities, before)
                 if keeper:
                     keep(keeper, cfg, forward, scale, output_name, images, targets, probabilities)
             task.update(len(images))
