@@ -59,7 +59,7 @@ def values(settings: Sequence[str]) -> dict[str, Any]:
 
 def best_score(folder: Path) -> float | None:
     """The best monitored score of a finished run, None if there is none."""
-    found = list(folder.glob("checkpoint/*.run.json"))
+    found = list(folder.glob("checkpoint/**/*.run.json"))  # a fold has a folder of its own
     return float(json.loads(found[0].read_text())["best"]["value"]) if found else None
 
 

@@ -30,8 +30,9 @@ def test_a_broken_off_ablation_goes_on_and_shows_differences_seed_by_seed(ablati
         settings = dict(word.split("=", 1) for word in command[2:])
         typed.append(settings)
         score = int(settings["SEED"]) / 10 + (0.02 if settings["LR_SCHEDULE.NAME"] == "constant" else 0)
-        result = Path(settings["WORK_DIR"], "checkpoint/model_unet.run.json")
-        result.parent.mkdir()
+        fold = "fold0" if settings["SEED"] == "6" else ""  # DATASET.FOLD=0 keeps its run there
+        result = Path(settings["WORK_DIR"], "checkpoint", fold, "model_unet.run.json")
+        result.parent.mkdir(parents=True)
         result.write_text(json.dumps({"best": {"value": score}}))
         return subprocess.CompletedProcess(command, 0)
 
@@ -40,7 +41,7 @@ def test_a_broken_off_ablation_goes_on_and_shows_differences_seed_by_seed(ablati
     monkeypatch.setattr(sys, "argv", arguments)
     ablation.main()
     assert len(typed) == 4
-    (tmp_path / "as_it_is/6/checkpoint/model_unet.run.json").unlink()  # broken off
+    (tmp_path / "as_it_is/6/checkpoint/fold0/model_unet.run.json").unlink()  # broken off
     (tmp_path / "constant_rate/5/checkpoint/model_unet.run.json").write_text('{"best": {"value": 0.54}}')
     ablation.main()
     assert len(typed) == 5 and typed[-1]["SEED"] == "6"
