@@ -32,7 +32,7 @@ from data_preparation.common.image_files import HIDDEN, Skipped, raise_problems
 from data_preparation.common.patterns import name_matches, without
 from data_preparation.common.splits import SPLITS, assign_splits, existing_path
 from data_preparation.scans.labelled_scans import LabelledScan
-from data_preparation.scans.slices import SliceSettings
+from data_preparation.scans.slices import WHOLE_CT, SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 from utils.base.listing import list_folder
@@ -49,6 +49,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": ("LOW", "HIGH"),
         "help": "intensities that become 0 and 255 (default: -200 250 if dataset.json says CT, otherwise the 0.5th "
         "and 99.5th percentile of each volume)",
+    },
+    "--depth": {
+        "type": int,
+        "choices": (8, 16),
+        "default": 8,
+        "help": "bits of the values: with 16, PREPROCESS_DATA chooses while training what the network sees, and the "
+        "default of --window is the whole range, of CT -1024 3071.9375 (default: 8)",
     },
     "--size": {"type": int, "nargs": 2, "metavar": ("HEIGHT", "WIDTH"), "help": "of the slices (default: unchanged)"},
     "--crop": {"action": "store_true", "help": "crop or pad to --size around the centre instead of resizing"},
@@ -135,7 +142,8 @@ def check_volume_options(options: Namespace) -> None:
 
 def slice_settings(options: Namespace, found: Found) -> SliceSettings:
     """The settings of the slices."""
-    low, high = options.window or (CT_WINDOW if found.is_ct else (None, None))
+    ct_window = CT_WINDOW if options.depth == 8 else WHOLE_CT
+    low, high = options.window or (ct_window if found.is_ct else (None, None))
     height, width = options.size or (None, None)
     label_grid = "resample" if options.resample_labels else "scan" if options.labels_in_scan_order else "own"
     return SliceSettings(
@@ -151,6 +159,7 @@ def slice_settings(options: Namespace, found: Found) -> SliceSettings:
         channels=channel_names(options, found),
         resample_channels=options.resample_channels,
         values=tuple(options.values) if options.values else None,
+        depth=options.depth,
     )
 
 

@@ -30,6 +30,7 @@ MAX_TEXT = 200  # characters of a name
 PAIRS = b'{"origin"'
 
 CHANNELS = "DATA_PREPARATION.CHANNELS"  # left out where a slice has its neighbours as channels
+DEPTH = "DATA_PREPARATION.DEPTH"  # left out where it is 8
 
 # What every slice of this version is. A file that says otherwise is of a version whose slices this one cannot make.
 SLICES = {"channels": ["below", "slice", "above"], "orientation": "radiological", "values": "uint8"}
@@ -121,7 +122,7 @@ def checked_settings(content: object) -> dict[str, Any]:
         raise UserError(f"{CLASS_NAMES} is {short(names)}: background and the classes, each name once")
     if settings and set(settings) <= {CLASS_NAMES, MULTI_LABEL}:
         return settings
-    missing = [key for key in allowed if key not in (*settings, MULTI_LABEL, CHANNELS)]
+    missing = [key for key in allowed if key not in (*settings, MULTI_LABEL, CHANNELS, DEPTH)]
     if missing:
         raise UserError(f"{missing[0]} is missing")
     low, high = (settings[f"DATA_PREPARATION.SCAN_{end}_VALUE"] for end in ("MIN", "MAX"))
@@ -129,13 +130,14 @@ def checked_settings(content: object) -> dict[str, Any]:
         raise UserError(f"its window is {short(low)} to {short(high)}")
     if (settings["DATA_PREPARATION.RESIZED_HEIGHT"] is None) != (settings["DATA_PREPARATION.RESIZED_WIDTH"] is None):
         raise UserError("it has a height without a width, or a width without a height")
-    return settings
+    return {DEPTH: 8, **settings}
 
 
 def slices_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the slices of a preparation are, see SLICES."""
     names = settings.get(CHANNELS)
-    return SLICES if names is None else SLICES | {"channels": list(names)}
+    slices = SLICES if names is None else SLICES | {"channels": list(names)}
+    return slices | {"values": f"uint{settings.get(DEPTH, 8)}"}
 
 
 def is_name(text: str) -> bool:

@@ -17,7 +17,7 @@ COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of PNG, by channels
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 `(height, width[, 3])`, blue first, with OpenCV.
+    """Write uint8 or uint16 `(height, width[, 3])`, blue first, with OpenCV.
 
     Raises:
         OSError: it cannot be written.

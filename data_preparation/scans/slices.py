@@ -1,4 +1,4 @@
-"""Turn the slices of a scan into 8-bit images and label masks."""
+"""Turn the slices of a scan into images of 8 or 16 bit and label masks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from data_preparation.scans.nifti import Scan
 
 NEARLY_WHOLE = 0.005  # labels 0 to 255 that a program stored as scaled 16-bit integers are off by up to 0.002
+WHOLE_CT = (-1024.0, 3071.9375)  # HU of 12-bit scanners; stored with 16 bit, a unit is 16 steps: 16 (HU + 1024)
 LITS_LABELS = (0, 1, 2)  # background, liver, tumour
 LITS_CLASSES = {  # DATA_PREPARATION.LABELS -> the names of the classes
     "merge_tumour": ("background", "liver"),
@@ -32,7 +33,8 @@ class SliceSettings:
     Attributes:
         height, width: size of the slices in pixels; None keeps their size.
         resize_method: "resize", or "crop_or_pad" around the centre.
-        low, high: intensities that become 0 and 255; None takes the 0.5th and 99.5th percentile of each volume.
+        low, high: intensities that become 0 and the highest value; None: the 0.5th and 99.5th percentile of each volume,
+            with 16 bit its lowest and highest.
         scaling: "window" or "slice_min_max", see `window_slice`.
         labels, values: see `label_slice`.
         modality: which image of a 4-D file; None requires 3-D files.
@@ -41,6 +43,7 @@ class SliceSettings:
         channels: names of the sequences that become the channels of an image, without neighbouring slices; None for the
             slice and its neighbours.
         resample_channels: whether sequences on another grid than the first are resampled.
+        depth: bits of a value: 8, or 16, which leave the choice of intensities to PREPROCESS_DATA.
     """
 
     height: int | None
@@ -55,6 +58,7 @@ class SliceSettings:
     channels: tuple[str, ...] | None = None
     resample_channels: bool = False
     values: tuple[int, ...] | None = None
+    depth: int = 8
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> Self:
@@ -72,6 +76,7 @@ class SliceSettings:
             modality=group.MODALITY,
             channels=None if group.CHANNELS is None else tuple(group.CHANNELS),
             resample_channels=group.RESAMPLE_CHANNELS,
+            depth=group.DEPTH,
         )
 
     def described(self) -> dict[str, Any]:
@@ -85,6 +90,8 @@ class SliceSettings:
             del described["values"]
         else:
             described["values"] = list(self.values)
+        if self.depth == 8:
+            del described["depth"]
         return described
 
     def record(self, prepared_by: str, class_names: Sequence[str] | None) -> dict[str, Any]:
@@ -107,38 +114,46 @@ class SliceSettings:
         }
         if self.channels is not None:
             group["CHANNELS"] = list(self.channels)
+        if self.depth != 8:
+            group["DEPTH"] = self.depth
         names = None if class_names is None else list(class_names)
         return {**{f"DATA_PREPARATION.{key}": value for key, value in group.items()}, CLASS_NAMES: names}
 
 
-def window_slice(pixels: np.ndarray, low: float, high: float, scaling: str) -> np.ndarray:
-    """Map intensities to uint8.
+def window_slice(pixels: np.ndarray, low: float, high: float, scaling: str, depth: int = 8) -> np.ndarray:
+    """Map intensities to uint8, with a depth of 16 to uint16.
 
     Args:
         pixels: `(rows, columns)` intensities, such as Hounsfield units.
         low, high: the window.
-        scaling: "window" maps low..high to 0..255; "slice_min_max" maps the range that the slice covers within them.
+        scaling: "window" maps low..high to 0..255 or 65535; "slice_min_max" maps the range that the slice covers within
+            them.
+        depth: 8 or 16.
 
     >>> window_slice(np.float32([[-300, 25, 250]]), -200, 250, "window").tolist()
     [[0, 128, 255]]
+    >>> window_slice(np.float32([[-1000, 40]]), *WHOLE_CT, "window", depth=16).tolist()
+    [[384, 17024]]
     """
     if scaling == "slice_min_max":
         low, high = max(low, float(pixels.min())), min(high, float(pixels.max()))
         if low >= high:
-            return np.zeros(pixels.shape, np.uint8)
-    factor = 255 / (high - low)
-    # One pass: scales, shifts, rounds, and saturates to 0..255, which is the clipping.
-    return cv2.addWeighted(pixels, factor, pixels, 0, -low * factor, dtype=cv2.CV_8U)
+            return np.zeros(pixels.shape, np.uint8 if depth == 8 else np.uint16)
+    factor = (2**depth - 1) / (high - low)
+    # One pass: scales, shifts, rounds, and saturates to 0..255 or 65535, which is the clipping.
+    return cv2.addWeighted(pixels, factor, pixels, 0, -low * factor, dtype=cv2.CV_8U if depth == 8 else cv2.CV_16U)
 
 
 def intensity_window(scan: Scan, settings: SliceSettings) -> tuple[float, float]:
-    """The intensities that become 0 and 255: of the settings, else the 0.5th and 99.5th percentile of the volume.
+    """The intensities that become 0 and the highest value: of the settings, else of the volume.
 
-    Percentiles suit images without an absolute scale, such as MRI.
+    The 0.5th and 99.5th percentile suit images without an absolute scale, such as MRI. 16 bit have levels enough for
+    the whole range, so that nothing is cut off that PREPROCESS_DATA might want.
     """
     if settings.low is not None and settings.high is not None:
         return settings.low, settings.high
-    low, high = np.percentile(np.stack([scan.slice(index) for index in range(scan.voxels.shape[2])]), (0.5, 99.5))
+    shares = (0.5, 99.5) if settings.depth == 8 else (0, 100)
+    low, high = np.percentile(np.stack([scan.slice(index) for index in range(scan.voxels.shape[2])]), shares)
     return float(low), float(max(high, low + 1e-6))
 
 

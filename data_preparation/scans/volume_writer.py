@@ -118,7 +118,7 @@ def check_other_volumes(jobs: Sequence[VolumeJob]) -> None:
         for path in sorted(folder.glob("volume-*.json")):
             stored, now = read_manifest(path).get("settings"), wanted.described()
             differ = isinstance(stored, dict) and any(
-                stored.get(key) != now.get(key) for key in (stored.keys() & now.keys()) | {"channels"}
+                stored.get(key) != now.get(key) for key in (stored.keys() & now.keys()) | {"channels", "depth"}
             )
             if differ and path.stem.removeprefix("volume-") not in names:
                 raise UserError(
@@ -250,8 +250,9 @@ def write_bands(scans: Sequence[Scan], settings: SliceSettings, start: str) -> N
 
 
 def pixels_of(scan: Scan, index: int, window: tuple[float, float], settings: SliceSettings) -> np.ndarray:
-    """A slice as it is written, uint8 `(height, width)`."""
-    return fit_slice(window_slice(scan.slice(index), *window, settings.scaling), settings, resize_image)
+    """A slice as it is written, uint8 or uint16 `(height, width)`."""
+    pixels = window_slice(scan.slice(index), *window, settings.scaling, settings.depth)
+    return fit_slice(pixels, settings, resize_image)
 
 
 def move_into_place(job: VolumeJob, manifest: dict, images: Path, masks: Path) -> None:

@@ -33,6 +33,7 @@ SCHEMA = Group(
         SCAN_MIN_VALUE=Key(float | None, roles=PREPARATION),
         SCAN_MAX_VALUE=Key(float | None, roles=PREPARATION),
         INTENSITY_SCALING=Key(choices=("window", "slice_min_max"), roles=PREPARATION),
+        DEPTH=Key(choices=(8, 16), roles=PREPARATION),
         LABELS=Key(choices=("merge_tumour", "liver_and_tumour", "foreground", "as_stored"), roles=PREPARATION),
         LABEL_GRID=Key(choices=("own", "resample", "scan"), roles=RESUMABLE),
         MODALITY=Key(int | None, low=0, roles=PREPARATION),

@@ -141,6 +141,11 @@ def check_export(cfg: DictConfig) -> ExportFormat:
             f"EXPORT.QUANTIZE=int8 cannot hold PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={preprocessing} of these "
             "weights: its values need more than 8 bits. Use EXPORT.QUANTIZE=float16."
         )
+    if settings.PREPROCESS and cfg.DATA_PREPARATION.DEPTH == 16:
+        raise UserError(
+            "EXPORT.PREPROCESS=True takes values of 8 bit, the network slices of 16 bit (DATA_PREPARATION.DEPTH=16 of "
+            "these weights). Leave it out: IMAGE_PREPROCESSING_TYPE is inside the file anyway."
+        )
     if settings.PREPROCESS and not row.preprocesses:
         able = [name for name, other in FORMATS.items() if other.preprocesses]
         raise UserError(f"EXPORT.PREPROCESS=True needs EXPORT.FORMAT={' or '.join(able)}.")

@@ -139,7 +139,7 @@ def describe_slices(cfg: DictConfig) -> str:
     group = cfg.DATA_PREPARATION
     if group.PREPARED_BY is None:
         return ""
-    window = "0.5th to 99.5th percentile of the volume"
+    window = f"{'0.5th to 99.5th percentile' if group.DEPTH == 8 else 'lowest to highest'} of the volume"
     if group.SCAN_MIN_VALUE is not None:
         window = f"{group.SCAN_MIN_VALUE:g} to {group.SCAN_MAX_VALUE:g}"
     by_slice = ", then the range of the slice within it" if group.INTENSITY_SCALING == "slice_min_max" else ""
@@ -149,7 +149,8 @@ def describe_slices(cfg: DictConfig) -> str:
     channels = describe_channels(cfg)
     if is_picture(cfg):
         channels = "slice below, slice, slice above, at the ends of the scan the slice itself"
-    return f"intensities {window} become 0 to 255{by_slice}; size {size}; channels: {channels}; radiological view"
+    values = f"intensities {window} become 0 to {2**group.DEPTH - 1}{by_slice}"
+    return f"{values}; size {size}; channels: {channels}; radiological view"
 
 
 def describe_preprocessing(cfg: DictConfig) -> str:
@@ -162,10 +163,11 @@ def example_code(cfg: DictConfig) -> str:
     """Python lines that read an image and run the exported file beside them."""
     size = "" if cfg.EXPORT.SIZE == "dynamic" else f".resize(({cfg.INPUT.WIDTH}, {cfg.INPUT.HEIGHT}))"
     batch = "[None, ..., None]" if cfg.INPUT.CHANNELS == GREY else "[None]"
-    scaled = batch if cfg.EXPORT.PREPROCESS else f'{batch}.astype("float32") / 255'
+    depth = cfg.DATA_PREPARATION.DEPTH
+    scaled = batch if cfg.EXPORT.PREPROCESS else f'{batch}.astype("float32") / {2**depth - 1}'
     mode = "L" if cfg.INPUT.CHANNELS == GREY else "RGB"
     packages, *run = FORMATS[cfg.EXPORT.FORMAT].code.replace("OUTPUT", output_name(cfg.EXPORT)).splitlines()
     read = ["from PIL import Image", f'image = np.asarray(Image.open("image.png").convert("{mode}"){size}){scaled}']
-    if cfg.INPUT.CHANNELS not in (GREY, COLOUR) or not is_picture(cfg):
-        read = [f'image = np.load("image.npy"){scaled}  # uint8 (height, width, channels)']
+    if cfg.INPUT.CHANNELS not in (GREY, COLOUR) or not is_picture(cfg) or depth == 16:
+        read = [f'image = np.load("image.npy"){scaled}  # uint{depth} (height, width, channels)']
     return "\n".join([packages, "import numpy as np", *read, *run])

@@ -22,6 +22,7 @@ from data_generators.files.image_file import ImageFile
 from data_generators.reading.decoding import resize_image, to_channels
 from data_generators.reading.masks import to_classes
 from data_generators.reading.samples import ReadSettings
+from data_generators.reading.value_range import to_uint16
 from data_preparation.scans.file_kinds import is_nifti, scan_name
 from data_preparation.scans.geometry import from_radiological, nifti_affine
 from data_preparation.scans.labelled_scans import LabelledScan
@@ -146,8 +147,9 @@ class VolumeSource(Source):
         del self.scans, self.scan, self.truth, self.windowed_slice
 
     def window(self, index: int, channel: int = 0) -> np.ndarray:
-        """A slice of a sequence as uint8 `(rows, columns)`."""
-        return window_slice(self.scans[channel].slice(index), *self.intensities[channel], self.slices.scaling)
+        """A slice of a sequence as uint8 or uint16 `(rows, columns)`."""
+        pixels = self.scans[channel].slice(index)
+        return window_slice(pixels, *self.intensities[channel], self.slices.scaling, self.slices.depth)
 
     def stack(self, index: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Slice below, slice, slice above as red, green and blue, as `read_image` would read the prepared file.
@@ -163,6 +165,8 @@ class VolumeSource(Source):
         steps = (1, 0, -1) if plain else range(-around, around + 1)
         neighbours = [min(max(index + step, 0), self.frames - 1) for step in steps]
         pixels = [change(self.windowed_slice(number, band)) for number in neighbours for band in self.bands]
+        if self.settings.value_range is not None:
+            pixels = [to_uint16(self.path, values, self.settings.value_range) for values in pixels]
         if plain:
             return to_channels(self.path, cv2.merge(pixels), self.settings.channels, self.settings.bands)
         return np.stack(pixels, axis=-1)
