@@ -33,7 +33,7 @@ class SliceSettings:
     Attributes:
         height, width: size of the slices in pixels; None keeps their size.
         resize_method: "resize", or "crop_or_pad" around the centre.
-        low, high: intensities that become 0 and the highest value; None: the 0.5th and 99.5th percentile of each volume,
+        low, high: intensities that become 0 and the highest value; None: the 0.5th and 99.5th percentile of a volume,
             with 16 bit its lowest and highest.
         scaling: "window" or "slice_min_max", see `window_slice`.
         labels, values: see `label_slice`.
