@@ -125,7 +125,21 @@ def test_from_training_to_predictions(folder):
     either = 2 * (truth.any(-1) & found.any(-1)).sum() / (truth.any(-1).sum() + found.any(-1).sum())
     assert scores["dice_foreground"] == pytest.approx(either)
     assert {entry["category_id"] for entry in json.loads((output / "coco_results.json").read_text())} == {1, 2}
-    assert nib.load(output / "masks/scan.nii.gz").shape == (SIDE, SIDE, 3, 2)
+    both = np.asarray(nib.load(output / "masks/scan.nii.gz").dataobj)
+    assert both.shape == (SIDE, SIDE, 3, 2)
+
+    binary = [
+        *OVERLAP,
+        "PREDICT.MASK_VALUES=binary",
+        "PREDICT.PICTURES=False",
+        "OUTPUT.CLASS_NAMES=[none,liver,tumour/a]",
+    ]
+    output = predict(config(folder, f"PREDICT.INPUT=[{sources[0]},{sources[-1]}]", *thresholds[:1], *binary))
+    for index, name in enumerate(("liver", "tumour_a")):
+        assert (np.asarray(nib.load(output / f"masks/{name}/scan.nii.gz").dataobj) == both[..., index]).all()
+        mask = cv2.imread(str(output / f"masks/{name}/{names[0]}.png"), cv2.IMREAD_UNCHANGED)
+        assert (mask == found[0, ..., index]).all()
+    assert {path.name for path in (output / "masks").iterdir()} == {"liver", "tumour_a"}
 
 
 def test_postprocessing_treats_each_class_by_itself():
@@ -158,6 +172,8 @@ def read_rows(path):
         (["OUTPUT.CLASSES=2", "DATASET.LABEL_VALUES=[0,1,2]"], "leave DATASET.LABEL_VALUES out"),
         (["OUTPUT.CLASSES=2", "LOSS_OPTIONS.bce.class_weights=[1,2]"], "needs 3 entries"),
         (["MODEL.TYPE=classifier"], "MODEL.CLASSIFIER_ACTIVATION=sigmoid"),
+        (["PREDICT.MASK_VALUES=binary", "EVALUATION.PREDICTIONS=masks"], "MASK_VALUES=classes"),
+        (["PREDICT.MASK_VALUES=binary", "PREDICT.MASK_PALETTE=True"], "Leave one of them out"),
     ],
 )
 def test_what_cannot_be_is_said_first(overrides, words):

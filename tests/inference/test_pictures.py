@@ -141,3 +141,17 @@ def test_values_of_masks(overrides, written, tmp_path):
         assert picture.mode == ("P" if max(written) < 256 else "I;16")
         if picture.mode == "P":  # values of 16 bit have no table
             assert picture.convert("RGB").getpixel((1, 0)) == class_color(1)
+
+
+@pytest.mark.parametrize(("background", "first"), [(True, 1), (False, 0)])
+def test_a_mask_for_each_class(background, first, tmp_path):
+    names = ["sky", "Road", "road side"]
+    overrides = ["OUTPUT.CLASSES=3", f"OUTPUT.CLASS_NAMES={names}", f"OUTPUT.BACKGROUND={background}"]
+    cfg = load_config([*overrides, "PREDICT.MASK_VALUES=binary"])
+    labels = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
+    prediction = MaskPrediction(ImageSource(tmp_path / "image.png"), labels=[labels])
+    MaskWriter(tmp_path, WriterSettings.from_config(cfg, mask_class_names(cfg))).write(prediction)
+    folders = ["sky", "Road", "road_side"][first:]
+    assert {path.name for path in (tmp_path / "masks").iterdir()} == set(folders)
+    for index, folder in enumerate(folders, first):
+        assert np.array_equal(read_values(tmp_path / "masks" / folder / "image.png"), labels == index)

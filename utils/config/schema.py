@@ -228,7 +228,7 @@ SCHEMA = Group(
         OUTPUT_PATH=Key(str, roles=OUTPUT | SHARED),
         OVERWRITE=Key(bool),
         KEEP_PREVIOUS=Key(int | None, low=1),
-        MASK_VALUES=Key(choices=("classes", "labels")),
+        MASK_VALUES=Key(choices=("classes", "labels", "binary")),
         MASK_PALETTE=Key(bool),
         PICTURES=Key(bool),
         SHOW=Key(int, low=0, high=100),

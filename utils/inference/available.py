@@ -91,6 +91,10 @@ def restore_masks_config(cfg: DictConfig, name: str) -> DictConfig:
     trained = restore_config(member_config(cfg, name))
     if trained.MODEL.TYPE == "classifier":
         raise UserError(f"{name} labels whole images: use predict.py.")
+    if trained.PREDICT.MASK_VALUES == "binary":
+        raise UserError(
+            "PREDICT.MASK_VALUES=binary makes several files, the page one: leave it out, or use predict.py."
+        )
     check_members([trained])
     return trained
 

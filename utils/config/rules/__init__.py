@@ -38,6 +38,7 @@ RULES = (
     evaluation.size_bins_rise,
     prediction.uncertainty_is_of_masks,
     prediction.uncertainty_is_asked_for,
+    prediction.files_of_one_class_are_no_masks_of_all,
     prediction.objects_are_separated_as_asked,
     training.schedule_stays_below_its_peak,
     training.freeze_ends_within_the_run,

@@ -20,6 +20,21 @@ def uncertainty_is_asked_for(cfg: DictConfig) -> None:
             raise UserError(f"PREDICT.{key}={cfg.PREDICT[key]} needs PREDICT.UNCERTAINTY, such as entropy.")
 
 
+def files_of_one_class_are_no_masks_of_all(cfg: DictConfig) -> None:
+    if cfg.PREDICT.MASK_VALUES != "binary":
+        return
+    if cfg.PREDICT.MASK_PALETTE:
+        raise UserError(
+            "PREDICT.MASK_PALETTE=True colours classes, and with PREDICT.MASK_VALUES=binary a mask holds one. Leave "
+            "one of them out."
+        )
+    if cfg.EVALUATION.PREDICTIONS is not None:
+        raise UserError(
+            "PREDICT.MASK_VALUES=binary: EVALUATION.PREDICTIONS reads masks that hold all classes. Write them with "
+            "PREDICT.MASK_VALUES=classes."
+        )
+
+
 def objects_have_one_class(cfg: DictConfig) -> None:
     settings = cfg.PREDICT.INSTANCES
     asked = {f"PREDICT.INSTANCES.METHOD={settings.METHOD}": settings.METHOD is not None} | {

@@ -121,6 +121,7 @@ class WriterSettings:
         mask_values: the value of each class, or combination of overlapping ones, in the masks written, 0 to 65535;
             None: its index, or bits.
         palette: whether masks that are PNG of 8 bit have a table of colours.
+        binary: whether each class has a mask of its own.
         measure: PREDICT.UNCERTAINTY.
         learnt: what an evaluation found out about the numbers of cases, if there is any.
         fingerprint: of the training set, with which images are compared, if there is one.
@@ -132,6 +133,7 @@ class WriterSettings:
     show: int = 0
     mask_values: Sequence[int] | None = None
     palette: bool = False
+    binary: bool = False
     measure: str | None = None
     learnt: Learnt | None = None
     fingerprint: Mapping[str, Any] | None = None
@@ -144,6 +146,7 @@ class WriterSettings:
         meaning = MaskMeaning.from_config(cfg, class_names)
         predict = cfg.PREDICT
         shown = (cfg.SHOW_CENTER_CHANNEL_IMAGE, predict.SHOW, values, predict.MASK_PALETTE)
+        shown += (predict.MASK_VALUES == "binary",)
         known = (load_learnt(members), load_fingerprint(cfg), Instances.from_config(cfg))
         return cls(meaning, *shown, predict.UNCERTAINTY, *known)
 
