@@ -92,9 +92,7 @@ def restore_masks_config(cfg: DictConfig, name: str) -> DictConfig:
     if trained.MODEL.TYPE == "classifier":
         raise UserError(f"{name} labels whole images: use predict.py.")
     if trained.PREDICT.MASK_VALUES == "binary":
-        raise UserError(
-            "PREDICT.MASK_VALUES=binary makes several files, the page one: leave it out, or use predict.py."
-        )
+        raise UserError("PREDICT.MASK_VALUES=binary makes several files, app.py one: leave it out, or use predict.py.")
     check_members([trained])
     return trained
 

@@ -145,10 +145,9 @@ class WriterSettings:
         values = stored_values(cfg) if cfg.PREDICT.MASK_VALUES == "labels" else None
         meaning = MaskMeaning.from_config(cfg, class_names)
         predict = cfg.PREDICT
-        shown = (cfg.SHOW_CENTER_CHANNEL_IMAGE, predict.SHOW, values, predict.MASK_PALETTE)
-        shown += (predict.MASK_VALUES == "binary",)
+        kinds = (values, predict.MASK_PALETTE, predict.MASK_VALUES == "binary")
         known = (load_learnt(members), load_fingerprint(cfg), Instances.from_config(cfg))
-        return cls(meaning, *shown, predict.UNCERTAINTY, *known)
+        return cls(meaning, cfg.SHOW_CENTER_CHANNEL_IMAGE, predict.SHOW, *kinds, predict.UNCERTAINTY, *known)
 
     @property
     def class_names(self) -> Sequence[str]:
