@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -165,12 +164,9 @@ def test_a_summary_says_what_it_ran_on(trained):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_device_does(tmp_path, phantom):
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
+def test_two_processes_train_as_one_device_does(tmp_path, phantom, free_port):
     common = [*SMALL, *paths(phantom), "BACKEND=jax", "HYPER_PARAMETERS.BATCH_SIZE=4"]
-    cluster = {"worker": [address, "localhost:1"]}
+    cluster = {"worker": [f"localhost:{free_port}", "localhost:1"]}
     workers = [
         subprocess.Popen(
             [sys.executable, "train.py", f"WORK_DIR={tmp_path}/two", *common],
@@ -194,6 +190,27 @@ def test_two_processes_train_as_one_device_does(tmp_path, phantom):
     (two,), (one,) = read_log(tmp_path / "two"), read_log(tmp_path / "one")
     for name in ("val_loss", "val_dice"):
         assert two[name] == pytest.approx(one[name], abs=1e-4), name
+
+
+# train.py with the patience of argv[1], in seconds.
+IMPATIENT = """
+import runpy, sys
+from utils.devices import jax_strategies
+
+jax_strategies.WAIT_SECONDS = int(sys.argv.pop(1))
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_host_that_does_not_come_is_one_line(index, tmp_path, phantom, free_port):
+    """JAX aborts the process once it has waited, so the wait is ours."""
+    common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "BACKEND=jax", "STRATEGY.NAME=multi_worker"]
+    cluster = {"worker": [f"localhost:{free_port}", "localhost:1"]}
+    as_commands_do = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # in the tests it is 3, which hides errors too
+    result = run_command("-c", IMPATIENT, 1, *common, TF_CONFIG=tf_config(cluster, index=index), **as_commands_do)
+    assert_one_clear_error(result, "did not come together (not all of them came within 1 seconds)")
+    assert result.stderr.count("\n") == 1, result.stderr
 
 
 @pytest.mark.parametrize(

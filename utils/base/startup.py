@@ -1,5 +1,6 @@
 """Keep native libraries quiet and interruptible while they start."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -50,6 +51,11 @@ def quiet_stderr(loud: bool = False) -> Iterator[None]:
             os.dup2(saved, 2)
             os.close(saved)
             progress()
+
+
+def quiet_end() -> None:
+    """Hide what native libraries print while the process ends; an uncaught error is printed before that."""
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 @contextlib.contextmanager

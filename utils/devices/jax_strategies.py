@@ -10,7 +10,7 @@ import jax
 from omegaconf import DictConfig
 
 from utils.base.errors import UserError
-from utils.base.startup import end_at_once
+from utils.base.startup import end_at_once, quiet_end
 from utils.devices.clusters import check_tf_config
 from utils.devices.gpus import choose_gpus
 from utils.devices.jax_devices import JaxDevices
@@ -104,14 +104,14 @@ def connect(address: str | None, count: int | None, number: int | None) -> None:
 
     Raises:
         TimeoutError: another process did not come within WAIT_SECONDS.
-        RuntimeError, ValueError: what it raises.
+        Exception: what it raises.
     """
     failures: list[Exception] = []
 
     def initialize() -> None:
         try:
             jax.distributed.initialize(address, count, number, initialization_timeout=2 * WAIT_SECONDS + 60)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # lost in a thread: the run would go on alone
             failures.append(error)
 
     thread = threading.Thread(target=initialize, daemon=True)
@@ -119,6 +119,7 @@ def connect(address: str | None, count: int | None, number: int | None) -> None:
         thread.start()
         thread.join(WAIT_SECONDS)
     if thread.is_alive():
+        quiet_end()  # JAX would say that it waits no longer
         raise TimeoutError(f"not all of them came within {WAIT_SECONDS} seconds")
     if failures:
         raise failures[0]
