@@ -1,9 +1,7 @@
 """Which samples an epoch draws, and in which order."""
 
 import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from omegaconf import DictConfig
 from data_generators.reading.masks import is_foreground, read_mask_as
 from utils.base.errors import UserError
 from utils.base.progress import track
+from utils.base.threads import map_in_threads
 
 if TYPE_CHECKING:
     from data_generators.files.image_file import ImageFile
@@ -150,9 +149,8 @@ def find_foreground(masks: "Sequence[ImageFile]", settings: "ReadSettings", show
     def has_foreground(mask: "ImageFile") -> bool:
         return bool(is_foreground(read_mask_as(mask, settings), settings.ignore_label).any())
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = threads.map(has_foreground, masks)
-        return list(track(found, "find foreground", len(masks), quiet=not show_progress))
+    found = map_in_threads(has_foreground, masks)
+    return list(track(found, "find foreground", len(masks), quiet=not show_progress))
 
 
 def make_sampler(

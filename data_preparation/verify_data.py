@@ -5,10 +5,9 @@
 It also prints how often each label occurs, suggests class weights, and writes all of it to DATASET.REPORT_PATH.
 """
 
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from data_preparation.common.dataset_report import (
 )
 from data_preparation.common.fingerprint import find_spacings, fingerprint
 from data_preparation.common.intensity_statistics import ForegroundHistogram, histogram_for, intensity_statistics
+from data_preparation.common.known_checks import KnownChecks
 from data_preparation.common.label_counts import (
     count_labels,
     label_problems,
@@ -45,6 +45,7 @@ from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import check_writable
 from utils.base.progress import track
+from utils.base.threads import map_in_threads
 from utils.config.class_names import has_background, mask_class_names
 from utils.config.command import command
 
@@ -150,17 +151,28 @@ def check_pairs(
     whole_images: bool,
     histogram: ForegroundHistogram | None = None,
 ) -> list[PairCheck]:
-    """Check all pairs, in their order; `histogram` counts them, too."""
+    """Check all pairs, in their order; `histogram` counts them, too.
+
+    Without `measure` and `histogram`, only those are read that changed since an earlier run: DATASET.VERIFIED_PATH.
+    """
     # Without crops, INPUT is the size of the whole images.
     whole_images = whole_images and cfg.DATASET.CROP.MODE is not None
     settings = ReadSettings.from_config(cfg, split, whole_images=whole_images)
     form = {"classes": cfg.OUTPUT.CLASSES, "multi_label": is_multi_label(cfg)}
     with_facts = split == "train" and cfg.MODEL.TYPE != "classifier"
     work = partial(check_pair, settings=settings, measure=measure, histogram=histogram, with_facts=with_facts, **form)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # reading and decoding release the interpreter's lock
-        checks = threads.map(work, pairs)
-        quiet = cfg.VERBOSE == 0 or not pairs
-        return list(track(checks, f"verify {split}", len(pairs), quiet=quiet, leave=False))
+    crop = settings.crop and (settings.crop.height, settings.crop.width)  # its seed matters to no check
+    known = KnownChecks(cfg, pairs, str((split, with_facts, form, crop, replace(settings, crop=None))))
+    found = {} if measure or histogram is not None else known.read()
+    unknown = [place for place in range(len(pairs)) if place not in found]
+    checks = map_in_threads(work, [pairs[place] for place in unknown])  # reading and decoding release the lock
+    quiet = cfg.VERBOSE == 0 or not unknown
+    read = track(checks, f"verify {split}", len(unknown), quiet=quiet, leave=False)
+    found |= dict(zip(unknown, read, strict=True))
+    all_checks = [found[place] for place in range(len(pairs))]
+    if unknown:
+        known.write(all_checks)
+    return all_checks
 
 
 def summarize(checks: Sequence[PairCheck], ignore_label: int | None) -> dict[str, Any]:

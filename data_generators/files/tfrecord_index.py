@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig
 from data_generators.files.tfrecord import decode_example, length, read_records, text
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
-from utils.base.listing import expand_pattern, list_folder
+from utils.base.listing import expand_pattern, list_folder, scan
 from utils.base.text_files import check_file_name
 
 SHARD_SUFFIX = ".tfrec"
@@ -98,7 +98,9 @@ def listed_shards(value: str, path: Path) -> list[str] | None:
 
 def is_folder_of_shards(cfg: DictConfig, value: str) -> bool:
     folder = resolve_path(cfg, value)
-    return folder.is_dir() and bool(list_folder(folder, [SHARD_SUFFIX]).files)
+    if not folder.is_dir() or not any(entry.name.lower().endswith(SHARD_SUFFIX) for entry, _ in scan(folder)):
+        return False
+    return bool(list_folder(folder, [SHARD_SUFFIX]).files)
 
 
 def find_files(pattern: str) -> list[str]:

@@ -27,7 +27,7 @@ READ_AHEAD = 2  # batches that are ready while training takes a step
 TIMEOUT = 5.0  # seconds without a batch after which the hosts are checked
 # Settings that decide what the batches hold. Folders may differ from host to host.
 SETTINGS = ("AUGMENTATION", "DATASET", "HYPER_PARAMETERS.BATCH_SIZE", "INPUT", "PREPROCESS_DATA", "SEED")
-IGNORED_KEYS = {"SERVICE", "CACHE", "REPORT_PATH", "FOLDS", "TRAIN", "VAL", "TEST", "DROP_REMAINDER"}
+IGNORED_KEYS = {"SERVICE", "CACHE", "REPORT_PATH", "VERIFIED_PATH", "FOLDS", "TRAIN", "VAL", "TEST", "DROP_REMAINDER"}
 
 
 def data_id(cfg: DictConfig, samples: Sequence[Sample], reader: SampleReader) -> str:

@@ -60,6 +60,8 @@ class TiffPageFile:
 
 def path_of(file: ImageFile) -> Path:
     """The file on disk that an image is read from."""
+    if isinstance(file, Path):
+        return file
     return file.path if isinstance(file, TiffPageFile) else Path(str(file))
 
 

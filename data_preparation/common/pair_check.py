@@ -1,5 +1,6 @@
 """Check one pair of image and mask: both can be read, their sizes agree, the labels are allowed."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +44,7 @@ ROTATION_HINT = (
 )
 
 
-@dataclass
+@dataclass(slots=True)
 class PairCheck:
     """The result of checking a pair.
 
@@ -55,7 +56,7 @@ class PairCheck:
         size: (height, width, channels) of the image; None unless measured.
         intensity: see `data_preparation.common.dataset_report.intensity_of`; None unless measured.
         properties: names in IMAGE_PROPERTIES that hold for the image, and in MASK_FORMS for the mask.
-        contents: hash of the bytes of the image file, for this process; None if it cannot be read.
+        contents: hash of the bytes of the image file; None if it cannot be read.
         facts: for the fingerprint of the training set; None unless asked for.
     """
 
@@ -175,7 +176,12 @@ def read_file_and_properties(
         and pixels[:, :, 3].min() < np.iinfo(pixels.dtype).max,
         "rotation": not settings.turned and is_turned(data),
     }
-    return image, tuple(name for name in IMAGE_PROPERTIES if has[name]), hash(data)
+    return image, tuple(name for name in IMAGE_PROPERTIES if has[name]), hash_of(data)
+
+
+def hash_of(data: bytes) -> int:
+    """A hash of 8 bytes that is the same in every process, as `hash` is not."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
 def check_labels(

@@ -76,7 +76,8 @@ def list_folder(folder: Path, endings: Sequence[str] = (), recursive: bool = Fal
     listing = Listing([], [], [], [])
     dangling: list[Path] = []
     wanted = tuple(endings) or ("",)
-    for entry, kind in walk(folder, os.path.realpath(folder), recursive):
+    found = walk(folder, os.path.realpath(folder), recursive)
+    for entry, kind in sorted(found, key=lambda one: one[0].path.split(os.sep)):  # paths compare as slowly as Python
         path = Path(entry.path)
         if kind == "hidden":
             listing.hidden.append(path)
@@ -91,8 +92,6 @@ def list_folder(folder: Path, endings: Sequence[str] = (), recursive: bool = Fal
     refuse_dangling(folder, dangling)
     if endings:
         refuse_control_characters(listing.files)
-    for paths in listing:
-        paths.sort()
     return listing
 
 

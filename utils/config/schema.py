@@ -61,6 +61,7 @@ SCHEMA = Group(
         DROP_REMAINDER=Key(bool),
         SERVICE=Key(list[str] | None, roles=RESUMABLE | PER_COMMAND),
         REPORT_PATH=Key(str, roles=RESUMABLE | PER_COMMAND),
+        VERIFIED_PATH=Key(str | None, roles=RESUMABLE | PER_COMMAND),
     ),
     MODEL=Group(
         TYPE=Key(choices="models:MODEL_TYPES", roles=ARCHITECTURE),

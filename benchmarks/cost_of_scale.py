@@ -1,0 +1,158 @@
+"""What more images cost: time and memory of verify, train and evaluate over sets of different sizes.
+
+    python benchmarks/cost_of_scale.py --pairs 1000 10000 100000
+
+The sets are hard links to a few pictures in a folder for the time of the measurement. The commands are those that users
+type, with a tiny network; "start" is the time from the command to the end of the first step, and the epoch is that of
+the loader alone. Seconds of the clock, those of the processor in parentheses: on a busy machine the second count.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cv2
+import numpy as np
+
+from utils.base.terminal import make_table, show
+
+PROJECT = Path(__file__).resolve().parent.parent
+SIZE = 64  # pixels
+DIFFERENT = 16  # pictures of a set
+MODEL = ("MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8]", f"INPUT.HEIGHT={SIZE}", f"INPUT.WIDTH={SIZE}")
+PACE = ("HYPER_PARAMETERS.EPOCHS=1", "HYPER_PARAMETERS.BATCH_SIZE=16", "RESUME=never", "VERBOSE=0")
+
+
+def make_pairs(folder, number, seed):
+    """Images and masks, `images/img00000.png` and `mask/img00000.png`, of which DIFFERENT are not links to others."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    for part in ("images", "mask"):
+        (folder / part).mkdir(parents=True)
+    for index in range(number):
+        image, mask = (folder / part / f"img{index:07}.png" for part in ("images", "mask"))
+        if index < DIFFERENT:
+            disc = (rows - rng.integers(20, 44)) ** 2 + (columns - rng.integers(20, 44)) ** 2 < rng.integers(64, 256)
+            values = rng.normal(80, 15, (SIZE, SIZE, 3)) + 90 * disc[..., None]
+            cv2.imwrite(str(image), values.clip(0, 255).astype(np.uint8))
+            cv2.imwrite(str(mask), disc.astype(np.uint8))
+        else:
+            os.link(folder / "images" / f"img{index % DIFFERENT:07}.png", image)
+            os.link(folder / "mask" / f"img{index % DIFFERENT:07}.png", mask)
+
+
+def paths(split, folder):
+    name = f"DATASET.{split.upper()}"
+    return f"{name}.IMAGES_PATH={folder}/images", f"{name}.MASK_PATH={folder}/mask"
+
+
+def run(*arguments):
+    """`(seconds, seconds of the processor, MB at the peak, last line of the output)` of a command."""
+    began = time.monotonic()
+    environment = os.environ | {"SCALE_BEGAN": str(began), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=said, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+        said.seek(0)
+        lines = said.read().splitlines()
+    if status:
+        sys.exit("\n".join([f"{' '.join(map(str, arguments))} failed:", *lines[-20:]]))
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, lines[-1] if lines else ""
+
+
+def start(settings):
+    """Train up to the first step: print the seconds since the command, and those of the processor."""
+    from utils.training.trainer import Trainer
+
+    take = Trainer.train_on
+
+    def first_step(self, batch):
+        take(self, batch)
+        print(time.monotonic() - float(os.environ["SCALE_BEGAN"]), time.process_time(), peak(), flush=True)
+        os._exit(0)
+
+    Trainer.train_on = first_step
+    from train import train
+    from utils.config import load_config
+
+    train(load_config(settings))
+
+
+def epoch(settings):
+    """Read an epoch without a network: print the seconds to the first batch, those of the whole and the peak in MB."""
+    from data_generators import build_dataset
+    from utils.config import load_config
+
+    cfg = load_config(settings)
+    data = build_dataset(cfg, "train", augment=True, as_stored=True)
+    for number in range(2):  # threads are started with the first
+        data.sampler.set_epoch(number, 0 if number else max(0, data.steps - 4))
+        began, used = time.monotonic(), time.process_time()
+        batches = iter(data)
+        next(batches)
+        first = time.monotonic() - began
+        for _ in batches:
+            pass
+    print(first, time.monotonic() - began, time.process_time() - used, peak(), flush=True)
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def seconds(clock, processor):
+    return f"{clock:.1f} ({processor:.1f})"
+
+
+def measure(root, number):
+    """A row of the table."""
+    here, folder = str(Path(__file__).resolve()), root / f"of{number}"
+    make_pairs(folder, number, seed=1)
+    work = (f"WORK_DIR={root}", *MODEL, *PACE)
+    training = (*work, *paths("train", folder), *paths("val", root / "few"))
+    row = [f"{number:,}"]
+    for _ in ("first", "again"):
+        *times, memory, said = run(here, "--do", "start", *training)
+        clock, processor, memory = map(float, said.split())
+        row += [seconds(clock, processor)]
+    row += [f"{memory:.0f}"]
+    *times, memory, _ = run(PROJECT / "data_preparation/verify_data.py", *training)
+    row += [seconds(*times), f"{memory:.0f}"]
+    first, whole, processor, memory = map(float, run(here, "--do", "epoch", *training)[3].split())
+    row += [f"{first:.2f}", f"{1000 * whole / number:.2f} ({1000 * processor / number:.2f})", f"{memory:.0f}"]
+    *times, memory, _ = run(PROJECT / "evaluate.py", *work, *paths("val", folder))
+    return [*row, seconds(*times), f"{memory:.0f}"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--do", choices=("start", "epoch"), help=argparse.SUPPRESS)  # in a process of its own
+    options, settings = parser.parse_known_args()
+    if options.do:
+        return (start if options.do == "start" else epoch)(settings)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_pairs(root / "few", 32, seed=0)
+        few = (*paths("train", root / "few"), *paths("val", root / "few"))
+        run(PROJECT / "train.py", f"WORK_DIR={root}", *MODEL, *PACE, *few)  # the weights that evaluate.py takes
+        for number in options.pairs:
+            rows.append(measure(root, number))
+            print("  ".join(rows[-1]), file=sys.stderr, flush=True)
+    headings = ["pairs", "start, first s", "start, again s", "peak MB", "verify s", "peak MB", "epoch: first batch s"]
+    show(make_table([*headings, "ms/pair", "peak MB", "evaluate s", "peak MB"], rows))
+    print(f"load of the machine: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
+    return None
+
+
+if __name__ == "__main__":
+    main()
