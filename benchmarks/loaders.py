@@ -1,13 +1,15 @@
 """Time loaders side by side, all in turn: pairs a second, CPU seconds a pair, peak memory.
 
     python benchmarks/loaders.py --sizes 320 512 --augmentation none light --rounds 5
+    python benchmarks/loaders.py --only TF_DATA DALI_GENERATOR "DALI_GENERATOR, through the host"
 
 Every loader lives in a process of its own and reads the same pictures (made here) in batches of 4 with two workers; a
 round is one epoch of each. References, written here: a PyTorch DataLoader with processes and the same augmentation; the
 Sequence that reads one picture after the other, with OpenCV and the same augmentation, and as it is usually written for
 NumPy arrays, with SciPy (knobs of `light` only); and, to see how far a loader is from the least that has to be done,
 two threads that only decode image and mask and, with augmentation, warp each once. Images come as float32 in [0, 1],
-from those marked `uint8` as train.py takes images of 8 bit.
+from those marked `uint8` as train.py takes images of 8 bit. DALI_GENERATOR goes through DALI's TensorFlow plugin where
+that is built, and then its other path is measured too.
 """
 
 import argparse
@@ -35,6 +37,7 @@ OURS = {
     "TF_DATA": ("TF_DATA", (), None),
     "TFRECORD": ("TFRECORD", (), None),
     "DALI_GENERATOR": ("DALI_GENERATOR", (), ("none", "light")),
+    "DALI_GENERATOR, through the host": ("DALI_GENERATOR", (), ("none", "light")),
     "TF_DATA, graph operations": ("TF_DATA", GRAPH, ("light", "medical", "tpu_segmentation")),
     "TFRECORD, graph operations": ("TFRECORD", GRAPH, ("light", "medical", "tpu_segmentation")),
     "TF_GENERATOR, uint8": ("TF_GENERATOR", (), None),
@@ -43,7 +46,11 @@ OURS = {
     "TF_DATA, cached in a folder": ("TF_DATA", ("DATASET.CACHE=cache",), None),
 }
 DATALOADER, SEQUENCE, NUMPY, LEAST = "PyTorch DataLoader", "Sequence, OpenCV", "Sequence, NumPy", "decode and one warp"
-NEEDS = {"DALI_GENERATOR": "nvidia.dali", DATALOADER: "torch"}
+NEEDS = {
+    "DALI_GENERATOR": "nvidia.dali",
+    "DALI_GENERATOR, through the host": "nvidia.dali_tf_plugin",
+    DATALOADER: "torch",
+}
 
 
 def make_pictures(folder, size):
@@ -77,9 +84,13 @@ def config(folder, size, augmentation, name):
     )
 
 
-def our_epochs(cfg, files, as_stored):
+def our_epochs(cfg, files, as_stored, through_host):
     from data_generators import build_dataset
 
+    if through_host:
+        from data_generators.loaders import dali
+
+        dali.has_plugin = lambda: False
     dataset = build_dataset(cfg, "train", augment=True, as_stored=as_stored)
     while True:
         yield sum(len(batch[0]) for batch in dataset)
@@ -202,7 +213,7 @@ def serve(pipe, name, folder, size, augmentation):
     """In a process of its own: an epoch for every message; answers with wall and CPU seconds."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     files = [(str(path), str(folder / "mask" / path.name)) for path in sorted((folder / "images").iterdir())]
-    make = REFERENCES.get(name, partial(our_epochs, as_stored="uint8" in name))
+    make = REFERENCES.get(name, partial(our_epochs, as_stored="uint8" in name, through_host="host" in name))
     epochs = make(config(folder, size, augmentation, name), files)
     next(epochs)
     pipe.send("ready")
@@ -247,6 +258,9 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[320], help="height and width, pixels")
     parser.add_argument("--augmentation", nargs="+", default=["none", "light"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--only", nargs="+", choices=[*REFERENCES, *OURS], metavar="LOADER", help="some of them, as named in the table"
+    )
     options = parser.parse_args()
     columns = ["size", "augmentation", "loader", "pairs/s", f"to {DATALOADER}", f"to {SEQUENCE}", f"to {NUMPY}"]
     columns += [f"to {LEAST}", "CPU ms/pair", "peak MB"]
@@ -254,17 +268,18 @@ def main():
     for size, augmentation in itertools.product(options.sizes, options.augmentation):
         with tempfile.TemporaryDirectory() as folder:
             make_pictures(Path(folder), size)
-            result = measure(names_for(augmentation), Path(folder), size, augmentation, options.rounds)
+            result = measure(names_for(augmentation, options.only), Path(folder), size, augmentation, options.rounds)
         for name, (speed, cpu, peak) in result.items():
             ratios = " | ".join(f"{speed / result[other][0]:.2f}" if other in result else "" for other in REFERENCES)
             print(f"| {size} | {augmentation} | {name} | {speed:.0f} | {ratios} | {cpu:.1f} | {peak:.0f} |", flush=True)
 
 
-def names_for(augmentation):
-    """The references and the loaders that are installed and can do an augmentation."""
+def names_for(augmentation, only=None):
+    """The references and the loaders that are asked for, are installed and can do an augmentation."""
     able = {name: only for name, (_, _, only) in OURS.items()}
     able = dict.fromkeys(REFERENCES) | {NUMPY: ("none", "light")} | able
-    there = [name for name in able if name not in NEEDS or is_installed(NEEDS[name])]
+    asked = [name for name in able if not only or name in only]
+    there = [name for name in asked if name not in NEEDS or is_installed(NEEDS[name])]
     return [name for name in there if able[name] is None or augmentation in able[name]]
 
 
