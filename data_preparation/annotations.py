@@ -8,13 +8,16 @@ SOURCE is a folder or an annotation file; the form is found by its contents. Ima
 --images, nowhere else. Large objects are drawn first, so that small ones stay visible. `{split}` stands for train, val
 and test; a split that the form has itself is kept; otherwise --val and --test draw one.
 
+--objects keeps the objects as label images (shapes of a group are one), --border N a border of N pixels between those
+that touch, --border-class as a class of its own.
+
 Class 0 is the background; the others are 1, 2, ... in the order of the tool, else of the alphabet. OUTPUT/classes.csv
 lists them with their colours, as `index_masks.py --colours` reads them.
 """
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +34,13 @@ from data_preparation.common.command_line import check_options, errors_in_one_li
 from data_preparation.common.dataset_writer import Conversion, NewPair, write_dataset
 from data_preparation.common.groups import group_of
 from data_preparation.common.image_files import Skipped
+from data_preparation.common.objects import OBJECT_OPTIONS
 from data_preparation.common.splits import existing_path, paths_by_split, with_splits
 from utils.base.errors import UserError
 from utils.base.progress import Task
 
 SOURCES = {"source": "annotation file or folder of any of these forms, may contain {split}"}
-OPTIONS: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, Mapping[str, Any]] = {
     "--form": {"choices": tuple(FORMS), "help": "the form, where the contents do not tell it"},
     "--images": {"type": Path, "nargs": "+", "help": "folders of the images (default: SOURCE)"},
     "--categories": {"nargs": "+", "help": "classes in the order of their numbers (default: all)"},
@@ -69,6 +73,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "coordinates are those of the stored pixels where EXIF turns an image (default: as viewers show it)",
     },
     "--group": {"help": "regular expression whose first group names the images that stay together (default: none)"},
+    **OBJECT_OPTIONS,
 }
 
 
@@ -84,6 +89,11 @@ def collect(options: Namespace) -> tuple[Conversion, Classes]:
         for split, (path,) in paths_by_split(options.source).items():
             source = open_source(path)
             name = options.form or find_form(source)
+            if not FORMS[name].has_objects and (options.objects or options.border):
+                raise UserError(
+                    f"{path}: {FORMS[name].title} hold classes, not objects, which --objects and --border need. For "
+                    "SegmentationObject: index_masks.py JPEGImages SegmentationObject OUTPUT --numbers --objects."
+                )
             part = FORMS[name].read(source, options)
             index = ImageIndex(options.images or [source.folder])
             images, left_out = place_images(part.images, index, options, split)
@@ -101,7 +111,7 @@ def collect(options: Namespace) -> tuple[Conversion, Classes]:
         pairs = make_pairs(placed, classes, options, skipped)
     if not options.quiet:
         print_found(FORMS[name].title, pairs, classes, unlisted)
-    return Conversion(pairs, draw_mask, skipped, classes.names, options.multi_label), classes
+    return Conversion(pairs, draw_mask, skipped, classes.names, options.multi_label, options.objects), classes
 
 
 def make_pairs(placed: Sequence[Placed], classes: Classes, options: Namespace, skipped: list[Skipped]) -> list[NewPair]:

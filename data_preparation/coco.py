@@ -92,10 +92,6 @@ def collect(options: Namespace) -> Conversion:
     check_same_classes(names)
     found = ["background", *next(iter(names.values()))]
     chosen = ObjectMasks.from_options(options, len(found))
-    if options.multi_label and not chosen.is_plain:
-        raise UserError(
-            "--multi-label lets objects overlap, which --objects and --border do not: leave one of them out."
-        )
     found = chosen.class_names(found)
     usable = len(set(found)) == len(found) and all(map(is_name, found))
     pairs = with_splits(pairs, [pair.name for pair in pairs], options)

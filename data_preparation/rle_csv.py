@@ -6,10 +6,12 @@
 The first column names the image, with or without ending; the last column has the runs (others: --id-column and
 --rle-column). Empty runs or -1 mean an image without objects. Pixels are counted from 1 down the columns, or along the
 rows with --row-major. The numbers in --class-column are the classes, from 1; where objects overlap, the later row is on
-top. With --multi-label classes may overlap: bit c - 1 of a mask's value says whether class c is there, up to class 8
-(train with OUTPUT.MULTI_LABEL=True).
+top. --objects keeps the objects, a row each, as label images; --border N makes a border of N pixels between those that
+touch background, with --border-class a class of its own. With --multi-label classes may overlap: bit c - 1 of a mask's
+value says whether class c is there, up to class 8 (train with OUTPUT.MULTI_LABEL=True).
 """
 
+import functools
 import re
 import sys
 from argparse import Namespace
@@ -23,9 +25,10 @@ import numpy as np
 
 from data_generators.files.found_files import IMAGE_SUFFIXES
 from data_preparation.common.command_line import dataset_command
-from data_preparation.common.dataset_writer import Conversion, NewPair
+from data_preparation.common.dataset_writer import Conversion, MadeMask, NewPair
 from data_preparation.common.groups import group_of
 from data_preparation.common.image_files import Skipped, list_images, raise_problems
+from data_preparation.common.objects import OBJECT_OPTIONS, ObjectMasks
 from data_preparation.common.splits import paths_by_split, with_splits
 from utils.base import rle
 from utils.base.class_bits import bit_of
@@ -67,7 +70,11 @@ def collect(options: Namespace) -> Conversion:
     if pairs and not any(pair.annotation[0] for pair in pairs):
         raise UserError(f"{pairs[0].sources[0]}: no row has runs, so that every mask would be empty. See --rle-column.")
     groups = [group_of(pair.name, options.group) for pair in pairs]
-    return Conversion(with_splits(pairs, groups, options), draw_mask, skipped, multi_label=options.multi_label)
+    highest = max((row.label for pair in pairs for row in pair.annotation[0]), default=1)
+    chosen = ObjectMasks.from_options(options, highest + 1)
+    make_mask = draw_mask if chosen.is_plain else functools.partial(draw_objects, chosen=chosen)
+    pairs = with_splits(pairs, groups, options)
+    return Conversion(pairs, make_mask, skipped, multi_label=options.multi_label, objects=chosen.objects)
 
 
 def images_by_name(folder: Path) -> tuple[dict[str, Path], list[Skipped]]:
@@ -173,6 +180,14 @@ def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray:
     return mask
 
 
+def draw_objects(pair: NewPair, height: int, width: int, chosen: ObjectMasks) -> MadeMask:
+    """The mask of an image with its label image or borders: a row is an object."""
+    rows, order, _ = pair.annotation
+    runs = [rle.parse(row.runs, height * width, row.where) for row in rows]
+    numbers = rle.paint(runs, height, width, order, range(1, len(rows) + 1), np.int32)
+    return chosen.finish(draw_mask(pair, height, width), numbers, pair.image)
+
+
 main = dataset_command(
     __doc__,
     {"table": "CSV file, may contain {split}", "images": "folder of images, may contain {split}"},
@@ -193,6 +208,7 @@ main = dataset_command(
         "--group": {
             "help": "regular expression whose first group names the images that stay together (default: no groups)"
         },
+        **OBJECT_OPTIONS,
     },
 )
 

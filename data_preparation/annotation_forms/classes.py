@@ -8,6 +8,7 @@ from typing import NamedTuple
 from data_generators.files.preparation import is_name
 from data_preparation.annotation_forms.records import BACKGROUND_NAMES, AnnotatedImage, Colour, Found
 from data_preparation.common.coco_files import Id, choose_categories
+from data_preparation.common.objects import ObjectMasks
 from utils.base.class_bits import MOST_CLASSES
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
@@ -58,6 +59,9 @@ def choose_classes(found: Sequence[Found], images: Sequence[AnnotatedImage], opt
             f"{options.source}: {IGNORED} is the value of {MOST_CLASSES} overlapping classes and of ignored pixels. "
             "Choose fewer: --categories."
         )
+    ordered = ObjectMasks.from_options(options, len(ordered), IGNORED - 1).class_names(ordered)
+    if len(set(ordered)) < len(ordered):
+        raise UserError(f"{options.source}: has a class {ordered[-1]}, as --border-class calls its own. Rename it.")
     return Classes(values, ordered, distinct_colours(ordered, known))
 
 

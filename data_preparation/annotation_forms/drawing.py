@@ -15,8 +15,9 @@ from data_preparation.annotation_forms.placing import Placed
 from data_preparation.annotation_forms.records import Shape
 from data_preparation.annotation_forms.shapes import CocoSegmentation, Polygon
 from data_preparation.common.coco_segmentations import COVERS_NOTHING, covers_no_pixel
-from data_preparation.common.dataset_writer import NewPair
+from data_preparation.common.dataset_writer import MadeMask, NewPair
 from data_preparation.common.image_files import Skipped
+from data_preparation.common.objects import ObjectMasks
 from data_preparation.common.painting import Painted, paint, rank_by_size
 from utils.base.class_bits import bit_of
 from utils.base.errors import UserError
@@ -26,7 +27,8 @@ class Drawing(NamedTuple):
     """What a mask is drawn from.
 
     where: file and entry, for messages; size: height and width that the file says, or None; shapes: with their values;
-    by_size: whether large objects lie below small ones; multi_label: whether values are bits; stored: see `Placed`.
+    by_size: whether large objects lie below small ones; multi_label: whether values are bits; stored: see `Placed`;
+    chosen: what becomes of single objects.
     """
 
     where: str
@@ -35,6 +37,7 @@ class Drawing(NamedTuple):
     by_size: bool
     multi_label: bool
     stored: ImageFile | None
+    chosen: ObjectMasks
 
     @classmethod
     def of(cls, placed: Placed, classes: Classes, options: Namespace, skipped: list[Skipped]) -> Drawing:
@@ -53,7 +56,9 @@ class Drawing(NamedTuple):
                 value = IGNORED if shape.is_crowd and options.crowd == "ignore" else value
                 is_bit = options.multi_label and value not in (0, IGNORED)
                 shapes.append((shape, bit_of(value, shape.where) if is_bit else value))
-        return cls(image.where, image.size, shapes, options.order == "size", options.multi_label, placed.stored)
+        chosen = ObjectMasks.from_options(options, len(classes.names) - options.border_class)
+        by_size = options.order == "size"
+        return cls(image.where, image.size, shapes, by_size, options.multi_label, placed.stored, chosen)
 
 
 def is_outside(shape: Shape, size: tuple[int, int] | None) -> bool:
@@ -72,10 +77,11 @@ def is_outside(shape: Shape, size: tuple[int, int] | None) -> bool:
     return True
 
 
-def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray:
-    """The mask of an image: uint8 `(height, width)`.
+def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray | MadeMask:
+    """The mask of an image: uint8 `(height, width)`, and its label image where that is asked for.
 
-    Shapes of one group count as one object: they lie together, by their size together.
+    Shapes of one group count as one object: they lie together, by their size together. Crowds, ignored pixels and the
+    background are none.
     """
     drawing: Drawing = pair.annotation
     data = None if drawing.stored is None else read_whole(drawing.stored)
@@ -104,4 +110,14 @@ def draw_mask(pair: NewPair, height: int, width: int) -> np.ndarray:
     if drawing.multi_label:  # what is ignored lies below; a class is added to the others
         painted = [one._replace(rank=(one.label != IGNORED, *one.rank)) for one in painted]
     mask = paint(painted, height, width, drawing.multi_label, IGNORED if drawing.multi_label else -1)
-    return mask if data is None else turn_as_shown(mask, data)
+    mask = mask if data is None else turn_as_shown(mask, data)
+    if drawing.chosen.is_plain:
+        return mask
+    number_of = {key: number for number, key in enumerate(pixels, start=1)}
+    numbers = [
+        0 if shape.is_crowd or value in (0, IGNORED) else number_of[shape.group or shape.where]
+        for shape, value, _ in regions
+    ]
+    numbered = [one._replace(label=number) for one, number in zip(painted, numbers, strict=True)]
+    objects = paint(numbered, height, width, dtype=np.int32)
+    return drawing.chosen.finish(mask, objects if data is None else turn_as_shown(objects, data), pair.image)

@@ -25,12 +25,14 @@ from utils.base.errors import UserError
 
 
 class Form(NamedTuple):
-    """title: for people; known_by: how `recognise` tells it; read: function of the source and the options."""
+    """title: for people; known_by: how `recognise` tells it; read: function of the source and the options; has_objects:
+    whether it tells objects of a class apart."""
 
     title: str
     known_by: str
     recognise: Callable[[Source], bool]
     read: Callable[[Source, Namespace], Found]
+    has_objects: bool = True
 
 
 FORMS = {
@@ -44,7 +46,7 @@ FORMS = {
     ),
     "qupath": Form("QuPath GeoJSON", "GeoJSON with objectType or classification", qupath.recognise, qupath.read),
     "geojson": Form("GeoJSON over GeoTIFF", "any other GeoJSON", geojson.recognise, geojson.read),
-    "voc": Form("Pascal VOC masks", "PNG in SegmentationClass", voc.recognise, voc.read),
+    "voc": Form("Pascal VOC masks", "PNG in SegmentationClass", voc.recognise, voc.read, has_objects=False),
     "yolo": Form("YOLO segmentation", "text of numbers, or data.yaml", yolo.recognise, yolo.read),
 }
 

@@ -40,8 +40,13 @@ class ObjectMasks(NamedTuple):
     border_value: int = 0
 
     @classmethod
-    def from_options(cls, options: Namespace, classes: int) -> Self:
-        """The values of OBJECT_OPTIONS; `classes` is how many there are, with the background.
+    def from_options(cls, options: Namespace, classes: int, highest: int = 255) -> Self:
+        """The values of OBJECT_OPTIONS, and of --multi-label where a command has it.
+
+        Args:
+            options: as typed.
+            classes: how many there are, with the background.
+            highest: value that a class may have.
 
         Raises:
             UserError: they do not go together.
@@ -50,9 +55,14 @@ class ObjectMasks(NamedTuple):
             raise UserError(f"--border {options.border}: a number of pixels is at least 0.")
         if options.border_class and not options.border:
             raise UserError("--border-class needs the width of the border in pixels: --border 1.")
-        if options.border_class and classes > 255:
-            raise UserError(f"--border-class would be class {classes}; a mask has 0 to 255.")
-        return cls(options.objects, options.border, classes if options.border_class else 0)
+        if options.border_class and classes > highest:
+            raise UserError(f"--border-class would be class {classes}; a mask has 0 to {highest}.")
+        chosen = cls(options.objects, options.border, classes if options.border_class else 0)
+        if getattr(options, "multi_label", False) and not chosen.is_plain:
+            raise UserError(
+                "--multi-label lets objects overlap, which --objects and --border do not: leave one of them out."
+            )
+        return chosen
 
     @property
     def is_plain(self) -> bool:

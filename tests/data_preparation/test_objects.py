@@ -3,13 +3,15 @@
 import cv2
 import numpy as np
 import pytest
-from public_format_helpers import RNG, make_coco, refuse, run, save
+from annotation_form_helpers import MAKERS, labelme_content, labelme_shape, scene, write_json
+from public_format_helpers import RNG, make_coco, make_table, refuse, run, save
 from skimage.morphology import dilation
 
 from data_generators.reading.boundary_weights import boundary_weights
 from data_generators.reading.masks import read_mask
 from data_generators.reading.objects import read_objects
-from data_preparation import coco, index_masks, nuclei
+from data_preparation import annotations, coco, index_masks, nuclei, rle_csv
+from data_preparation.annotation_forms.forms import FORMS
 from data_preparation.common.objects import ObjectMasks, near_others
 from utils.base.errors import UserError
 
@@ -59,6 +61,66 @@ def test_coco_keeps_instances_as_they_are_painted(tmp_path, capsys):
     assert crowd.max() == 1 and (read_mask(folder / "mask/000000000003.png") > 0).sum() > (crowd > 0).sum()
     assert not read_objects(folder / "objects/000000000002.png").any()  # no instances
     assert "--multi-label" in refuse(coco, capsys, tmp_path / "data", *arguments, "--objects", "--multi-label")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_annotations_keep_objects(form, tmp_path, capsys):
+    """Cat and dog overlap in every form; the smaller dog is on top."""
+    MAKERS[form](tmp_path / "source")
+    arguments = [annotations, capsys, tmp_path / "source", tmp_path / "data", "--val", "0", "--objects"]
+    if form == "voc":
+        assert "not objects" in refuse(annotations, capsys, tmp_path / "data", *arguments[2:])
+        return
+    run(*arguments)
+    (path,) = (tmp_path / "data/train/objects").iterdir()
+    found = read_objects(path)
+    assert len(np.unique(found)) == 3
+    assert np.array_equal(found > 0, scene() > 0)
+    for value in (1, 2):
+        assert len(np.unique(found[scene() == value])) == 1
+
+
+def test_groups_crowds_and_borders_of_annotations(tmp_path, capsys):
+    """Two squares of one group are one object, one that is not is another; what is ignored hides them."""
+    squares = {"cell": [(0, 0, 1), (8, 0, 1), (4, 0, None)], "__ignore__": [(9, 2, None)]}
+    shapes = [
+        labelme_shape(label, [x, y, x + 4, y, x + 4, y + 4, x, y + 4], group_id=group)
+        for label, parts in squares.items()
+        for x, y, group in parts
+    ]
+    image = RNG.integers(0, 256, (6, 16, 3), np.uint8)
+    save(tmp_path / "source/a.png", image)
+    content = labelme_content(shapes, "a.png", 6, 16)
+    write_json(tmp_path / "source/a.json", content)
+    arguments = [tmp_path / "source", tmp_path / "data", "--val", "0", "--order", "file"]
+    run(annotations, capsys, *arguments, "--objects", "--border", "1", "--border-class")
+    folder = tmp_path / "data/train"
+    assert read_objects(folder / "objects/a.png")[0].tolist() == [1] * 4 + [2] * 4 + [1] * 4 + [0] * 4
+    assert read_objects(folder / "objects/a.png")[2].tolist() == [1] * 4 + [2] * 4 + [1] + [0] * 7
+    assert read_mask(folder / "mask/a.png")[0].tolist() == [1, 1, 1, 2, 2, 1, 1, 2, 2, 1, 1, 1, 0, 0, 0, 0]
+    assert read_mask(folder / "mask/a.png")[2].tolist() == [1, 1, 1, 2, 2, 1, 1, 2, 2, 255, 255, 255, 255, 0, 0, 0]
+    assert "2,border," in (tmp_path / "data/classes.csv").read_text()
+    refused = refuse(
+        annotations, capsys, tmp_path / "new", arguments[0], tmp_path / "new", "--objects", "--multi-label"
+    )
+    assert "leave one of them out" in refused
+
+
+@pytest.mark.parametrize("row_major", [False, True])
+def test_rows_of_a_table_are_objects(row_major, tmp_path, capsys):
+    """The later row is on top: by hand, of 6 rows and 8 columns."""
+    arguments = make_table(tmp_path, ["a,1 4,1", "a,3 6,2"], "id,rle,class", "a")
+    options = ["--class-column", "class", "--rle-column", "rle", "--objects", *["--row-major"] * row_major]
+    run(rle_csv, capsys, *arguments, *options)
+    shape = (6, 8) if row_major else (8, 6)
+    numbers = np.zeros(48, int)
+    numbers[0:4], numbers[2:8] = 1, 2
+    expected = numbers.reshape(shape) if row_major else numbers.reshape(shape).T
+    for kind, read in (("objects", read_objects), ("mask", read_mask)):
+        np.testing.assert_array_equal(read(tmp_path / f"data/train/{kind}/a.png"), expected)
+    run(rle_csv, capsys, *arguments, *options, "--border", "1", "--border-class")
+    assert set(np.unique(read_mask(tmp_path / "data/train/mask/a.png"))) == ({0, 1, 2, 3} if row_major else {0, 2, 3})
+    assert "leave one of them out" in refuse(rle_csv, capsys, tmp_path / "new", *arguments, *options, "--multi-label")
 
 
 @pytest.mark.parametrize("border", [1, 2])

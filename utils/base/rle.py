@@ -115,14 +115,16 @@ def paint(
     width: int,
     order: str = "column",
     values: Sequence[int] | None = None,
+    dtype: type[np.integer] = np.uint8,
 ) -> np.ndarray:
     """Draw parsed texts into one mask `(height, width)`, later ones over earlier ones.
 
     Args:
         parsed: list of arrays from `parse`.
         values: the pixel value of each; 1 for all by default.
+        dtype: of the mask, int32 or smaller.
     """
-    flat = np.zeros(height * width, np.uint8)
+    flat = np.zeros(height * width, dtype)
     for runs, value in zip(parsed, values or [1] * len(parsed), strict=True):
         if len(runs) < 1000:  # slices are faster while there are few
             for first, end in runs.tolist():
