@@ -52,7 +52,7 @@ def measure(names: Sequence[str], splits: Sequence[str], settings: Sequence[str]
             found["runs"][name] = figures_of(before, after)
         evaluations = [str(next(Path(work, name, "after").rglob("evaluation.json")).parent) for name in names]
         if len(names) > 1:
-            run("compare.py", *evaluations, "--output", f"{work}/comparison", "--score", "dice_per_case")
+            run("compare.py", *evaluations, "--output", f"{work}/comparison")
             found["comparison"] = figures_of_pairs(Path(work))
         run("choose.py", *evaluations, "--output", f"{work}/choice", "--split", "val", "--quiet")
         choice = json.loads(Path(work, "choice/choice.json").read_text())
@@ -78,18 +78,15 @@ def figures_of(before: Path, after: Path) -> dict[str, Any]:
 
 
 def figures_of_pairs(work: Path) -> dict[str, Any]:
-    """The differences in the score that ranks, in its first region."""
+    """The differences in the score that ranks, in each of its regions."""
     found = json.loads((work / "comparison/comparison.json").read_text())
-    ranking = found["ranking"]
-    keys = ("one", "other", "difference", "low", "high", "p_holm", "wins", "ties", "losses")
+    score = found["ranking"]["score"]
+    keys = ("region", "one", "other", "difference", "low", "high", "p_holm", "wins", "ties", "losses")
     return {
-        **{key: ranking[key] for key in ("score", "region", "cases")},
+        "score": score,
+        "cases": found["ranking"]["cases"],
         "split": found["split"],
-        "pairs": [
-            {key: pair[key] for key in keys}
-            for pair in found["pairs"]
-            if (pair["score"], pair["region"]) == (ranking["score"], ranking["region"])
-        ],
+        "pairs": [{key: pair[key] for key in keys} for pair in found["pairs"] if pair["score"] == score],
     }
 
 

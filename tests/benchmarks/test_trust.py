@@ -39,9 +39,10 @@ def pretend(command, **_):
         file = Path(words["EVALUATION.PATH"], "net.evaluation/evaluation.json")
         found = {"temperature": 1.4, "splits": dict.fromkeys(("val", "test"), entry)}
     elif script == "compare.py":
-        ranking = {"score": "dice_per_case", "region": "class1", "cases": 26}
-        pair = {"score": "dice_per_case", "region": "class1", "one": "unet", "other": "unet3plus", **PAIR}
-        other = {**pair, "region": "class2", "difference": 9}
+        assert "--score" not in command  # its default ranks
+        ranking = {"score": "dice", "region": "class1", "cases": 26}
+        pair = {"score": "dice", "region": "class1", "one": "unet", "other": "unet3plus", **PAIR}
+        other = {**pair, "score": "iou", "difference": 9}
         file = Path(command[command.index("--output") + 1], "comparison.json")
         found = {"ranking": ranking, "split": "val", "pairs": [pair, other]}
     elif script == "choose.py":
@@ -63,7 +64,7 @@ def test_the_page_has_the_figures_of_the_commands(trust, tmp_path, monkeypatch):
     assert "| unet | val | 0.850 | 0.0800 → 0.0200 | - | 0.3000 → 0.3000 | 0.1000 → 0.1000 |\n| unet | test |" in page
     assert "| 26 volumes | 0.500 [0.250, 0.750] | 0.2000 (0.1000, 0.3000) | 4 below 0.7 | 2 in 3 | - |" in page
     assert (
-        "| unet less unet3plus | +0.0200 [0.010, 0.030] | 0.004 | 20 / 0 / 6 |" in page
+        "| class1 | unet less unet3plus | +0.0200 [0.010, 0.030] | 0.004 | 20 / 0 / 6 |" in page
         and "9" not in page.split("Differences")[1]
     )
     assert "| network | unet | 0.8100 | +0.0000 |\n| all | | 0.8400 | +0.0300 [0.010, 0.050] |" in page
