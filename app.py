@@ -24,6 +24,7 @@ from utils.base.errors import UserError, printable
 from utils.base.files import resolve_path
 from utils.base.palette import BACKGROUND, class_color, hex_color
 from utils.base.progress import brief_task
+from utils.base.wording import counted
 from utils.config.command import command
 from utils.devices.strategy import make_strategy
 from utils.inference.available import Expectation, available_weights, expectation
@@ -59,7 +60,7 @@ def app(cfg: DictConfig) -> None:
         UserError: no weights yet; Gradio is not installed; the port is taken.
     """
     weights = find_weights(cfg)
-    print(f"{len(weights)} model{'s' if len(weights) > 1 else ''} in the list.", flush=True)
+    print(f"{counted(len(weights), 'model')} in the list.", flush=True)
     make_strategy(cfg)
     with tempfile.TemporaryDirectory(prefix="segmentation-") as results:
         os.environ["GRADIO_TEMP_DIR"] = results  # what was uploaded is removed with the results
@@ -179,7 +180,7 @@ def describe(expected: Expectation) -> str:
         for index, name in enumerate(expected.classes)
     ]
     score = f"best validation {expected.score}" if expected.score else "its score is in no log"
-    channels = f"{expected.channels} channel{'s' if expected.channels > 1 else ''}"
+    channels = counted(expected.channels, "channel")
     return f"**{expected.model}**: {expected.size}, {channels}; {score}\n\n{' &ensp; '.join(names)}"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from utils.base.errors import UserError
 from utils.base.files import check_folder_writable
 from utils.base.terminal import make_table, say, show
+from utils.base.wording import counted
 from utils.choice.counts import Candidate, Counts
 from utils.choice.decision import decide, possible_steps, score_runs, sizes_to_try
 from utils.choice.grouping import group_cases
@@ -90,7 +91,8 @@ def print_choice(found: dict[str, Any], speed: float) -> None:
     total = found["total"]
     if total["gain"] > 0 and total["low"] is not None and total["low"] <= 0:
         say("the interval holds 0: on other cases the choice may be no better than the best run")
-    say(f"{found['choices']} choices in {found['seconds']:.1f} s: {speed:,.0f} cases/s, each scored with one choice")
+    tried = f"{counted(found['choices'], 'choice')} in {found['seconds']:.1f} s"
+    say(f"{tried}: {speed:,.0f} cases/s, each scored with one choice")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

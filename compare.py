@@ -14,6 +14,7 @@ from typing import Any
 from utils.base.errors import UserError
 from utils.base.files import check_folder_writable
 from utils.base.terminal import make_table, say, show
+from utils.base.wording import counted
 from utils.comparison.report import compare_runs, write_comparison
 from utils.comparison.runs import find_runs
 from utils.comparison.statistics import format_p, shared_scores
@@ -53,7 +54,7 @@ def compare(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def print_comparison(found: dict[str, Any]) -> None:
     """Print the scores and the differences of the score that ranks, in its first region."""
     ranking, (score, region) = found["ranking"], (found["ranking"]["score"], found["ranking"]["region"])
-    say(f"{found['split']}: {found['cases']} {found['case']}s, {score} ({region})\n")
+    say(f"{found['split']}: {counted(found['cases'], found['case'])}, {score} ({region})\n")
     values = next(entry for entry in found["scores"] if (entry["score"], entry["region"]) == (score, region))["runs"]
     first = {name: (entry["shares"] or [None])[0] for name, entry in ranking["runs"].items()}
     rows = [

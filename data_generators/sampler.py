@@ -11,6 +11,7 @@ from data_generators.reading.masks import is_foreground, read_mask_as
 from utils.base.errors import UserError
 from utils.base.progress import track
 from utils.base.threads import map_in_threads
+from utils.base.wording import counted
 
 if TYPE_CHECKING:
     from data_generators.files.image_file import ImageFile
@@ -178,7 +179,7 @@ def make_sampler(
     """
     if options.get("drop_remainder") and len(samples) < options["batch_size"]:
         raise UserError(
-            f"DATASET.DROP_REMAINDER=True leaves nothing to train on: the {len(samples)} images are less than a batch "
+            f"DATASET.DROP_REMAINDER=True leaves nothing to train on: {counted(len(samples), 'image')} for a batch "
             f"of {options['batch_size']}. Lower HYPER_PARAMETERS.BATCH_SIZE, or set it to False."
         )
     fraction = cfg.DATASET.FOREGROUND_FRACTION
@@ -192,5 +193,7 @@ def make_sampler(
         raise UserError(f"DATASET.FOREGROUND_FRACTION={fraction} needs masks: set DATASET.TRAIN.MASK_PATH.")
     found = find_foreground([pair.mask for pair in samples], settings, show_progress=bool(cfg.VERBOSE))
     if not any(found):
-        raise UserError(f"DATASET.FOREGROUND_FRACTION={fraction}: none of the {len(samples)} masks holds foreground.")
+        raise UserError(
+            f"DATASET.FOREGROUND_FRACTION={fraction}: of {counted(len(samples), 'mask')} none holds foreground."
+        )
     return ForegroundSampler(found, fraction, cfg.SEED, shuffle, **options)

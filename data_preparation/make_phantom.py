@@ -19,6 +19,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
+from utils.base.wording import counted
 
 TRAIN_FOLDER, VAL_FOLDER = "Training Batch 2", "Training Batch 1"  # as LiTS and the config name them
 FIRST_TRAIN, FIRST_VAL = 28, 0  # numbers of the first volumes, as in LiTS
@@ -196,7 +197,7 @@ def main() -> None:
         volumes = make_phantom(**arguments)
     except (UserError, OSError) as error:
         parser.error(str(error))
-    print(f"Wrote {len(volumes)} volumes to {arguments['folder']}")
+    print(f"Wrote {counted(len(volumes), 'volume')} to {arguments['folder']}")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from data_preparation.planning.timing import seconds_of_epoch, with_duration
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.text_files import AS_ON_DISK
+from utils.base.wording import counted
 from utils.config.defaults import CONFIGS
 
 SHEET = "pairs.png"
@@ -88,7 +89,7 @@ def plan(options: argparse.Namespace) -> Plan:
     with atomic_write(folder / SHEET) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     train, val = (len(split.pairs[name]) for name in SPLITS)
-    described = f"{train} images for training, {val} for validation, {split.reason}"
+    described = f"{counted(train, 'image')} for training, {val} for validation, {split.reason}"
     text = experiment_yaml(choices, options.name, options.images, options.masks, described)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

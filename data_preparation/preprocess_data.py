@@ -22,6 +22,7 @@ from data_preparation.scans.slices import LITS_CLASSES, SliceSettings
 from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 from utils.base.files import check_writable, is_list_file, resolve_path
+from utils.base.wording import counted
 from utils.config.command import command
 
 
@@ -77,8 +78,9 @@ def main(cfg: DictConfig) -> None:
     start = time.perf_counter()
     for split, done in preprocess_data(cfg).items():
         print(
-            f"{split}: {done['written']} volumes written, {done['skipped']} unchanged and skipped; "
-            f"{done['slices']} slices, {done['slices_with_liver']} with liver, in {done['images']} and {done['masks']}"
+            f"{split}: {counted(done['written'], 'volume')} written, {done['skipped']} unchanged and skipped; "
+            f"{counted(done['slices'], 'slice')}, {done['slices_with_liver']} with liver, "
+            f"in {done['images']} and {done['masks']}"
         )
     print(f"{time.perf_counter() - start:.1f} s")
 

@@ -25,6 +25,7 @@ from data_preparation.common.image_files import class_names, list_pairs
 from data_preparation.common.splits import SPLITS
 from data_preparation.common.stratified_splits import assign_fractions, assign_parts, foreground_shares
 from utils.base.errors import UserError
+from utils.base.wording import counted
 
 
 def split(
@@ -68,8 +69,9 @@ def split(
     needed = folds or sum(share > 0 for share in fractions or ())
     if len(set(groups)) < max(needed, 2):
         raise UserError(
-            f"The {len(pairs)} images belong to {len(set(groups))} group(s), such as {groups[0]}; {max(needed, 2)} are "
-            "needed. Define other groups with --group: none, or a regular expression."
+            f"{counted(len(pairs), 'image')} of {counted(len(set(groups)), 'group')}, such as {groups[0]}: "
+            f"{counted(max(needed, 2), 'group')} are needed. Define other groups with --group: none, or a regular "
+            "expression."
         )
     shares = foreground_shares([mask for _, mask in pairs], background, workers, quiet, class_names(class_masks))
     lists: Lists = {}
@@ -121,8 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(describe_groups([group_of(stem, options["group"]) for stem in sorted(stems)], options["group"]))
         for name, found in names.items():
             groups = len({group_of(stem, options["group"]) for stem in found})
-            print(f"{name.removesuffix('_images.txt')}: {len(found)} images of {groups} groups")
-        print(f"{len(lists)} lists in {options['output']}")
+            print(f"{name.removesuffix('_images.txt')}: {counted(len(found), 'image')} of {counted(groups, 'group')}")
+        print(f"{counted(len(lists), 'list')} in {options['output']}")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from utils.base.files import staging_folder
 from utils.base.listing import expand_pattern
 from utils.base.locks import locked
 from utils.base.progress import Task
+from utils.base.wording import counted
 from utils.config.folds import list_name
 
 
@@ -91,8 +92,8 @@ def write_shards(
     groups = [group_of(image.stem, group) for image, _ in pairs]
     if not 1 <= shards <= len(set(groups)):
         raise UserError(
-            f"--shards {shards}: there are {len(pairs)} images of {len(set(groups))} group(s), such as {groups[0]}; "
-            "give at least 1 shard and at most one per group, or --group none."
+            f"--shards {shards}: there are {counted(len(pairs), 'image')} of {counted(len(set(groups)), 'group')}, "
+            f"such as {groups[0]}; give at least 1 shard and at most one per group, or --group none."
         )
     shard_of = np.zeros(len(pairs), int)
     if shards > 1:
@@ -190,7 +191,7 @@ def inspect(folder: str | Path) -> None:
         raise UserError(f"{folder}: contains no {SHARD_SUFFIX} files.")
     found = {shard: read_shard(str(shard)) for shard in shards}
     for shard, pairs in found.items():
-        print(f"{shard.name}: {len(pairs)} pairs, {shard.stat().st_size / 1e6:.1f} MB, checksums correct")
+        print(f"{shard.name}: {counted(len(pairs), 'pair')}, {shard.stat().st_size / 1e6:.1f} MB, checksums correct")
     if not any(found.values()):
         return
     image, mask = next(pair for pairs in found.values() for pair in pairs)

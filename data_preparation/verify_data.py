@@ -46,6 +46,7 @@ from utils.base.errors import UserError
 from utils.base.files import check_writable
 from utils.base.progress import track
 from utils.base.threads import map_in_threads
+from utils.base.wording import counted
 from utils.config.class_names import has_background, mask_class_names
 from utils.config.command import command
 
@@ -118,8 +119,7 @@ def verify_data(
         }
     if problems:
         advice = "".join(f"\n{hint}" for hint in dict.fromkeys(hints))
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UserError(f"the data has {count}:\n{list_problems(problems)}{advice}")
+        raise UserError(f"the data has {counted(len(problems), 'problem')}:\n{list_problems(problems)}{advice}")
     warn_of_shared_images(contents, ReadSettings.from_config(cfg, whole_images=True))
     return summary
 
@@ -207,7 +207,7 @@ def print_facts(cfg: DictConfig, report: dict[str, dict[str, Any]]) -> None:
     for split, found in report.items():
         share = found["foreground_share"] if background else None
         masks = "" if share is None else f", foreground {share:.2%} of the pixels"
-        print(f"{split}: {found['pairs']} pairs{masks}, no problems")
+        print(f"{split}: {counted(found['pairs'], 'pair')}{masks}, no problems")
         print_labels(found, names, background)
 
 

@@ -37,6 +37,7 @@ from data_preparation.scans.volume_writer import VolumeJob, prepare_volumes
 from utils.base.errors import UserError
 from utils.base.listing import list_folder
 from utils.base.text_files import path_inside, read_json
+from utils.base.wording import counted
 
 CT_WINDOW = (-200.0, 250.0)
 SOURCES = {"source": "folder with a dataset.json, or the folder that the patterns start from"}
@@ -288,8 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.quiet:
         for split, done in summary.items():
             print(
-                f"{split}: {done['written']} volumes written, {done['skipped']} unchanged, {done['slices']} slices, "
-                f"{done['slices_with_liver']} with foreground, in {options.output / split}"
+                f"{split}: {counted(done['written'], 'volume')} written, {done['skipped']} unchanged, "
+                f"{counted(done['slices'], 'slice')}, {done['slices_with_liver']} with foreground, "
+                f"in {options.output / split}"
             )
         print_skipped(skipped)
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from models import MODEL_TYPES, build_model
 from models.sizes import PLAIN, Size, measure_all, read_sizes
 from utils.base.terminal import make_table, say, show
+from utils.base.wording import counted
 from utils.checkpoints import weights_path
 from utils.config.command import command
 from utils.devices.strategy import make_strategy
@@ -52,7 +53,7 @@ def show_all(cfg: DictConfig) -> None:
     rows = [[encoder, *(cell(by_name.get((name, encoder))) for name in NETWORKS)] for encoder in encoders]
     show(make_table(["MODEL.BACKBONE.TYPE", *NETWORKS], rows))
     side = f"{cfg.INPUT.HEIGHT or 'any'}x{cfg.INPUT.WIDTH or 'any'}x{cfg.INPUT.CHANNELS}"
-    say(f"\nEncoders: million parameters / GFLOPs. Image {side}, {cfg.OUTPUT.CLASSES} classes.")
+    say(f"\nEncoders: million parameters / GFLOPs. Image {side}, {counted(cfg.OUTPUT.CLASSES, 'class', 'classes')}.")
     say("One model: python -m models MODEL.TYPE=unet++ MODEL.BACKBONE.TYPE=resnet50")
 
 

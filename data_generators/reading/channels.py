@@ -6,6 +6,7 @@ import numpy as np
 
 from data_generators.files.image_file import ImageFile, ImageParts
 from utils.base.errors import UserError
+from utils.base.wording import counted
 
 Bands = tuple[int, ...]  # DATASET.BANDS, counted from 1
 OPENCV_ORDER = {3: (2, 1, 0), 4: (2, 1, 0, 3)}  # place of each band of a file in BGR, BGRA
@@ -29,7 +30,7 @@ def choose_bands(file: ImageFile | str, pixels: np.ndarray, bands: Sequence[int]
     count = pixels.shape[2]
     if max(bands) > count:
         raise UserError(
-            f"{file}: has {count} band{'s' if count > 1 else ''}, DATASET.BANDS={list(bands)} asks for band "
+            f"{file}: has {counted(count, 'band')}, DATASET.BANDS={list(bands)} asks for band "
             f"{max(bands)}. The first is 1."
         )
     places = OPENCV_ORDER.get(count, range(count))

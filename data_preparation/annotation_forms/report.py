@@ -8,6 +8,7 @@ from data_preparation.annotation_forms.classes import IGNORED, Classes
 from data_preparation.common.dataset_writer import NewPair
 from utils.base.errors import printable
 from utils.base.palette import hex_color
+from utils.base.wording import counted
 
 SHOWN = 3  # names of images
 
@@ -29,7 +30,7 @@ def print_found(title: str, pairs: Sequence[NewPair], classes: Classes, unlisted
         objects.update(names)
         images.update(set(names))
     empty = [pair.image for pair in pairs if not pair.annotation.shapes]
-    print(f"{title}: {len(pairs)} images, {sum(objects.values())} objects")
+    print(f"{title}: {counted(len(pairs), 'image')}, {counted(sum(objects.values()), 'object')}")
     width = max(len(name) for name in [*classes.names, *classes.values, "class"])
     print(f"  value  {'class':{width}}  objects  images  colour")
     unused = [name for name in classes.values if not objects[name]]
@@ -46,8 +47,12 @@ def print_found(title: str, pairs: Sequence[NewPair], classes: Classes, unlisted
         print(printable(f"  no objects: {', '.join(f'{classes.values[name]} {name}' for name in unused)}"))
     for files, text in (
         (empty, "without objects (--empty skip leaves them out)"),
-        (unlisted, "that no annotation names are left out (--unlisted empty takes them as images without objects)"),
+        (unlisted, "that no annotation names, left out (--unlisted empty takes them as images without objects)"),
     ):
         if files:
             more = ", ..." if len(files) > SHOWN else ""
-            print(printable(f"  {len(files)} images {text}: {', '.join(file.name for file in files[:SHOWN])}{more}"))
+            print(
+                printable(
+                    f"  {counted(len(files), 'image')} {text}: {', '.join(file.name for file in files[:SHOWN])}{more}"
+                )
+            )

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from utils.base.class_bits import count_classes
 from utils.base.files import atomic_write, resolve_path
+from utils.base.wording import counted
 
 if TYPE_CHECKING:
     from data_preparation.common.pair_check import PairCheck
@@ -37,8 +38,8 @@ def intensity_of(image: np.ndarray) -> np.ndarray:
 def sum_counts(counts: Iterable[np.ndarray]) -> np.ndarray:
     """The sum of label counts of different lengths: int64 `(256,)`."""
     total = np.zeros(256, np.int64)
-    for counted in counts:
-        total[: len(counted)] += counted
+    for one in counts:
+        total[: len(one)] += one
     return total
 
 
@@ -154,7 +155,7 @@ def print_labels(split: Mapping[str, Any], names: Sequence[str] = (), background
     if split["ignored_pixels"]:
         print(f"  {'ignored':<{width}}{split['ignored_pixels']:>15,}")
     if background:
-        print(f"  {split['empty_masks']} of {split['masks']} masks have no foreground")
+        print(f"  {split['empty_masks']} of {counted(split['masks'], 'mask')} without foreground")
 
 
 def write_report(cfg: DictConfig, report: Mapping[str, Any]) -> Path:

@@ -33,6 +33,7 @@ from utils.base.errors import UserError, printable
 from utils.base.files import new_folders
 from utils.base.locks import locked_output
 from utils.base.progress import track
+from utils.base.wording import counted
 
 CHUNK = 32  # pairs that a process takes at a time
 
@@ -179,7 +180,8 @@ def print_report(summary: Mapping[str, Mapping[str, int]], skipped: Sequence[Ski
     """Print how many pairs each split has, and what was skipped."""
     for split, counts in summary.items():
         if any(counts.values()):
-            print(f"{split}: {counts['written']} pairs written, {counts['unchanged']} unchanged, in {output / split}")
+            written = counted(counts["written"], "pair")
+            print(f"{split}: {written} written, {counts['unchanged']} unchanged, in {output / split}")
     print_skipped(skipped)
 
 

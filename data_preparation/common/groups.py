@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from data_generators.files.image_file import volume_and_slice
 from utils.base.errors import UserError
+from utils.base.wording import counted
 
 VOLUME, NONE = "volume", "none"
 
@@ -45,12 +46,13 @@ def describe_groups(groups: Sequence[str], pattern: str | None) -> str:
         pattern: as of `group_of`.
     """
     names = sorted(set(groups))
-    counted = f"{len(groups)} images in {len(names)} groups"
+    images = counted(len(groups), "image")
+    grouped = f"{images} in {counted(len(names), 'group')}"
     if pattern in (None, NONE):
-        return f"{len(groups)} images, not grouped"
+        return f"{images}, not grouped"
     if pattern != VOLUME:
-        return f"{counted} by --group"
+        return f"{grouped} by --group"
     if len(names) == len(groups):
-        return f"{len(groups)} images, not grouped: their names show no groups; --group can define some"
+        return f"{images}, not grouped: their names show no groups; --group can define some"
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return f"{counted} ({shown}), by the part of the name before the last number; to turn this off: --group none"
+    return f"{grouped} ({shown}), by the part of the name before the last number; to turn this off: --group none"

@@ -12,6 +12,7 @@ from data_preparation.common.dataset_report import sum_counts
 from data_preparation.common.pair_check import PairCheck
 from utils.base.class_bits import count_classes
 from utils.base.classes import is_multi_label, number_of_classes
+from utils.base.wording import counted
 from utils.config.class_names import has_background, mask_class_names
 
 SHOWN = 10  # names in a line
@@ -43,8 +44,9 @@ def label_problems(cfg: DictConfig, checks: Sequence[PairCheck], split: str) -> 
         return []
     ignored = cfg.DATASET.IGNORE_LABEL
     return [
-        f"{split}: every pixel of its {len(masks)} masks is {ignored}, which DATASET.IGNORE_LABEL={ignored} excludes: "
-        "nothing is left to learn or to measure. Set IGNORE_LABEL to the value of pixels without a label, or null."
+        f"{split}: every pixel of its {counted(len(masks), 'mask')} is {ignored}, which DATASET.IGNORE_LABEL={ignored} "
+        "excludes: nothing is left to learn or to measure. Set IGNORE_LABEL to the value of pixels without a label, or "
+        "null."
     ]
 
 
@@ -67,7 +69,7 @@ def warn_about_labels(
     empty = [pair for pair, labels in with_masks if not labelled_pixels([labels], ignored).any()]
     if empty:
         print_warning(
-            f"{len(empty)} of {len(counts)} masks of {split} are ignored as a whole, such as {empty[0].mask}."
+            f"{len(empty)} of {counted(len(counts), 'mask')} of {split} ignored as a whole, such as {empty[0].mask}."
         )
     if split == "train" and len(pairs) == 1:
         print_warning("train has one image: a network learns it by heart. More images, or crops of it, are needed.")

@@ -14,6 +14,7 @@ from data_generators.reading.tiff_pages import path_of
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, resolve_path
 from utils.base.listing import list_folder
+from utils.base.wording import counted
 
 
 def left_out(cfg: DictConfig, split: str, pairs: Sequence[Pair]) -> list[str]:
@@ -68,8 +69,10 @@ def of_no_name(key: str, folder: Path, taken: Collection[Path], names: str) -> l
     files = [file for file in list_folder(folder, IMAGE_SUFFIXES, recursive=True).files if file not in taken]
     if not files:
         return []
-    are = "1 file is" if len(files) == 1 else f"{len(files)} files are"
-    return [f"{are} not read, such as {files[0]}, in {key}: of no {KINDS[names]} in {names}."]
+    are = "is" if len(files) == 1 else "are"
+    return [
+        f"{counted(len(files), 'file')} {are} not read, such as {files[0]}, in {key}: of no {KINDS[names]} in {names}."
+    ]
 
 
 def pictures_below(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from itertools import combinations
 
 from data_generators.files.image_file import ImageFile
 from data_generators.reading.samples import ReadSettings, read_image_as
+from utils.base.wording import counted
 
 Contents = Mapping[ImageFile, int]  # image file -> hash of its bytes
 
@@ -22,15 +23,15 @@ def warn_of_shared_images(splits: Mapping[str, Contents], settings: ReadSettings
             continue
         if set(map(str, images)) == set(map(str, others)):
             print(
-                f"Warning: {one} and {other} are the same {len(images)} images. Scores on images that the model was "
-                "trained on are too good; data_preparation/split.py draws a split.",
+                f"Warning: {one} and {other} have the same {counted(len(images), 'image')}. Scores on images that the "
+                "model was trained on are too good; data_preparation/split.py draws a split.",
                 file=sys.stderr,
             )
         elif shared := shared_images(images, others, settings):
             first, second = shared[0]
             print(
-                f"Warning: {len(shared)} images of {other} are in {one} too, such as {second}, which is the same as "
-                f"{first}. Scores on images that the model was trained on are too good; remove them from one.",
+                f"Warning: {other} shares {counted(len(shared), 'image')} with {one}, such as {second}, which is the "
+                f"same as {first}. Scores on images that the model was trained on are too good; remove them from one.",
                 file=sys.stderr,
             )
 

@@ -31,6 +31,7 @@ from data_preparation.planning.stored_form import StoredForm
 from data_preparation.planning.void import refuse_to_guess
 from utils.base.class_bits import count_classes
 from utils.base.errors import UserError
+from utils.base.wording import counted
 from utils.config.class_names import is_background
 
 RARE_FOREGROUND = 0.05  # share of foreground pixels below which crops are sampled around it
@@ -210,7 +211,7 @@ def describe_shares(measured: Sequence[PairProperties], classes: Classes) -> str
         values = classes.in_order
         measured = [of_bits(pair, classes) for pair in measured]
     pixels, images, _ = count_values(measured)
-    shares = [f"{value}: {pixels[value] / labelled:.2%} in {int(images[value])} masks" for value in values]
+    shares = [f"{value}: {pixels[value] / labelled:.2%} in {counted(int(images[value]), 'mask')}" for value in values]
     return "; ".join(shares[:4] + ["..."] * (len(values) > 4))
 
 

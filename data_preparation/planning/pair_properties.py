@@ -12,6 +12,7 @@ from data_generators.files.pairing import Pair, list_problems
 from data_preparation.planning.stored_form import StoredForm, read_stored_image, read_stored_mask
 from utils.base.errors import UserError
 from utils.base.progress import track
+from utils.base.wording import counted
 
 VALUES = 65536  # that a pixel of a mask can have
 
@@ -62,7 +63,7 @@ def measure_pairs(pairs: Sequence[Pair], form: StoredForm, quiet: bool) -> list[
         )
     problems = [result for result in results if isinstance(result, str)]
     if problems:
-        raise UserError(f"{len(problems)} pairs cannot be used:\n{list_problems(problems)}")
+        raise UserError(f"{counted(len(problems), 'pair')} cannot be used:\n{list_problems(problems)}")
     return [result for result in results if isinstance(result, PairProperties)]
 
 

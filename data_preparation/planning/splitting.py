@@ -13,6 +13,7 @@ from data_preparation.common.stratified_splits import assign_fractions
 from data_preparation.planning.pair_properties import PairProperties, count_values, measure_pairs
 from data_preparation.planning.stored_form import StoredForm, pairs_of
 from utils.base.errors import UserError
+from utils.base.wording import counted
 
 SPLITS = ("train", "val")
 
@@ -42,7 +43,8 @@ def draw_split(pairs: list[Pair], options: Namespace, form: StoredForm) -> Split
     groups, reason = find_groups([pair.image.stem for pair in pairs], options.group)
     if len(set(groups)) < 2:
         raise UserError(
-            f"All {len(groups)} images are of one group, which cannot be split. Define other groups with --group."
+            f"{counted(len(groups), 'image')} of a single group, which cannot be split. Define other groups "
+            "with --group."
         )
     measured = measure_pairs(pairs, form, options.quiet)
     shares = foreground_shares(measured, [0] if form.classes else options.values)

@@ -19,6 +19,7 @@ from data_preparation.planning.networks import WEIGHTS
 from utils.base.errors import UserError
 from utils.base.progress import Task
 from utils.base.text_files import AS_ON_DISK
+from utils.base.wording import counted
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 WARMUP, STEPS = 2, 5
@@ -104,8 +105,8 @@ def with_duration(choices: Sequence[Choice], epoch: float, hours: float | None) 
     lines = [f"An epoch takes about {duration(epoch)} on this machine, all {epochs} about {duration(epochs * epoch)}."]
     if hours is not None and epochs < min(usual.value, SENSIBLE):
         lines.append(
-            f"Warning: {epochs} epochs are too few to learn much; about {usual.value} are usual. Give it more --hours "
-            "or a GPU, or choose a smaller --size or --model."
+            f"Warning: {counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} too few to learn much; about "
+            f"{usual.value} are usual. Give it more --hours or a GPU, or choose a smaller --size or --model."
         )
     elif hours is not None and epochs < usual.value:
         lines.append(f"About {usual.value} epochs are usual for so many images; more --hours may give a better model.")

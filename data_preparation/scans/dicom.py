@@ -10,6 +10,7 @@ from data_preparation.scans.dicom_files import Frame, explain_damage, frames_of,
 from data_preparation.scans.geometry import check_affine
 from utils.base.errors import UserError
 from utils.base.listing import list_folder
+from utils.base.wording import counted
 
 MAX_OFFSET = 0.15  # voxels by which a slice may lie off the place that the affine gives it: rounded positions
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # from the axes of DICOM (left, back, head) to those of NIfTI
@@ -89,7 +90,7 @@ def read_frames(path: Path) -> tuple[list[Frame], list[str]]:
         return frames, []
     more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
     named = ", ".join(left_out[:NAMED]) + more
-    return frames, [f"{path}: {len(frames)} slices; left out, as they are none: {named}."]
+    return frames, [f"{path}: {counted(len(frames), 'slice')}; left out, as they are none: {named}."]
 
 
 def check_one_scan(path: Path, frames: Sequence[Frame]) -> None:

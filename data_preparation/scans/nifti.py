@@ -18,6 +18,7 @@ from data_preparation.scans.file_kinds import is_dicom, is_gzip, is_nifti
 from data_preparation.scans.geometry import affine_note, nifti_geometry, shear_angle, to_radiological, voxel_spacing
 from utils.base.errors import UserError
 from utils.base.files import refuse_unreadable
+from utils.base.wording import counted
 
 MAX_VOXELS = 4_000_000_000
 
@@ -101,8 +102,7 @@ def read_images(path: Path, names: Sequence[str]) -> list[Scan]:
         scans = [stored.scan(index) for index in range(stored.images)]
     if len(scans) != len(names):
         raise UserError(
-            f"{path}: has {len(scans)} image{'s' if len(scans) > 1 else ''}, but {len(names)} channels are named: "
-            f"{', '.join(names)}."
+            f"{path}: has {counted(len(scans), 'image')}, but {len(names)} channels are named: {', '.join(names)}."
         )
     return scans
 

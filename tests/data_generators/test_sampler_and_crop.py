@@ -161,7 +161,7 @@ def test_foreground_is_looked_for_in_the_classes_not_in_the_stored_values(large)
     from data_generators.reading.samples import ReadSettings
 
     cfg = config(large, "DATASET.FOREGROUND_FRACTION=0.5")
-    with pytest.raises(UserError, match="none of the 2 masks holds foreground"):
+    with pytest.raises(UserError, match="of 2 masks none holds foreground"):
         make_sampler(cfg, "train", [pairs[0], pairs[2]], ReadSettings.from_config(cfg))
 
 

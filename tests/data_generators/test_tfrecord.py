@@ -194,7 +194,7 @@ def test_the_command(folders, capsys):
     assert len(shards_of(folders / "shards")) == 2
     with pytest.raises(SystemExit):
         main([*arguments, "--shards", "5"])
-    assert "4 group(s)" in capsys.readouterr().err
+    assert "4 groups" in capsys.readouterr().err
 
 
 def test_a_shard_without_records_is_inspected(tmp_path, capsys):

@@ -60,7 +60,7 @@ def test_every_form(form, tmp_path, capsys):
     MAKERS[form](source)
     report, masks = convert(capsys, source)
     np.testing.assert_array_equal(masks[NAME], scene())
-    assert f"{FORMS[form].title}: 1 images, 2 objects" in report
+    assert f"{FORMS[form].title}: 1 image, 2 objects" in report
     rows = [line.split()[:4] for line in report.splitlines() if line.startswith("      ")]
     assert rows == [["1", "cat", "1", "1"], ["2", "dog", "1", "1"]]
     output = tmp_path / "source_out"
@@ -70,7 +70,7 @@ def test_every_form(form, tmp_path, capsys):
     assert [(line.label, line.name) for line in table] == [(0, "background"), (1, "cat"), (2, "dog")]
     expected = {"cvat": (255, 0, 128), "supervisely": (255, 0, 128), "voc": (128, 0, 0)}.get(form, (230, 159, 0))
     assert table[1].colour == expected
-    assert "1 pairs written" not in run(annotations, capsys, source, output, *TRAIN)  # nothing has changed
+    assert "1 pair written" not in run(annotations, capsys, source, output, *TRAIN)  # nothing has changed
 
 
 @pytest.mark.parametrize(("order", "top"), [("size", 2), ("file", 1)])
@@ -85,7 +85,7 @@ def test_shapes_of_a_group_are_one_object(tmp_path, capsys):
     shapes.append(labelme_shape("dog", [4, 0, 18, 0, 18, 20, 4, 20]))  # larger than the cat's first part alone
     labelme(tmp_path / "source", shapes)
     report, masks = convert(capsys, tmp_path / "source")
-    assert masks[NAME][4, 6] == 2 and "1 images, 2 objects" in report
+    assert masks[NAME][4, 6] == 2 and "1 image, 2 objects" in report
 
 
 def test_categories_ignored_pixels_and_names_of_the_background(tmp_path, capsys):
@@ -139,7 +139,7 @@ def test_images_without(tmp_path, capsys):
     write_json(tmp_path / "source/gone.json", labelme_content([labelme_shape("cat", CAT)], "gone.png"))
     report, masks = convert(capsys, tmp_path / "source", "--missing", "skip")
     assert list(masks) == [NAME, "empty"] and not masks["empty"].any()
-    assert "1 images without objects" in report and "no annotation names" in report and "lone.png" in report
+    assert "1 image without objects" in report and "no annotation names" in report and "lone.png" in report
     assert "there is no image gone.png" in report
     options = ("--missing", "skip", "--unlisted", "empty")
     assert list(convert(capsys, tmp_path / "source", *options)[1]) == [NAME, "empty", "lone"]
@@ -185,7 +185,7 @@ def test_published_splits(tmp_path, capsys):
         picture(source / folder / "images/a.png")
         (source / folder / "labels").mkdir()
         (source / folder / "labels/a.txt").write_text(yolo_line(0, CAT))
-    assert "val: 1 pairs" in run(annotations, capsys, source, output)
+    assert "val: 1 pair" in run(annotations, capsys, source, output)
     make_voc(tmp_path / "voc")
     image = tmp_path / f"voc/JPEGImages/{NAME}.png"
     image.rename(tmp_path / "away.png")  # its mask of the same name is no image
@@ -194,10 +194,10 @@ def test_published_splits(tmp_path, capsys):
     lists = tmp_path / "voc/ImageSets/Segmentation"
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text(f"{NAME}\n", encoding="utf-8")
-    assert "val: 1 pairs" in run(annotations, capsys, tmp_path / "voc", tmp_path / "voc_out")
+    assert "val: 1 pair" in run(annotations, capsys, tmp_path / "voc", tmp_path / "voc_out")
     for split in ("train", "test"):
         make_labelme(tmp_path / "by_name" / split)
-    assert "test: 1 pairs" in run(annotations, capsys, tmp_path / "by_name/{split}", tmp_path / "by_name_out")
+    assert "test: 1 pair" in run(annotations, capsys, tmp_path / "by_name/{split}", tmp_path / "by_name_out")
 
 
 def test_equal_names_in_several_folders(tmp_path, capsys):
@@ -244,7 +244,7 @@ def test_several_forms(tmp_path, capsys):
         MAKERS[form](tmp_path / "source" / form)
     message = refuse(annotations, capsys, tmp_path / "out", tmp_path / "source", tmp_path / "out")
     assert "has the forms labelme, yolo. Choose one: --form labelme" in message
-    assert "labelme JSON: 1 images" in convert(capsys, tmp_path / "source/labelme", "--form", "labelme")[0]
+    assert "labelme JSON: 1 image" in convert(capsys, tmp_path / "source/labelme", "--form", "labelme")[0]
 
 
 def test_an_image_described_twice(tmp_path, capsys):

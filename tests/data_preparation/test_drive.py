@@ -31,7 +31,7 @@ def test_drive(tmp_path, capsys):
     source, output = make_drive(tmp_path / "training"), tmp_path / "data"
     save(source / "images/overview.png", colour())
     report = run(drive, capsys, source, output, "--val", 0.25)
-    assert "train: 3 pairs written" in report and "val: 1 pairs written" in report
+    assert "train: 3 pairs written" in report and "val: 1 pair written" in report
     assert "overview.png: not named <n>_training.tif" in report
     (name,) = files(output / "val/mask")
     number = int(name.removesuffix("_training.png"))

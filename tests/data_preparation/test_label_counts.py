@@ -39,7 +39,7 @@ def test_nothing_but_ignored_pixels_is_refused(split, tmp_path):
 @pytest.mark.parametrize(
     "train, overrides, words",
     [
-        ([BOTH, VOID, VOID], ["DATASET.IGNORE_LABEL=255"], "2 of 3 masks of train are ignored as a whole"),
+        ([BOTH, VOID, VOID], ["DATASET.IGNORE_LABEL=255"], "2 of 3 masks of train ignored as a whole"),
         ([CLASS_0, CLASS_0], [], "the masks of train have no foreground, only 0: a network learns to find nothing"),
         ([CLASS_1, CLASS_1], [], "no pixel of class 0 (background), nothing but foreground"),
         ([CLASS_1, CLASS_1], ["OUTPUT.CLASSES=1"], "no pixel of class 0 (background), nothing but foreground"),

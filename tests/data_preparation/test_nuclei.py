@@ -28,9 +28,7 @@ def test_nuclei(tmp_path, capsys, border, row):
     source, output = make_nuclei(tmp_path / "stage1_train"), tmp_path / "data"
     (source / "classes.csv").write_text("name\n")
     report = run(nuclei, capsys, source, output, "--val", 0.5, "--border", border)
-    assert (
-        "train: 1 pairs written" in report and "val: 1 pairs written" in report and "classes.csv: not an im" in report
-    )
+    assert "train: 1 pair written" in report and "val: 1 pair written" in report and "classes.csv: not an im" in report
     assert sorted(files(output / "train") + files(output / "val"))[:2] == ["images/0a.png", "images/0b.png"]
     (path,) = output.glob("*/mask/0a.png")
     assert "".join(map(str, read_mask(path)[2])) == row and not read_mask(path)[0].any()

@@ -32,7 +32,7 @@ def test_label_images_become_masks_and_stay(tmp_path, capsys):
     assert read_objects(data / "objects/a.png")[0].tolist() == [0, 1, 1, 1, 2, 2, 2, 0]
     assert '"border"' in (data / "prepared.json").read_text()
     (data / "objects/a.png").unlink()
-    assert "1 pairs written" in run(script, capsys, *arguments, "--objects", "--border", "1", "--border-class")
+    assert "1 pair written" in run(script, capsys, *arguments, "--objects", "--border", "1", "--border-class")
     assert "1 unchanged" in run(script, capsys, *arguments, "--objects", "--border", "1", "--border-class")
     run(script, capsys, *arguments)
     assert read_mask(data / "mask/a.png")[0].tolist() == [0, 1, 1, 1, 1, 1, 1, 0]

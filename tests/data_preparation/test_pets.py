@@ -11,7 +11,7 @@ from data_preparation import pets
 def test_pets(tmp_path, capsys):
     source, output = make_pets(tmp_path / "pets"), tmp_path / "data"
     report = run(pets, capsys, source, output, "--val", 0.25)
-    assert "train: 3 pairs" in report and "val: 1 pairs" in report and "test: 2 pairs" in report
+    assert "train: 3 pairs" in report and "val: 1 pair" in report and "test: 2 pairs" in report
     assert "unlisted_1.jpg: in neither list" in report and report.count("hidden, or left behind") == 6
     assert sorted(files(output / "test")) == [
         "images/pug_1.jpg",

@@ -139,7 +139,7 @@ def test_groups_by_expression_and_none(tmp_path):
     lists = run(tmp_path, folds=3, group=r"(.+)_f\d+")
     assert [len({path.stem[:4] for path in lists[f"fold{fold}_val_images.txt"]}) for fold in range(3)] == [1, 1, 1]
     make(tmp_path / "b", [f"slice_{index}" for index in range(6)])
-    with pytest.raises(UserError, match=r"6 images belong to 1 group\(s\), such as slice; 3 are needed"):
+    with pytest.raises(UserError, match=r"6 images of 1 group, such as slice: 3 groups are needed"):
         run(tmp_path / "b", folds=3)
     assert len(run(tmp_path / "b", folds=3, group="none")["fold0_val_images.txt"]) == 2
 
@@ -202,7 +202,7 @@ def test_list_files(tmp_path):
     "arguments, words",
     [
         (["--folds", "1"], "at least 2"),
-        (["--folds", "9"], "belong to 4 group"),
+        (["--folds", "9"], "of 4 groups"),
         ([], "either --folds or --fractions"),
         (["--folds", "2", "--fractions", "0.5", "0.5"], "either --folds or --fractions"),
         (["--fractions", "0.5", "0.4"], "sum must be 1"),

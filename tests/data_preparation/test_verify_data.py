@@ -233,7 +233,7 @@ def test_without_background_nothing_is_called_foreground(data, capsys):
     assert [line.split()[:2] for line in printed.splitlines()[2:4]] == [["0", "membrane"], ["1", "cell"]]
     cfg = config(data)
     print_facts(cfg, verify_data(cfg, details=True))
-    assert "0 background" in (printed := capsys.readouterr().out) and "of 4 masks have no foreground" in printed
+    assert "0 background" in (printed := capsys.readouterr().out) and "of 4 masks without foreground" in printed
 
 
 def test_the_command_prints_one_message_and_exits_with_2(data):
@@ -314,10 +314,10 @@ def test_images_that_two_splits_share_are_a_warning(data, capfd):
         (data / f"data/val/{folder}/{kind}_9_0.png").write_bytes(source.read_bytes())
     verify_data(config(data))
     printed = capfd.readouterr().err
-    assert "Warning: 1 images of val are in train too, such as " in printed and "image_9_0.png" in printed
+    assert "Warning: val shares 1 image with train, such as " in printed and "image_9_0.png" in printed
     assert "image_1_3.png" in printed
     verify_data(config(data, "DATASET.VAL.IMAGES_PATH=data/train/images", "DATASET.VAL.MASK_PATH=data/train/mask"))
-    assert "Warning: train and val are the same 5 images." in capfd.readouterr().err
+    assert "Warning: train and val have the same 5 images." in capfd.readouterr().err
 
 
 def test_copies_in_hidden_and_generated_folders_and_unfetched_links(data, capfd):

@@ -69,6 +69,22 @@ def test_a_set_by_hand():
     assert "hd95_mm" not in found
 
 
+@pytest.mark.parametrize(
+    ("confusion", "expected"),
+    [
+        (two_classes(90, 0, 0, 10), 0),
+        (two_classes(85, 5, 5, 5), 0),  # as large, elsewhere: a volume says nothing of the place
+        (two_classes(80, 10, 0, 10), 1),
+        (two_classes(90, 0, 10, 0), 1),
+        (two_classes(80, 20, 0, 0), None),
+        (two_classes(100, 0, 0, 0), None),
+    ],
+)
+def test_the_absolute_volume_difference_perfect_worst_and_empty(confusion, expected):
+    found = score_set([ScoredCase("x", confusion, "x")], ONE, 0, 0)["class1"]
+    assert found.get("volume_error_abs", {}).get("value") == expected
+
+
 def test_a_score_that_nothing_defines_is_left_out():
     found = score_set(CASES[3:], ONE, 100, 5)["class1"]
     assert set(found) == {"states", "dice_per_case_lits", "volume_error_ml"}

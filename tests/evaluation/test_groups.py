@@ -11,7 +11,8 @@ from evaluate import evaluate
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.evaluation.case_scores import ScoredCase, find_regions
-from utils.evaluation.groups import read_groups, score_groups
+from utils.evaluation.console import group_table
+from utils.evaluation.groups import lone_groups, read_groups, score_groups
 
 REGIONS = find_regions(2)
 
@@ -47,6 +48,22 @@ def test_the_interval_of_a_gap_is_that_of_scipy():
     ).confidence_interval
     assert gap["value"] == pytest.approx(abs(np.mean(ious[:25]) - np.mean(ious[25:])))
     assert (gap["low"], gap["high"]) == pytest.approx((ends.low, ends.high), abs=0.02)
+
+
+def test_the_terminal_has_the_interval_of_a_gap_and_groups_without_one():
+    random = np.random.default_rng(0)
+    cases = [case(f"{n}", random.integers(1, 9), *random.integers(0, 9, 2)) for n in range(9)]
+    groupings = {"two": {f"{n}": "xy"[n % 2] for n in range(9)}, "alone": {"0": "x", "1": "y", "2": "y", "3": "z"}}
+    found = score_groups(groupings, cases, REGIONS, 100, 0)
+    _, rows = group_table("two", found["two"], {"class1": "cell"})
+    gap = found["two"]["gaps"]["class1"]["dice_per_case"]
+    assert rows[-2:] == [
+        ["gap", "", f"{gap['value']:.4f}"],
+        ["95% interval", "", f"{gap['low']:.4f}-{gap['high']:.4f}"],
+    ]
+    assert lone_groups(found["two"]) is None and lone_groups(found["alone"]).startswith("One case only: x, z. Their")
+    few = score_groups({"two": {"0": "x", "1": "x", "2": "y", "3": "y"}}, cases[:4], REGIONS, 0, 0)["two"]
+    assert few["gaps"]["class1"]["dice"]["low"] is None  # no resamples, and no warning
 
 
 def read(folder, text, cases=("a.png", "b.png")):
@@ -86,5 +103,7 @@ def test_report_and_json_have_the_groups(tmp_path):
     evaluate(load_config([f"WORK_DIR={tmp_path}", *settings, *paths, "EVALUATION.VOLUMES=false"]))
     saved = json.loads((tmp_path / "found.evaluation/evaluation.json").read_text())["splits"]["val"]["groups"]["site"]
     assert saved["gaps"]["class1"]["dice"]["value"] == pytest.approx(1 - 2 / 3)
+    assert saved["gaps"]["class1"]["dice"]["low"] is None
     page = (tmp_path / "found.evaluation/report.html").read_text()
+    assert "One case only: B. Its scores" in page
     assert "Groups: site" in page and "&lt;A&gt; (n 2)" in page and "<A>" not in page

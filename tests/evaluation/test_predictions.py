@@ -253,6 +253,12 @@ def test_consensus_of_overlapping_and_ignored_pixels():
     assert find_consensus("majority", np.uint8([[0, 2], [1, 2]]), 3).tolist() == [0, 2]  # equal votes: the lowest
 
 
+def test_a_tie_of_raters_is_the_lowest_class_and_no_overlapping_one():
+    tie = np.uint8([[0, 1, 2], [1, 2, 0], [0, 1, 2], [1, 2, 0]])
+    assert find_consensus("majority", tie, 3).tolist() == [0, 1, 0]
+    assert find_consensus("majority", np.uint8([[3, 2], [1, 1]]), 3, multi_label=True).tolist() == [1, 0]
+
+
 def test_staple_is_expectation_maximisation_over_pixels():
     """Warfield et al. 2004, section 2, of a binary mask: sensitivity p and specificity q of each rater."""
     random = np.random.default_rng(0)
@@ -288,6 +294,7 @@ def test_bad_input_is_one_line(folder):
     refuses(["leave EVALUATION.SPLITS"], "EVALUATION.SPLITS=[val,test]")
     refuses(["set EVALUATION.PREDICTIONS"], "EVALUATION.RATERS=[a]", predictions="null")
     refuses(["needs the masks of other raters"], "EVALUATION.TRUTH=staple")
+    refuses(["type EVALUATION.SURFACE=True, too"], "EVALUATION.SURFACE_TOLERANCE_MM=1")
     write_pictures(folder / "few", FOUND[:1])
     refuses(["mask_1.png: has no mask in EVALUATION.PREDICTIONS"], predictions="few")
     refuses(["mask_1.png: has no mask in EVALUATION.RATERS[0]"], "EVALUATION.RATERS=[few]")

@@ -79,13 +79,42 @@ def test_one_line_for_each_kind(trained):
     voxels, sizes, channels, bits, intensity = drift.lines()
     expected = "2 of 3 scans have a voxel size the model never saw (0.7 x 0.7 x 5 mm; training 0.9 to 1.1 x"
     assert expected in voxels
-    assert "1 of 4 images have a size far" in sizes and "400 x 50 pixels; training 40 x 50 pixels" in sizes
+    assert "1 of 4 images has a size far" in sizes and "400 x 50 pixels; training 40 x 50 pixels" in sizes
     assert "(grey; training colour)" in channels and "(16; training 8)" in bits
     assert "99th percentile" in intensity or "upper quartile" in intensity or "median" in intensity
 
 
 def test_a_dark_slice_does_not_make_a_scan_unlike(trained):
     assert kinds(Drift(trained), image(0, 20), *[image(60, 200) for _ in range(9)], spacing=(1, 1, 3)) == []
+
+
+def padded(picture, top, bottom, left, right):
+    return np.pad(picture, ((top, bottom), (left, right), (0, 0)))
+
+
+def test_padding_is_no_drift(trained):
+    """Two thirds of the image are zeros that were added, and half of the slices."""
+    inner = image(60, 200)
+    outer = padded(inner, 30, 0, 10, 15)
+    np.testing.assert_array_equal(facts_of(outer).intensities, facts_of(inner).intensities)
+    assert kinds(Drift(trained), outer) == []
+    assert kinds(Drift({**trained, "without_padding": False}), outer) == ["intensity"]  # of an earlier version
+    empty = np.zeros_like(inner)
+    assert kinds(Drift(trained), empty, empty, inner, spacing=(1, 1, 3)) == []
+    large = padded(image(60, 200, (900, 1000), 3), 500, 700, 1100, 0)
+    np.testing.assert_allclose(facts_of(large).intensities[:, 2], 130 / 255, atol=10 / 255)
+    assert facts_of(large)[:2] == (2100, 2100)
+
+
+def test_zeros_inside_and_images_of_nothing_else_still_count(trained):
+    inner = image(60, 200)
+    inner[1:-1, 1:-1] = 0
+    assert kinds(Drift(trained), inner) == ["intensity"]
+    empty = np.zeros_like(inner)
+    assert "intensity" in kinds(Drift(trained), empty)
+    known = fingerprint([facts_of(image(60, 200)), facts_of(empty)], [])
+    assert known["intensities"][0][2][0] > 0.4 and known["channels"] == ["colour"]
+    assert fingerprint([facts_of(empty)], [])["intensities"] == [[[0.0, 0.0]] * 5] * 3
 
 
 def test_the_data_check_finds_the_fingerprint(phantom):

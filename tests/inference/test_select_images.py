@@ -68,7 +68,7 @@ def test_features_are_the_mean_of_the_coarsest_map(overrides, channels):
         np.testing.assert_allclose(fused, plain, atol=1e-4)
 
 
-def test_predict_writes_the_list(tmp_path):
+def test_predict_writes_the_list(tmp_path, capsys):
     make_weights(tmp_path, UNET)
     (tmp_path / "images").mkdir()
     for index, side in enumerate((32, 32, 40, 32)):
@@ -77,5 +77,6 @@ def test_predict_writes_the_list(tmp_path):
     output = predict(load_config([*UNET, *ask]))
     chosen = read_list(output / "select.txt")
     assert len(chosen) == 2 and all(path.parent == tmp_path / "images" for path in chosen)
+    assert "2 of 4 to label next\n" in capsys.readouterr().out
     again = load_config([*UNET, f"WORK_DIR={tmp_path}", f"PREDICT.INPUT={output / 'select.txt'}"])
     assert [source.path for source in find_sources(again)] == chosen

@@ -33,6 +33,14 @@ def test_perfect():
     assert scores((TWO, TWO)) == dict.fromkeys(NAMES, 1)
 
 
+def test_worst():
+    """As many objects as there are, of the same size, in the wrong places, and such that overlap too little."""
+    truth, found = np.array([[1, 1, 0, 0, 1, 1, 0, 0]]), np.array([[0, 0, 1, 1, 0, 0, 1, 1]])
+    assert scores((truth, found)) == dict.fromkeys(NAMES[:-1], 0)
+    overlapping = np.array([[0, 1, 1, 0, 0, 1, 1, 0]])  # IoU 1/3 each
+    assert scores((truth, overlapping))["object_pq"] == scores((truth, overlapping))["object_f1"] == 0
+
+
 def test_one_merge():
     """One predicted object of 7 pixels has an IoU of 3/7 with each."""
     expected = {**dict.fromkeys(NAMES[:-1], 0), "object_aji": pytest.approx((3 + 3) / (7 + 7))}

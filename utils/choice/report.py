@@ -7,6 +7,7 @@ from typing import Any
 
 from utils.base.files import atomic_write, write_json
 from utils.base.text_files import SHOWN
+from utils.base.wording import counted
 from utils.choice.settings import NAME, experiment_text
 
 HEADINGS = ("step", "chosen on all cases", "held-out score", "gain", "95% interval", "used")
@@ -48,10 +49,10 @@ def interval(entry: dict[str, Any]) -> str:
 
 def how_tested(found: dict[str, Any]) -> str:
     """A sentence on the cross-validation."""
+    cases, groups = counted(found["cases"], found["unit"]), counted(found["groups"], "group")
     return (
-        f"{found['score']}, mean over the classes, of {found['cases']} {found['unit']}s in {found['groups']} groups "
-        f"({found['grouping']}). Each is scored with what was chosen on the other {found['folds'] - 1} of "
-        f"{found['folds']} parts; groups stay in one part."
+        f"{found['score']}, mean over the classes, of {cases} in {groups} ({found['grouping']}). Each is scored with "
+        f"what was chosen on the other {found['folds'] - 1} of {found['folds']} parts; groups stay in one part."
     )
 
 

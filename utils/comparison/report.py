@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from jinja2 import Environment, FileSystemLoader
 
 from utils.base.embedding import embed
 from utils.base.files import atomic_write, write_json
+from utils.base.palette import line_color
 from utils.base.text_files import SHOWN, spreadsheet_cell
+from utils.base.wording import counted
 from utils.comparison.beside import histories, most_different, read_cost
 from utils.comparison.runs import MEAN, Run
 from utils.comparison.statistics import (
@@ -84,12 +86,14 @@ def write_comparison(folder: Path, runs: Sequence[Run], found: dict[str, Any], c
     write_table(folder / "scores.csv", rows)
     write_table(folder / "pairs.csv", found["pairs"])
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)  # names come from outside
-    environment.filters |= {"number": format_number, "p": format_p, "signed": format_signed}
+    environment.filters |= {"number": format_number, "p": format_p, "signed": format_signed, "counted": counted}
     labels, curves = region_names(runs), dict(histories(runs))
+    colors = {run.name: line_color(number) for number, run in enumerate(runs)}
     main = [entry for entry in found["scores"] if entry["region"] == found["ranking"]["region"]]
     context = {
         **found,
         "names": [run.name for run in runs],
+        "colors": colors,
         "labels": labels,
         "titles": {name: score_texts(name)[0] for name in shared_scores(runs)},
         "lower": [name for name in shared_scores(runs) if name in LOWER_IS_BETTER],
@@ -97,8 +101,8 @@ def write_comparison(folder: Path, runs: Sequence[Run], found: dict[str, Any], c
         "regions": find_regions_compared(runs),
         "score_names": shared_scores(runs),
         "fewest": FEWEST,
-        "agreement": embed(draw_agreement(found["volumes"], [run.name for run in runs], labels)),
-        "curves": embed(draw_runs(curves)) if curves else None,
+        "agreement": embed(draw_agreement(found["volumes"], colors, labels)),
+        "curves": embed(draw_runs(curves, colors)) if curves else None,
         "without_curves": [run.name for run in runs if run.name not in curves],
         "pictures": most_different(runs, PICTURES),
         "command": command,
@@ -116,21 +120,23 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)
 
 
-def draw_agreement(volumes: Sequence[dict[str, Any]], names: Sequence[str], labels: dict[str, str]) -> Figure:
-    """Bland-Altman plots: a row for each region, a column for each run."""
+def draw_agreement(volumes: Sequence[dict[str, Any]], colors: Mapping[str, str], labels: dict[str, str]) -> Figure:
+    """Bland-Altman plots: a row for each region, a column for each run, `{run: colour}`."""
     from matplotlib.figure import Figure
 
+    names = list(colors)
     regions = list(dict.fromkeys(entry["region"] for entry in volumes))
     figure = Figure(figsize=(max(2.8 * len(names), 5.5), 2.4 * len(regions) + 0.3), layout="constrained")
     axes = figure.subplots(len(regions), len(names), squeeze=False, sharey="row", sharex="row")
     for entry in volumes:
         axis = axes[regions.index(entry["region"])][names.index(entry["run"])]
-        axis.scatter(entry["mean"], entry["difference"], s=10, alpha=0.6)
+        color = colors[entry["run"]]
+        axis.scatter(entry["mean"], entry["difference"], s=10, alpha=0.6, color=color)
         axis.axhline(0, color="0.7", linewidth=0.8)
-        axis.axhline(entry["bias"], color="C1", linewidth=1.2)
+        axis.axhline(entry["bias"], color=color, linewidth=1.2)
         for limit in (entry["low"], entry["high"]):
             if limit is not None:
-                axis.axhline(limit, color="C1", linewidth=1, linestyle="--")
+                axis.axhline(limit, color=color, linewidth=1, linestyle="--")
         axis.set_title(f"{entry['run']}: {labels[entry['region']]}", fontsize=9)
         axis.set_xlabel(f"mean of true and predicted, {entry['unit']}", fontsize=8)
         axis.tick_params(labelsize=8)

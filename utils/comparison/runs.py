@@ -211,7 +211,7 @@ def check_same_cases(runs: Sequence[Run]) -> None:
             missing = [case for case in one.cases if case not in two.cases]
             if missing:
                 more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-                raise UserError(f"{both}: {missing[0]}{more} is in {one.name} alone.")
+                raise UserError(f"{both}: {missing[0]}{more} {'are' if more else 'is'} in {one.name} alone.")
         for case, columns in first.cases.items():
             for region in first.regions:
                 true, of_other = (found.get(f"true_{region}") for found in (columns, other.cases[case]))

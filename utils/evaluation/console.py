@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from utils.evaluation.class_table import (
     fold_rows,
     region_labels,
 )
+from utils.evaluation.groups import lone_groups
 from utils.evaluation.report_calibration import calibration_lines
 from utils.evaluation.report_review import review_lines
 from utils.evaluation.score_table import size_text
@@ -73,6 +74,9 @@ def print_results(cfg: DictConfig, results: Sequence[SplitResult], folder: Path)
             say(f"{more} more scores, and how each averages: report.html, evaluation.json")
         if result.summary and cfg.EVALUATION.BOOTSTRAP and result.summary["cases"] == 1:
             say(f"no confidence intervals: there is one {result.summary['case']}")
+        for column, found in (result.summary or {}).get("groups", {}).items():
+            if lone := lone_groups(found):
+                say(f"{column}: {lone}")
         if result.raters:
             say("")
             show(make_table(*rater_table(cfg, result.raters)))
@@ -183,9 +187,17 @@ def group_table(column: str, found: dict[str, Any], names: dict[str, str]) -> tu
         ]
         for group, entry in found["groups"].items()
     ]
-    gaps = [found["gaps"][name].get(score, {}).get("value") for name in shown]
+    gaps = [found["gaps"][name].get(score, {}) for name in shown]
+    rows.append(["gap", "", *(number(gap.get("value")) for gap in gaps)])
+    if any(gap.get("low") is not None for gap in gaps):
+        rows.append(["95% interval", "", *(interval(gap) for gap in gaps)])
     headings = [f"{cut(column)}, {score}", "n", *(cut(names[name]) for name in shown)]
-    return headings, [*rows, ["gap", "", *map(number, gaps)]]
+    return headings, rows
+
+
+def interval(entry: Mapping[str, Any]) -> str:
+    """`0.9000-0.9500`, or nothing where there is none."""
+    return "" if entry.get("low") is None else f"{entry['low']:.4f}-{entry['high']:.4f}"
 
 
 def whole_set_table(cfg: DictConfig, result: SplitResult) -> tuple[list[str], Rows]:

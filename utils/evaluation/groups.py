@@ -88,6 +88,19 @@ def score_groups(
     return {column: score_column(grouping, cases, regions, bootstrap, seed) for column, grouping in groups.items()}
 
 
+def lone_groups(found: Mapping[str, Any]) -> str | None:
+    """A sentence about the groups of a column, of `score_groups`, that have one case; None if there are none.
+
+    >>> lone_groups({"groups": {"A": {"cases": 3}, "B": {"cases": 1}}})
+    'One case only: B. Its scores have no interval, nor have gaps to it.'
+    """
+    names = [group for group, entry in found["groups"].items() if entry["cases"] == 1]
+    its, to = ("Its", "it") if len(names) == 1 else ("Their", "them")
+    return (
+        f"One case only: {', '.join(names)}. {its} scores have no interval, nor have gaps to {to}." if names else None
+    )
+
+
 def score_column(
     grouping: Grouping, cases: Sequence[ScoredCase], regions: Regions, bootstrap: int, seed: int
 ) -> dict[str, Any]:
@@ -112,8 +125,9 @@ def score_column(
             highest, lowest = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
             ends = [resamples[group][region, score] for group in (highest, lowest)]
             low, high = (None, None)
-            if all(map(len, ends)):
-                low, high = np.nanpercentile(ends[0] - ends[1], (2.5, 97.5)).tolist()
+            drawn = ends[0] - ends[1] if all(map(len, ends)) else np.empty(0)
+            if not np.isnan(drawn).all():
+                low, high = np.nanpercentile(drawn, (2.5, 97.5)).tolist()
             gaps[region][score] = {
                 "value": values[highest] - values[lowest],
                 "low": low,

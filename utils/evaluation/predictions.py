@@ -27,6 +27,7 @@ from utils.base.files import resolve_path
 from utils.base.listing import list_folder
 from utils.base.progress import Task
 from utils.base.registry import load_object
+from utils.base.wording import counted
 from utils.config.class_names import has_background
 from utils.evaluation.consensus import find_consensus
 from utils.evaluation.evaluator import Evaluator
@@ -109,7 +110,10 @@ def find_cases(cfg: DictConfig, split: str) -> Cases:
         ]
         more = [name for name in masks.names if name not in grids]
         if more and len(missing) < len(grids):
-            print(f"Note: {len(more)} masks of {masks.key} have no true mask, such as {more[0]}.", file=sys.stderr)
+            print(
+                f"Note: {masks.key} has {counted(len(more), 'mask')} without a true one, such as {more[0]}.",
+                file=sys.stderr,
+            )
     if problems:
         raise UserError(f"these masks cannot be scored:\n{list_problems(problems)}")
     return Cases([truth, *raters], predictions, grids, find_images(cfg, split, truth))

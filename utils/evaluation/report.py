@@ -32,6 +32,7 @@ from utils.evaluation.class_table import (
     region_labels,
 )
 from utils.evaluation.gallery import Gallery
+from utils.evaluation.groups import lone_groups
 from utils.evaluation.report_calibration import calibration_context
 from utils.evaluation.report_curves import curves_context
 from utils.evaluation.report_review import review_context
@@ -102,6 +103,7 @@ def score_context(cfg: DictConfig, results: Sequence[SplitResult]) -> dict[str, 
         "constant_rows": {split: constant_row(cfg, evaluator) for split, evaluator in evaluators},
         "fold_rows": {split: fold_rows(evaluator) for split, evaluator in evaluators},
         "mean_and_deviation": mean_and_deviation,
+        "lone_groups": lone_groups,
         "regions": list(regions),
         "labels": labels,
         "scores": {

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from utils.base.embedding import embed
 from utils.base.learning_curves import PANELS, History, draw_curves, scores_of_classes, sort_into_panels
+from utils.base.wording import counted
 from utils.checkpoints import companion_path, weights_path
 from utils.checkpoints.paths import log_path, run_label
 from utils.checkpoints.training_log import read_history
@@ -39,7 +40,7 @@ def curves_context(cfg: DictConfig, folds: int) -> dict[str, Any]:
         return {
             "curves": embed(draw_curves(history, best=best, class_names=names)),
             "narrow_curves": narrow,
-            "curves_title": f"{run_label(cfg)}: {epochs} epoch{'s' if epochs > 1 else ''}{marked}",
+            "curves_title": f"{run_label(cfg)}: {counted(epochs, 'epoch')}{marked}",
             "why": None,
         }
     name = log_path(cfg).name

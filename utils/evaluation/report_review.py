@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from utils.base.embedding import embed
 from utils.base.palette import line_color
+from utils.base.wording import counted
 from utils.evaluation.selective import is_useless
 from utils.evaluation.split_result import SplitResult
 from utils.inference.uncertainty.learnt import VOLUME
@@ -44,7 +45,7 @@ def review_lines(result: SplitResult) -> list[str]:
             order = f", rank correlation with the true Dice {found['spearman']:.3f}{interval}"
         bounds = f"ideal order {found['aurc_ideal']:.4f}, none {found['aurc_random']:.4f}"
         risk = f"risk-coverage area {found['aurc']:.4f} ({bounds})"
-        lines.append(f"\nexpected Dice of {found['cases']} {kind}s{order}; {risk}")
+        lines.append(f"\nexpected Dice of {counted(found['cases'], kind)}{order}; {risk}")
         caught = f"the first {found['first_cases']} of the review list hold {found['first_failures']}"
         lines.append(f"  {found['failures']} have a Dice below {found['below']:g}: {caught}{flag_share(found)}")
         if is_useless(found):

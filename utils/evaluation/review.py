@@ -12,6 +12,7 @@ from data_generators.files.pairing import Pair
 from data_generators.files.volume_slices import VolumeSlice
 from utils.base.errors import UserError
 from utils.base.terminal import say
+from utils.base.wording import counted
 from utils.config.class_names import mask_class_names
 from utils.config.folds import ALL
 from utils.evaluation.selective import FEWEST, fit_curve, judge_cases, order_intervals
@@ -213,7 +214,7 @@ def save_curves(
     for part in parts:
         path = save_learnt(part.members, curves, {"split": split, "cases": counts})
         if cfg.VERBOSE:
-            shown = " and ".join(f"{count} {kind}s" for kind, count in counts.items())
+            shown = " and ".join(counted(count, kind) for kind, count in counts.items())
             say(f"saved {path}: which masks predict.py flags, learnt from {shown} of {split}")
     return Learnt(curves, float(cfg.PREDICT.REVIEW_DICE))
 

@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 
 from data_generators.reading.decoding import resize_image
 from utils.base.errors import UserError
+from utils.base.wording import counted
 from utils.inference.find_sources import find_sources
 from utils.inference.sources import Source, SourceSettings
 
@@ -30,7 +31,7 @@ def example_images(cfg: DictConfig) -> tuple[np.ndarray, str]:
         if len(found) >= max(cfg.EXPORT.CALIBRATION, COMPARED):
             break
     if found:
-        return np.stack(found), f"{min(len(found), COMPARED)} images"
+        return np.stack(found), counted(min(len(found), COMPARED), "image")
     if cfg.EXPORT.QUANTIZE == "int8":
         raise UserError("EXPORT.QUANTIZE=int8 needs images to calibrate with: set PREDICT.INPUT.")
     noise = np.random.default_rng(cfg.SEED).integers(0, 256, (2, height, width, cfg.INPUT.CHANNELS), np.uint8)

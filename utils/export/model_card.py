@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from utils.base.files import atomic_write, file_hash
 from utils.base.version import VERSION
+from utils.base.wording import counted
 from utils.checkpoints import companion_path
 from utils.checkpoints.paths import evaluate_command, evaluation_folder
 from utils.export.comparison import Agreement
@@ -95,7 +96,7 @@ def score_tables(path: Path, weights: str, command: str = "python evaluate.py") 
         for split, entry in evaluation["splits"].items():
             numbers = {name: value for name, value in entry["scores"].items() if isinstance(value, (int, float))}
             lines += [
-                f"Split {split}, {entry['images']} images:",
+                f"Split {split}, {counted(entry['images'], 'image')}:",
                 "",
                 "| score | value | best constant answer |",
                 "| --- | --- | --- |",

@@ -10,6 +10,7 @@ from utils.base.backups import list_backups
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.listing import list_folder
+from utils.base.wording import counted
 from utils.checkpoints import ENDING, companion_path, restore_config, weights_path
 from utils.checkpoints.training_log import read_best, read_history
 from utils.config.class_names import has_background, mask_class_names
@@ -41,8 +42,8 @@ class Expectation(NamedTuple):
         >>> str(Expectation("unet", "any size", 3, ["background", "liver"], "dice 0.912"))
         'unet, any size, 3 channels, 2 classes, dice 0.912'
         """
-        channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
-        parts = [self.model, self.size, channels, f"{len(self.classes)} classes", self.score]
+        classes = counted(len(self.classes), "class", "classes")
+        parts = [self.model, self.size, counted(self.channels, "channel"), classes, self.score]
         return ", ".join(part for part in parts if part)
 
 

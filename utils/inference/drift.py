@@ -57,7 +57,7 @@ class Drift:
         """Take an image; return the kinds of what is unlike the training if it is the last one of its source."""
         if item.frame == 0:
             self.facts = []
-        self.facts.append(facts_of(item.image))
+        self.facts.append(facts_of(item.image, padded=not self.fingerprint.get("without_padding")))
         if not item.is_last:
             return []
         is_scan = item.source.spacing is not None
@@ -77,14 +77,18 @@ class Drift:
                     ((value, _),) = Counter(finding.value for finding in findings).most_common(1)
                     count, total = len(findings), self.sources[is_scan]
                     of = f"{count} of {total} {name}s" if total > 1 else f"the {name}"
-                    verb = text if total > 1 else text.replace("have", "has", 1)
+                    verb = text if count > 1 else text.replace("have", "has", 1)
                     lines.append(f"Warning: {of} {verb} ({value}; training {findings[0].training})")
         return lines
 
 
 def compare(facts: list[ImageFacts], source: Source, fingerprint: Mapping[str, Any]) -> Iterator[Finding]:
-    """In what the images of a source, whose intensities are averaged, are far outside of the training set."""
-    first = facts[0]
+    """In what the images of a source are far outside of the training set.
+
+    Intensities are the mean over its images; of those that are all padding only their size counts, unless all are.
+    """
+    filled = [one for one in facts if not one.is_empty] or facts
+    first = filled[0]
     if source.spacing is not None and fingerprint["spacing_mm"]:
         ranges = fingerprint["spacing_mm"]
         if any(is_far(one, sides, SPACING_FACTOR) for one, sides in zip(source.spacing, ranges, strict=True)):
@@ -95,7 +99,8 @@ def compare(facts: list[ImageFacts], source: Source, fingerprint: Mapping[str, A
     for kind, value in (("channels", first.channels), ("bits", first.bits)):
         if value not in fingerprint[kind]:
             yield Finding(kind, str(value), " and ".join(map(str, fingerprint[kind])))
-    yield from compare_intensities(np.mean([one.intensities for one in facts], axis=0), fingerprint)
+    means = np.nan_to_num(np.mean([one.intensities for one in filled], axis=0))
+    yield from compare_intensities(means, fingerprint)
 
 
 def compare_intensities(values: np.ndarray, fingerprint: Mapping[str, Any]) -> Iterator[Finding]:

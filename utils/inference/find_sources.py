@@ -15,6 +15,7 @@ from data_preparation.scans.file_kinds import NIFTI_SUFFIXES, is_dicom, is_nifti
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path, where_looked
 from utils.base.listing import expand_pattern, has_wildcard, list_folder, refuse_dangling
+from utils.base.wording import counted
 from utils.inference.image_sources import ImageSource, StackSource
 from utils.inference.sources import Source, VolumeSource
 
@@ -77,9 +78,8 @@ def scan_sources(paths: Sequence[Path], channels: Sequence[str]) -> list[Source]
     if cases.problems:
         raise UserError(f"scans lack sequences:\n{list_problems(cases.problems)}")
     if cases.others:
-        print(
-            f"Note: {len(cases.others)} files of no sequence are skipped, such as {cases.others[0]}.", file=sys.stderr
-        )
+        others = counted(len(cases.others), "file")
+        print(f"Note: skipped {others} of no sequence, such as {cases.others[0]}.", file=sys.stderr)
     sources: list[Source] = []
     for image in cases.images:
         first, *others = (Path(str(part)) for part in image.parts)
@@ -168,7 +168,7 @@ def without_labels(paths: list[Path], key: str) -> list[Path]:
             labels.append(path)
     if labels:
         print(
-            f"Note: {key}: skipped {len(labels)} files that are the labels of volumes beside them, such as "
+            f"Note: {key}: skipped {counted(len(labels), 'file')} with the labels of volumes beside, such as "
             f"{labels[0]}. To predict them anyway, list the files.",
             file=sys.stderr,
         )

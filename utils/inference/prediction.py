@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.base.wording import counted
 from utils.inference.output import Output
 from utils.inference.predictor import Predictor
 from utils.inference.read_ahead import Progress, SourceImage, read_ahead
@@ -61,8 +62,9 @@ def note_turned(sources: Sequence[Source]) -> None:
     turned = [source.path for source in sources if source.is_turned]
     if turned:
         print(
-            f"Note: {len(turned)} images, such as {turned[0]}, have an EXIF rotation for display: their masks lie on "
-            "the pixels as stored, turned against what viewers show. For masks as shown: PREPROCESS_DATA.EXIF=apply.",
+            f"Note: {counted(len(turned), 'image')} with an EXIF rotation for display, such as {turned[0]}: masks lie "
+            "on the pixels as stored, turned against what viewers show. For masks as shown: "
+            "PREPROCESS_DATA.EXIF=apply.",
             file=sys.stderr,
         )
 

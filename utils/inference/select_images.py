@@ -45,4 +45,13 @@ def select_images(
 
     chosen = select_next(list(expected.values()), count, features_of)
     path = write_list(folder, [str(sources[number].path) for number in chosen])
-    return f"{path}: {len(chosen)} of {len(sources)} to label next"
+    return f"{path}: {len(chosen)} of {len(sources)} to label next{too_many(count, len(sources))}"
+
+
+def too_many(wanted: int, there: int) -> str:
+    """What is said if PREDICT.SELECT asks for more than there are.
+
+    >>> too_many(2, 2), too_many(9, 1)
+    ('', '; PREDICT.SELECT=9 asks for more, so that all are listed')
+    """
+    return f"; PREDICT.SELECT={wanted} asks for more, so that all are listed" if wanted > there else ""

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt
 
 from data_generators.dataset import Dataset
 from losses.monitor import Monitor, Rank, build_monitor, default_monitor
+from utils.base.wording import counted
 from utils.config.class_names import mask_class_names
 from utils.devices.strategy import worker
 from utils.training.checkpoint import Checkpoint, StopOnSignal
@@ -121,7 +122,7 @@ def describe_run(cfg: DictConfig, name: str, images: int) -> str:
     """
     paths = cfg.DATASET.TRAIN.IMAGES_PATH
     where = paths if isinstance(paths, str) else f"{paths[0]}, ..."
-    return f"{name}, trained on {images:,} images of {where}"
+    return f"{name}, trained on {counted(images, 'image')} of {where}"
 
 
 class SinceBest:
@@ -249,8 +250,8 @@ class EarlyStopping(StatefulCallback):
             return
         self.model.stop_training = True
         if self.verbose:
-            log = self.since_best.monitor.log
-            print(f"\nStopped after epoch {epoch + 1}: {log} did not improve for {self.since_best.waited} epochs")
+            log, waited = self.since_best.monitor.log, counted(self.since_best.waited, "epoch")
+            print(f"\nStopped after epoch {epoch + 1}: {log} did not improve for {waited}")
 
 
 class AveragedWeights(keras.callbacks.SwapEMAWeights):

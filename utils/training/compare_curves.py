@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.learning_curves import MANY_EPOCHS, PANELS, STRIPS, History, panel_of
+from utils.base.palette import line_color
 from utils.base.text_files import read_csv
 from utils.checkpoints.training_log import RUN
 from utils.config.command import fail
@@ -60,11 +61,12 @@ def name_runs(paths: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def draw_runs(runs: Mapping[str, History]) -> "Figure":
+def draw_runs(runs: Mapping[str, History], colors: Mapping[str, str] | None = None) -> "Figure":
     """Draw several runs over epochs, a panel for each loss, score and rate that any of them has.
 
     Args:
         runs: `{name of the run: {log name: values, one per epoch}}`; logs of validation start with `val_`.
+        colors: `{name of the run: its colour}`; None for those of `line_color` in order.
 
     Example:
         >>> runs = {"a": {"loss": [2.0, 1.0], "val_loss": [3.0, 2.0]}, "b": {"loss": [2.0], "dice": [0.4]}}
@@ -73,25 +75,26 @@ def draw_runs(runs: Mapping[str, History]) -> "Figure":
     """
     from matplotlib.figure import Figure
 
+    colors = colors or {run: line_color(number) for number, run in enumerate(runs)}
     names = {log.removeprefix("val_"): None for history in runs.values() for log in history}
     panels = [name for kind in (*PANELS, *STRIPS) for name in names if panel_of(name) == kind]
     lines = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(14, 3.6 * lines + 0.5), layout="constrained")
     for number, name in enumerate(panels, 1):
-        draw_panel(figure.add_subplot(lines, min(COLUMNS, len(panels)), number), name, runs)
+        draw_panel(figure.add_subplot(lines, min(COLUMNS, len(panels)), number), name, runs, colors)
     handles = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
     return figure
 
 
-def draw_panel(axes: "Axes", name: str, runs: Mapping[str, History]) -> None:
+def draw_panel(axes: "Axes", name: str, runs: Mapping[str, History], colors: Mapping[str, str]) -> None:
     """Draw one loss or score of all runs."""
-    for number, (run, history) in enumerate(runs.items()):
+    for run, history in runs.items():
         for log, style, kind in ((name, "-", "training"), (f"val_{name}", "--", "validation")):
             if log in history:
                 epochs = range(1, len(history[log]) + 1)
                 marker = "." if len(epochs) < MANY_EPOCHS else ""
-                axes.plot(epochs, history[log], style, color=f"C{number}", marker=marker, label=f"{run} ({kind})")
+                axes.plot(epochs, history[log], style, color=colors[run], marker=marker, label=f"{run} ({kind})")
     axes.set_title(name)
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.3)

@@ -12,6 +12,7 @@ from losses.constant_answer import answer_name
 from losses.monitor import build_monitor
 from utils.base.job_table import fold_table, job_table
 from utils.base.terminal import make_table, say, show
+from utils.base.wording import counted
 from utils.checkpoints.paths import evaluate_command, evaluate_sweep_command
 from utils.checkpoints.training_log import read_best
 from utils.config.class_names import mask_class_names
@@ -53,11 +54,11 @@ def print_start(cfg: DictConfig, trainer: "Trainer", data: Mapping[str, Any], ta
     parameters = trainer.network.count_params()
     lines = {
         "model": f"{cfg.MODEL.TYPE}, encoder {cfg.MODEL.BACKBONE.TYPE}, {parameters:,} parameters",
-        "input": f"{size} -> {cfg.OUTPUT.CLASSES} classes",
+        "input": f"{size} -> {counted(cfg.OUTPUT.CLASSES, 'class', 'classes')}",
         "data": f"{data['train']['pairs']} for training, {data['val']['pairs']} for validation, "
         f"loader {cfg.DATA_GENERATOR_TYPE}",
         "loss": f"{loss}, L2 {cfg.MODEL.L2:g}",
-        "training": f"{cfg.HYPER_PARAMETERS.EPOCHS} epochs, batch {batch}",
+        "training": f"{counted(cfg.HYPER_PARAMETERS.EPOCHS, 'epoch')}, batch {batch}",
         "steps": f"{cfg.OPTIMIZER.NAME}, learning rate {cfg.HYPER_PARAMETERS.LEARNING_RATE:g}, {cfg.LR_SCHEDULE.NAME}",
         "speed": f"AMP {cfg.OPTIMIZATION.AMP}, XLA {cfg.OPTIMIZATION.XLA}",
     }

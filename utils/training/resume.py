@@ -14,6 +14,7 @@ from data_generators.dataset import Dataset
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
 from utils.base.keys import Role
+from utils.base.wording import counted
 from utils.checkpoints import companion_path
 from utils.config.defaults import default_config
 from utils.config.overrides import override_key
@@ -145,9 +146,9 @@ def check_data(metadata: Metadata, data: Dataset) -> None:
     if not saved or saved == now:  # states of early versions do not describe their data
         return
     changed = (
-        f"{saved['samples']} images then, {now['samples']} now"
+        f"{counted(saved['samples'], 'image')} then, {now['samples']} now"
         if saved["samples"] != now["samples"]
-        else f"{now['samples']} images as before, but with other names or in another order"
+        else f"{counted(now['samples'], 'image')} as before, but with other names or in another order"
     )
     raise UserError(
         f"The training data has changed since the state was saved: {changed}. Undo the change to continue, or start "

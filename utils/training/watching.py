@@ -11,6 +11,7 @@ import numpy as np
 
 from losses.learnt import NOT_FOUND, dice_of_logs, explain_unfound
 from utils.base.terminal import say
+from utils.base.wording import counted
 
 Logs = dict[str, float]
 
@@ -107,7 +108,7 @@ class StepTimer(keras.callbacks.Callback):
         timed = np.array(self.seconds[self.warmup_steps :]) * 1000
         if len(timed) < self.bench_steps:
             print(
-                f"Training ended after {len(self.seconds)} steps: {len(timed)} instead of "
+                f"Training ended after {counted(len(self.seconds), 'step')}: {len(timed)} instead of "
                 f"bench_steps={self.bench_steps} were timed after warmup_steps={self.warmup_steps}. "
                 "Raise HYPER_PARAMETERS.EPOCHS."
             )
@@ -119,6 +120,6 @@ class StepTimer(keras.callbacks.Callback):
         unit = 2**30 if sys.platform == "darwin" else 2**20
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         print(
-            f"{len(timed)} steps: {images:.2f} images/s, latency p50 {p50:.1f} p90 {p90:.1f} p99 {p99:.1f} ms, "
-            f"peak memory of the process {memory:.2f} GiB"
+            f"{counted(len(timed), 'step')}: {images:.2f} images/s, latency p50 {p50:.1f} p90 {p90:.1f} p99 {p99:.1f} "
+            f"ms, peak memory of the process {memory:.2f} GiB"
         )

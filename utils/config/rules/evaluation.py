@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from utils.base.classes import number_of_classes
 from utils.base.errors import UserError
 from utils.config.folds import ALL
+from utils.config.overrides import override_key
 
 
 def predictions_are_masks_of_one_split(cfg: DictConfig) -> None:
@@ -81,3 +82,8 @@ def size_bins_rise(cfg: DictConfig) -> None:
 def surface_dice_has_a_tolerance(cfg: DictConfig) -> None:
     if cfg.EVALUATION.SURFACE_TOLERANCE_MM == []:
         raise UserError("EVALUATION.SURFACE_TOLERANCE_MM=[] has no tolerance: give one or several, such as 2 or [2,1].")
+    # Only what was typed: experiments and configs beside weights may hold a tolerance for later.
+    typed = {override_key(override): override for override in cfg.OVERRIDES}
+    tolerance = typed.get("EVALUATION.SURFACE_TOLERANCE_MM")
+    if tolerance is not None and not cfg.EVALUATION.SURFACE:
+        raise UserError(f"{tolerance} is of surface distances, which are off: type EVALUATION.SURFACE=True, too.")

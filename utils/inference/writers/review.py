@@ -17,6 +17,7 @@ from utils.base.files import atomic_write
 from utils.base.palette import hex_color
 from utils.base.pictures import draw_contours, overlay
 from utils.base.text_files import SHOWN, spreadsheet_cell
+from utils.base.wording import counted
 from utils.inference.comparison import class_legend, fit
 from utils.inference.uncertainty.cases import CaseNumbers
 from utils.inference.uncertainty.learnt import flag_text
@@ -140,7 +141,7 @@ class ReviewWriter(Writer[MaskPrediction]):
     def findings(self) -> list[str]:
         if not self.cases:
             return []
-        line = f"{self.folder / 'review.csv'}: {len(self.cases)} masks, the least sure first"
+        line = f"{self.folder / 'review.csv'}: {counted(len(self.cases), 'mask')}, the least sure first"
         if not self.settings.learnt:
             return [line]
         flagged, unjudged = sum(bool(case.flag) for case in self.cases), self.unjudged()
