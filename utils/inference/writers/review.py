@@ -30,7 +30,7 @@ ROWS = 1000  # that its table has; review.csv has all
 LARGEST_SIDE, LEAST_SIDE = 384, 192  # pixels of a picture
 QUALITY = 82  # of WebP
 # The share of the most there can be that is drawn brightest: members seldom disagree as much as they could.
-BRIGHTEST = {"entropy": 1.0, "mutual_information": 0.25, "variance": 0.25}
+BRIGHTEST = {"entropy": 1.0, "mutual_information": 0.25, "variance": 0.1}
 COLORS = cv2.COLORMAP_INFERNO  # its lightness ascends: colour-blind people can read it, and so can a grey print
 TEMPLATES = (Path(__file__).parent, Path(__file__).parents[2] / "evaluation")  # with the style of the report
 
@@ -119,7 +119,7 @@ class ReviewWriter(Writer[MaskPrediction]):
     def write_page(self) -> None:
         """Write `review.html`, which opens without a network."""
         environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)  # names come from outside
-        environment.filters |= {"number": number_text, "flag": flag_text}
+        environment.filters |= {"number": number_text, "flag": flag_text, "counted": counted}
         pictures = {-number: found for _, number, found in self.pictures}
         context = {
             "cases": self.cases[:ROWS],
