@@ -10,10 +10,13 @@ import pytest
 from compare import compare, main
 from evaluate import evaluate
 from utils.base.errors import UserError
+from utils.base.palette import line_color
 from utils.comparison.beside import most_different, read_cost
+from utils.comparison.report import draw_agreement
 from utils.comparison.runs import Run, find_runs
 from utils.comparison.statistics import compare_pair, compare_volumes, holm, rank_runs
 from utils.config import load_config
+from utils.training.compare_curves import draw_runs
 
 SIZE, CASES = 8, 7
 CURVES = "epoch,loss,val_dice,run\n0,1.0,0.3,a\n1,0.5,0.6,a\n"
@@ -67,6 +70,11 @@ def test_differences_of_two_runs_by_hand(folder, capsys):
     page = (folder / "out/comparison.html").read_text()
     assert page.count("data:image/webp") >= 2 * 3 * 6 and "http" not in page.replace("http-equiv", "").replace(
         "http://www.w3.org", ""
+    )
+    for name, color in zip(("one", "other"), map(line_color, range(2)), strict=True):
+        assert f'<i class="swatch" style="--color: {color}"></i>{name}' in page
+    assert (
+        "Win, tie, loss: images in which the first run is better, equal, worse" in page and "by Holm, because" in page
     )
     assert json.loads((folder / "out/comparison.json").read_text())["pairs"] == found["pairs"]
     with open(folder / "out/pairs.csv", newline="") as file:
@@ -128,6 +136,17 @@ def test_ranks_leave_out_what_is_not_defined_and_one_case_has_none():
     assert one["runs"]["a"] == {"rank": 1, "shares": None}
     single = compare_volumes([run_of("a", [0.9])])[0]
     assert single["low"] is None
+
+
+def test_a_run_has_its_colour_whether_or_not_others_have_curves():
+    curves = {"b": {"loss": [2.0, 1.0]}, "c": {"val_loss": [1.0, 3.0]}}
+    colors = {name: line_color(number) for number, name in enumerate("abc")}
+    (axis,) = draw_runs(curves, colors, columns=1).axes
+    assert [line.get_color() for line in axis.get_lines()] == [colors["b"], colors["c"]]
+    volumes = [{"run": name, "region": "class1", "unit": "ml", "bias": 1.0} for name in "abc"]
+    volumes = [{**entry, "low": 0.0, "high": 2.0, "mean": [1.0, 2.0], "difference": [0.5, 1.5]} for entry in volumes]
+    axes = draw_agreement(volumes, colors, {"class1": "cell"}).axes
+    assert [axis.get_lines()[1].get_color() for axis in axes] == list(colors.values())
 
 
 def test_cost_and_curves_are_read_beside_the_weights(tmp_path):

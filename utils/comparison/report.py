@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from utils.base.embedding import embed
 from utils.base.files import atomic_write, write_json
-from utils.base.palette import line_color
+from utils.base.palette import class_color, hex_color, line_color
 from utils.base.text_files import SHOWN, spreadsheet_cell
 from utils.base.wording import counted
 from utils.comparison.beside import histories, most_different, read_cost
@@ -94,6 +94,9 @@ def write_comparison(folder: Path, runs: Sequence[Run], found: dict[str, Any], c
         **found,
         "names": [run.name for run in runs],
         "colors": colors,
+        "class_colors": {
+            labels[region]: hex_color(class_color(int(region.removeprefix("class")))) for region in runs[0].classes
+        },
         "labels": labels,
         "titles": {name: score_texts(name)[0] for name in shared_scores(runs)},
         "lower": [name for name in shared_scores(runs) if name in LOWER_IS_BETTER],
@@ -103,6 +106,7 @@ def write_comparison(folder: Path, runs: Sequence[Run], found: dict[str, Any], c
         "fewest": FEWEST,
         "agreement": embed(draw_agreement(found["volumes"], colors, labels)),
         "curves": embed(draw_runs(curves, colors)) if curves else None,
+        "narrow_curves": embed(draw_runs(curves, colors, columns=1)) if curves else None,
         "without_curves": [run.name for run in runs if run.name not in curves],
         "pictures": most_different(runs, PICTURES),
         "command": command,

@@ -61,12 +61,13 @@ def name_runs(paths: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def draw_runs(runs: Mapping[str, History], colors: Mapping[str, str] | None = None) -> "Figure":
+def draw_runs(runs: Mapping[str, History], colors: Mapping[str, str] | None = None, columns: int = COLUMNS) -> "Figure":
     """Draw several runs over epochs, a panel for each loss, score and rate that any of them has.
 
     Args:
         runs: `{name of the run: {log name: values, one per epoch}}`; logs of validation start with `val_`.
         colors: `{name of the run: its colour}`; None for those of `line_color` in order.
+        columns: panels beside each other; one for a phone.
 
     Example:
         >>> runs = {"a": {"loss": [2.0, 1.0], "val_loss": [3.0, 2.0]}, "b": {"loss": [2.0], "dice": [0.4]}}
@@ -78,12 +79,12 @@ def draw_runs(runs: Mapping[str, History], colors: Mapping[str, str] | None = No
     colors = colors or {run: line_color(number) for number, run in enumerate(runs)}
     names = {log.removeprefix("val_"): None for history in runs.values() for log in history}
     panels = [name for kind in (*PANELS, *STRIPS) for name in names if panel_of(name) == kind]
-    lines = -(-len(panels) // COLUMNS)
-    figure = Figure(figsize=(14, 3.6 * lines + 0.5), layout="constrained")
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(14 * columns / COLUMNS, 3.6 * lines + 0.5), layout="constrained")
     for number, name in enumerate(panels, 1):
-        draw_panel(figure.add_subplot(lines, min(COLUMNS, len(panels)), number), name, runs, colors)
+        draw_panel(figure.add_subplot(lines, min(columns, len(panels)), number), name, runs, colors)
     handles = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4 if columns > 1 else 1)
     return figure
 
 
