@@ -43,8 +43,7 @@ def draw_split(pairs: list[Pair], options: Namespace, form: StoredForm) -> Split
     groups, reason = find_groups([pair.image.stem for pair in pairs], options.group)
     if len(set(groups)) < 2:
         raise UserError(
-            f"{counted(len(groups), 'image')} of a single group, which cannot be split. Define other groups "
-            "with --group."
+            f"{counted(len(groups), 'image')} in one group, which cannot be split: define other groups with --group."
         )
     measured = measure_pairs(pairs, form, options.quiet)
     shares = foreground_shares(measured, [0] if form.classes else options.values)
