@@ -23,7 +23,7 @@ from data_preparation.common.pair_check import IMAGE_PROPERTIES, MASK_FORMS, Pai
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, resolve_path
 
-FORMAT = 1  # of the lines; with another number, all files are read again
+FORMAT = 2  # of the lines; with another number, all files are read again
 FEWEST = 1000  # pairs: fewer are read in a second, and leave no file behind
 MAX_LINE = 10_000  # bytes
 PROPERTIES = [*IMAGE_PROPERTIES, *MASK_FORMS]

@@ -22,7 +22,8 @@ def data(tmp_path, monkeypatch):
         for part in ("images", "mask"):
             (tmp_path / f"data/{split}/{part}").mkdir(parents=True)
         for index in range(count):
-            cv2.imwrite(f"{tmp_path}/data/{split}/images/{index}.png", rng.integers(0, 256, (16, 24, 3), np.uint8))
+            image = rng.integers(0, 256, (16, 24, 3), np.uint8) * np.uint8(index < 2)  # the last is all padding
+            cv2.imwrite(f"{tmp_path}/data/{split}/images/{index}.png", image)
             cv2.imwrite(f"{tmp_path}/data/{split}/mask/{index}.png", rng.integers(0, 2, (16, 24), np.uint8))
     return tmp_path
 
