@@ -78,8 +78,8 @@ def scan_sources(paths: Sequence[Path], channels: Sequence[str]) -> list[Source]
     if cases.problems:
         raise UserError(f"scans lack sequences:\n{list_problems(cases.problems)}")
     if cases.others:
-        others = counted(len(cases.others), "file")
-        print(f"Note: skipped {others} of no sequence, such as {cases.others[0]}.", file=sys.stderr)
+        skipped = counted(len(cases.others), "file")
+        print(f"Note: skipped {skipped} of no sequence, such as {cases.others[0]}.", file=sys.stderr)
     sources: list[Source] = []
     for image in cases.images:
         first, *others = (Path(str(part)) for part in image.parts)
