@@ -180,8 +180,8 @@ def print_report(summary: Mapping[str, Mapping[str, int]], skipped: Sequence[Ski
     """Print how many pairs each split has, and what was skipped."""
     for split, counts in summary.items():
         if any(counts.values()):
-            written = counted(counts["written"], "pair")
-            print(f"{split}: {written} written, {counts['unchanged']} unchanged, in {output / split}")
+            pairs, same = counted(counts["written"], "pair"), counts["unchanged"]
+            print(f"{split}: {pairs} written, {same} unchanged, in {output / split}")
     print_skipped(skipped)
 
 
@@ -287,8 +287,7 @@ def is_done(output: Path, record: Record, target: str, pair: NewPair, signature:
     """Whether a pair was written before, from the same sources and options, with a label image if `objects`."""
     return (
         record.get(target) == [mask_target(pair), signature]
-        and (output / target).is_file()
-        and (output / mask_target(pair)).is_file()
+        and all((output / file).is_file() for file in (target, mask_target(pair)))
         and (not objects or (output / objects_target(mask_target(pair))).is_file())
     )
 
@@ -297,6 +296,5 @@ def remove_stale_pairs(output: Path, record: Record, targets: Mapping[str, NewPa
     """Remove pairs of an earlier run that are no longer wanted, such as those that moved to another split."""
     for target, (mask, _) in record.items():
         if target not in targets:
-            (output / target).unlink(missing_ok=True)
-            (output / mask).unlink(missing_ok=True)
-            (output / objects_target(mask)).unlink(missing_ok=True)
+            for file in (target, mask, objects_target(mask)):
+                (output / file).unlink(missing_ok=True)

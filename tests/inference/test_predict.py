@@ -187,7 +187,7 @@ def test_labels_beside_their_volumes_are_no_scans(tmp_path, capsys):
     for value in (f"PREDICT.INPUT={tmp_path}", f"PREDICT.INPUT='{tmp_path}/*.nii*'"):
         assert found(value) == names[2:]  # no volume-9
         (note,) = capsys.readouterr().err.splitlines()
-        assert f"skipped 2 files that are the labels of volumes beside them, such as {tmp_path / names[0]}." in note
+        assert f"skipped 2 files, the labels of volumes beside them, such as {tmp_path / names[0]}." in note
     assert found(f"PREDICT.INPUT='{tmp_path}/seg*'") == names[:3]
     assert found(f"PREDICT.INPUT=[{tmp_path / names[0]},{tmp_path / names[3]}]") == [names[0], names[3]]
     assert capsys.readouterr().err == ""

@@ -168,7 +168,7 @@ def without_labels(paths: list[Path], key: str) -> list[Path]:
             labels.append(path)
     if labels:
         print(
-            f"Note: {key}: skipped {counted(len(labels), 'file')} with the labels of volumes beside, such as "
+            f"Note: {key}: skipped {counted(len(labels), 'file')}, the labels of volumes beside them, such as "
             f"{labels[0]}. To predict them anyway, list the files.",
             file=sys.stderr,
         )
