@@ -53,6 +53,7 @@ def networks(clones: Path) -> dict:
         "unet_resnet50": smp.Unet("resnet50", classes=2, **small),
         "unet_mobilenetv2": smp.Unet("mobilenet_v2", classes=3, in_channels=1, **small),
         "unet_vgg16": smp.Unet("vgg16", classes=2, **small),
+        "unet_vgg16_bn": smp.Unet("vgg16_bn", classes=2, **small),
         "unet_efficientnetb0": smp.Unet("efficientnet-b0", classes=1, **small),
         "unet_efficientnetb2": smp.Unet("efficientnet-b2", classes=2, **small),
         "unetplusplus_mobilenetv2": smp.UnetPlusPlus("mobilenet_v2", classes=2, **small),

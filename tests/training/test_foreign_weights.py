@@ -113,8 +113,13 @@ def without_last(arrays):
         ("mateuszbuda", lambda arrays: arrays.pop("conv.weight"), "not whole.* 'conv.weight'"),
         ("mateuszbuda", smaller, r"bottleneckconv2.weight is 3x3x63x64 .*, not 3x3x64x64"),
         ("mateuszbuda", lambda arrays: arrays.update({"se.weight": np.zeros(3, "f4")}), "variant .* se.weight first"),
-        ("milesial", renamed(r"up(\d)\.up\.", r"gone\1."), "bilinear=True: .* aligns the corners"),
-        ("unet_vgg16", renamed(r"encoder\.features\.\d+\.bias", "encoder.features.1.running_mean"), "VGG has batch"),
+        ("milesial", renamed(r"up(\d)\.up\.", r"gone\1."), "bilinear=True: .* UPSAMPLE=bilinear of a training here"),
+        ("unet_vgg16_bn", renamed(r"encoder\.features\.4[01]\.", "gone."), "VGG has 12 convolutions; only vgg16 and"),
+        (
+            "unet_vgg16_bn",
+            lambda arrays: arrays.pop("encoder.features.4.running_var"),
+            "not whole.*features.4.running_v",
+        ),
         ("unet_vgg16", renamed(r"decoder\.center\.", "decoder.blocks.0.attention1."), "has attention"),
         ("unet_mobilenetv2", renamed(r"encoder\.features", "encoder.stages"), "encoder is not among those"),
         ("unet_resnet18", renamed(r"encoder\.layer4\.1\.", "encoder.layer4.2."), None),
@@ -133,7 +138,11 @@ def test_what_does_not_fit_is_named(name, change, words, tmp_path):
     ("name", "change", "words"),
     [
         ("unet3plus_deepsup_cgm", without_last, "has 39 convolutions .* no variant"),
-        ("sm_unet_mobilenetv2", renamed("expanded_conv_project", "bn_data"), "ResNet normalises before"),
+        (
+            "sm_unet_mobilenetv2",
+            renamed("expanded_conv_project", "bn_data"),
+            "ResNet normalises before.* WEIGHTS=imagenet",
+        ),
         ("sm_unet_mobilenetv2_transpose", renamed(r"decoder_stage0b_bn/.*", "gone"), "transposed convolutions without"),
     ],
 )

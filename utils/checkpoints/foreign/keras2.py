@@ -66,7 +66,10 @@ def encoder_settings(arrays: Arrays) -> dict[str, Any]:
         if size is not None:
             return found(arrays, f"efficientnetb{size[0]}", "stem_conv", None)
     if "bn_data/beta" in arrays:
-        raise UserError("its ResNet normalises before each convolution and normalises the image; ours does neither.")
+        raise UserError(
+            "its ResNet normalises before each convolution and normalises the image; ours does neither. Start from "
+            "MODEL.BACKBONE.TYPE=resnet50 MODEL.BACKBONE.WEIGHTS=imagenet, or from a Unet of segmentation_models.pytorch."
+        )
     raise UserError("its encoder is not among those that can be taken: VGG, MobileNetV2, EfficientNet.")
 
 

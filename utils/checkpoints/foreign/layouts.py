@@ -37,11 +37,13 @@ class Network:
         settings: {key: value}; all else is as by default.
         pairs: all modules that have weights.
         unused: regular expression of arrays that the network does not need.
+        folded: arrays in place of those in the file, in which other arrays are contained.
     """
 
     settings: Mapping[str, Any]
     pairs: list[Pair]
     unused: str = r".*\.num_batches_tracked"
+    folded: Arrays = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def recognise(arrays: Arrays, source: object) -> Foreign:
     for layout in LAYOUTS:
         if any(re.fullmatch(f"{layout.mark}.*", name) for name in arrays):
             try:
-                return Foreign(layout, load_object(layout.describe)(arrays), arrays)
+                network: Network = load_object(layout.describe)(arrays)
+                return Foreign(layout, network, {**arrays, **network.folded})
             except IndexError:
                 raise UserError(f"The weights {source} have other axes than those of {layout.name}.") from None
             except KeyError as error:

@@ -50,8 +50,8 @@ def milesial(arrays: Arrays) -> Network:
     """
     if not count(arrays, r"(up1\.up)\.weight"):
         raise UserError(
-            "it was built with bilinear=True: its upsampling aligns the corners of the maps, ours does not. Only "
-            "bilinear=False can be taken."
+            "it was built with bilinear=True: its upsampling aligns the corners of the maps, ours does not. Take one with "
+            "bilinear=False, or MODEL.DECODER.UPSAMPLE=bilinear of a training here."
         )
     pairs, widths = [], []
     for level in range(5):

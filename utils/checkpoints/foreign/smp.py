@@ -5,9 +5,9 @@ from typing import Any
 from utils.base.errors import UserError
 from utils.base.registry import load_object
 from utils.checkpoints.foreign.layouts import Arrays, Network, Pair
+from utils.checkpoints.foreign.smp_encoders import EPSILON
 
 HERE = "utils.checkpoints.foreign.smp_encoders"
-EPSILON = 1e-5  # PyTorch's, added to the variance
 
 # A name that only files with this encoder have -> function arrays -> Network of the encoder alone
 ENCODERS = {
@@ -85,7 +85,7 @@ def whole(arrays: Arrays, settings: dict[str, Any], pairs: list[Pair]) -> Networ
         "OUTPUT.CLASSES": head.shape[0],
     }
     pairs = [*encoder.pairs, *pairs, Pair("segmentation_head.0", "mask_logits")]
-    return Network(settings, pairs, rf"{encoder.unused}|classification_head\..*")
+    return Network(settings, pairs, rf"{encoder.unused}|classification_head\..*", encoder.folded)
 
 
 def two_convs(theirs: str, ours: str, parts: tuple[int, ...] = ()) -> list[Pair]:

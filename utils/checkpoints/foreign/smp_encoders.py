@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from utils.base.errors import UserError
 from utils.checkpoints.foreign.layouts import Arrays, Network, Pair, count
 
 UNUSED = Network.unused
+EPSILON = 1e-5  # PyTorch's, added to the variance
 
 # (bottleneck, blocks of each stage) -> MODEL.BACKBONE.TYPE
 RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {
@@ -92,27 +95,51 @@ def mobilenetv2(arrays: Arrays) -> Network:
 def vgg(arrays: Arrays) -> Network:
     """`features.<place>`: convolutions, each followed by a ReLU, and a pooling after each block.
 
+    Those with a batch normalisation before the ReLU (`_bn`) have it folded into the convolution.
+
     Raises:
-        UserError: with batch normalisation, or of another depth.
+        UserError: of another depth.
     """
-    if "encoder.features.1.running_mean" in arrays:
-        raise UserError("its VGG has batch normalisation (_bn), ours has none.")
-    convs = count(arrays, r"encoder\.features\.(\d+)\.weight")
+    normalised = "encoder.features.1.running_mean" in arrays
+    convs = count(arrays, r"encoder\.features\.(\d+)\.weight") // (2 if normalised else 1)
     if convs not in VGGS:
-        raise UserError(f"its VGG has {convs} convolutions; vgg16 and vgg19 are built here.")
+        raise UserError(f"its VGG has {convs} convolutions; only vgg16 and vgg19 are built here, with or without _bn.")
     kind, blocks = VGGS[convs]
 
-    def names() -> Iterator[tuple[str, str]]:
+    def places() -> Iterator[tuple[int, str]]:
         place = 0
         for block, many in enumerate(blocks, 1):
             for number in range(1, many + 1):
-                yield f"features.{place}", f"block{block}_conv{number}"
-                place += 2
+                yield place, f"block{block}_conv{number}"
+                place += 3 if normalised else 2
             place += 1
 
+    folded: dict[str, np.ndarray] = {}
+    unused = UNUSED
+    for place, _ in places() if normalised else ():
+        folded |= fold_norm(arrays, f"encoder.features.{place}", f"encoder.features.{place + 1}")
+        unused += rf"|encoder\.features\.{place + 1}\..*"
+    names = ((f"features.{place}", ours) for place, ours in places())
     skips = [f"block{block}_conv{many}" for block, many in enumerate(blocks, 1)][1:]
     channels = arrays["encoder.features.0.weight"].shape[1]
-    return Network(settings(kind, [*skips, "block5_pool"], channels), encoder_pairs(names()), UNUSED)
+    return Network(settings(kind, [*skips, "block5_pool"], channels), encoder_pairs(names), unused, folded)
+
+
+def fold_norm(arrays: Arrays, conv: str, norm: str) -> dict[str, np.ndarray]:
+    """The kernel and bias of a convolution that does what it does with the normalisation after it.
+
+    >>> arrays = {"c.weight": np.ones((1, 1, 1, 1)), "c.bias": np.zeros(1), "n.weight": np.full(1, 3.0)}
+    >>> arrays |= {"n.bias": np.ones(1), "n.running_mean": np.full(1, 0.5), "n.running_var": np.full(1, 4.0)}
+    >>> {name: array.round(3).ravel().tolist() for name, array in fold_norm(arrays, "c", "n").items()}
+    {'c.weight': [1.5], 'c.bias': [0.25]}
+    """
+    kernel, bias = (arrays[f"{conv}.{name}"].astype(np.float64) for name in ("weight", "bias"))
+    gamma, beta, mean, variance = (
+        arrays[f"{norm}.{name}"].astype(np.float64) for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = gamma / np.sqrt(variance + EPSILON)
+    folded = {f"{conv}.weight": kernel * factor[:, None, None, None], f"{conv}.bias": (bias - mean) * factor + beta}
+    return {name: array.astype(np.float32) for name, array in folded.items()}
 
 
 def efficientnet(arrays: Arrays) -> Network:
