@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from annotation_form_helpers import write_json
 from public_format_helpers import RNG, colour, refuse, run, save
 from scan_helpers import nifti
 
 from data_generators.reading.masks import read_mask
-from data_preparation import index_masks, volumes
+from data_preparation import annotations, index_masks, volumes
 
 DISC = cv2.circle(np.zeros((24, 30), np.uint8), (12, 10), 7, 255, -1)
 
@@ -60,6 +61,46 @@ def test_stare(tmp_path, capsys):
     found = masks_of(tmp_path / "data")
     assert len(found) == 2
     np.testing.assert_array_equal(found["im0000.png"], DISC > 0)
+
+
+def test_hrf_whose_masks_are_tiff(tmp_path, capsys):
+    for name in ("01_dr", "01_h"):
+        save(tmp_path / f"images/{name}.jpg", colour(24, 30))
+        save(tmp_path / f"manual1/{name}.tif", DISC)
+        save(tmp_path / f"mask/{name}_mask.tif", cv2.merge([np.full_like(DISC, 255)] * 3))
+    folders = [tmp_path / "images", tmp_path / "manual1", tmp_path / "data"]
+    run(index_masks, capsys, *folders, "--values", 0, 255, "--val", 0)
+    found = masks_of(tmp_path / "data")
+    assert list(found) == ["01_dr.png", "01_h.png"]
+    np.testing.assert_array_equal(found["01_h.png"], DISC > 0)
+
+
+def test_spacenet_whose_files_have_other_names(tmp_path, capsys):
+    """A GeoTIFF and a GeoJSON in degrees for each tile, without names of classes; a tile without buildings has none."""
+    left, top, step = -115.3, 36.2, 2.7e-6
+    system = [(34735, 3, 12, (1, 1, 0, 2, 1024, 0, 1, 2, 2048, 0, 1, 4326), True)]
+    corners = [(4, 5), (14, 5), (14, 9), (4, 9), (4, 5)]
+    ring = [[left + column * step, top - row * step, 0.0] for column, row in corners]
+    for number, rings in ((1, [ring]), (2, [])):
+        path = tmp_path / f"RGB-PanSharpen/RGB-PanSharpen_AOI_2_Vegas_img{number}.tif"
+        path.parent.mkdir(exist_ok=True)
+        place = (0.0, 0.0, 0.0, left + (number - 1) * 30 * step, top, 0.0)
+        tags = [(33550, 12, 3, (step, step, 0.0), True), (33922, 12, 6, place, True), *system]
+        values = RNG.integers(0, 2048, (24, 30, 3), np.uint16)
+        tifffile.imwrite(path, values, photometric="rgb", extratags=tags)
+        content = {"type": "FeatureCollection", "features": [
+            {"type": "Feature", "properties": {"OBJECTID": 0}, "geometry": {"type": "Polygon", "coordinates": [each]}}
+            for each in rings
+        ]}  # fmt: skip
+        content["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+        write_json(tmp_path / f"geojson/buildings/buildings_AOI_2_Vegas_img{number}.geojson", content)
+    arguments = [tmp_path / "geojson/buildings", tmp_path / "data", "--images", tmp_path / "RGB-PanSharpen"]
+    run(annotations, capsys, *arguments, "--val", 0, "--objects")
+    expected = np.zeros((24, 30))
+    expected[5:9, 4:14] = 1
+    found = masks_of(tmp_path / "data")
+    np.testing.assert_array_equal(found["RGB-PanSharpen_AOI_2_Vegas_img1.png"], expected)
+    assert not found["RGB-PanSharpen_AOI_2_Vegas_img2.png"].any()
 
 
 def test_inria_by_cities(tmp_path, capsys):

@@ -113,7 +113,7 @@ def without_last(arrays):
         ("mateuszbuda", lambda arrays: arrays.pop("conv.weight"), "not whole.* 'conv.weight'"),
         ("mateuszbuda", smaller, r"bottleneckconv2.weight is 3x3x63x64 .*, not 3x3x64x64"),
         ("mateuszbuda", lambda arrays: arrays.update({"se.weight": np.zeros(3, "f4")}), "variant .* se.weight first"),
-        ("milesial", renamed(r"up(\d)\.up\.", r"gone\1."), "bilinear=True: .* UPSAMPLE=bilinear of a training here"),
+        ("milesial", renamed(r"up(\d)\.up\.", r"gone\1."), "bilinear=True: .*UPSAMPLE=bilinear of a training here"),
         ("unet_vgg16_bn", renamed(r"encoder\.features\.4[01]\.", "gone."), "VGG has 12 convolutions; only vgg16 and"),
         (
             "unet_vgg16_bn",
@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_named(name, change, words, tmp_path):
         (
             "sm_unet_mobilenetv2",
             renamed("expanded_conv_project", "bn_data"),
-            "ResNet normalises before.* WEIGHTS=imagenet",
+            "ResNet normalises before.*WEIGHTS=imagenet",
         ),
         ("sm_unet_mobilenetv2_transpose", renamed(r"decoder_stage0b_bn/.*", "gone"), "transposed convolutions without"),
     ],

@@ -68,7 +68,7 @@ def encoder_settings(arrays: Arrays) -> dict[str, Any]:
     if "bn_data/beta" in arrays:
         raise UserError(
             "its ResNet normalises before each convolution and normalises the image; ours does neither. Start from "
-            "MODEL.BACKBONE.TYPE=resnet50 MODEL.BACKBONE.WEIGHTS=imagenet, or from a Unet of segmentation_models.pytorch."
+            "MODEL.BACKBONE.TYPE=resnet50 MODEL.BACKBONE.WEIGHTS=imagenet, or a Unet of segmentation_models.pytorch."
         )
     raise UserError("its encoder is not among those that can be taken: VGG, MobileNetV2, EfficientNet.")
 

@@ -50,7 +50,7 @@ def milesial(arrays: Arrays) -> Network:
     """
     if not count(arrays, r"(up1\.up)\.weight"):
         raise UserError(
-            "it was built with bilinear=True: its upsampling aligns the corners of the maps, ours does not. Take one with "
+            "it was built with bilinear=True: its upsampling aligns the corners of maps, ours does not. Take one of "
             "bilinear=False, or MODEL.DECODER.UPSAMPLE=bilinear of a training here."
         )
     pairs, widths = [], []
