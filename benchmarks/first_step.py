@@ -4,11 +4,14 @@
     python benchmarks/first_step.py --adam keras --norm keras MODEL.TYPE=unet ...       # as Keras computes both
 
 Seconds of the processor change less under load than those of the clock, which stand beside them. Run the two in turn,
-some times each. What a run does beside this: it reads and checks the data before, and validates after the epoch.
+some times each. The last line is the peak memory, which OPTIMIZATION.RECOMPUTE=True lowers. What a run does beside
+this: it reads and checks the data before, and validates after the epoch.
 """
 
 import argparse
 import contextlib
+import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -66,6 +69,8 @@ def main() -> None:
         with phase(f"step {number + 2}"):
             trainer.train_on(batch)
     show(make_table(["", "processor s", "clock s"], ROWS))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory {peak:.2f} GiB, load of the machine {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
 
 
 def make_batch(cfg: DictConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -48,6 +48,7 @@ PRIVATE = {
     "_inbound_nodes": "models/encoders/deepest.py",
     "_keras_history": "models/fuse_batch_norm.py",
     "_momentums": "utils/training/adam.py",
+    "_nodes_by_depth": "utils/training/recompute.py",
     "_outbound_nodes": "models/fuse_batch_norm.py",
     "_swap_variables": "utils/training/callbacks.py",
     "_update_model_variables_moving_average": "utils/training/tensorflow_step.py",

@@ -42,7 +42,8 @@ def explain_failure(cfg: DictConfig, error: Exception) -> str | None:
             "The device has not enough memory for a step. Everything saved before is kept. Lower "
             f"HYPER_PARAMETERS.BATCH_SIZE={cfg.HYPER_PARAMETERS.BATCH_SIZE} (OPTIMIZER.ACCUMULATION_STEPS keeps the "
             f"gradient of a large batch), INPUT {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH} (or DATASET.CROP), MODEL.FILTERS. "
-            f"On a GPU OPTIMIZATION.AMP=True halves most of it (now {cfg.OPTIMIZATION.AMP})."
+            f"On a GPU OPTIMIZATION.AMP=True halves most of it (now {cfg.OPTIMIZATION.AMP}); "
+            f"OPTIMIZATION.RECOMPUTE=True keeps less (now {cfg.OPTIMIZATION.RECOMPUTE})."
         )
     if cfg.STRATEGY.NAME == "multi_worker" and lost_worker(error):
         reason = next((line for line in str(error).splitlines() if "Collective" in line), type(error).__name__)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from utils.devices.strategy import local_replicas
+from utils.training.recompute import Recomputing
 from utils.training.tensorflow_replicas import ReplicaSum, split_batch, value_of_first
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ def make_train_step(trainer: "Trainer") -> Callable[[Sequence[Any]], dict[str, A
     backward pass are compiled, and each replica applies the gradients outside.
     """
     strategy, optimizer = trainer.distribute_strategy, trainer.optimizer
+    trainer.forward = (
+        Recomputing(trainer.network) if trainer.recompute else lambda images: trainer(images, training=True)
+    )
     several = strategy.num_replicas_in_sync > 1
     compute: Any = partial(loss_and_gradients, trainer)
     if trainer.jit_compile:
@@ -73,7 +77,7 @@ def loss_and_gradients(
     strategy = trainer.distribute_strategy
     workers = strategy.num_replicas_in_sync // local_replicas(strategy)
     with tf.GradientTape() as tape:
-        outputs = trainer(images, training=True)
+        outputs = trainer.forward(images)
         loss = trainer.output_loss(targets, outputs, boundary_weights)
         regularisation = sum(ops.cast(value, "float32") for value in trainer.losses)
         # Replicas add up their gradients, each of the mean over its own part of the batch.

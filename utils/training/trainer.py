@@ -43,6 +43,7 @@ class Trainer(keras.Model):
         loss: `loss(y_true, outputs, boundary_weights, counted) -> scalar`; the last two are parts of a batch, or None.
         metrics: {output name: metrics}; each is given `(y_true, outputs[name])`.
         devices: on JAX, the devices that train; None: the first one. On TensorFlow the scope says it.
+        recompute: OPTIMIZATION.RECOMPUTE, on TensorFlow.
 
     Attributes:
         distribute_strategy: what it was built under, see `utils.devices.strategy.make_strategy`.
@@ -56,11 +57,13 @@ class Trainer(keras.Model):
         loss: Callable,
         metrics: Mapping[str, Sequence[keras.metrics.Metric]],
         devices: JaxDevices | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__(name="trainer")
         if devices is not None:
             self.distribute_strategy = devices
         self.network = network
+        self.recompute = recompute
         self.output_loss = loss
         self.output_metrics = metrics
         self.mean_loss = keras.metrics.Mean(name="loss")
@@ -238,6 +241,6 @@ def build_trainer(cfg: DictConfig, network: keras.Model, strategy: Strategy) -> 
     """
     metrics = supervision.build_output_metrics(cfg, network.output)
     devices = strategy if isinstance(strategy, JaxDevices) else None
-    trainer = Trainer(network, supervision.build_training_loss(cfg), metrics, devices)
+    trainer = Trainer(network, supervision.build_training_loss(cfg), metrics, devices, cfg.OPTIMIZATION.RECOMPUTE)
     trainer.compile(make_optimizer(cfg, network), jit_compile=cfg.OPTIMIZATION.XLA)
     return trainer

@@ -10,6 +10,7 @@ DEVICE_RULES = (
     devices.tpu_needs_fixed_shapes,
     devices.tpu_has_no_float16,
     devices.workers_save_after_epochs,
+    devices.recompute_is_of_tensorflow,
     devices.workers_read_by_themselves,
 )
 

@@ -27,6 +27,15 @@ def tpu_has_no_float16(cfg: DictConfig) -> None:
         raise UserError("OPTIMIZATION.AMP=True is float16, which TPUs lack: set OPTIMIZATION.AMP=bfloat16.")
 
 
+def recompute_is_of_tensorflow(cfg: DictConfig) -> None:
+    if cfg.OPTIMIZATION.RECOMPUTE and (cfg.BACKEND == "jax" or cfg.OPTIMIZATION.XLA):
+        other = "BACKEND=jax" if cfg.BACKEND == "jax" else "OPTIMIZATION.XLA=True"
+        raise UserError(
+            f"OPTIMIZATION.RECOMPUTE=True does not go with {other}, whose compiler decides itself what it computes "
+            "again. Leave one out."
+        )
+
+
 def workers_save_after_epochs(cfg: DictConfig) -> None:
     if cfg.STRATEGY.NAME == "multi_worker" and cfg.CALLBACKS.CHECKPOINT_EVERY_STEPS is not None:
         raise UserError(
