@@ -95,7 +95,7 @@ def test_spacenet_whose_files_have_other_names(tmp_path, capsys):
         content["crs"] = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
         write_json(tmp_path / f"geojson/buildings/buildings_AOI_2_Vegas_img{number}.geojson", content)
     arguments = [tmp_path / "geojson/buildings", tmp_path / "data", "--images", tmp_path / "RGB-PanSharpen"]
-    run(annotations, capsys, *arguments, "--val", 0, "--objects")
+    run(annotations, capsys, *arguments, "--val", 0, "--objects", "--unlisted", "empty")
     expected = np.zeros((24, 30))
     expected[5:9, 4:14] = 1
     found = masks_of(tmp_path / "data")
