@@ -125,8 +125,8 @@ def test_the_training_step():
     run_on_jax("tests/devices/on_jax.py")
 
 
-# Files of tests of which JAX should pass all but what `-k` leaves out. So far only "step" and "stopping" have been run
-# to the end, and have passed.
+# Files of tests of which JAX should pass all but what `-k` leaves out. So far "step", "stopping" and, in several parts,
+# "resume" have been run to the end, and have passed.
 ON_JAX = {
     "step": ["tests/devices/on_jax.py"],
     "resume": ["tests/training/test_resume.py", "-k", "TF_GENERATOR or not TF_DATA"],
