@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from models import build_model
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.devices.strategy import make_strategy
 from utils.training.recompute import Recomputing
+from utils.training.resume import list_differences
 from utils.training.trainer import build_trainer
 
 SETTINGS = ["INPUT.HEIGHT=32", "INPUT.WIDTH=48", "loss=cce_dice", "OPTIMIZER.NAME=sgd", "OPTIMIZER.MOMENTUM=0"]
@@ -59,3 +61,14 @@ def test_only_outputs_of_kernels_and_results_are_kept(settings):
 def test_what_it_does_not_go_with_is_refused(other):
     with pytest.raises(UserError, match=r"OPTIMIZATION\.RECOMPUTE=True .*" + other):
         load_config(["OPTIMIZATION.RECOMPUTE=True", other])
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["this version", "a version without the key"])
+def test_a_run_may_go_on_with_it(earlier):
+    before, now = (
+        OmegaConf.to_container(load_config([*SETTINGS, f"OPTIMIZATION.RECOMPUTE={value}"]), resolve=True)
+        for value in (False, True)
+    )
+    if earlier:
+        del before["OPTIMIZATION"]["RECOMPUTE"]
+    assert list_differences(before, now) == []
