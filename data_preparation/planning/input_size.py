@@ -15,13 +15,15 @@ from utils.base.errors import UserError
 # Memory of a training step, measured on a CPU with float32: GiB for any image, and kB for each pixel of a batch. From
 # the peak of the process at 320x320 with batch size 2 (and 6).
 MEMORY = {
+    "narrow_unet": (0.8, 1.7),
     "tiny_unet3plus": (1.1, 4.0),
     "unet": (1.4, 7.3),
     "unet3plus": (1.4, 19.4),
     "unet on mobilenetv2": (0.8, 2.2),
 }
-LARGEST_SIDE = 512  # larger images are cropped: more updates help more than more pixels
-SMALLEST_CROP = 256  # pixels that a crop should show around an object
+# Equal images up to WHOLE x WHOLE stay as they are, larger ones are cropped to CROP: in the same time more updates help
+# more than more pixels (measured, docs/results/README.md). If one is smaller than SMALLEST_CROP, all are resized.
+WHOLE, CROP, SMALLEST_CROP = 320, 256, 192
 LARGEST_BATCH = 8
 UPDATES_PER_EPOCH = 8  # at least; limits the batch size
 SIDE_MULTIPLE = 32
@@ -70,8 +72,8 @@ def choose_input_size(
         (height, width), reason = size, f"--size; {describe_sizes(sizes)}"
     else:
         # Two images in a batch at least
-        largest = min(LARGEST_SIDE, int(math.sqrt(pixels_of_batch / 2)) // SIDE_MULTIPLE * SIDE_MULTIPLE)
-        height, width, reason = size_for(sizes, largest)
+        fits = int(math.sqrt(pixels_of_batch / 2)) // SIDE_MULTIPLE * SIDE_MULTIPLE
+        height, width, reason = size_for(sizes, fits)
     smallest, tallest = sizes.min(axis=0), sizes.max(axis=0)
     chosen = np.array([height, width])
     needs_crop = bool((smallest >= chosen).all() and (tallest > chosen).any())
@@ -86,20 +88,19 @@ def choose_input_size(
     return InputSize(height, width, needs_crop, needs_resize, reason, batch, batch_reason)
 
 
-def size_for(sizes: np.ndarray, largest: int) -> tuple[int, int, str]:
-    """Return `(height, width, reason)` for images `(images, 2)` and the largest side that fits into memory."""
+def size_for(sizes: np.ndarray, fits: int) -> tuple[int, int, str]:
+    """Return `(height, width, reason)` for images `(images, 2)`; `fits`: side of the largest square for the memory."""
     low, high = sizes.min(axis=0), sizes.max(axis=0)
     described = describe_sizes(sizes)
-    if (low == high).all() and low.prod() <= largest * largest:
+    whole, crop = min(WHOLE, fits), min(CROP, fits)
+    if (low == high).all() and low.prod() <= whole * whole:
         size, reason = low, f"all {described}"
-    elif (low >= min(largest, SMALLEST_CROP)).all():
-        size, reason = (
-            np.minimum(low, largest),
-            f"{described}, cropped to fit into memory, {LARGEST_SIDE} at most",
-        )
+    elif (low >= min(crop, SMALLEST_CROP)).all():
+        size = np.minimum(low, crop)
+        reason = f"{described}, cropped: more updates help more than more pixels; --size shows more of an image"
     else:
-        size = np.minimum(np.median(sizes, axis=0) // SIDE_MULTIPLE * SIDE_MULTIPLE, largest).clip(SIDE_MULTIPLE)
-        reason = f"{described}, some too small to crop: their median in steps of {SIDE_MULTIPLE}"
+        size = np.minimum(np.median(sizes, axis=0) // SIDE_MULTIPLE * SIDE_MULTIPLE, crop).clip(SIDE_MULTIPLE)
+        reason = f"{described}, some too small to crop: their median in steps of {SIDE_MULTIPLE}, {crop} at most"
     height, width = (int(side) for side in size)
     return height, width, reason
 

@@ -6,7 +6,8 @@ from data_preparation.planning.experiment_file import Choice
 from data_preparation.planning.input_size import MEMORY
 from utils.base.errors import UserError
 
-DEFAULT = "tiny_unet3plus"
+NARROW, NARROW_FILTERS = "narrow_unet", [16, 32, 64, 128, 256]  # a unet a sixteenth as costly as the usual one
+DEFAULT = NARROW
 PRETRAINED = "unet on mobilenetv2"  # what --weights starts
 FROM_SCRATCH = [name for name in MEMORY if name != PRETRAINED]  # of --model
 IMAGENET = "imagenet"
@@ -28,8 +29,11 @@ def choose_network(model: str | None, weights: str | None) -> tuple[str, list[Ch
     """
     if weights is None:
         reason = "--model" if model else "trains without a GPU too; with one, try --model unet3plus"
-        return model or DEFAULT, [
-            Choice("MODEL.TYPE", model or DEFAULT, reason),
+        model = model or DEFAULT
+        is_narrow = model == NARROW
+        return model, [
+            Choice("MODEL.TYPE", "unet" if is_narrow else model, reason),
+            Choice("MODEL.FILTERS", NARROW_FILTERS if is_narrow else None, "narrow: more updates in the same time"),
             Choice(RATE, 1e-3, "usual with Adam for networks without pretrained weights"),
         ]
     if model is not None:

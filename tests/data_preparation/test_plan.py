@@ -12,6 +12,7 @@ from data_generators.files.preparation_check import with_preparation
 from data_preparation.plan import main
 from data_preparation.planning.contact_sheet import GAP, ROWS, SIDE, WIDEST
 from data_preparation.planning.input_size import MEMORY
+from data_preparation.planning.networks import DEFAULT, NARROW_FILTERS
 from data_preparation.planning.splitting import find_groups
 from data_preparation.planning.timing import time_steps
 from utils.base.errors import UserError
@@ -209,12 +210,13 @@ def test_channels_follow_from_the_images(write):
     "sizes, options, expected",
     [
         ([(64, 96)], [], ((64, 96), None, False)),
-        ([(600, 900)], [], ((512, 512), "random", False)),
-        ([(300, 400), (400, 300)], [], ((300, 300), "random", False)),
+        ([(240, 400)], [], ((240, 400), None, False)),
+        ([(600, 900)], [], ((256, 256), "random", False)),
+        ([(200, 400), (400, 300)], [], ((200, 256), "random", False)),
         ([(64, 96), (300, 400), (100, 100)], [], ((96, 96), None, True)),
         ([(64, 96)], ["--size", 32, 32], ((32, 32), "random", False)),
         ([(64, 96)], ["--size", 128, 128], ((128, 128), None, True)),
-        ([(600, 900)], ["--memory", 3], ((224, 224), "random", False)),
+        ([(600, 900)], ["--memory", 2], ((224, 224), "random", False)),
     ],
 )
 def test_the_size_follows_from_sizes_and_memory(sizes, options, expected, write):
@@ -225,7 +227,8 @@ def test_the_size_follows_from_sizes_and_memory(sizes, options, expected, write)
     write(pairs)
     cfg = planned(*(options if "--memory" in options else [*options, "--memory", 16]))
     assert expected == ((cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH), cfg.DATASET.CROP.MODE, cfg.PREPROCESS_DATA.RESIZE.VALUE)
-    fixed, per_pixel = MEMORY[cfg.MODEL.TYPE]
+    assert (cfg.MODEL.TYPE, cfg.MODEL.FILTERS) == ("unet", NARROW_FILTERS)
+    fixed, per_pixel = MEMORY[DEFAULT]
     pixels = cfg.INPUT.HEIGHT * cfg.INPUT.WIDTH * cfg.HYPER_PARAMETERS.BATCH_SIZE
     assert fixed + pixels * per_pixel * 1000 / 2**30 <= 8
 
