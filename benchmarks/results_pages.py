@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from utils.base.errors import UserError
+from utils.base.wording import counted
 from utils.evaluation.score_table import in_order, score_texts
 
 PUBLISHED = Path(__file__).resolve().parent / "published.yaml"
@@ -208,7 +209,7 @@ def run_lines(result: Mapping[str, Any]) -> Iterator[str]:
     since = [run["since_last_start"] for run in runs]
     seconds, epochs = sum(entry["seconds"] for entry in since), sum(entry["epochs"] for entry in since)
     resumed = sum(result["epochs"]) - epochs
-    took = f"{seconds / epochs:.1f} s per epoch, {seconds / 60:.0f} min for {epochs} epochs"
+    took = f"{seconds / epochs:.1f} s per epoch, {seconds / 60:.0f} min for {counted(epochs, 'epoch')}"
     rows = {
         "model": f"{first['model']}, {first['parameters']:,} parameters, {first['precision']}",
         "images": ", ".join(f"{split} {count}" for split, count in first["images"].items()),
@@ -233,9 +234,9 @@ def split_lines(split: str, entry: Mapping[str, Any], result: Mapping[str, Any])
     """The scores of a split."""
     scores, rules = entry["scores"], result["rules"]
     cases = (
-        f"{entry['cases']} {entry['case']}s, {entry['images']} images"
+        f"{counted(entry['cases'], entry['case'])}, {counted(entry['images'], 'image')}"
         if entry["case"] == "volume"
-        else f"{entry['images']} images"
+        else counted(entry["images"], "image")
     )
     yield from (f"## {split}: {cases}", "")
     yield from ("| Score | Value | Best constant answer | How it averages |", "| --- | --- | --- | --- |")

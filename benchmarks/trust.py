@@ -78,7 +78,7 @@ def figures_of(before: Path, after: Path) -> dict[str, Any]:
 
 
 def figures_of_pairs(work: Path) -> dict[str, Any]:
-    """The differences in the score that ranks, in each of its regions."""
+    """The differences in the score that ranks, in each of its regions, and what each run cost."""
     found = json.loads((work / "comparison/comparison.json").read_text())
     score = found["ranking"]["score"]
     keys = ("region", "one", "other", "difference", "low", "high", "p_holm", "wins", "ties", "losses")
@@ -86,6 +86,7 @@ def figures_of_pairs(work: Path) -> dict[str, Any]:
         "score": score,
         "cases": found["ranking"]["cases"],
         "split": found["split"],
+        "cost": {name: run["cost"] for name, run in found["runs"].items()},
         "pairs": [{key: pair[key] for key in keys} for pair in found["pairs"] if pair["score"] == score],
     }
 

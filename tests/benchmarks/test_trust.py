@@ -44,7 +44,8 @@ def pretend(command, **_):
         pair = {"score": "dice", "region": "class1", "one": "unet", "other": "unet3plus", **PAIR}
         other = {**pair, "score": "iou", "difference": 9}
         file = Path(command[command.index("--output") + 1], "comparison.json")
-        found = {"ranking": ranking, "split": "val", "pairs": [pair, other]}
+        cost = {"parameters": 1234, "seconds": 61.2}
+        found = {"ranking": ranking, "split": "val", "pairs": [pair, other], "runs": {"unet": {"cost": cost}}}
     elif script == "choose.py":
         steps = [{"name": "network", "what": "unet", "score": 0.81, "gain": 0.0, "low": None, "high": None}]
         file = Path(command[command.index("--output") + 1], "choice.json")
@@ -67,6 +68,7 @@ def test_the_page_has_the_figures_of_the_commands(trust, tmp_path, monkeypatch):
         "| class1 | unet less unet3plus | +0.0200 [0.010, 0.030] | 0.004 | 20 / 0 / 6 |" in page
         and "9" not in page.split("Differences")[1]
     )
+    assert "\n* unet: 1,234 parameters, trained for 61 s\n\nDifferences in" in page
     assert "| network | unet | 0.8100 | +0.0000 |\n| all | | 0.8400 | +0.0300 [0.010, 0.050] |" in page
     (tmp_path / "trust.md").unlink()
     trust.main([], tmp_path)

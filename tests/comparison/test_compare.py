@@ -11,6 +11,7 @@ from compare import compare, main
 from evaluate import evaluate
 from utils.base.errors import UserError
 from utils.base.palette import line_color
+from utils.checkpoints.training_log import training_seconds
 from utils.comparison.beside import most_different, read_cost
 from utils.comparison.report import draw_agreement
 from utils.comparison.runs import Run, find_runs
@@ -159,3 +160,15 @@ def test_cost_and_curves_are_read_beside_the_weights(tmp_path):
     assert read_cost(run) == {"parameters": 7, "gflops": 1.5, "ms": 20, "seconds": 2.5}
     assert read_history(run) == {"loss": [1.0, 0.5], "val_dice": [0.3, 0.6]}
     assert set(read_cost(run_of("y", [1], folder=tmp_path)).values()) == {None}
+    elsewhere = run_of("z", [1], folder=tmp_path / "z", weights="fold0/z, fold1/z", training_seconds=9.5)
+    assert read_cost(elsewhere)["seconds"] == 9.5
+
+
+def test_an_evaluation_says_how_long_its_folds_were_trained(tmp_path):
+    folds = [load_config([f"WORK_DIR={tmp_path}", f"MODEL.WEIGHTS_FILE_NAME=net{number}"]) for number in range(2)]
+    (tmp_path / "checkpoint").mkdir()
+    for number, seconds in enumerate((2.5, 4)):
+        assert training_seconds(folds) is None
+        summary = json.dumps({"since_last_start": {"seconds": seconds}})
+        (tmp_path / f"checkpoint/net{number}.run.json").write_text(summary)
+    assert training_seconds(folds) == 6.5

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,21 @@ def read_best(cfg: DictConfig) -> dict[str, Any]:
 
     Empty if it is not there or damaged, as a full disk leaves it; summaries of earlier versions have no constant.
     """
+    best = read_summary(cfg).get("best")
+    return dict(best) if isinstance(best, dict) else {}
+
+
+def training_seconds(folds: Sequence[DictConfig]) -> float | None:
+    """How long the trainings of restored configs took since they were last started; None if one does not say."""
     try:
-        return dict(json.loads(companion_path(weights_path(cfg), ".run.json").read_text(encoding="utf-8"))["best"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return sum(float(read_summary(cfg)["since_last_start"]["seconds"]) for cfg in folds)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def read_summary(cfg: DictConfig) -> dict[str, Any]:
+    """What `<weights>.run.json` says, empty if it is not there or damaged."""
+    try:
+        return dict(json.loads(companion_path(weights_path(cfg), ".run.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}

@@ -113,6 +113,8 @@ def read_cost(run: Run) -> dict[str, float | None]:
         seconds = float(summary["since_last_start"]["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         seconds = None
+    if run.metadata.get("training_seconds") is not None:  # evaluations of earlier versions do not say it
+        seconds = run.metadata["training_seconds"]
     speed = run.entry.get("images_per_second")
     return {
         "parameters": run.metadata.get("parameters") or summary.get("parameters"),

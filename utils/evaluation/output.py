@@ -14,6 +14,7 @@ from utils.base.files import atomic_write, file_hash, write_json
 from utils.base.text_files import SHOWN, spreadsheet_cell
 from utils.checkpoints.paths import evaluation_folder, weights_path
 from utils.checkpoints.temperature import describe_temperatures
+from utils.checkpoints.training_log import training_seconds
 from utils.config.class_names import has_background, mask_class_names
 from utils.config.folds import ALL
 from utils.config.overrides import command_line
@@ -97,6 +98,7 @@ def describe_weights(folds: Sequence[DictConfig], weights: Sequence[Path]) -> di
         "weights": ", ".join(names),
         "weights_date": time.strftime(TIME, time.localtime(newest)),
         "weights_sha256": ", ".join(file_hash(file) for file in weights),
+        "training_seconds": training_seconds(folds),
         "evaluated": time.strftime(TIME),
         "prune": cfg.MODEL.PRUNE,
         "cleaned": describe_postprocessing(cfg),

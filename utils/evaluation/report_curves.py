@@ -1,6 +1,5 @@
 """The learning curves of the report: side by side where there is room, and one below the other on a phone."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +8,8 @@ from omegaconf import DictConfig
 from utils.base.embedding import embed
 from utils.base.learning_curves import PANELS, History, draw_curves, scores_of_classes, sort_into_panels
 from utils.base.wording import counted
-from utils.checkpoints import companion_path, weights_path
 from utils.checkpoints.paths import log_path, run_label
-from utils.checkpoints.training_log import read_history
+from utils.checkpoints.training_log import read_history, read_summary
 from utils.config.class_names import mask_class_names
 
 NARROW = 4.8  # inches: letters of 8 points are readable on a phone
@@ -55,10 +53,10 @@ def curves_context(cfg: DictConfig, folds: int) -> dict[str, Any]:
 
 def best_epoch(cfg: DictConfig) -> int | None:
     """The epoch, from 1 on, whose weights were kept; None if the summary of the run does not say it."""
+    summary = read_summary(cfg)
     try:
-        summary = json.loads(companion_path(weights_path(cfg), ".run.json").read_text(encoding="utf-8"))
         return int(summary["best"]["epoch"]) if summary["run"] == cfg.RUN else None
-    except (OSError, ValueError, KeyError, TypeError):  # an interrupted run has none
+    except (ValueError, KeyError, TypeError):  # an interrupted run has none
         return None
 
 
