@@ -1,6 +1,7 @@
 """Datasets by name: the same samples, in the same order for a seed, whichever loader reads them."""
 
 import importlib.util
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ from omegaconf import DictConfig
 from data_generators.augmentation import Augmentation, Engine
 from data_generators.dataset import Dataset
 from data_generators.files.class_labels import classifier_class_names, find_labelled_images
+from data_generators.files.object_files import find_objects
 from data_generators.files.pairing import find_pairs
 from data_generators.loaders import Loader
 from data_generators.reading.readers import LabelReader, PairReader, SampleReader
@@ -84,7 +86,7 @@ def build_dataset(
           uint8 class indices, DATASET.IGNORE_LABEL among them; uint16 where a class is ignored by itself
           (`utils.base.ignored_classes`).
         * `(image, mask, weights)` with the loss term `boundary_weighted_ce`: weights `(batch, height, width, 1)`
-          float32, see `data_generators.reading.boundary_weights`.
+          float32, see `data_generators.reading.boundary_weights`; from DATASET.<SPLIT>.OBJECTS_PATH if there is one.
         * `(image, label)` with MODEL.TYPE=classifier: label `(batch, classes)` float32.
         * `(image,)` without masks (MASK_PATH null), or without targets.
 
@@ -109,6 +111,8 @@ def build_dataset(
     import_keras(loud=cfg.VERBOSE == 2)
     reader = make_reader(
         cfg,
+        split,
+        samples,
         labelled,
         with_mask=targets and not labelled and samples[0].mask is not None,
         boundary_weights=boundary_weights,
@@ -142,15 +146,23 @@ def make_augmentation(cfg: DictConfig) -> Augmentation | None:
 
 
 def make_reader(
-    cfg: DictConfig, labelled: bool, *, with_mask: bool, boundary_weights: bool, **options: Any
+    cfg: DictConfig,
+    split: str,
+    samples: Sequence,
+    labelled: bool,
+    *,
+    with_mask: bool,
+    boundary_weights: bool,
+    **options: Any,
 ) -> SampleReader:
     """The reader of images with class labels, or of images with masks; options are those of `SampleReader`."""
     if labelled:
         return LabelReader(class_names=classifier_class_names(cfg), classes=cfg.OUTPUT.CLASSES, **options)
-    if not boundary_weights or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
+    if not with_mask or not boundary_weights or cfg.LOSS.get("boundary_weighted_ce", 0) == 0:
         return PairReader(with_mask=with_mask, **options)
-    term = cfg.LOSS_OPTIONS.boundary_weighted_ce
-    return PairReader(with_mask=with_mask, boundary=(term.w0, term.sigma), **options)
+    term, label_images = cfg.LOSS_OPTIONS.boundary_weighted_ce, find_objects(cfg, split, samples)
+    objects = dict(zip((pair.image for pair in samples), label_images, strict=False))  # of all, or of none
+    return PairReader(boundary=(term.w0, term.sigma), objects=objects, **options)
 
 
 def find_loader(cfg: DictConfig, name: str | None, training: bool) -> Loader:

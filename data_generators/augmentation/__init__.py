@@ -35,7 +35,8 @@ class Augmentation(Protocol[Array]):
 
         Args:
             image: `(height, width, channels)`. Arrays: uint8, uint16 or float32 in [0, 1]; tensors: float32 in [0, 1].
-            mask: uint8 or uint16 class indices, or None. Arrays: `(height, width)`; tensors: `(height, width, 1)`.
+            mask: class indices modulo 256, uint8, uint16 or int32, or None. Arrays: `(height, width)`; tensors:
+                `(height, width, 1)`.
             epoch, position: of the sample, see `data_generators.sampler.EpochSampler`.
         """
 

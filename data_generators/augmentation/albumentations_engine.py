@@ -91,12 +91,13 @@ class AlbumentationsAugmentation:
         words = np.random.SeedSequence(seed).generate_state(4)
         # One state for all transforms. set_random_seed would give each the same draws: all flip, or none does.
         policy.set_random_state(np.random.default_rng(words), random.Random(int(words[0])))
-        result = policy(image=image) if mask is None else policy(image=image, mask=mask)
+        movable = mask if mask is None or mask.dtype != np.int32 else mask.astype(np.float32)  # OpenCV moves no int32
+        result = policy(image=image) if mask is None else policy(image=image, mask=movable)
         self.idle.append(policy)
         changed = result["image"].reshape(image.shape)
         if changed.dtype == np.float32:
             changed = np.clip(changed, 0, 1)
-        return changed, None if mask is None else result["mask"]
+        return changed, None if mask is None else result["mask"].astype(mask.dtype, copy=False)
 
     def take_policy(self) -> "albumentations.Compose":
         try:
@@ -162,7 +163,7 @@ def keeping_affine(ignore_label: int | None) -> type["albumentations.Affine"]:
     class KeepingAffine(library().Affine):  # type: ignore[misc]
         def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
             drawn = super().get_params_dependent_on_data(params, data)
-            box = foreground_box(data["mask"], ignore_label) if "mask" in data else None
+            box = foreground_box(data["mask"].astype(np.int32), ignore_label) if "mask" in data else None
             if box is not None:
                 drawn["matrix"] = keep_box(drawn["matrix"], drawn["scale"]["x"], box, params["shape"][1::-1])
             return drawn

@@ -117,7 +117,7 @@ class HostBatches:
         reader = self.records.reader
         if reader.boundary is None or not reader.with_mask:
             return outputs
-        return *outputs, np.stack([reader.boundary_weights(mask) for mask in outputs[1]])
+        return outputs[0], *map(np.stack, zip(*map(reader.finish, outputs[1]), strict=True))
 
 
 def sees_gpu() -> bool:

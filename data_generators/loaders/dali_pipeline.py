@@ -55,10 +55,11 @@ def unpack(records: RecordReader, record: "DataNode") -> tuple[Mapping[str, "Dat
         start, end = end, end + field.bytes
         inputs[name] = fn.reinterpret(record[start:end], dtype=dtypes[field.dtype], shape=list(field.shape))
     size = inputs["size"]
-    of_two_bytes = records.reader.settings.mask_dtype == "uint16"
-    image_start = end + size[0] * size[1] * (2 if of_two_bytes else 1)
+    dtype, width = {"uint8": (types.UINT8, 1), "uint16": (types.UINT16, 2), "int32": (types.INT32, 4)}[
+        records.mask_dtype
+    ]
+    image_start = end + size[0] * size[1] * width
     shape = fn.cat(size, types.Constant([1], dtype=types.INT32))
-    dtype = types.UINT16 if of_two_bytes else types.UINT8
     mask = fn.reinterpret(record[end:image_start], dtype=dtype, shape=shape, layout="HWC")
     return inputs, mask, record[image_start:]
 
@@ -93,13 +94,13 @@ def change(records: RecordReader, outputs: "list[DataNode]", drawn: Drawn) -> "l
         outputs[0] = fn.cast(outputs[0], dtype=types.FLOAT) / 257.0  # 0 to 255, as of 8 bit
     if augmentation.knobs.keys() & set(MATRIX):
         interpolations, fills = (types.INTERP_LINEAR, types.INTERP_NN), (0, augmentation.mask_fill)
-        if len(outputs) > 1 and records.reader.settings.mask_dtype == "uint16":
+        if len(outputs) > 1 and records.mask_dtype == "uint16":
             outputs[1] = fn.cast(outputs[1], dtype=types.INT32)  # it warps no uint16
         outputs = [
             fn.warp_affine(output, matrix=drawn.arguments["matrix"], interp_type=interpolation, fill_value=fill)
             for output, interpolation, fill in zip(outputs, interpolations, fills, strict=False)
         ]
-        if len(outputs) > 1 and records.reader.settings.mask_dtype == "uint16":
+        if len(outputs) > 1 and records.mask_dtype == "uint16":
             outputs[1] = fn.cast(outputs[1], dtype=types.UINT16)
     for name, function in INTENSITY_CHANGES.items():
         if name in augmentation.knobs:

@@ -21,6 +21,7 @@ from data_generators.reading.decoding import decode_image
 from data_generators.reading.headers import PNG_START, read_whole_and_header
 from data_generators.reading.jpeg import JPEG_START
 from data_generators.reading.masks import read_mask_as, resize_mask
+from data_generators.reading.numbered_masks import with_objects
 from data_generators.reading.orientation import is_turned
 from data_generators.reading.readers import PairReader
 from data_generators.reading.samples import ReadSettings, check_sizes, read_image_as
@@ -83,6 +84,11 @@ class RecordReader:
         return found | {name: number for knob, name in names.items() if knob in knobs}
 
     @property
+    def mask_dtype(self) -> str:
+        """Type of the masks in records."""
+        return next((spec.dtype for spec in self.reader.moved_specs[1:]), "uint8")
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of all images of a batch; augmentation needs images of one size."""
         settings = self.reader.settings
@@ -102,6 +108,8 @@ class RecordReader:
         if settings.resize and settings.height is not None and settings.width is not None:
             size = settings.height, settings.width
             mask = None if mask is None else resize_mask(mask, *size)
+        if mask is not None and pair.image in self.reader.objects:
+            mask = with_objects(pair, mask, self.reader.objects[pair.image], settings.resize, settings.turned)
         values: dict[str, np.ndarray | np.generic] = {}
         if settings.crop:
             top, left = settings.crop.corner(size, mask, epoch, position)

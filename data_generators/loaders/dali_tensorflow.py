@@ -102,10 +102,10 @@ class Lane:
 
         if gpu is None:
             self.device = "/cpu:0"
-        specs = self.records.reader.specs[:2]
+        specs = self.records.reader.moved_specs
         # Images are floating point once they are augmented.
         floating = self.records.augmentation is not None or specs[0].dtype == "float32"
-        dtypes = tf.float32 if floating else tf.uint8, tf.as_dtype(self.records.reader.settings.mask_dtype)
+        dtypes = tf.float32 if floating else tf.uint8, *(tf.as_dtype(spec.dtype) for spec in specs[1:])
         with tf.device("/cpu:0"):
             inputs = self.record_dataset()
         if gpu is not None:
@@ -118,7 +118,7 @@ class Lane:
                 num_threads=self.workers,
                 device_id=gpu,
                 output_shapes=tuple((self.batch_size, *spec.shape) for spec in specs),
-                output_dtypes=dtypes[: len(specs)],
+                output_dtypes=dtypes,
             )
 
     def record_dataset(self) -> tf.data.Dataset:
@@ -157,4 +157,5 @@ class Lane:
             batch = tuple(array[:size] if size < self.batch_size else array for array in next(self.iterator))
         if reader.boundary is None or not reader.with_mask:
             return batch
-        return *batch, tf.constant(np.stack([reader.boundary_weights(mask) for mask in batch[1].numpy()]))
+        finished = map(np.stack, zip(*map(reader.finish, batch[1].numpy()), strict=True))
+        return batch[0], *map(tf.constant, finished)

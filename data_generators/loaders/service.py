@@ -35,7 +35,7 @@ def data_id(cfg: DictConfig, samples: Sequence[Sample], reader: SampleReader) ->
     settings = {key: OmegaConf.select(cfg, key) for key in SETTINGS}
     settings["DATASET"] = {key: value for key, value in cfg.DATASET.items() if key not in IGNORED_KEYS}
     names = [Path(str(sample.image)).name for sample in samples]
-    specs = [(list(shape), dtype) for shape, dtype in reader.specs]
+    specs = [(list(shape), dtype) for shape, dtype in (*reader.specs, *reader.moved_specs[1:])]
     description = OmegaConf.to_container(OmegaConf.create([settings, names, specs]))
     return hashlib.sha256(json.dumps(description).encode()).hexdigest()[:16]
 

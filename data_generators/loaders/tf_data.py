@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_generators.loaders.batches import read_batch
-from data_generators.reading.readers import PairReader, Sample, SampleReader
+from data_generators.reading.readers import ArraySpec, PairReader, Sample, SampleReader
 from data_generators.sampler import EpochSampler
 
 
@@ -19,10 +19,10 @@ def sample_dataset(
     # Graph operations change one sample at a time; without them one call of Python reads a whole batch.
     draws = draws_dataset(sampler).batch(1 if augmented else batch_size)
     if not augmented:
-        dataset = draws.map(lambda rows: read_in_python(reader, samples, rows, len(reader.specs)), **calls)
+        dataset = draws.map(lambda rows: read_in_python(reader, samples, rows, reader.specs), **calls)
         return untuned(dataset.prefetch(workers))
-    parts = min(2, len(reader.specs))  # image and mask; boundary weights are those of the augmented mask
-    dataset = draws.map(lambda rows: (rows, *read_in_python(reader, samples, rows, parts)), **calls)
+    # Image and mask; boundary weights are those of the augmented mask.
+    dataset = draws.map(lambda rows: (rows, *read_in_python(reader, samples, rows, reader.moved_specs)), **calls)
     dataset = dataset.map(lambda rows, *arrays: augment_in_graph(reader, rows, *arrays), **calls)
     return untuned(dataset.batch(batch_size).prefetch(2))
 
@@ -38,10 +38,9 @@ def draws_dataset(sampler: EpochSampler) -> tf.data.Dataset:
 
 
 def read_in_python(
-    reader: SampleReader, samples: Sequence[Sample], draws: tf.Tensor, parts: int
+    reader: SampleReader, samples: Sequence[Sample], draws: tf.Tensor, specs: Sequence[ArraySpec]
 ) -> tuple[tf.Tensor, ...]:
-    """The first parts of a batch."""
-    specs = reader.specs[:parts]
+    """The parts of a batch that `specs` describe."""
 
     def read(rows: np.ndarray) -> tuple[np.ndarray, ...]:
         return read_batch(reader, samples, rows)
@@ -61,8 +60,9 @@ def augment_in_graph(
     parts = augment(images[0], None if masks is None else masks[0], epoch, position)[: len(reader.specs)]
     if reader.boundary is None or masks is None:
         return parts
-    weights = tf.numpy_function(reader.boundary_weights, [parts[1]], tf.float32)
-    return (*parts, tf.ensure_shape(weights, reader.specs[2].shape))
+    specs = reader.specs[1:]
+    finished = tf.numpy_function(reader.finish, [parts[1]], [tf.as_dtype(spec.dtype) for spec in specs])
+    return parts[0], *(tf.ensure_shape(array, spec.shape) for array, spec in zip(finished, specs, strict=True))
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

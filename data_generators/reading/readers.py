@@ -1,8 +1,8 @@
 """Readers: from the files of a sample to its arrays, as a batch holds them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from data_generators.files.class_labels import LabelledImage
 from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair
 from data_generators.reading.boundary_weights import boundary_weights
+from data_generators.reading.numbered_masks import DTYPE, part
 from data_generators.reading.samples import ReadSettings, read_pair
 
 
@@ -47,13 +48,18 @@ class SampleReader(ABC):
     def __call__(self, sample: Any, epoch: int, position: int) -> tuple[np.ndarray, ...]:
         """The arrays of a sample, the image uint8, uint16 or float32 in [0, 1].
 
-        With a `graph_augmentation` only image and mask: see `PairReader.boundary_weights`.
+        With a `graph_augmentation` only image and mask, of `moved_specs`: see `PairReader.finish`.
         """
 
     @property
     @abstractmethod
     def specs(self) -> list[ArraySpec]:
         """Shape and type of each part of a batch, the image first."""
+
+    @property
+    def moved_specs(self) -> list[ArraySpec]:
+        """Of image and mask, while an augmentation of the loader moves them."""
+        return self.specs[:2]
 
     @property
     def graph_augmentation(self) -> Augmentation[Any] | None:
@@ -66,9 +72,11 @@ class SampleReader(ABC):
         dtype = self.image_dtype if self.graph_augmentation is None else "float32"
         return ArraySpec((settings.height, settings.width, settings.channels), dtype)
 
-    def read_augmented(self, pair: Pair, epoch: int, position: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Image and mask `(height, width)` of a pair, changed by an augmentation that works on arrays."""
-        image, mask = read_pair(pair, self.settings, epoch, position)
+    def read_augmented(
+        self, pair: Pair, epoch: int, position: int, objects: ImageFile | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Image and mask `(height, width)` of a pair, see `read_pair`, changed by an augmentation that takes arrays."""
+        image, mask = read_pair(pair, self.settings, epoch, position, objects)
         if self.augmentation is None or self.augmentation.in_graph:
             return image, mask
         return self.augmentation(image, mask, epoch, position)
@@ -81,24 +89,33 @@ class PairReader(SampleReader):
     Attributes:
         with_mask: whether to return more than the image.
         boundary: (w0, sigma) of `data_generators.reading.boundary_weights`, or None for no weights.
+        objects: {image: label image of its true objects}, between which the weights are; empty: pieces of the mask.
     """
 
     with_mask: bool = True
     boundary: tuple[float, float] | None = None
+    objects: Mapping[ImageFile, ImageFile] = field(default_factory=dict)
 
     def __call__(self, sample: Pair, epoch: int, position: int) -> tuple[np.ndarray, ...]:
-        image, mask = self.read_augmented(sample, epoch, position)
+        image, mask = self.read_augmented(sample, epoch, position, self.objects.get(sample.image))
         if not self.with_mask or mask is None:
             return (image,)
         mask = mask[:, :, np.newaxis]
         if self.boundary is None or self.graph_augmentation is not None:
             return image, mask
-        return image, mask, self.boundary_weights(mask)
+        return image, *self.finish(mask)
 
-    def boundary_weights(self, mask: np.ndarray) -> np.ndarray:
-        """The weights of an augmented mask `(height, width, 1)`, of the same shape."""
+    def finish(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mask of a batch and its boundary weights, from an augmented mask; all `(height, width, 1)`."""
         assert self.boundary is not None
-        return boundary_weights(mask, *self.boundary, self.settings.ignore_label)
+        mask, objects = part(mask) if self.objects else (mask, None)
+        return mask, boundary_weights(mask, *self.boundary, self.settings.ignore_label, objects)
+
+    @property
+    def moved_specs(self) -> list[ArraySpec]:
+        return [
+            spec._replace(dtype=DTYPE) if self.objects and at == 1 else spec for at, spec in enumerate(self.specs[:2])
+        ]
 
     @property
     def specs(self) -> list[ArraySpec]:

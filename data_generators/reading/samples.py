@@ -13,6 +13,7 @@ from data_generators.reading.channels import Bands
 from data_generators.reading.decoding import read_image, resize_image
 from data_generators.reading.mask_values import STORED
 from data_generators.reading.masks import read_mask_as, resize_mask
+from data_generators.reading.numbered_masks import with_objects
 from data_generators.reading.value_range import ValueRange, value_range_of
 from utils.base.errors import UserError
 from utils.config.class_names import mask_class_names
@@ -111,7 +112,7 @@ class ReadSettings:
 
 
 def read_pair(
-    pair: Pair, settings: ReadSettings, epoch: int = 0, position: int = 0
+    pair: Pair, settings: ReadSettings, epoch: int = 0, position: int = 0, objects: ImageFile | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Read image and mask of a pair, resized or cropped as the config asks, without augmentation.
 
@@ -119,16 +120,20 @@ def read_pair(
         pair: files of image and mask.
         settings: see `ReadSettings`.
         epoch, position: of the sample, see `data_generators.sampler.EpochSampler`; they decide a random crop.
+        objects: label image whose objects are added to the mask, or None.
 
     Returns:
         image: uint8 or uint16 `(height, width, channels)`, as stored.
-        mask: `(height, width)` class indices, of type `settings.mask_dtype`, or None if the pair has no mask.
+        mask: `(height, width)` class indices, of type `settings.mask_dtype`, or with `objects` what
+            `numbered_masks.join` returns; None if the pair has no mask.
 
     Raises:
         UserError: names a file that cannot be read, or whose size does not fit.
     """
     image, mask = decode_cached(pair, settings)
     check_sizes(pair, image.shape[:2], mask, settings)
+    if objects is not None and mask is not None:
+        mask = with_objects(pair, mask, objects, settings.resize, settings.turned)
     if settings.crop:
         top, left = settings.crop.corner(image.shape[:2], mask, epoch, position)
         window = (slice(top, top + settings.crop.height), slice(left, left + settings.crop.width))
