@@ -17,12 +17,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
 
 import numpy as np
 
-from data_generators.files.image_file import ImageFile, ImageParts
+from data_generators.files.image_file import ImageFile, ImageParts, parts_of
 from data_generators.files.preparation import (
     Preparation,
     read_preparation,
@@ -31,10 +32,12 @@ from data_generators.files.preparation import (
 )
 from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, read_shard
+from data_generators.files.volume_slices import manifest_of, read_manifest
 from data_generators.reading.class_masks import read_planes
 from data_generators.reading.headers import picture_size, read_whole
 from data_generators.reading.mask_values import read_values
 from data_generators.reading.tiff import TIFF_STARTS, decode_tiff_values
+from data_generators.reading.volume_scale import INTENSITIES
 from data_preparation.common.command_line import Parser, errors_in_one_line, make_split_parser
 from data_preparation.common.file_lists import Lists, write_lists
 from data_preparation.common.groups import VOLUME, group_of
@@ -42,7 +45,7 @@ from data_preparation.common.image_files import class_names, is_stack, list_pair
 from data_preparation.common.joined_channels import joined_tiff, planes_tiff
 from data_preparation.common.stratified_splits import assign_parts, foreground_shares
 from utils.base.errors import UserError
-from utils.base.files import staging_folder
+from utils.base.files import staging_folder, write_json
 from utils.base.listing import expand_pattern
 from utils.base.locks import locked
 from utils.base.progress import Task
@@ -114,7 +117,25 @@ def write_shards(
             os.replace(temporary / written, output / written)
     if preparation is not None:
         write_preparation(output, preparation.settings)
+    keep_intensities([image for image, _ in pairs], output / "manifest" / name)
     return [output / written for written in names]
+
+
+def keep_intensities(images: Sequence[ImageFile], folder: Path) -> None:
+    """Write what the manifests of the volumes say about intensities, for PREPROCESS_DATA.SCOPE=volume."""
+    manifests = dict.fromkeys(manifest_of(part) for image in images for part in parts_of(image))
+    found: dict[str, Any] = {}
+    for path in manifests:
+        intensities = read_manifest(path).get(INTENSITIES)
+        same = found.setdefault(path.name, intensities) == intensities
+        found[path.name] = intensities if same else None  # channels of several folders become one file
+    for path in set(folder.glob("volume-*.json")):
+        if found.get(path.name) is None:
+            path.unlink()  # of an earlier run
+    for name, intensities in found.items():
+        if intensities is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / name, {INTENSITIES: intensities})
 
 
 def preparation_of_shards(images: Sequence[ImageFile], output: Path) -> Preparation | None:

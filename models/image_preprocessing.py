@@ -25,7 +25,8 @@ class Preprocessing(NamedTuple):
             None: images stay as loaders give them, in [0, 1]. Settings are {key of `settings`: value}.
         settings: keys of PREPROCESS_DATA that it reads; others must be left out.
         unit_range: whether values are in [0, 1] afterwards, as pretrained encoders expect them.
-        by_image: whether it measures the image, so that a crop of it comes out otherwise.
+        by_image: whether it measures the image, so that a crop of it comes out otherwise. With SCOPE=volume loaders
+            scale the values by those of the volume, and the function only brings them to their unit.
     """
 
     function: str | None
@@ -38,9 +39,11 @@ class Preprocessing(NamedTuple):
 IMAGE_PREPROCESSING = {
     "normalize": Preprocessing(None),
     "percentile": Preprocessing(
-        "models.layers.intensities:stretch_percentiles", ("PERCENTILES", "FOREGROUND"), by_image=True
+        "models.layers.intensities:stretch_percentiles", ("PERCENTILES", "FOREGROUND", "SCOPE"), by_image=True
     ),
-    "zscore": Preprocessing("models.layers.intensities:zscore", ("FOREGROUND",), unit_range=False, by_image=True),
+    "zscore": Preprocessing(
+        "models.layers.intensities:zscore", ("FOREGROUND", "SCOPE"), unit_range=False, by_image=True
+    ),
     "dataset": Preprocessing("models.layers.intensities:dataset_zscore", ("PERCENTILES", "STATISTICS"), False),
 }
 

@@ -57,6 +57,15 @@ class ShardEntry(NamedTuple):
             return file.read(self.length)
 
 
+def name_of_shards(shard: str) -> str:
+    """What the shards of a split have in common: `<name>-<shard>-<count>.tfrec`.
+
+    >>> name_of_shards("data/train-00-6.tfrec")
+    'train'
+    """
+    return Path(shard).name.rsplit("-", 2)[0]
+
+
 ShardPair = tuple[ShardEntry, ShardEntry | None]  # image and mask
 
 

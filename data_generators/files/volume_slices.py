@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from data_generators.files.image_file import ImageFile, volume_and_slice
 from data_generators.files.pairing import Pair, list_problems
+from data_generators.files.tfrecord_index import ShardEntry, name_of_shards
 from data_generators.reading.headers import picture_size
 from utils.base.errors import UserError
 
@@ -159,8 +160,10 @@ def find_spacing(cfg: DictConfig, image: ImageFile) -> Spacing | None:
 
 
 def manifest_of(image: ImageFile) -> Path:
-    """The manifest that the preparation writes for the volume of a slice."""
+    """The manifest that the preparation writes for the volume of a slice; `tfrecord.py` for one in shards."""
     volume, _ = volume_and_slice(image) or (image.stem, None)
+    if isinstance(image, ShardEntry):
+        return image.parent / "manifest" / name_of_shards(image.shard) / f"volume-{volume}.json"
     return image.parent.parent / "manifest" / f"volume-{volume}.json"
 
 

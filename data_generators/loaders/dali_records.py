@@ -158,7 +158,7 @@ def encoded_image(file: ImageFile, settings: ReadSettings, only_8_bit: bool) -> 
     Raises:
         UserError: it cannot be read, or has 16 bit although none has.
     """
-    if settings.bands is not None or isinstance(file, ImageParts):
+    if settings.bands is not None or settings.volume_scale is not None or isinstance(file, ImageParts):
         pixels = read_image_as(file, settings)
     else:
         data, header = read_whole_and_header(file)

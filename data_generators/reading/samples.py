@@ -15,6 +15,7 @@ from data_generators.reading.mask_values import STORED
 from data_generators.reading.masks import read_mask_as, resize_mask
 from data_generators.reading.numbered_masks import with_objects
 from data_generators.reading.value_range import ValueRange, value_range_of
+from data_generators.reading.volume_scale import VolumeScale
 from utils.base.errors import UserError
 from utils.config.class_names import mask_class_names
 from utils.config.label_sets import LabelSets, label_sets_of
@@ -32,6 +33,7 @@ class ReadSettings:
         label_sets: DATASET.LABEL_SETS.
         class_masks: with DATASET.CLASS_MASKS the names of the classes.
         value_range: PREPROCESS_DATA.VALUE_RANGE.
+        volume_scale: of PREPROCESS_DATA.SCOPE=volume.
         bands: DATASET.BANDS.
         around: DATASET.SLICES_AROUND.
         mask_form: PREPROCESS_DATA.MASK_FORM.
@@ -50,6 +52,7 @@ class ReadSettings:
     label_sets: LabelSets | None = None
     class_masks: tuple[str, ...] | None = None
     value_range: ValueRange | None = None
+    volume_scale: VolumeScale | None = None
     bands: Bands | None = None
     around: int = 0
     mask_form: str = STORED
@@ -82,6 +85,7 @@ class ReadSettings:
             label_sets=label_sets_of(cfg),
             class_masks=None if cfg.DATASET.CLASS_MASKS is None else tuple(mask_class_names(cfg)[1:]),
             value_range=value_range_of(cfg),
+            volume_scale=VolumeScale.from_config(cfg),
             bands=None if bands is None else tuple(bands),
             around=cfg.DATASET.SLICES_AROUND,
             mask_form=cfg.PREPROCESS_DATA.MASK_FORM,
@@ -102,6 +106,8 @@ class ReadSettings:
         parts: tuple = (self.channels, self.divide_mask_by, self.ignore_label, self.label_values)
         if (self.value_range, self.mask_form, self.turned) != (None, STORED, False):
             parts += (self.value_range, self.mask_form, self.turned)
+        if self.volume_scale is not None:
+            parts += ("volume", self.volume_scale)
         if self.bands is not None:
             parts += ("bands", self.bands)
         if self.label_sets is not None:
@@ -163,7 +169,13 @@ def decode_pair(pair: Pair, settings: ReadSettings) -> tuple[np.ndarray, np.ndar
 
 def read_image_as(file: ImageFile, settings: ReadSettings) -> np.ndarray:
     """`data_generators.reading.decoding.read_image` with the settings of the config."""
-    return read_image(file, settings.channels, settings.value_range, settings.turned, settings.bands)
+    image = read_image(file, settings.channels, settings.value_range, settings.turned, settings.bands)
+    return scaled_by_volume(file, image, settings)
+
+
+def scaled_by_volume(file: ImageFile, image: np.ndarray, settings: ReadSettings) -> np.ndarray:
+    """A decoded image `(height, width, channels)`, by the statistics of its volume if PREPROCESS_DATA.SCOPE asks."""
+    return image if settings.volume_scale is None else settings.volume_scale(file, image)
 
 
 def check_sizes(pair: Pair, size: tuple[int, ...], mask: np.ndarray | None, settings: ReadSettings) -> None:

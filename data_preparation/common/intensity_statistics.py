@@ -63,8 +63,12 @@ class ForegroundHistogram:
         return {name: [float(f"{number:.7g}") for number in numbers] for name, numbers in found.items()}
 
 
-def percentile(counts: np.ndarray, share: float) -> np.ndarray:
-    """The percentile of each row of `(channels, values)`, which counts how often each value occurs.
+def percentile(counts: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+    """The percentile of each row of `(channels, values)`, which counts how often each value occurs; of equally many.
+
+    Args:
+        counts: integers.
+        share: in 0 to 100, or several `(shares,)`: then `(channels, shares)` is returned.
 
     >>> percentile(np.array([[1, 0, 1]]), 25).tolist()
     [0.5]

@@ -14,7 +14,7 @@ from data_generators.reading.headers import read_whole_and_header
 from data_generators.reading.mask_values import FORMS, read_values_and_form
 from data_generators.reading.masks import read_mask_as, to_classes
 from data_generators.reading.orientation import is_turned, turn_as_shown
-from data_generators.reading.samples import ReadSettings, check_sizes
+from data_generators.reading.samples import ReadSettings, check_sizes, scaled_by_volume
 from data_preparation.common.dataset_report import intensity_of
 from data_preparation.common.fingerprint import ImageFacts, facts_of
 from data_preparation.common.intensity_statistics import ForegroundHistogram
@@ -23,7 +23,7 @@ from utils.base.ignored_classes import is_known, plain
 
 # Properties of image files that can be read but are seldom expected: name -> what to know about them.
 IMAGE_PROPERTIES = {
-    "16 bit": "have 16 bits per channel, stored or by PREPROCESS_DATA.VALUE_RANGE: 65535 becomes 1",
+    "16 bit": "have 16 bits per channel, stored or by PREPROCESS_DATA.VALUE_RANGE or SCOPE: 65535 becomes 1",
     "nearly black": "use at most 12 of their 16 bits, so that they become nearly black: "
     "PREPROCESS_DATA.VALUE_RANGE=[0,4095], for 8 bits [0,255], spreads them",
     "one colour": "have one colour everywhere",
@@ -95,6 +95,7 @@ def check_pair(
     image = mask = None
     try:
         image, check.properties, check.contents = read_image_and_properties(pair.image, settings)
+        image = scaled_by_volume(pair.image, image, settings)
     except UserError as error:
         check.problems.append(str(error))
     if pair.mask is not None:
@@ -165,7 +166,7 @@ def read_file_and_properties(
         image = turn_as_shown(image, data)
     is_16_bit = image.dtype == np.uint16
     has = {
-        "16 bit": is_16_bit,
+        "16 bit": is_16_bit or settings.volume_scale is not None,
         "nearly black": is_16_bit and settings.value_range is None and 0 < int(image.max()) < 4096,
         "one colour": bool((image == image[:1, :1]).all()),
         "frames": has_frames(data),

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+from data_generators.reading.volume_scale import INTENSITIES
 from data_preparation.scans.labelled_scans import LabelledScan
 from data_preparation.scans.slices import SliceSettings
 from utils.base.files import atomic_write
@@ -26,6 +27,7 @@ def is_current(manifest: dict, scan: LabelledScan, settings: SliceSettings, imag
         manifest.get("complete", False)
         and manifest.get("sources") == describe_sources(scan)
         and manifest.get("settings") == settings.described()
+        and INTENSITIES in manifest  # earlier versions left them out
         and has_files(images, manifest["images"])
         and has_files(masks, manifest["masks"])
     )

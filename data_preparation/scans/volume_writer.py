@@ -20,6 +20,7 @@ from data_generators.files.preparation import write_preparation
 from data_generators.files.volume_slices import read_manifest
 from data_generators.reading.decoding import resize_image
 from data_generators.reading.masks import resize_mask
+from data_generators.reading.volume_scale import INTENSITIES
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import write_png
 from data_preparation.common.tiff import write_tiff
@@ -36,6 +37,7 @@ from data_preparation.scans.slices import (
     spacing_of_slices,
     window_slice,
 )
+from data_preparation.scans.volume_intensities import VolumeCounts
 from utils.base.errors import UserError
 from utils.base.files import new_folders
 from utils.base.locks import locked_output
@@ -211,7 +213,8 @@ def write_slices(job: VolumeJob, images: Path, masks: Path) -> tuple[dict, str |
     scans, segmentation, note = read_labelled(job.scan, settings)
     scan, slices = scans[0], scans[0].voxels.shape[2]
     write_images = write_neighbours if settings.channels is None else write_bands
-    write_images(scans, settings, str(images / f"image_{name}_"))
+    counts = [VolumeCounts(settings.depth) for _ in scans]
+    write_images(scans, settings, str(images / f"image_{name}_"), counts)
     with_foreground = 0
     for index in range(slices):
         mask = fit_slice(label_slice(segmentation, index, settings.labels, settings.values), settings, resize_mask)
@@ -225,28 +228,34 @@ def write_slices(job: VolumeJob, images: Path, masks: Path) -> tuple[dict, str |
         "slices_with_liver": with_foreground,
         "spacing_mm": list(spacing_of_slices(scan, settings)),  # row, column, slice
         "shear_degrees": round(shear_angle(scan.affine), 2),  # of a tilted gantry; distances in mm need 0
+        INTENSITIES: [count.measured() for count in counts],  # of each sequence
         "images": file_sizes(images),
         "masks": file_sizes(masks),
     }, note
 
 
-def write_neighbours(scans: Sequence[Scan], settings: SliceSettings, start: str) -> None:
-    """Write each slice of the only scan with the slices below and above it."""
+def write_neighbours(
+    scans: Sequence[Scan], settings: SliceSettings, start: str, counts: Sequence[VolumeCounts]
+) -> None:
+    """Write each slice of the only scan with the slices below and above it, and count its values."""
     (scan,) = scans
     slices, window = scan.voxels.shape[2], intensity_window(scan, settings)
     below = this = pixels_of(scan, 0, window, settings)
     for index in range(slices):
         above = pixels_of(scan, index + 1, window, settings) if index + 1 < slices else this
         write_png(Path(f"{start}{index}.png"), cv2.merge([above, this, below]))  # OpenCV writes BGR
+        counts[0].add(this)
         below, this = this, above
 
 
-def write_bands(scans: Sequence[Scan], settings: SliceSettings, start: str) -> None:
-    """Write the slices of several sequences, each a band of a TIFF file."""
+def write_bands(scans: Sequence[Scan], settings: SliceSettings, start: str, counts: Sequence[VolumeCounts]) -> None:
+    """Write the slices of several sequences, each a band of a TIFF file, and count their values."""
     windows = [intensity_window(scan, settings) for scan in scans]
     for index in range(scans[0].voxels.shape[2]):
         bands = [pixels_of(scan, index, window, settings) for scan, window in zip(scans, windows, strict=True)]
         write_tiff(Path(f"{start}{index}.tif"), np.stack(bands, axis=-1))
+        for count, band in zip(counts, bands, strict=True):
+            count.add(band)
 
 
 def pixels_of(scan: Scan, index: int, window: tuple[float, float], settings: SliceSettings) -> np.ndarray:

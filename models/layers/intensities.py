@@ -8,6 +8,7 @@ from keras import KerasTensor, ops
 
 from models.image_preprocessing import IMAGE_PREPROCESSING
 from utils.base.registry import load_object
+from utils.base.volume_zscore import HIGHEST, LOWEST
 
 # Smallest spread to divide by: less than the step of 16 bit, 1 / 65535. An image of one value becomes 0, not NaN.
 SMALLEST = 1e-5
@@ -52,8 +53,10 @@ def stretch_percentiles(image: KerasTensor, settings: Mapping[str, Any]) -> Kera
 
     Args:
         image: `(batch, height, width, channels)` in [0, 1].
-        settings: PERCENTILES (low, high) in 0 to 100; FOREGROUND: of the values above 0 alone.
+        settings: PERCENTILES (low, high) in 0 to 100; FOREGROUND: of the values above 0 alone; SCOPE.
     """
+    if settings.get("SCOPE") == "volume":  # loaders did it
+        return image
     batch, height, width, channels = ops.shape(image)
     ordered = ops.sort(ops.reshape(image, (batch, height * width, channels)), axis=1)
     ranks = ops.cast(ops.arange(height * width), "float32")[None, :, None]
@@ -75,8 +78,11 @@ def zscore(image: KerasTensor, settings: Mapping[str, Any]) -> KerasTensor:
 
     Args:
         image: `(batch, height, width, channels)` in [0, 1].
-        settings: FOREGROUND: of the values above 0 alone; the others stay 0.
+        settings: FOREGROUND: of the values above 0 alone; the others stay 0. SCOPE: "volume": loaders made [0, 1] of
+            the z-scores of the volume, see `utils.base.volume_zscore`.
     """
+    if settings.get("SCOPE") == "volume":
+        return image * (HIGHEST - LOWEST) + LOWEST
     counts = ops.cast(image > 0, "float32") if settings["FOREGROUND"] else ops.ones_like(image)
     number = ops.maximum(ops.sum(counts, axis=(1, 2), keepdims=True), 1)
 

@@ -182,6 +182,7 @@ SCHEMA = Group(
         IMAGE_PREPROCESSING_TYPE=Key(choices="models.image_preprocessing:IMAGE_PREPROCESSING", roles=ARCHITECTURE),
         PERCENTILES=Key(list[float], low=0, high=100, length=2, ascending=True, roles=ARCHITECTURE),
         FOREGROUND=Key(bool, roles=ARCHITECTURE),
+        SCOPE=Key(choices=("image", "volume"), roles=ARCHITECTURE),
         STATISTICS=Group(ARCHITECTURE, **dict.fromkeys(("LOW", "HIGH", "MEAN", "STD"), Key(list[float] | None))),
         VALUE_RANGE=Key(list[float] | None, length=2, ascending=True),
         EXIF=Key(choices=("ignore", "apply")),

@@ -146,6 +146,11 @@ def check_export(cfg: DictConfig) -> ExportFormat:
             "EXPORT.PREPROCESS=True takes values of 8 bit, the network slices of 16 bit (DATA_PREPARATION.DEPTH=16 of "
             "these weights). Leave it out: IMAGE_PREPROCESSING_TYPE is inside the file anyway."
         )
+    if settings.PREPROCESS and cfg.PREPROCESS_DATA.SCOPE == "volume":
+        raise UserError(
+            "EXPORT.PREPROCESS=True takes one image, these weights the statistics of its volume "
+            "(PREPROCESS_DATA.SCOPE=volume). Leave it out, and scale volumes first as the model card says."
+        )
     if settings.PREPROCESS and not row.preprocesses:
         able = [name for name, other in FORMATS.items() if other.preprocesses]
         raise UserError(f"EXPORT.PREPROCESS=True needs EXPORT.FORMAT={' or '.join(able)}.")

@@ -4,6 +4,7 @@ from omegaconf import DictConfig
 
 from utils.base.classes import is_multi_label
 from utils.base.version import VERSION
+from utils.base.volume_zscore import HIGHEST, LOWEST
 from utils.checkpoints.temperature import describe_temperatures
 from utils.export.formats import FORMATS, output_name
 
@@ -155,7 +156,14 @@ def describe_slices(cfg: DictConfig) -> str:
 
 def describe_preprocessing(cfg: DictConfig) -> str:
     """What the file itself does to pixel values first; empty if it takes them as they come."""
-    kind = cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
+    group, kind = cfg.PREPROCESS_DATA, cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
+    if group.SCOPE == "volume":
+        voxels = "voxels above 0" if group.FOREGROUND else "voxels"
+        first = "their percentiles {:g} and {:g} become 0 and 1".format(*group.PERCENTILES)
+        if kind == "zscore":
+            black = ", and 0 becomes the mean" if group.FOREGROUND else ""
+            first = f"{LOWEST:g} and {HIGHEST:g} standard deviations from their mean become 0 and 1{black}"
+        return f"outside: give it the values of a slice scaled by all {voxels} of its volume: {first}, clipped"
     return "" if kind == "normalize" else f"{kind}, inside: give it whole images, with the pixel values above"
 
 

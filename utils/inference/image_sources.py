@@ -12,7 +12,7 @@ from data_generators.reading.decoding import decode_image
 from data_generators.reading.headers import read_whole
 from data_generators.reading.masks import read_mask_as
 from data_generators.reading.orientation import is_turned
-from data_generators.reading.samples import check_sizes, read_image_as
+from data_generators.reading.samples import check_sizes, read_image_as, scaled_by_volume
 from data_generators.reading.tiff_pages import pages_of
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
@@ -44,6 +44,7 @@ class ImageSource(Source):
             image = decode_image(
                 self.path, data, settings.channels, settings.value_range, settings.turned, settings.bands
             )
+            image = scaled_by_volume(self.path, image, settings)
             self.is_turned = not settings.turned and is_turned(data)
         truth = None if self.mask is None else read_mask_as(self.mask, self.settings)
         if truth is not None and truth.shape != image.shape[:2]:

@@ -36,6 +36,7 @@ from data_preparation.scans.slices import (
     spacing_of_slices,
     window_slice,
 )
+from data_preparation.scans.volume_intensities import measured
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 
@@ -142,6 +143,8 @@ class VolumeSource(Source):
         self.intensities = [intensity_window(scan, self.slices) for scan in self.scans]
         # Three images share each slice.
         self.windowed_slice = functools.lru_cache(maxsize=32)(self.window)
+        if self.settings.volume_scale is not None:
+            self.ends = [self.settings.volume_scale.ends(self.measured(band)) for band in range(len(self.scans))]
 
     def close(self) -> None:
         del self.scans, self.scan, self.truth, self.windowed_slice
@@ -150,6 +153,11 @@ class VolumeSource(Source):
         """A slice of a sequence as uint8 or uint16 `(rows, columns)`."""
         pixels = self.scans[channel].slice(index)
         return window_slice(pixels, *self.intensities[channel], self.slices.scaling, self.slices.depth)
+
+    def measured(self, band: int) -> dict[str, Any]:
+        """The statistics of a sequence, as the preparation leaves them in the manifest of a volume."""
+        windowed = (self.window(index, band) for index in range(self.frames))
+        return measured((fit_slice(pixels, self.slices, resize_image) for pixels in windowed), self.slices.depth)
 
     def stack(self, index: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Slice below, slice, slice above as red, green and blue, as `read_image` would read the prepared file.
@@ -168,8 +176,13 @@ class VolumeSource(Source):
         if self.settings.value_range is not None:
             pixels = [to_uint16(self.path, values, self.settings.value_range) for values in pixels]
         if plain:
-            return to_channels(self.path, cv2.merge(pixels), self.settings.channels, self.settings.bands)
-        return np.stack(pixels, axis=-1)
+            image = to_channels(self.path, cv2.merge(pixels), self.settings.channels, self.settings.bands)
+        else:
+            image = np.stack(pixels, axis=-1)
+        if self.settings.volume_scale is None:
+            return image
+        ends = self.ends if plain else [self.ends[band] for _ in neighbours for band in self.bands]
+        return self.settings.volume_scale.apply(self.path, image, ends)
 
     @property
     def bands(self) -> list[int]:

@@ -65,7 +65,8 @@ def preprocessing_reads_its_settings(cfg: DictConfig) -> None:
     key, row = f"PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={kind}", table[kind]
     statistics = {f"STATISTICS.{name}": value for name, value in group.STATISTICS.items()}
     usual = group.PERCENTILES == default_config().PREPROCESS_DATA.PERCENTILES
-    given = {"PERCENTILES": None if usual else group.PERCENTILES, "FOREGROUND": group.FOREGROUND or None, **statistics}
+    given = {"PERCENTILES": None if usual else group.PERCENTILES, "FOREGROUND": group.FOREGROUND or None}
+    given |= {"SCOPE": None if group.SCOPE == "image" else group.SCOPE, **statistics}
     for name, value in given.items():
         top = name.partition(".")[0]
         if value is not None and top not in row.settings:
@@ -73,10 +74,16 @@ def preprocessing_reads_its_settings(cfg: DictConfig) -> None:
             raise UserError(f"{key} ignores PREPROCESS_DATA.{name}={value}: leave it out, or choose {able}.")
     if group.PERCENTILES[0] == group.PERCENTILES[1]:
         raise UserError(f"PREPROCESS_DATA.PERCENTILES={group.PERCENTILES} must be two different numbers.")
-    if row.by_image and cfg.DATASET.CROP.MODE is not None:
+    if group.SCOPE == "volume" and group.VALUE_RANGE is not None:
+        raise UserError(
+            f"PREPROCESS_DATA.SCOPE=volume measures the values as they were prepared: leave VALUE_RANGE="
+            f"{list(group.VALUE_RANGE)} out."
+        )
+    if row.by_image and group.SCOPE == "image" and cfg.DATASET.CROP.MODE is not None:
         raise UserError(
             f"{key} measures whole images, DATASET.CROP.MODE={cfg.DATASET.CROP.MODE} trains on parts of them: choose "
-            "dataset, or PREPROCESS_DATA.RESIZE.VALUE=True in place of CROP."
+            "dataset, of prepared scans PREPROCESS_DATA.SCOPE=volume, or PREPROCESS_DATA.RESIZE.VALUE=True in place of "
+            "CROP."
         )
     if kind == "dataset" and cfg.MODEL.TYPE == "classifier":
         raise UserError(f"{key} measures the foreground of masks, which MODEL.TYPE=classifier has not: choose zscore.")
