@@ -172,7 +172,6 @@ def read_rows(path):
         (["OUTPUT.CLASSES=2", "DATASET.LABEL_VALUES=[0,1,2]"], "leave DATASET.LABEL_VALUES out"),
         (["OUTPUT.CLASSES=2", "LOSS_OPTIONS.bce.class_weights=[1,2]"], "needs 3 entries"),
         (["MODEL.TYPE=classifier"], "MODEL.CLASSIFIER_ACTIVATION=sigmoid"),
-        (["PREDICT.MASK_VALUES=binary", "EVALUATION.PREDICTIONS=masks"], "MASK_VALUES=classes"),
         (["PREDICT.MASK_VALUES=binary", "PREDICT.MASK_PALETTE=True"], "Leave one of them out"),
     ],
 )

@@ -18,6 +18,7 @@ from utils.base.class_bits import bit_of
 from utils.base.errors import UserError
 from utils.base.files import resolve_path, where_looked
 from utils.base.text_files import read_csv, read_json
+from utils.evaluation.binary_masks import BinaryMasks
 from utils.evaluation.mask_files import FolderMasks, Grid, MaskSet, case_name, find_mask_files
 from utils.evaluation.object_masks import ObjectMasks
 
@@ -167,6 +168,8 @@ def open_predictions(cfg: DictConfig, cases: Sequence[str]) -> MaskSet:
         if path.suffix.lower() == ".csv":
             return RleMasks(cfg, key, path)
         return CocoMasks(cfg, key, path, cases)
+    if cfg.PREDICT.MASK_VALUES == "binary":
+        return BinaryMasks(cfg, key, value)
     files = find_mask_files(cfg, value, key)
     if cfg.EVALUATION.OBJECTS:
         return ObjectMasks(cfg, key, False, files)

@@ -29,6 +29,7 @@ from utils.base.progress import Task
 from utils.base.registry import load_object
 from utils.base.wording import counted
 from utils.config.class_names import has_background
+from utils.evaluation.binary_masks import BinaryMasks
 from utils.evaluation.consensus import find_consensus
 from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.gallery import Gallery
@@ -97,7 +98,7 @@ def find_cases(cfg: DictConfig, split: str) -> Cases:
         for number, folder in enumerate(cfg.EVALUATION.RATERS or ())
     ]
     predictions = open_predictions(cfg, list(truth.names))
-    if truth.volumes and not isinstance(predictions, FolderMasks):
+    if truth.volumes and not isinstance(predictions, FolderMasks | BinaryMasks):
         raise UserError("EVALUATION.PREDICTIONS: tables hold masks of images; the true masks are volumes.")
     grids, problems = {name: truth.grid(name) for name in truth.names}, []
     for masks in (predictions, *raters):

@@ -28,10 +28,9 @@ def files_of_one_class_are_no_masks_of_all(cfg: DictConfig) -> None:
             "PREDICT.MASK_PALETTE=True colours classes, and with PREDICT.MASK_VALUES=binary a mask holds one. Leave "
             "one of them out."
         )
-    if cfg.EVALUATION.PREDICTIONS is not None:
+    if cfg.EVALUATION.OBJECTS:
         raise UserError(
-            "PREDICT.MASK_VALUES=binary: EVALUATION.PREDICTIONS reads masks that hold all classes. Write them with "
-            "PREDICT.MASK_VALUES=classes."
+            "EVALUATION.OBJECTS=True reads label images, PREDICT.MASK_VALUES=binary masks of 0 and 1. Leave one out."
         )
 
 
