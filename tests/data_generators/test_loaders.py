@@ -214,7 +214,7 @@ def test_the_last_batch_is_dropped_in_training_alone(loader, numbered):
 
 def test_dropping_all_there_is_is_an_error(numbered):
     cfg = numbered_config(numbered, "TF_DATA", "DATASET.DROP_REMAINDER=True", "HYPER_PARAMETERS.BATCH_SIZE=8")
-    with pytest.raises(UserError, match="DROP_REMAINDER=True leaves nothing to train on: the 7 images"):
+    with pytest.raises(UserError, match="DROP_REMAINDER=True leaves nothing to train on: 7 images"):
         build_dataset(cfg, "train", augment=True)
 
 
