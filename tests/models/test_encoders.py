@@ -137,7 +137,7 @@ def test_pixels_are_scaled_to_what_the_weights_expect(backbone_weights):
     np.testing.assert_allclose(scaled(images), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name, channels", [("mobilenetv2", 2), ("mobilenetv2", 5), ("vgg16", 4)])
+@pytest.mark.parametrize("name, channels", [("mobilenetv2", 1), ("mobilenetv2", 2), ("mobilenetv2", 5), ("vgg16", 4)])
 def test_a_grey_image_in_every_channel_gives_the_activations_of_rgb(name, channels, tmp_path):
     """VGG-16 expects BGR, each with a mean of its own."""
     path = tmp_path / "published.weights.h5"

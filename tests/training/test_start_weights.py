@@ -73,6 +73,12 @@ def test_equal_channels_give_the_response_they_gave(channels, run):
     assert taken.adapted == {name: f"3 -> {channels} channels"} and not taken.left
     published = np.array(run[1].get_layer("encoder1_1_conv").kernel)
     np.testing.assert_allclose(values[name].sum(axis=2), published.sum(axis=2), rtol=1e-6)
+    grey = np.random.default_rng(1).random((1, 8, 8, 1), dtype=np.float32)
+    ours, theirs = (
+        keras.ops.convert_to_numpy(keras.ops.conv(np.repeat(grey, kernel.shape[2], axis=-1), kernel, padding="same"))
+        for kernel in (values[name], published)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 def test_another_decoder_takes_the_encoder(run):
