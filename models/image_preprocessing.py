@@ -38,6 +38,7 @@ class Preprocessing(NamedTuple):
 # PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE -> its row
 IMAGE_PREPROCESSING = {
     "normalize": Preprocessing(None),
+    "window": Preprocessing(None, ("WINDOW",)),
     "percentile": Preprocessing(
         "models.layers.intensities:stretch_percentiles", ("PERCENTILES", "FOREGROUND", "SCOPE"), by_image=True
     ),

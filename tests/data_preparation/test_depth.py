@@ -9,7 +9,7 @@ from scan_helpers import SHAPE, labels, make_decathlon, nifti
 from data_generators import build_dataset
 from data_generators.reading.decoding import read_image
 from data_preparation import volumes
-from data_preparation.verify_data import with_preparation_of_data
+from data_preparation.verify_data import verify_data, with_preparation_of_data
 from export import export
 from models.layers.intensities import PreprocessImage
 from utils.base.errors import UserError
@@ -83,6 +83,40 @@ def test_loaders_and_the_first_layer_see_the_scan_itself(tmp_path, float_mr):
     low, high = np.percentile(scan, (1, 99), **around)
     stretched = PreprocessImage("percentile", {"PERCENTILES": [1, 99], "FOREGROUND": False})(loaded)
     np.testing.assert_allclose(stretched, np.clip((scan - low) / (high - low), 0, 1), atol=2e-3)
+
+
+WINDOW = ["PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=window", "PREPROCESS_DATA.WINDOW=[-150,200.5]"]
+
+
+def test_a_window_in_hounsfield_units(tmp_path):
+    cases = make_decathlon(tmp_path / "task")
+    prepare(tmp_path / "task", tmp_path / "data", "--depth", 16)
+    cfg = with_preparation_of_data(load_config([f"WORK_DIR={tmp_path}", *SIZE, *WINDOW]))
+    (image, _), *_ = build_dataset(cfg, "val", batch_size=SLICES)
+    (name,) = {
+        path.name[len("image_") :].rsplit("_", 1)[0] for path in list((tmp_path / "data/val/images").iterdir())[:1]
+    }
+    expected = (np.clip(upright(cases[name][0]), -150, 200.5) + 150) / 350.5
+    np.testing.assert_allclose(np.asarray(image)[..., 1], np.moveaxis(expected, 2, 0), atol=1e-5)
+    source = VolumeSource(tmp_path / f"task/imagesTr/{name}.nii.gz")
+    source.open(SourceSettings.from_config(cfg))
+    np.testing.assert_array_equal(source.read(1)[0] / np.float32(65535), np.asarray(image)[1])
+
+
+def test_windows_that_cannot_be_applied_are_one_line(tmp_path, float_mr):
+    def settings(*overrides):
+        return SourceSettings.from_config(load_config([f"WORK_DIR={tmp_path}", *SIZE, *WINDOW, *overrides]))
+
+    with pytest.raises(UserError, match=r"pictures do not keep: .*--depth 16, or .* PREPROCESS_DATA.VALUE_RANGE"):
+        settings()
+    with pytest.raises(UserError, match="scaled by its own values: prepare them with --depth 16 and --window"):
+        verify_data(with_preparation_of_data(load_config([f"WORK_DIR={tmp_path}", *SIZE, *WINDOW])))
+    prepared = ["PREPARED_BY=volumes", "DEPTH=16", "SCAN_MIN_VALUE=-100", "SCAN_MAX_VALUE=900"]
+    with pytest.raises(UserError, match="the preparation kept -100 to 900"):
+        settings(*(f"DATA_PREPARATION.{key}" for key in prepared))
+    for wrong in ("PREPROCESS_DATA.VALUE_RANGE=[0,9]", "PREPROCESS_DATA.WINDOW=null", "PREPROCESS_DATA.WINDOW=[2,2]"):
+        with pytest.raises(UserError, match="IMAGE_PREPROCESSING_TYPE=window"):
+            settings(wrong)
 
 
 @pytest.mark.parametrize("choice", [[], ["PREPROCESS_DATA.VALUE_RANGE=[500,9000]"], ["INPUT.CHANNELS=1"]])

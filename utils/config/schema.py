@@ -183,6 +183,7 @@ SCHEMA = Group(
         PERCENTILES=Key(list[float], low=0, high=100, length=2, ascending=True, roles=ARCHITECTURE),
         FOREGROUND=Key(bool, roles=ARCHITECTURE),
         SCOPE=Key(choices=("image", "volume"), roles=ARCHITECTURE),
+        WINDOW=Key(list[float] | None, length=2, ascending=True, roles=ARCHITECTURE),
         STATISTICS=Group(ARCHITECTURE, **dict.fromkeys(("LOW", "HIGH", "MEAN", "STD"), Key(list[float] | None))),
         VALUE_RANGE=Key(list[float] | None, length=2, ascending=True),
         EXIF=Key(choices=("ignore", "apply")),

@@ -136,7 +136,7 @@ def check_export(cfg: DictConfig) -> ExportFormat:
         able = [name for name, other in FORMATS.items() if settings.QUANTIZE in other.quantizes]
         raise UserError(f"EXPORT.QUANTIZE={settings.QUANTIZE} needs EXPORT.FORMAT={' or '.join(able)}.")
     preprocessing = cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
-    if settings.QUANTIZE == "int8" and preprocessing != "normalize":
+    if settings.QUANTIZE == "int8" and preprocessing not in ("normalize", "window"):
         raise UserError(
             f"EXPORT.QUANTIZE=int8 cannot hold PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={preprocessing} of these "
             "weights: its values need more than 8 bits. Use EXPORT.QUANTIZE=float16."

@@ -157,6 +157,8 @@ def describe_slices(cfg: DictConfig) -> str:
 def describe_preprocessing(cfg: DictConfig) -> str:
     """What the file itself does to pixel values first; empty if it takes them as they come."""
     group, kind = cfg.PREPROCESS_DATA, cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
+    if kind == "window":
+        return f"outside: give it the scan from {group.WINDOW[0]:g} to {group.WINDOW[1]:g} as 0 to 1, clipped"
     if group.SCOPE == "volume":
         voxels = "voxels above 0" if group.FOREGROUND else "voxels"
         first = "their percentiles {:g} and {:g} become 0 and 1".format(*group.PERCENTILES)

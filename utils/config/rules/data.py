@@ -66,7 +66,7 @@ def preprocessing_reads_its_settings(cfg: DictConfig) -> None:
     statistics = {f"STATISTICS.{name}": value for name, value in group.STATISTICS.items()}
     usual = group.PERCENTILES == default_config().PREPROCESS_DATA.PERCENTILES
     given = {"PERCENTILES": None if usual else group.PERCENTILES, "FOREGROUND": group.FOREGROUND or None}
-    given |= {"SCOPE": None if group.SCOPE == "image" else group.SCOPE, **statistics}
+    given |= {"SCOPE": None if group.SCOPE == "image" else group.SCOPE, "WINDOW": group.WINDOW, **statistics}
     for name, value in given.items():
         top = name.partition(".")[0]
         if value is not None and top not in row.settings:
@@ -74,6 +74,11 @@ def preprocessing_reads_its_settings(cfg: DictConfig) -> None:
             raise UserError(f"{key} ignores PREPROCESS_DATA.{name}={value}: leave it out, or choose {able}.")
     if group.PERCENTILES[0] == group.PERCENTILES[1]:
         raise UserError(f"PREPROCESS_DATA.PERCENTILES={group.PERCENTILES} must be two different numbers.")
+    if kind == "window":
+        if group.WINDOW is None or group.WINDOW[0] == group.WINDOW[1]:
+            raise UserError(f"{key} needs two different numbers, such as PREPROCESS_DATA.WINDOW=[-200,250] (HU).")
+        if group.VALUE_RANGE is not None:
+            raise UserError(f"{key} leaves no use for VALUE_RANGE={list(group.VALUE_RANGE)}: leave one out.")
     if group.SCOPE == "volume" and group.VALUE_RANGE is not None:
         raise UserError(
             f"PREPROCESS_DATA.SCOPE=volume measures the values as they were prepared: leave VALUE_RANGE="
