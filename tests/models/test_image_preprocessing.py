@@ -182,7 +182,7 @@ def test_weights_keep_their_preprocessing(tmp_path):
         ([f"{KIND}=dataset", f"{GROUP}.STATISTICS.MEAN=[1]"], "together, each with INPUT.CHANNELS=3"),
         ([f"{KIND}=dataset", "MODEL.TYPE=classifier", "loss=cce"], "choose zscore"),
         ([f"{KIND}=zscore", "DATASET.CROP.MODE=random"], "measures whole images"),
-        ([f"{KIND}=zscore", "MODEL.BACKBONE.TYPE=vgg19", "MODEL.BACKBONE.WEIGHTS=imagenet"], "normalize or percentile"),
+        ([f"{KIND}=zscore", "MODEL.BACKBONE.TYPE=vgg19", "MODEL.BACKBONE.WEIGHTS=imagenet"], "normalize or window"),
         ([f"{KIND}=minmax"], "is not known"),
     ],
 )
