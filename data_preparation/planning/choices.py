@@ -70,7 +70,7 @@ def choose_settings(
                "details are kept; validation takes the centre"),
         choose_foreground_fraction(measured["train"], classes, size, background is None),
         Choice("PREPROCESS_DATA.RESIZE.VALUE", size.needs_resize or None, "to the size of INPUT"),
-        *choose_intensities(everything, options.weights is not None, size.needs_crop),
+        *choose_intensities(everything, options.weights is not None, size.needs_crop, prepared),
         *network_choices,
         Choice("MODEL.WEIGHTS_FILE_NAME", options.name),
         Choice("SHOW_CENTER_CHANNEL_IMAGE", False if has_colours else None, "colours"),

@@ -1,31 +1,54 @@
 """PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE and VALUE_RANGE: images of 16 bit or floating point have no fixed scale."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_generators.files.preparation import DEPTH, PREPARED_BY
 from data_preparation.planning.experiment_file import Choice
 from data_preparation.planning.pair_properties import PairProperties
 from utils.base.errors import UserError
 
 TYPE, FOREGROUND = "PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE", "PREPROCESS_DATA.FOREGROUND"
+SCOPE = "PREPROCESS_DATA.SCOPE"
 FAR_BELOW_0 = -500  # air is -1000 in CT; standardised images stay above
 BLACK_BORDER = 0.1  # share of pixels of 0 from which they are no part of the picture
 
 EIGHT_BIT, WEIGHTS, CROPS, UNITS = "8 bit", "weights", "crops", "units"
+SCANS, WHOLE, ONE_UNIT = "slices of scans", "prepared with 16 bit", "all volumes prepared alike"
 
 
 class Row(NamedTuple):
-    """Where all of `facts` hold: IMAGE_PREPROCESSING_TYPE (None: the default), and why."""
+    """Where all of `facts` hold: IMAGE_PREPROCESSING_TYPE (None: the default), why, and SCOPE (None: the default)."""
 
     facts: set[str]
     kind: str | None
     reason: str
+    scope: str | None = None
 
 
 # The first row that fits is taken; docs/how-to/intensities.md says what each does.
 TABLE = (
+    Row(
+        {SCANS, EIGHT_BIT},
+        "normalize",
+        "8 bit within the window of the preparation; prepared with --depth 16, zscore of "
+        "the volume (MR), dataset or another window (CT) could be chosen",
+    ),
+    Row(
+        {SCANS, WHOLE, WEIGHTS},
+        "percentile",
+        "pretrained weights expect [0, 1]; of CT, a window that you know: window with PREPROCESS_DATA.WINDOW",
+        "volume",
+    ),
+    Row(
+        {SCANS, WHOLE, ONE_UNIT},
+        "dataset",
+        "16 bit of one unit, as CT: all volumes are scaled alike, as nnU-Net does; "
+        "a window that you know: window with PREPROCESS_DATA.WINDOW",
+    ),
+    Row({SCANS, WHOLE}, "zscore", "16 bit without a unit, as MR: each volume by itself", "volume"),
     Row({EIGHT_BIT}, None, ""),
     Row({WEIGHTS, CROPS}, None, "pretrained weights expect [0, 1], and crops of an image must be scaled alike"),
     Row({WEIGHTS}, "percentile", "no fixed scale, and pretrained weights expect [0, 1]"),
@@ -35,13 +58,16 @@ TABLE = (
 )
 
 
-def choose_intensities(measured: Sequence[PairProperties], has_weights: bool, has_crops: bool) -> list[Choice]:
+def choose_intensities(
+    measured: Sequence[PairProperties], has_weights: bool, has_crops: bool, prepared: Mapping[str, Any]
+) -> list[Choice]:
     """Choose what happens to the values of images.
 
     Args:
         measured: properties of all pairs.
         has_weights: whether the encoder starts with pretrained weights.
         has_crops: whether the network trains on parts of images.
+        prepared: `{key: value}` that the preparation noted; of pictures without those of scans.
 
     Raises:
         UserError: all pixels of all images have one value.
@@ -53,6 +79,10 @@ def choose_intensities(measured: Sequence[PairProperties], has_weights: bool, ha
         WEIGHTS: has_weights,
         CROPS: has_crops,
         UNITS: low <= FAR_BELOW_0,
+        SCANS: prepared.get(PREPARED_BY) is not None,
+        WHOLE: prepared.get(DEPTH) == 16,
+        ONE_UNIT: prepared.get("DATA_PREPARATION.SCAN_MIN_VALUE") is not None
+        and prepared.get("DATA_PREPARATION.INTENSITY_SCALING") == "window",
     }
     row = next(row for row in TABLE if all(facts[fact] for fact in row.facts))
     needs_range = not kinds <= {"uint8", "uint16"} or (row.kind is None and not facts[EIGHT_BIT])
@@ -62,6 +92,7 @@ def choose_intensities(measured: Sequence[PairProperties], has_weights: bool, ha
     measures_foreground = row.kind in ("zscore", "percentile") and low == 0 and black > BLACK_BORDER
     return [
         Choice(TYPE, row.kind, row.reason),
+        Choice(SCOPE, row.scope, "all slices of a volume are scaled alike"),
         Choice(FOREGROUND, True if measures_foreground else None, f"{black:.0%} of the pixels are 0: a black border"),
         Choice("PREPROCESS_DATA.VALUE_RANGE", [rounded(low), rounded(high)] if needs_range else None,
                f"{' and '.join(sorted(kinds))} values, the lowest and the highest of all images"

@@ -14,7 +14,7 @@ from pathlib import Path
 from data_generators.files.pairing import Pair
 from data_preparation.planning.choices import EPOCHS, PATIENCE, patience
 from data_preparation.planning.experiment_file import Choice, group_overrides, list_files
-from data_preparation.planning.intensities import FOREGROUND, TYPE
+from data_preparation.planning.intensities import FOREGROUND, SCOPE, TYPE
 from data_preparation.planning.networks import WEIGHTS
 from utils.base.errors import UserError
 from utils.base.progress import Task
@@ -29,7 +29,7 @@ ADVICE = "Choose a smaller --size, --memory or --model, or leave the timing out 
 SENSIBLE = 20  # epochs below which a network has hardly begun to learn
 # Left out: the name of the run and its length; weights, which may have to be downloaded; and intensities, because a few
 # images may have no foreground to measure.
-UNTIMED = (EPOCHS, "MODEL.WEIGHTS_FILE_NAME", WEIGHTS, TYPE, FOREGROUND)
+UNTIMED = (EPOCHS, "MODEL.WEIGHTS_FILE_NAME", WEIGHTS, TYPE, FOREGROUND, SCOPE)
 UNTIMED_GROUPS = ("/", "EVALUATION.", "PREDICT.")
 
 

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import tifffile
 from plan_helpers import grey, planned, striped
+from scan_helpers import labels, nifti, scan
 
 from data_generators.files.image_file import parts_of
 from data_generators.files.pairing import find_pairs
 from data_generators.files.preparation import write_preparation
 from data_generators.reading.samples import ReadSettings, read_pair
+from data_preparation import volumes
 from data_preparation.plan import main
 from data_preparation.planning.classes import choose_channels
 from data_preparation.planning.input_size import MEMORY
@@ -17,6 +19,7 @@ from data_preparation.planning.intensities import TABLE, choose_intensities
 from data_preparation.planning.networks import FROM_SCRATCH, PRETRAINED
 from data_preparation.planning.pair_properties import measure_pairs
 from data_preparation.planning.stored_form import StoredForm
+from data_preparation.verify_data import with_preparation_of_data
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -166,16 +169,45 @@ def test_intensities_without_a_scale(image, weights, kind, value_range, foregrou
     assert first_sample(cfg)[0].dtype == (np.uint8 if image.dtype == np.uint8 else np.uint16)
 
 
+@pytest.mark.parametrize(
+    "prepared, weights, kind, scope, words",
+    [
+        (["--depth", "16"], False, "zscore", "volume", "as MR: each volume by itself"),
+        (["--depth", "16"], True, "percentile", "volume", "pretrained weights expect [0, 1]"),
+        (["--depth", "16", "--window", "-1024", "3071.9375"], False, "dataset", "image", "as nnU-Net does"),
+        ([], False, "normalize", "image", "prepared with --depth 16, zscore"),
+    ],
+)
+def test_intensities_of_prepared_scans(prepared, weights, kind, scope, words, tmp_path, monkeypatch, write):
+    write({})
+    for case in CASES:
+        nifti(tmp_path / f"scans/{case}/t1.nii.gz", scan().astype(np.float32))
+        nifti(tmp_path / f"scans/{case}/seg.nii.gz", labels())
+    patterns = ["--volumes", "*/t1.nii.gz", "--segmentations", "*/seg.nii.gz", "--workers", "1", "--quiet"]
+    volumes.main(["scans", "prepared", *patterns, *prepared])
+    (tmp_path / "m.h5").touch()
+    options = ["--weights", "m.h5"] if weights else []
+    cfg = planned("--memory", 16, *options, images="prepared/{split}/images", masks="prepared/{split}/mask")
+    group = cfg.PREPROCESS_DATA
+    assert (kind, scope) == (group.IMAGE_PREPROCESSING_TYPE, group.SCOPE)
+    assert words in one_line(tmp_path)
+    assert first_sample(with_preparation_of_data(cfg))[0].dtype == (np.uint16 if prepared else np.uint8)
+
+
 def test_every_row_of_intensities_can_be_chosen(write, tmp_path):
     """By the cases above; and nothing can be learned from a single value."""
-    assert {row.kind for row in TABLE} == {None, "zscore", "percentile", "dataset"} and TABLE[-1].facts == set()
+    assert {row.kind for row in TABLE} == {None, "normalize", "zscore", "percentile", "dataset"} and TABLE[
+        -1
+    ].facts == set()
     write({case: (grey(), striped([0, 1])) for case in CASES})
     for case in CASES:
         save(tmp_path / f"images/{case}.tif", np.full((64, 64), 3.5, np.float32))
         (tmp_path / f"images/{case}.png").unlink()
     pairs = find_pairs(load_config(["DATASET.TRAIN.IMAGES_PATH=images", "DATASET.TRAIN.MASK_PATH=masks"]), "train")
     with pytest.raises(UserError, match=r"the value 3\.5"):
-        choose_intensities(measure_pairs(pairs, StoredForm(), quiet=True), has_weights=False, has_crops=False)
+        choose_intensities(
+            measure_pairs(pairs, StoredForm(), quiet=True), has_weights=False, has_crops=False, prepared={}
+        )
 
 
 @pytest.mark.parametrize("bands, channels", [(2, 2), (4, 4), (6, 6)])
