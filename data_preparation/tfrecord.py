@@ -46,7 +46,7 @@ from data_preparation.common.joined_channels import joined_tiff, planes_tiff
 from data_preparation.common.stratified_splits import assign_parts, foreground_shares
 from utils.base.errors import UserError
 from utils.base.files import staging_folder, write_json
-from utils.base.listing import expand_pattern
+from utils.base.listing import expand_pattern, list_folder
 from utils.base.locks import locked
 from utils.base.progress import Task
 from utils.base.wording import counted
@@ -129,7 +129,7 @@ def keep_intensities(images: Sequence[ImageFile], folder: Path) -> None:
         intensities = read_manifest(path).get(INTENSITIES)
         same = found.setdefault(path.name, intensities) == intensities
         found[path.name] = intensities if same else None  # channels of several folders become one file
-    for path in set(folder.glob("volume-*.json")):
+    for path in list_folder(folder, (".json",)).files if folder.is_dir() else ():
         if found.get(path.name) is None:
             path.unlink()  # of an earlier run
     for name, intensities in found.items():

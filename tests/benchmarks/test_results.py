@@ -84,7 +84,7 @@ def project(results, run_folder, tmp_path_factory):
 def test_the_page_says_what_ran_and_what_came_of_it(project):
     page = (project / "docs/results/pets_tiny.md").read_text()
     assert "python train.py +experiment=pets_conv_deconv\npython evaluate.py MODEL.WEIGHTS_FILE_NAME=pets_tiny" in page
-    assert "| time | 90.0 s per epoch, 2 min for 1 epochs; 1 more before an interruption |" in page
+    assert "| time | 90.0 s per epoch, 2 min for 1 epoch; 1 more before an interruption |" in page
     assert "| commit | `c0ffee` |" in page and "Fast One, 1 core(s)" in page
     assert "| `pixel_accuracy` | 0.710 | 0.550 | share of the pixels of the set" in page
     assert "| class1 | 7 | 0.612 [0.500, 0.700] |" in page

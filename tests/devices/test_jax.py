@@ -207,7 +207,7 @@ def test_a_host_that_does_not_come_is_one_line(index, tmp_path, phantom, free_po
     """JAX aborts the process once it has waited, so the wait is ours."""
     common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "BACKEND=jax", "STRATEGY.NAME=multi_worker"]
     cluster = {"worker": [f"localhost:{free_port}", "localhost:1"]}
-    as_commands_do = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # in the tests it is 3, which hides errors too
+    as_commands_do = {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "jax"}  # in the tests 3, which hides errors too
     result = run_command("-c", IMPATIENT, 1, *common, TF_CONFIG=tf_config(cluster, index=index), **as_commands_do)
     assert_one_clear_error(result, "did not come together (not all of them came within 1 seconds)")
     assert result.stderr.count("\n") == 1, result.stderr
