@@ -28,6 +28,9 @@ def test_scores_and_gaps_by_hand():
     gap = found["gaps"]["class1"]["dice_per_case"]
     assert gap == {"value": 0.75, "low": None, "high": None, "highest": "x", "lowest": "y"}  # (1 + 1/2) / 2 - 0
     assert "precision" not in found["gaps"]["class1"]  # y has nothing predicted
+    equal = [case("a", 3), case("b", 3), case("c", 3)]
+    same = score_groups({"site": {"a": "x", "b": "x", "c": "y"}}, equal, REGIONS, 50, 0)["site"]["gaps"]["class1"]
+    assert same["dice_per_case"] == {"value": 0.0, "low": None, "high": None, "highest": "y", "lowest": "x"}
     alone = score_groups({"site": dict.fromkeys("abcd", "x")}, cases, REGIONS, 50, 0)["site"]
     assert alone["gaps"] == {"class1": {}} and alone["groups"]["x"]["cases"] == 4
 

@@ -122,7 +122,7 @@ def score_column(
             if score in entry["regions"][region]
         }
         if len(values) > 1:
-            highest, lowest = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+            lowest, *_, highest = sorted(values, key=values.__getitem__)  # two groups, also of equal scores
             ends = [resamples[group][region, score] for group in (highest, lowest)]
             low, high = (None, None)
             drawn = ends[0] - ends[1] if all(map(len, ends)) else np.empty(0)
