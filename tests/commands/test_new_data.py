@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -37,7 +36,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for a shell")
 @pytest.mark.parametrize(("commands", "old"), [(MAKE_LISTS, 10), (MAKE_LISTS + PART, 2)])
 def test_training_starts_from_the_weights_with_old_and_new_data(commands, old, folder):
     commands = commands.replace("python ", f"{sys.executable} {PROJECT}/")

@@ -1,11 +1,10 @@
 """PREPROCESS_DATA.SCOPE=volume: z-score and percentiles of whole volumes, the same in every loader and of the scan."""
 
-import importlib.util
 import json
 
 import numpy as np
 import pytest
-from helpers import make_weights
+from helpers import make_weights, needs_dali
 from scan_helpers import SHAPE, labels, make_decathlon, nifti
 
 from data_generators import build_dataset
@@ -94,10 +93,8 @@ def test_other_percentiles_lie_between_the_neighbouring_tenths(tmp_path, data):
     assert np.percentile(volume, 93.4) <= high <= np.percentile(volume, 93.5)
 
 
-@pytest.mark.parametrize("name", ["TF_DATA", "TFRECORD", "DALI_GENERATOR"])
+@pytest.mark.parametrize("name", ["TF_DATA", "TFRECORD", pytest.param("DALI_GENERATOR", marks=needs_dali)])
 def test_all_loaders_give_the_same(tmp_path, data, name):
-    if name == "DALI_GENERATOR" and importlib.util.find_spec("nvidia.dali") is None:
-        pytest.skip("DALI is not installed")
     options = [*ZSCORE, FOREGROUND, "HYPER_PARAMETERS.BATCH_SIZE=4"]
     ((expected, _),) = build_dataset(config(tmp_path, *options, "DATA_GENERATOR_TYPE=TF_GENERATOR"), "val")
     if name == "TFRECORD":
