@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from data_generators.files.split_files import find_files
 from data_preparation.verify_data import verify_data
 from models import build_model, mask_output
 from utils.base.errors import UserError
@@ -53,7 +54,9 @@ def calibrate(cfg: DictConfig) -> dict[str, float]:
         raise UserError("calibrate.py calibrates masks; MODEL.TYPE=classifier labels whole images.")
     for fold in folds:
         check_folder_writable(weights_path(fold).parent, "CALLBACKS.MODEL_CHECKPOINT.PATH")
-    images = [verify_data(fold, splits=[SPLIT], whole_images=True)[SPLIT]["pairs"] for fold in folds]
+    files = [find_files(fold, SPLIT) for fold in folds]
+    for fold, of_fold in zip(folds, files, strict=True):
+        verify_data(fold, splits=[SPLIT], whole_images=True, files={SPLIT: of_fold})
     strategy = make_strategy(trained)
 
     from utils.evaluation.sample import sample_pixels
@@ -65,9 +68,9 @@ def calibrate(cfg: DictConfig) -> dict[str, float]:
     forward = make_forward(model, strategy, trained.OPTIMIZATION.XLA)
     output, replicas = mask_output(model.output, trained.MODEL.PRUNE), strategy.num_replicas_in_sync
     results = []
-    for fold, count in zip(folds, images, strict=True):
+    for fold, (samples, _) in zip(folds, files, strict=True):
         with explain_failures(fold):
-            sample = sample_pixels(fold, SPLIT, count, model, forward, output, replicas)
+            sample = sample_pixels(fold, SPLIT, samples, model, forward, output, replicas)
         if not len(sample.truth):
             raise UserError(f"DATASET.{SPLIT.upper()}: no pixel has a class, so that there is nothing to fit to.")
         with brief_task(fold, "fitting the temperature"):
@@ -75,7 +78,7 @@ def calibrate(cfg: DictConfig) -> dict[str, float]:
         saved = keep_temperature(fold, temperature, found)
         results.append(found)
         if cfg.VERBOSE:
-            print_calibration(temperature, found, count)
+            print_calibration(temperature, found, len(samples))
         if cfg.VERBOSE or temperature.at_limit:
             say(saved)
     return results[0]["after"]

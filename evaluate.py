@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from omegaconf import DictConfig
 
+from data_generators.files.split_files import find_files
 from data_preparation.verify_data import verify_data
 from models import build_model
 from utils.base.errors import UserError
@@ -66,10 +67,11 @@ def evaluate_locked(cfg: DictConfig) -> dict[str, float]:
     """See `evaluate`."""
     folds = [restore_config(fold) for fold in fold_configs(cfg)]
     trained = folds[0]
-    found = [verify_data(fold, splits=trained.EVALUATION.SPLITS, whole_images=True) for fold in folds]
+    files = [{split: find_files(fold, split) for split in trained.EVALUATION.SPLITS} for fold in folds]
+    for fold, found in zip(folds, files, strict=True):
+        verify_data(fold, splits=list(found), whole_images=True, files=found)
     check_kept_size(trained)
-    images = {split: sum(fold[split]["pairs"] for fold in found) for split in trained.EVALUATION.SPLITS}
-    data = find_splits(folds, images)
+    data = find_splits(folds, files)
     if cfg.PREDICT.UNCERTAINTY is not None:
         from utils.evaluation.review import check_review, review_splits
 

@@ -4,12 +4,13 @@ Keras and what needs it are imported inside `train`: --help and errors in settin
 """
 
 import time
+from typing import Any
 
 from omegaconf import DictConfig
 
 from data_generators import build_dataset
 from data_preparation.common.intensity_statistics import with_statistics
-from data_preparation.verify_data import verify_data, with_preparation_of_data
+from data_preparation.verify_data import find_training_files, verify_data
 from models import build_model
 from utils.base.closed_output import survive_closed_output
 from utils.base.locks import releases_locks
@@ -47,13 +48,13 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
         1
     """
     # Input
-    cfg = with_preparation_of_data(training_settings(cfg))
+    cfg, files = find_training_files(training_settings(cfg))
 
     # Checks
     check_outputs(cfg)
     check_trackers(cfg)
     start_weights = find_start(cfg)
-    found = verify_data(cfg)
+    found = verify_data(cfg, files=files)
     cfg = with_statistics(cfg, found)
 
     # Strategy: devices, precision, random seeds
@@ -76,10 +77,9 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
 
     # Data: images of 8 bit travel to the device as uint8. Every worker validates on all images.
     as_stored = {split: not facts["image_properties"]["16 bit"] for split, facts in found.items()}
-    data = build_dataset(
-        cfg, "train", replicas=replicas, worker=(number, workers), augment=True, as_stored=as_stored["train"]
-    )
-    validation_data = build_dataset(cfg, "val", replicas=replicas // workers, as_stored=as_stored["val"])
+    options: dict[str, Any] = {name: {"samples": files[name].samples, "as_stored": as_stored[name]} for name in files}
+    data = build_dataset(cfg, "train", replicas=replicas, worker=(number, workers), augment=True, **options["train"])
+    validation_data = build_dataset(cfg, "val", replicas=replicas // workers, **options["val"])
 
     # Model and trainer
     with brief_task(cfg, f"building {cfg.MODEL.TYPE}", quiet=number > 0) as building, strategy.scope():

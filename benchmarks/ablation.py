@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this 
 
 from omegaconf import OmegaConf
 
+from utils.base.closed_output import survive_closed_output
 from utils.base.errors import UserError
 from utils.base.terminal import make_table, say, show
 from utils.config import load_config
@@ -94,6 +95,7 @@ def rows_of(scores: Mapping[str, Mapping[int, float]]) -> list[list[str]]:
     return rows
 
 
+@survive_closed_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="folder for the runs")

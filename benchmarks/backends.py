@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from utils.base.closed_output import survive_closed_output
 
 # name -> (overrides of the config, size, batch)
 NETWORKS = {
@@ -135,6 +136,7 @@ def load():
     return f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 
+@survive_closed_output()
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=[name for name in NETWORKS if name != "toy"])

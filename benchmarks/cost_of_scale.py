@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import numpy as np
 
+from utils.base.closed_output import survive_closed_output
 from utils.base.terminal import make_table, show
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -132,6 +133,7 @@ def measure(root, number):
     return [*row, seconds(*times), f"{memory:.0f}"]
 
 
+@survive_closed_output()
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10_000, 100_000])

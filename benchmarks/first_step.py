@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from utils.base.closed_output import survive_closed_output
 from utils.base.terminal import make_table, show
 from utils.config import load_config
 
@@ -38,6 +39,7 @@ def phase(name: str) -> Iterator[None]:
     ROWS.append((name, f"{time.process_time() - processor:.1f}", f"{time.monotonic() - clock:.1f}"))
 
 
+@survive_closed_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adam", choices=("ours", "keras"), default="ours", help="whose update of the weights")

@@ -27,7 +27,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from gpu_case import IMPLEMENTATIONS, MARK, NO_DEVICE, Case, as_argument
+
+from utils.base.closed_output import survive_closed_output
 
 CHILD = Path(__file__).with_name("gpu_case.py")
 LEAST_SECONDS = 20  # what a case needs to come to anything
@@ -231,6 +235,7 @@ def name_of_row(row: dict) -> str:
     return " ".join(str(row[key]) for key in COLUMNS)
 
 
+@survive_closed_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for gpu.json and gpu.md, written after every case")

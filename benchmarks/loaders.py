@@ -28,6 +28,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from utils.base.closed_output import survive_closed_output
 
 BATCH, WORKERS, PAIRS = 4, 2, 64
 GRAPH = ("AUGMENTATION.ENGINE=tensorflow",)
@@ -253,6 +254,7 @@ def measure(names, folder, size, augmentation, rounds):
     return result
 
 
+@survive_closed_output()
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[320], help="height and width, pixels")

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from utils.base.closed_output import survive_closed_output
 
 MODELS = {
     "tiny_unet3plus": ["MODEL.TYPE=tiny_unet3plus"],
@@ -26,6 +27,7 @@ MODELS = {
 }
 
 
+@survive_closed_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)

@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
-
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from case import MARK, NETWORKS, OURS, OWN_MAPS, SAME_MAPS, Case
+
+from utils.base.closed_output import survive_closed_output
 
 HERE = Path(__file__).resolve().parent
 # modes, precisions, batches (None: that of the network): the important first
@@ -268,6 +270,7 @@ def make_data(folder: str, chosen: Sequence[Case]) -> str:
     return f"{folder}/data"
 
 
+@survive_closed_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers-python", help="the Python with benchmarks/peers/requirements.txt")

@@ -18,6 +18,7 @@ import numpy as np
 
 from models import build_model, inference_model
 from predict import predict
+from utils.base.closed_output import survive_closed_output
 from utils.checkpoints import save_config, save_weights, weights_path
 from utils.config import load_config
 
@@ -39,6 +40,7 @@ def plain_loop(model, paths, folder, figures):
             pyplot.close(figure)
 
 
+@survive_closed_output()
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="unet")

@@ -25,6 +25,7 @@ import numpy as np
 
 from data_preparation.make_phantom import TRAIN_FOLDER, VAL_FOLDER, make_phantom
 from data_preparation.preprocess_data import preprocess_data
+from utils.base.closed_output import survive_closed_output
 from utils.config import load_config
 
 OUTPUT_SIZE = 320
@@ -100,6 +101,7 @@ def run_in_process(way: str, processes: int, folder: Path) -> list[float]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+@survive_closed_output()
 def main() -> None:
     """Run all measurements and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

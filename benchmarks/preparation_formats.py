@@ -32,6 +32,7 @@ from pycocotools.coco import COCO
 
 from data_preparation import coco, index_masks, lgg, rle_csv
 from utils.base import rle
+from utils.base.closed_output import survive_closed_output
 
 COCO_SIZE, RLE_SIZE, CAMVID_SIZE, LGG_SIZE = (480, 640), (768, 768), (360, 480), (256, 256)
 COLOURS = [(int(r), int(g), int(b)) for r, g, b in np.random.default_rng(0).choice(256, (12, 3), replace=False)]
@@ -241,6 +242,7 @@ def measure(name: str, images: int, repeats: int) -> dict[str, float]:
     return {way: statistics.median(runs) / images * 1000 for way, runs in seconds.items()}
 
 
+@survive_closed_output()
 def main() -> None:
     """Run all measurements and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

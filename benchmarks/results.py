@@ -35,6 +35,7 @@ from data_generators.files.volume_slices import find_volumes
 from data_generators.reading.decoding import to_unit_range
 from data_generators.reading.samples import ReadSettings, read_pair
 from data_preparation.common.command_line import errors_in_one_line
+from utils.base.closed_output import survive_closed_output
 from utils.base.errors import UserError
 from utils.base.learning_curves import draw_curves
 from utils.base.pictures import displayable, titled
@@ -57,6 +58,7 @@ SHOWN = 2  # cases each of the worst, the median and the best
 COLUMNS = 2  # of the pictures
 
 
+@survive_closed_output()
 def main(arguments: Sequence[str] | None = None, project: Path = PROJECT) -> None:
     """The command; pages are written to `docs/results` of `project`, and listed in its mkdocs.yml."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -21,11 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
-
 import numpy as np
 from scipy.ndimage import zoom
 
 from losses.surface import surface_scores
+from utils.base.closed_output import survive_closed_output
 
 PROJECT = Path(__file__).resolve().parents[1]
 SIZE, SIDE = 512, 128  # of the images and volumes
@@ -143,6 +143,7 @@ def time_surfaces(volumes: int) -> None:
         print(f"| {name} | {1000 * median:.0f} | {median / own:.2f} | {statistics.mean(values[name]):.3f} |")
 
 
+@survive_closed_output()
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from utils.base.closed_output import survive_closed_output
 
 WIDTHS = (64, 128, 256, 512, 1024)
 NARROW = (16, 32, 64, 128, 256)
@@ -244,6 +245,7 @@ def matrix_product_rate():
     return 2 * 4096**3 / (time.perf_counter() - start) / 1e9
 
 
+@survive_closed_output()
 def main(train):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["unet3plus"], choices=IMPLEMENTATIONS)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from utils.base.closed_output import survive_closed_output
 from utils.base.terminal import make_table, show
 from utils.config.defaults import CONFIGS
 
@@ -108,6 +109,7 @@ def row(command, terminal, folder):
     return [name, f"{seen[-1][0]:.1f}", f"{seconds:.1f}", before[:34], after[:34]]
 
 
+@survive_closed_output()
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--log", action="store_true", help="without a terminal")

@@ -20,6 +20,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from utils.base.closed_output import survive_closed_output
+
 PROJECT = Path(__file__).resolve().parent.parent
 SCORES = ("ece", "ece_foreground", "nll", "brier")
 SPLITS = ("val", "test")
@@ -91,6 +95,7 @@ def figures_of_pairs(work: Path) -> dict[str, Any]:
     }
 
 
+@survive_closed_output()
 def main(arguments: Sequence[str] | None = None, folder: Path = PROJECT / "docs/results") -> None:
     """The command; `folder` is where the page goes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -48,6 +48,7 @@ def build_dataset(
     cfg: DictConfig,
     split: str,
     *,
+    samples: Sequence[Any] | None = None,
     replicas: int = 1,
     targets: bool = True,
     boundary_weights: bool = True,
@@ -65,6 +66,7 @@ def build_dataset(
     Args:
         cfg: checked config; DATASET, INPUT, PREPROCESS_DATA, HYPER_PARAMETERS.BATCH_SIZE and SEED are read.
         split: "train", "val" or "test".
+        samples: of the split, if they were found before: those of `data_generators.files.split_files.SplitFiles`.
         replicas: devices that share a batch of `replicas * BATCH_SIZE`.
         targets: whether batches hold masks or class labels, besides images.
         boundary_weights: whether batches hold the weights of the loss term `boundary_weighted_ce`, if LOSS has it.
@@ -107,7 +109,9 @@ def build_dataset(
     training = augment and split == "train"
     labelled = cfg.MODEL.TYPE == "classifier" and targets
     whole_images = whole_images and cfg.DATASET.CROP.MODE is not None
-    samples: list = find_labelled_images(cfg, split) if labelled else find_pairs(cfg, split)
+    if samples is None:
+        found: Sequence[Any] = find_labelled_images(cfg, split) if labelled else find_pairs(cfg, split)
+        samples = found
     import_keras(loud=cfg.VERBOSE == 2)
     reader = make_reader(
         cfg,

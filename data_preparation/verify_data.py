@@ -6,7 +6,7 @@ It also prints how often each label occurs, suggests class weights, and writes a
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 import numpy as np
 from omegaconf import DictConfig
 
-from data_generators.files.class_labels import classifier_class_names, match_labels
+from data_generators.files.class_labels import classifier_class_names
 from data_generators.files.image_file import ImageFile
-from data_generators.files.pairing import Pair, list_problems, match_pairs
+from data_generators.files.pairing import Pair, list_problems
 from data_generators.files.preparation_check import preparation_problems, with_preparation
+from data_generators.files.split_files import SplitFiles, find_files
 from data_generators.reading.samples import ReadSettings
 from data_preparation.common.dataset_report import (
     describe_split,
@@ -57,6 +58,7 @@ def verify_data(
     need_masks: bool = True,
     details: bool = False,
     whole_images: bool = False,
+    files: Mapping[str, SplitFiles] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Read every pair of the splits and check files, sizes and labels.
 
@@ -66,6 +68,7 @@ def verify_data(
         need_masks: whether a split without masks (for a classifier, without labels) is an error.
         details: also measure the images, and add what `data_preparation.common.dataset_report.describe_split` returns.
         whole_images: check sizes for evaluation and prediction, which use whole images where training uses crops.
+        files: {split: its files}, if they were found before.
 
     Returns:
         `{split: {"pairs": int, "foreground_share": float | None, "image_properties": {name: int}, "label_counts": of
@@ -90,7 +93,8 @@ def verify_data(
     hints: list[str] = []
     contents: dict[str, dict[ImageFile, int]] = {}
     for split in splits:
-        pairs, unmatched = find_samples(cfg, split, need_masks)
+        found = find_files(cfg, split, targets=need_masks) if files is None else files[split]
+        pairs, unmatched = pairs_to_check(cfg, split, found, need_masks)
         histogram = histogram_for(cfg, split, details)
         checks = check_pairs(cfg, pairs, split, details, whole_images, histogram)
         problems += preparation_problems(cfg, [pair.image for pair in pairs])
@@ -102,8 +106,8 @@ def verify_data(
         summary[split] |= {"known_counts": np.array(known)} if known else {}
         if split == "train" and not problems:
             facts = [check.facts for check in checks if check.facts is not None]
-            found = fingerprint(facts, find_spacings(pair.image for pair in pairs))
-            summary[split] |= {"fingerprint": found} if found else {}
+            measured = fingerprint(facts, find_spacings(pair.image for pair in pairs))
+            summary[split] |= {"fingerprint": measured} if measured else {}
         if details:
             summary[split] |= describe_split(
                 checks, number_of_classes(cfg), cfg.DATASET.IGNORE_LABEL, is_multi_label(cfg)
@@ -124,23 +128,26 @@ def verify_data(
     return summary
 
 
-def find_samples(cfg: DictConfig, split: str, need_masks: bool = True) -> tuple[list[Pair], list[str]]:
+def pairs_to_check(
+    cfg: DictConfig, split: str, files: SplitFiles, need_masks: bool
+) -> tuple[Sequence[Pair], list[str]]:
     """Return `(pairs, problems)` of a split; the labelled images of a classifier are pairs without a mask."""
+    samples, problems = files
     if cfg.MODEL.TYPE == "classifier" and need_masks:
-        samples, problems = match_labels(cfg, split)
         if not problems:
             warn_about_classifier_labels(classifier_class_names(cfg), [sample.labels for sample in samples], split)
-        return [Pair(sample.image, None) for sample in samples], problems
-    pairs, problems = match_pairs(cfg, split)
-    if need_masks and cfg.DATASET[split.upper()].MASK_PATH is None:
-        problems = [f"{split} needs masks: set DATASET.{split.upper()}.MASK_PATH.", *problems]
-    return pairs, problems
+        return [Pair(sample.image, None) for sample in samples], [*problems]
+    missing = need_masks and cfg.DATASET[split.upper()].MASK_PATH is None
+    needed = [f"{split} needs masks: set DATASET.{split.upper()}.MASK_PATH."] if missing else []
+    return samples, [*needed, *problems]
 
 
-def with_preparation_of_data(cfg: DictConfig) -> DictConfig:
-    """The config with the values with which the training data was prepared, see `with_preparation`."""
-    pairs, _ = find_samples(cfg, "train")  # problems with them are reported with those of the files
-    return with_preparation(cfg, [pair.image for pair in pairs])
+def find_training_files(cfg: DictConfig) -> tuple[DictConfig, dict[str, SplitFiles]]:
+    """Return `(config, files)` of training and validation: the config with the values with which the training data was
+    prepared, see `with_preparation`; problems of the files are for `verify_data`, with those of their contents.
+    """
+    files = {split: find_files(cfg, split) for split in ("train", "val")}
+    return with_preparation(cfg, files["train"].images), files
 
 
 def check_pairs(
@@ -215,8 +222,8 @@ def print_facts(cfg: DictConfig, report: dict[str, dict[str, Any]]) -> None:
 def main(cfg: DictConfig) -> None:
     """Check the data, print what it contains and write the report."""
     check_writable(cfg, Path(cfg.DATASET.REPORT_PATH).parent, "DATASET.REPORT_PATH")
-    cfg = with_preparation_of_data(cfg)
-    report: dict[str, Any] = verify_data(cfg, details=True)
+    cfg, files = find_training_files(cfg)
+    report: dict[str, Any] = verify_data(cfg, details=True, files=files)
     print_facts(cfg, report)
     for found in report.values():
         del found["label_counts"]  # of every mask

@@ -122,7 +122,7 @@ def expand_pages(
 ) -> tuple[list[Pair], list[str]]:
     """`(pairs, problems)`, a pair for each page of files with several pages."""
     pairs: list[Pair] = []
-    named = {(image.parent, image.stem): image for image, _ in files}
+    several: list[tuple[Path | ImageParts, list[Pair]]] = []
     for image, mask in files:
         try:
             found = [Pair(*pair) for pair in page_pairs(image, mask, stacks)]
@@ -130,7 +130,10 @@ def expand_pages(
             problems = [*problems, str(error)]
             continue
         pairs += found
-        same = [named[key] for page in found if (key := (image.parent, page.image.stem)) in named and len(found) > 1]
+        several += [(image, found)] if len(found) > 1 else []
+    named = {(image.parent, image.stem): image for image, _ in files} if several else {}
+    for image, found in several:
+        same = [named[key] for page in found if (key := (image.parent, page.image.stem)) in named]
         problems = [*problems, *(f"{image}: one of its pages has the name of {other}. Rename one." for other in same)]
     return pairs, problems
 
@@ -181,9 +184,8 @@ def match_masks(
 def find_mask(image: ImageFile, by_stem: Mapping[str, list[AnyMask]]) -> AnyMask | None:
     """The mask of an image among `{stem: [paths]}`, the same suffix first; None if there is none."""
     for stem in mask_stems(image.stem):
-        candidates = by_stem.get(stem, [])
-        for mask in sorted(candidates, key=lambda path: path.suffix != image.suffix):
-            return mask
+        if candidates := by_stem.get(stem):
+            return min(candidates, key=lambda path: path.suffix != image.suffix)
     return None
 
 

@@ -44,7 +44,8 @@ class KnownChecks:
         self.places: dict[str, int] = {}
         if cfg.DATASET.VERIFIED_PATH is None or len(pairs) < FEWEST:
             return
-        folders = sorted({str(file.parent.absolute()) for pair in pairs for file in pair if file is not None})
+        parents = {file.parent for pair in pairs for file in pair if file is not None}
+        folders = sorted({str(parent.absolute()) for parent in parents})
         name = hashlib.sha256(json.dumps([FORMAT, settings, folders]).encode()).hexdigest()
         self.path = resolve_path(cfg, cfg.DATASET.VERIFIED_PATH) / f"{name[:32]}.jsonl"
         # Taken before the files are read: if one changes meanwhile, it is read again next time.
@@ -130,7 +131,7 @@ def from_row(row: list[Any]) -> PairCheck:
     labels = np.zeros(256, np.int64)
     for value, count in counts:
         labels[value] = count
-    check = PairCheck(labels=np.trim_zeros(labels, "b").copy())
+    check = PairCheck(labels=labels[: counts[-1][0] + 1 if counts else 0].copy())  # the values are in order
     check.known = None if known is None else np.array(known, np.int64)
     check.properties = tuple(PROPERTIES[index] for index in properties)
     check.contents = None if contents is None else int(contents)

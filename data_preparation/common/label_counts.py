@@ -24,7 +24,8 @@ def count_labels(cfg: DictConfig, checks: Sequence[PairCheck]) -> np.ndarray:
     Of overlapping classes the first column is all pixels that are not ignored.
     """
     classes, overlap = number_of_classes(cfg), is_multi_label(cfg)
-    values = [labelled_pixels([check.labels], cfg.DATASET.IGNORE_LABEL) for check in checks if len(check.labels)]
+    ignored = cfg.DATASET.IGNORE_LABEL  # looked up once: a config is slow
+    values = [labelled_pixels([check.labels], ignored) for check in checks if len(check.labels)]
     counts = np.array([count_classes(found, classes, overlap) for found in values], np.int64).reshape(-1, classes)
     if overlap:
         counts[:, 0] = [found.sum() for found in values]

@@ -31,7 +31,7 @@ def left_out(cfg: DictConfig, split: str, pairs: Sequence[Pair]) -> list[str]:
     if not pairs or isinstance(parts_of(pairs[0].image)[0], ShardEntry) or cfg.MODEL.TYPE == "classifier":
         return []
     group, sentences = cfg.DATASET[split.upper()], []
-    taken = {path_of(part) for pair in pairs for file in pair if file is not None for part in parts_of(file)}
+    taken = {str(path_of(part)) for pair in pairs for file in pair if file is not None for part in parts_of(file)}
     same = group.IMAGES_PATH == group.MASK_PATH
     for name in ("IMAGES_PATH",) if same else ("IMAGES_PATH", "MASK_PATH"):
         key, value = f"DATASET.{split.upper()}.{name}", group[name]
@@ -45,15 +45,13 @@ def left_out(cfg: DictConfig, split: str, pairs: Sequence[Pair]) -> list[str]:
     return sentences
 
 
-def in_folder(key: str, folder: Path, taken: Collection[Path], masks: bool, mixed: bool) -> list[str]:
+def in_folder(key: str, folder: Path, taken: Collection[str], masks: bool, mixed: bool) -> list[str]:
     """`left_out` for one folder. masks: it holds masks only; mixed: masks and images."""
-    listing = list_folder(folder, IMAGE_SUFFIXES)
+    listing = list_folder(folder, IMAGE_SUFFIXES, besides=taken)
     below = [file for subfolder in listing.folders for file in pictures_below(subfolder)]
-    alone = [file for file in listing.files if file not in taken and (masks or (mixed and is_mask_name(file.stem)))]
+    alone = [file for file in listing.files if masks or (mixed and is_mask_name(file.stem))]
     found = {
-        f"in {key}: of other endings than {' '.join(IMAGE_SUFFIXES)}": [
-            file for file in listing.others if file not in taken
-        ],
+        f"in {key}: of other endings than {' '.join(IMAGE_SUFFIXES)}": listing.others,
         f"in subfolders of {key}: name each folder, or a list of files": below,
         f"in {key}: masks without an image": alone,
     }
@@ -64,9 +62,9 @@ def in_folder(key: str, folder: Path, taken: Collection[Path], masks: bool, mixe
     ]
 
 
-def of_no_name(key: str, folder: Path, taken: Collection[Path], names: str) -> list[str]:
+def of_no_name(key: str, folder: Path, taken: Collection[str], names: str) -> list[str]:
     """`left_out` for a folder of several files a case, which a key names."""
-    files = [file for file in list_folder(folder, IMAGE_SUFFIXES, recursive=True).files if file not in taken]
+    files = list_folder(folder, IMAGE_SUFFIXES, recursive=True, besides=taken).files
     if not files:
         return []
     are = "is" if len(files) == 1 else "are"

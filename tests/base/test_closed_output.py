@@ -21,6 +21,7 @@ def work(cfg=None):
 ENDS = {
     "a block": "from utils.base.closed_output import survive_closed_output as block\nwith block(): work()",
     "a command": "from utils.config.command import command\ncommand(work)()",
+    "a command of options": "from utils.config.command import option_command as end\nend(work)()",
     "a preparation": "from data_preparation.common.command_line import errors_in_one_line as end\nwith end(): work()",
 }
 
@@ -51,11 +52,10 @@ def test_a_library_cannot_close_the_stream_of_the_process():
     assert not stream.closed
 
 
-def test_help_that_nobody_reads():
+@pytest.mark.parametrize("command", [["evaluate.py", "--help"], ["benchmarks/peers.py", "--list"]])
+def test_a_command_that_nobody_reads(command):
     reading, writing = os.pipe()
     os.close(reading)
-    process = subprocess.run(
-        [sys.executable, "evaluate.py", "--help"], cwd=PROJECT, stdout=writing, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.run([sys.executable, *command], cwd=PROJECT, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (process.returncode, process.stderr) == (0, "")

@@ -8,7 +8,7 @@ from helpers import installed, source_of
 
 from data_generators import LOADERS, build_dataset
 from data_generators.files.preparation import write_preparation
-from data_preparation.verify_data import verify_data, with_preparation_of_data
+from data_preparation.verify_data import find_training_files, verify_data
 from evaluate import evaluate
 from predict import predict
 from train import train
@@ -133,10 +133,10 @@ def test_the_names_of_prepared_data_are_those_of_values_not_of_classes(folder, t
             (folder / f"data/train/{name}/case_0.png").read_bytes()
         )
     write_preparation(tmp_path / "data/train", {"OUTPUT.CLASS_NAMES": ["background", "liver", "tumour"]})
-    assert list(with_preparation_of_data(config(tmp_path, *REGIONS)).OUTPUT.CLASS_NAMES)[1:] == ["liver", "tumour"]
+    assert list(find_training_files(config(tmp_path, *REGIONS))[0].OUTPUT.CLASS_NAMES)[1:] == ["liver", "tumour"]
     write_preparation(tmp_path / "data/train", {"OUTPUT.MULTI_LABEL": True})
     with pytest.raises(UserError, match=r"DATASET.LABEL_SETS contradicts the data, whose values are bits"):
-        with_preparation_of_data(config(tmp_path, *REGIONS))
+        find_training_files(config(tmp_path, *REGIONS))[0]
 
 
 SETS = "DATASET.LABEL_SETS="

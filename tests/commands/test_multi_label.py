@@ -11,7 +11,7 @@ from helpers import installed, source_of
 
 from data_generators import LOADERS, build_dataset
 from data_preparation import rle_csv
-from data_preparation.verify_data import verify_data, with_preparation_of_data
+from data_preparation.verify_data import find_training_files, verify_data
 from evaluate import evaluate
 from models import build_model, inference_model
 from predict import predict
@@ -54,7 +54,7 @@ def test_preparation_and_verification_know_that_classes_overlap(folder):
     masks = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (folder / "data/train/mask").iterdir()]
     assert {3} <= set(np.unique(masks)) <= {0, 1, 2, 3} and (unpack(masks[0], 2)[..., 1].sum() == 56)
     with pytest.raises(UserError, match=r"MULTI_LABEL=False contradicts the data.*Type OUTPUT.MULTI_LABEL=True"):
-        with_preparation_of_data(config(folder, "OUTPUT.CLASSES=4"))
+        find_training_files(config(folder, "OUTPUT.CLASSES=4"))[0]
     labels = verify_data(config(folder, *OVERLAP), details=True)["train"]["labels"]
     assert list(labels) == [0, 1, 2] and labels[2]["pixels"] == 4 * 56 and labels[2]["images"] == 4
     assert labels[0]["pixels"] + labels[1]["pixels"] + labels[2]["pixels"] > 4 * SIDE**2

@@ -12,9 +12,10 @@ from omegaconf import OmegaConf
 
 from data_generators.files.preparation import FILE, MAX_BYTES, read_preparation, write_preparation
 from data_generators.files.preparation_check import preparation_problems, with_preparation
+from data_generators.files.split_files import find_files
 from data_preparation import tfrecord, volumes
 from data_preparation.scans.slices import SliceSettings
-from data_preparation.verify_data import find_samples, verify_data, with_preparation_of_data
+from data_preparation.verify_data import find_training_files, verify_data
 from predict import predict
 from utils.base.errors import UserError
 from utils.checkpoints import restore_config, save_config, weights_path
@@ -44,7 +45,7 @@ def prepare(source, output, *options):
 
 
 def filled(folder, *overrides):
-    return with_preparation_of_data(load_config([f"WORK_DIR={folder}", *SIZE, *overrides]))
+    return find_training_files(load_config([f"WORK_DIR={folder}", *SIZE, *overrides]))[0]
 
 
 def settings(**changes):
@@ -121,7 +122,7 @@ def test_other_splits_must_be_prepared_as_the_training_data(tmp_path):
     other.DATASET.VAL.IMAGES_PATH, other.DATASET.VAL.MASK_PATH = "other/val/images", "other/val/mask"
     with pytest.raises(UserError, match=r"other/val/prepared.json: these images were prepared with .*SCAN_MIN_VALUE=0"):
         verify_data(other)
-    images = [pair.image for pair in find_samples(cfg, "train")[0] + find_samples(other, "val")[0]]
+    images = find_files(cfg, "train").images + find_files(other, "val").images
     assert preparation_problems(load_config(SIZE), images) == []  # not known how the training data was prepared
     with pytest.raises(UserError, match="were prepared in two ways"):
         with_preparation(cfg, images)

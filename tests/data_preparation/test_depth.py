@@ -9,7 +9,7 @@ from scan_helpers import SHAPE, labels, make_decathlon, nifti
 from data_generators import build_dataset
 from data_generators.reading.decoding import read_image
 from data_preparation import volumes
-from data_preparation.verify_data import verify_data, with_preparation_of_data
+from data_preparation.verify_data import find_training_files, verify_data
 from export import export
 from models.layers.intensities import PreprocessImage
 from utils.base.errors import UserError
@@ -72,7 +72,7 @@ def test_hounsfield_units_of_ct_are_exact(tmp_path):
 
 def test_loaders_and_the_first_layer_see_the_scan_itself(tmp_path, float_mr):
     """z-score and percentiles of what the loader gives are those of the scan, calculated by NumPy."""
-    cfg = with_preparation_of_data(load_config([f"WORK_DIR={tmp_path}", *SIZE, "HYPER_PARAMETERS.BATCH_SIZE=1"]))
+    cfg = find_training_files(load_config([f"WORK_DIR={tmp_path}", *SIZE, "HYPER_PARAMETERS.BATCH_SIZE=1"]))[0]
     loaded = np.concatenate([np.asarray(image) for image, _ in build_dataset(cfg, "val")])
     (name,) = {path.name.split("_")[1] for path in (tmp_path / "data/val/images").iterdir()}
     scan = np.moveaxis(upright(float_mr[name]), 2, 0)
@@ -91,7 +91,7 @@ WINDOW = ["PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=window", "PREPROCESS_DATA.WI
 def test_a_window_in_hounsfield_units(tmp_path):
     cases = make_decathlon(tmp_path / "task")
     prepare(tmp_path / "task", tmp_path / "data", "--depth", 16)
-    cfg = with_preparation_of_data(load_config([f"WORK_DIR={tmp_path}", *SIZE, *WINDOW]))
+    cfg = find_training_files(load_config([f"WORK_DIR={tmp_path}", *SIZE, *WINDOW]))[0]
     (image, _), *_ = build_dataset(cfg, "val", batch_size=SLICES)
     (name,) = {
         path.name[len("image_") :].rsplit("_", 1)[0] for path in list((tmp_path / "data/val/images").iterdir())[:1]
@@ -110,7 +110,7 @@ def test_windows_that_cannot_be_applied_are_one_line(tmp_path, float_mr):
     with pytest.raises(UserError, match=r"pictures do not keep: .*--depth 16, or .* PREPROCESS_DATA.VALUE_RANGE"):
         settings()
     with pytest.raises(UserError, match="scaled by its own values: prepare them with --depth 16 and --window"):
-        verify_data(with_preparation_of_data(load_config([f"WORK_DIR={tmp_path}", *SIZE, *WINDOW])))
+        verify_data(find_training_files(load_config([f"WORK_DIR={tmp_path}", *SIZE, *WINDOW]))[0])
     prepared = ["PREPARED_BY=volumes", "DEPTH=16", "SCAN_MIN_VALUE=-100", "SCAN_MAX_VALUE=900"]
     with pytest.raises(UserError, match="the preparation kept -100 to 900"):
         settings(*(f"DATA_PREPARATION.{key}" for key in prepared))
@@ -121,7 +121,7 @@ def test_windows_that_cannot_be_applied_are_one_line(tmp_path, float_mr):
 
 @pytest.mark.parametrize("choice", [[], ["PREPROCESS_DATA.VALUE_RANGE=[500,9000]"], ["INPUT.CHANNELS=1"]])
 def test_prediction_reads_a_scan_as_training_read_its_slices(tmp_path, float_mr, choice):
-    cfg = with_preparation_of_data(load_config([f"WORK_DIR={tmp_path}", *SIZE, *choice]))
+    cfg = find_training_files(load_config([f"WORK_DIR={tmp_path}", *SIZE, *choice]))[0]
     assert cfg.DATA_PREPARATION.DEPTH == 16
     settings = SourceSettings.from_config(cfg)
     (name,) = {path.name.split("_")[1] for path in (tmp_path / "data/val/images").iterdir()}
@@ -143,7 +143,7 @@ def test_sequences_of_16_bit_are_bands(tmp_path):
 
 def test_what_contradicts_the_data_is_one_line(tmp_path, float_mr):
     with pytest.raises(UserError, match=r"DEPTH=8 contradicts the data, which was prepared with .*DEPTH=16"):
-        with_preparation_of_data(load_config([f"WORK_DIR={tmp_path}", *SIZE, "DATA_PREPARATION.DEPTH=8"]))
+        find_training_files(load_config([f"WORK_DIR={tmp_path}", *SIZE, "DATA_PREPARATION.DEPTH=8"]))[0]
     with pytest.raises(UserError, match=r"DATA_PREPARATION.DEPTH=9 .*8.*16"):
         load_config(["DATA_PREPARATION.DEPTH=9"])
 

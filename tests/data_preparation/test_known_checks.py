@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from data_generators import build_dataset
+from data_generators.files import found_files
 from data_preparation import verify_data as verification
 from data_preparation.common import known_checks
 from utils.base.errors import UserError
@@ -111,3 +113,16 @@ def test_nothing_is_kept_of_small_sets(data, monkeypatch):
     shutil.rmtree(data / "data/verified", ignore_errors=True)
     verify(data)
     assert not (data / "data/verified").exists()
+
+
+def test_training_lists_each_folder_once(data, monkeypatch):
+    listed, list_folder = [], found_files.list_folder
+    monkeypatch.setattr(
+        found_files,
+        "list_folder",
+        lambda folder, *options: (listed.append(folder.name), list_folder(folder, *options))[1],
+    )
+    cfg, files = verification.find_training_files(config(data))
+    verification.verify_data(cfg, files=files)
+    build_dataset(cfg, "train", samples=files["train"].samples)
+    assert sorted(listed) == ["images", "images", "mask", "mask"], "of training and validation"

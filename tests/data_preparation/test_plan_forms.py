@@ -19,7 +19,7 @@ from data_preparation.planning.intensities import TABLE, choose_intensities
 from data_preparation.planning.networks import FROM_SCRATCH, PRETRAINED
 from data_preparation.planning.pair_properties import measure_pairs
 from data_preparation.planning.stored_form import StoredForm
-from data_preparation.verify_data import with_preparation_of_data
+from data_preparation.verify_data import find_training_files
 from utils.base.errors import UserError
 from utils.config import load_config
 
@@ -191,7 +191,7 @@ def test_intensities_of_prepared_scans(prepared, weights, kind, scope, words, tm
     group = cfg.PREPROCESS_DATA
     assert (kind, scope) == (group.IMAGE_PREPROCESSING_TYPE, group.SCOPE)
     assert words in one_line(tmp_path)
-    assert first_sample(with_preparation_of_data(cfg))[0].dtype == (np.uint16 if prepared else np.uint8)
+    assert first_sample(find_training_files(cfg)[0])[0].dtype == (np.uint16 if prepared else np.uint8)
 
 
 def test_every_row_of_intensities_can_be_chosen(write, tmp_path):

@@ -12,7 +12,7 @@ from data_generators.reading.decoding import read_image
 from data_generators.reading.samples import ReadSettings, read_image_as
 from data_preparation import volumes
 from data_preparation.tfrecord import write_shards
-from data_preparation.verify_data import verify_data, with_preparation_of_data
+from data_preparation.verify_data import find_training_files, verify_data
 from export import export
 from models import build_model
 from models.layers.intensities import PreprocessImage
@@ -50,7 +50,7 @@ def prepare(folder, *arguments):
 
 
 def config(folder, *overrides):
-    return with_preparation_of_data(load_config([f"WORK_DIR={folder}", *SIZE, *overrides]))
+    return find_training_files(load_config([f"WORK_DIR={folder}", *SIZE, *overrides]))[0]
 
 
 def stored_volume(folder, name):

@@ -13,7 +13,7 @@ from helpers import assert_one_clear_error
 from omegaconf import OmegaConf
 from warm_helpers import run_warm
 
-from data_preparation.verify_data import with_preparation_of_data
+from data_preparation.verify_data import find_training_files
 from utils.base.version import find_commit
 from utils.checkpoints import log_path, restore_config
 from utils.checkpoints.training_log import read_history, read_rows
@@ -71,7 +71,7 @@ def test_everyone_is_told_of_each_epoch(tmp_path, phantom, stubs):
     assert (summary["devices"], summary["strategy"]) == (1, "single")
     assert 0 <= summary["share_of_time_waiting_for_data"] <= 1
     assert summary["commit"] == find_commit() and summary["machine"] == describe_machine()
-    again = with_preparation_of_data(load_config(shlex.split(summary["command"])[2:]))
+    again = find_training_files(load_config(shlex.split(summary["command"])[2:]))[0]
     assert {**OmegaConf.load(tmp_path / "model_unet.yaml"), "RUN": None} == dict(again)
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -61,13 +61,16 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in GENERATED
 
 
-def list_folder(folder: Path, endings: Sequence[str] = (), recursive: bool = False) -> Listing:
+def list_folder(
+    folder: Path, endings: Sequence[str] = (), recursive: bool = False, besides: Collection[str] = ()
+) -> Listing:
     """List a folder.
 
     Args:
         folder: to list.
         endings: of the files asked for, in lower case; none for all files.
         recursive: search its subfolders too, and folders elsewhere that links below it lead to.
+        besides: paths to leave out of the lists.
 
     Raises:
         UserError: there is no such folder, it or one below may not be read, or links to what was asked for lead
@@ -76,8 +79,10 @@ def list_folder(folder: Path, endings: Sequence[str] = (), recursive: bool = Fal
     listing = Listing([], [], [], [])
     dangling: list[Path] = []
     wanted = tuple(endings) or ("",)
-    found = walk(folder, os.path.realpath(folder), recursive)
-    for entry, kind in sorted(found, key=lambda one: one[0].path.split(os.sep)):  # paths compare as slowly as Python
+    found = (one for one in walk(folder, os.path.realpath(folder), recursive) if one[0].path not in besides)
+    # Paths compare as slowly as Python; of one folder, names are enough.
+    in_order = sorted(found, key=lambda one: one[0].path.split(os.sep) if recursive else one[0].name)
+    for entry, kind in in_order:
         path = Path(entry.path)
         if kind == "hidden":
             listing.hidden.append(path)

@@ -113,7 +113,8 @@ def option_command(task: Callable[[Sequence[str] | None], object]) -> Callable[.
 
     def run(arguments: Sequence[str] | None = None) -> None:
         try:
-            task(arguments)
+            with survive_closed_output():
+                task(arguments)
         except UserError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:

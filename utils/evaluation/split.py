@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -71,7 +72,7 @@ def evaluate_split(
     )
     begin = time.perf_counter()
     with Task(f"evaluate {data.split}", data.images, quiet=not cfg.VERBOSE, compiles=True) as task:
-        for images, targets, *boundary_weights in fold_batches(folds, data.split, model, replicas):
+        for images, targets, *boundary_weights in fold_batches(folds, data.split, model, replicas, data.samples):
             outputs = forward(images)
             loss.add(targets, outputs, *boundary_weights)
             for name, update in updates.items():
@@ -118,13 +119,29 @@ def keep(
     keeper.add(np.stack([center_crop(mask[..., 0], size) for mask in np.asarray(targets)]), kinds)
 
 
-def fold_batches(folds: Sequence[DictConfig], split: str, model: keras.Model, replicas: int) -> Iterator[tuple]:
-    """The batches of each fold in turn, after its weights are loaded; every image once, in the order of names."""
-    for number, fold in enumerate(folds, start=1):
+def fold_batches(
+    folds: Sequence[DictConfig],
+    split: str,
+    model: keras.Model,
+    replicas: int,
+    samples: Sequence[Sequence[Any]] = (),
+) -> Iterator[tuple]:
+    """The batches of each fold in turn, after its weights are loaded; every image once, in the order of names.
+
+    samples: of each fold, if they were found before.
+    """
+    for number, (fold, found) in enumerate(itertools.zip_longest(folds, samples), start=1):
         if len(folds) > 1 and fold.VERBOSE:
             say(f"fold {number} of {len(folds)}: DATASET.FOLD={fold.DATASET.FOLD}")
         load_weights(model, fold)
         # What is read once need not be cached.
         yield from build_dataset(
-            fold, split, replicas=replicas, loader="TF_GENERATOR", shuffle=False, cache=False, whole_images=True
+            fold,
+            split,
+            samples=found,
+            replicas=replicas,
+            loader="TF_GENERATOR",
+            shuffle=False,
+            cache=False,
+            whole_images=True,
         )

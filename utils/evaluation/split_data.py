@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import DictConfig
 
 from data_generators.files.image_file import ImageFile
 from data_generators.files.object_files import find_objects
-from data_generators.files.pairing import Pair, find_pairs
+from data_generators.files.pairing import Pair
+from data_generators.files.split_files import SplitFiles
 from data_generators.files.volume_slices import Spacing, VolumeSlice, find_volumes
 from utils.base.errors import UserError
 
@@ -27,6 +29,7 @@ class SplitData:
         objects: label image of the true objects of each image; empty without DATASET.<SPLIT>.OBJECTS_PATH.
         found: label image of the predicted objects of each image; empty without EVALUATION.OBJECTS.
         spacings: {volume: mm along (slice, row, column), or None if unknown}.
+        samples: of each fold, as they were found; empty: they are found when they are read.
     """
 
     split: str
@@ -38,25 +41,27 @@ class SplitData:
     folds: Sequence[int] = ()
     objects: Sequence[ImageFile] = ()
     found: Sequence[ImageFile] = ()
+    samples: Sequence[Sequence[Any]] = ()
 
 
-def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[SplitData]:
-    """Find the images of each split, those of all folds together, and the volumes that they are slices of.
+def find_splits(folds: Sequence[DictConfig], files: Sequence[Mapping[str, SplitFiles]]) -> list[SplitData]:
+    """The images of each split, those of all folds together, and the volumes that they are slices of.
 
     Args:
         folds: restored configs, one per fold.
-        images: {split: how many images}, counted when they were verified.
+        files: {split: its files} of each fold, which were verified.
 
     Raises:
         UserError: a volume with a missing slice, or without spacing where it is needed; folds that share an image of
             validation; an image without its label image of objects.
     """
     splits, first = [], 0
-    for split, count in images.items():
+    for split in files[0]:
+        of_folds = [found[split].samples for found in files]
+        count = sum(map(len, of_folds))
         if folds[0].MODEL.TYPE == "classifier":
-            splits.append(SplitData(split, count, first))
+            splits.append(SplitData(split, count, first, samples=of_folds))
         else:
-            of_folds = [find_pairs(fold, split) for fold in folds]
             pairs = [pair for found in of_folds for pair in found]
             if split == "val" and len(folds) > 1:
                 check_once(pairs)
@@ -65,7 +70,7 @@ def find_splits(folds: Sequence[DictConfig], images: Mapping[str, int]) -> list[
                 file for fold, found in zip(folds, of_folds, strict=True) for file in find_objects(fold, split, found)
             ]
             places = find_places(folds, of_folds, split)
-            splits.append(SplitData(split, count, first, pairs, *places, numbers, objects))
+            splits.append(SplitData(split, count, first, pairs, *places, numbers, objects, samples=of_folds))
         first += count
     return splits
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.base.closed_output import survive_closed_output
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 from utils.base.learning_curves import MANY_EPOCHS, PANELS, STRIPS, History, panel_of
@@ -101,6 +102,7 @@ def draw_panel(axes: "Axes", name: str, runs: Mapping[str, History], colors: Map
     axes.grid(alpha=0.3)
 
 
+@survive_closed_output()
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command; `arguments` as typed, None for those of this process."""
     parser = argparse.ArgumentParser(
