@@ -89,9 +89,15 @@ def fill_in_experiments(path: Path, results: Sequence[Mapping[str, Any]]) -> Non
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
         if (row := re.match(r"\| `(\w+)` \|", line)) and (runs := [r for r in results if experiment_of(r) == row[1]]):
-            cells = [f"{headline(run)} ([{run['name']}]({run['name']}.md))" for run in runs]
+            scores = [("on a stand-in: " if is_stand_in(run) else "") + headline(run) for run in runs]
+            cells = [f"{score} ([{run['name']}]({run['name']}.md))" for score, run in zip(scores, runs, strict=True)]
             lines[number] = f"{line.rstrip(' |').rpartition(' | ')[0]} | {'; '.join(cells)} |"
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def is_stand_in(result: Mapping[str, Any]) -> bool:
+    """Whether it was measured on other data than that of the experiment."""
+    return bool(read_data_set(result["name"]).get("stand_in"))
 
 
 def experiment_of(result: Mapping[str, Any]) -> str | None:
@@ -147,7 +153,7 @@ def best_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The table of the best run on each data set."""
     yield "| Data | Score [95 % interval] |"
     yield "| --- | --- |"
-    real = [result for result in results if not read_data_set(result["name"]).get("stand_in")]
+    real = [result for result in results if not is_stand_in(result)]
     for _, runs in groupby(real, key=lambda result: result["name"].partition("_")[0]):
         best = max(runs, key=lambda result: headline_score(result)[2])
         (split, score, _), name = headline_score(best), best["name"]
