@@ -32,17 +32,17 @@ MODEL = ("MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8]", f"INPUT.HEIGHT={SIZ
 PACE = ("HYPER_PARAMETERS.EPOCHS=1", "HYPER_PARAMETERS.BATCH_SIZE=16", "RESUME=never", "VERBOSE=0")
 
 
-def make_pairs(folder, number, seed):
+def make_pairs(folder, number, seed, size=SIZE):
     """Images and masks, `images/img00000.png` and `mask/img00000.png`, of which DIFFERENT are not links to others."""
     rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:SIZE, :SIZE]
+    rows, columns = np.mgrid[:size, :size]
     for part in ("images", "mask"):
         (folder / part).mkdir(parents=True)
     for index in range(number):
         image, mask = (folder / part / f"img{index:07}.png" for part in ("images", "mask"))
         if index < DIFFERENT:
             disc = (rows - rng.integers(20, 44)) ** 2 + (columns - rng.integers(20, 44)) ** 2 < rng.integers(64, 256)
-            values = rng.normal(80, 15, (SIZE, SIZE, 3)) + 90 * disc[..., None]
+            values = rng.normal(80, 15, (size, size, 3)) + 90 * disc[..., None]
             cv2.imwrite(str(image), values.clip(0, 255).astype(np.uint8))
             cv2.imwrite(str(mask), disc.astype(np.uint8))
         else:
@@ -56,7 +56,7 @@ def paths(split, folder):
 
 
 def run(*arguments):
-    """`(seconds, seconds of the processor, MB at the peak, last line of the output)` of a command."""
+    """`(seconds, seconds of the processor, MB at the peak, lines of the output)` of a command."""
     began = time.monotonic()
     environment = os.environ | {"SCALE_BEGAN": str(began), "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryFile("w+") as said:
@@ -67,25 +67,21 @@ def run(*arguments):
         lines = said.read().splitlines()
     if status:
         sys.exit("\n".join([f"{' '.join(map(str, arguments))} failed:", *lines[-20:]]))
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, lines[-1] if lines else ""
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, lines
 
 
 def start(settings):
-    """Train up to the first step: print the seconds since the command, and those of the processor."""
-    from utils.training.trainer import Trainer
+    """Train up to the first step: print the seconds since the command, those of the processor and the peak in MB."""
+    from commands import ending_with_first_step
 
-    take = Trainer.train_on
-
-    def first_step(self, batch):
-        take(self, batch)
-        print(time.monotonic() - float(os.environ["SCALE_BEGAN"]), time.process_time(), peak(), flush=True)
-        os._exit(0)
-
-    Trainer.train_on = first_step
-    from train import train
+    import train
     from utils.config import load_config
 
-    train(load_config(settings))
+    def ended(_):
+        print(time.monotonic() - float(os.environ["SCALE_BEGAN"]), time.process_time(), peak(), flush=True)
+
+    train.explain_failures = ending_with_first_step(train.explain_failures, ended)
+    train.train(load_config(settings))
 
 
 def epoch(settings):
@@ -122,12 +118,12 @@ def measure(root, number):
     row = [f"{number:,}"]
     for _ in ("first", "again"):
         *times, memory, said = run(here, "--do", "start", *training)
-        clock, processor, memory = map(float, said.split())
+        clock, processor, memory = map(float, said[-1].split())
         row += [seconds(clock, processor)]
     row += [f"{memory:.0f}"]
     *times, memory, _ = run(PROJECT / "data_preparation/verify_data.py", *training)
     row += [seconds(*times), f"{memory:.0f}"]
-    first, whole, processor, memory = map(float, run(here, "--do", "epoch", *training)[3].split())
+    first, whole, processor, memory = map(float, run(here, "--do", "epoch", *training)[3][-1].split())
     row += [f"{first:.2f}", f"{1000 * whole / number:.2f} ({1000 * processor / number:.2f})", f"{memory:.0f}"]
     *times, memory, _ = run(PROJECT / "evaluate.py", *work, *paths("val", folder))
     return [*row, seconds(*times), f"{memory:.0f}"]
