@@ -31,7 +31,7 @@ from data_preparation.common.dataset_report import (
     write_report,
 )
 from data_preparation.common.fingerprint import find_spacings, fingerprint
-from data_preparation.common.intensity_statistics import ForegroundHistogram, histogram_for, intensity_statistics
+from data_preparation.common.intensity_statistics import IntensityHistogram, histogram_for, intensity_statistics
 from data_preparation.common.known_checks import KnownChecks
 from data_preparation.common.label_counts import (
     count_labels,
@@ -76,7 +76,8 @@ def verify_data(
         classes are ignored by themselves.
         `foreground_share` is the share of labels above 0 among the pixels that are not ignored, None without masks;
         `image_properties` counts the images with each of IMAGE_PROPERTIES. With details, or where training needs it,
-        "train" has `intensity_statistics`: PREPROCESS_DATA.STATISTICS of the foreground, if there is any. "train" has
+        "train" has `intensity_statistics`: PREPROCESS_DATA.STATISTICS of the pixels of
+        `utils.config.intensities.measured_pixels`, if there are any. "train" has
         `fingerprint`, of `data_preparation.common.fingerprint.fingerprint`.
 
     Raises:
@@ -156,7 +157,7 @@ def check_pairs(
     split: str,
     measure: bool,
     whole_images: bool,
-    histogram: ForegroundHistogram | None = None,
+    histogram: IntensityHistogram | None = None,
 ) -> list[PairCheck]:
     """Check all pairs, in their order; `histogram` counts them, too.
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from utils.base.errors import UserError
 from utils.base.registry import load_object
+from utils.config.intensities import statistics_needed
 
 if TYPE_CHECKING:
     from keras import KerasTensor
@@ -26,7 +27,8 @@ class Preprocessing(NamedTuple):
         settings: keys of PREPROCESS_DATA that it reads; others must be left out.
         unit_range: whether values are in [0, 1] afterwards, as pretrained encoders expect them.
         by_image: whether it measures the image, so that a crop of it comes out otherwise. With SCOPE=volume loaders
-            scale the values by those of the volume, and the function only brings them to their unit.
+            scale the values by those of the volume, and the function only brings them to their unit; with
+            SCOPE=dataset it has the STATISTICS of the training set.
     """
 
     function: str | None
@@ -40,10 +42,12 @@ IMAGE_PREPROCESSING = {
     "normalize": Preprocessing(None),
     "window": Preprocessing(None, ("WINDOW",)),
     "percentile": Preprocessing(
-        "models.layers.intensities:stretch_percentiles", ("PERCENTILES", "FOREGROUND", "SCOPE"), by_image=True
+        "models.layers.intensities:stretch_percentiles",
+        ("PERCENTILES", "FOREGROUND", "SCOPE", "STATISTICS"),
+        by_image=True,
     ),
     "zscore": Preprocessing(
-        "models.layers.intensities:zscore", ("FOREGROUND", "SCOPE"), unit_range=False, by_image=True
+        "models.layers.intensities:zscore", ("FOREGROUND", "SCOPE", "STATISTICS"), unit_range=False, by_image=True
     ),
     "dataset": Preprocessing("models.layers.intensities:dataset_zscore", ("PERCENTILES", "STATISTICS"), False),
 }
@@ -66,10 +70,12 @@ def preprocess_image(image: KerasTensor, cfg: DictConfig) -> KerasTensor:
         return image
     contents: Any = OmegaConf.to_container(group, resolve=False)
     settings = {key: contents[key] for key in row.settings}
-    if "STATISTICS" in settings and settings["STATISTICS"]["MEAN"] is None:
+    statistics = {name: settings["STATISTICS"][name] for name in statistics_needed(group)}
+    if None in statistics.values():
         raise UserError(
             f"PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={kind} needs PREPROCESS_DATA.STATISTICS, which training finds "
             "and saves beside the weights; verify_data.py writes them to its report."
         )
+    settings = {**settings, "STATISTICS": statistics}
     layer = load_object("models.layers.intensities:PreprocessImage")
     return layer(kind, settings, name="image_preprocessing")(image)

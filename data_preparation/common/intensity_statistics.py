@@ -1,4 +1,4 @@
-"""Statistics of the intensities of a training set, for PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=dataset."""
+"""Statistics of the intensities of a training set, for IMAGE_PREPROCESSING_TYPE=dataset and SCOPE=dataset."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,86 +11,103 @@ from data_generators.reading.masks import is_foreground
 from utils.base.errors import UserError
 from utils.base.ignored_classes import plain
 from utils.config.class_names import has_background
+from utils.config.intensities import MASK, measured_pixels, statistics_needed
 
 
-class ForegroundHistogram:
-    """Counts the values of the foreground of images, of each channel; threads may share one.
+class IntensityHistogram:
+    """Counts the values of chosen pixels of images, of each channel; threads may share one.
 
     Counts are exact, so that the statistics do not depend on the order of the images.
 
     Args:
         channels: of the images.
-        ignore_label: DATASET.IGNORE_LABEL.
-        background: whether class 0 is the background. If not, all pixels with a label count.
+        pixels: PREPROCESS_DATA.FOREGROUND: False: all pixels, True: values above 0, "mask": the foreground of masks.
+        ignore_label: DATASET.IGNORE_LABEL; such pixels are no foreground of a mask.
+        background: whether class 0 is the background. If not, the foreground of a mask is all that has a label.
 
-    >>> histogram = ForegroundHistogram(1, None, background=True)
+    >>> histogram = IntensityHistogram(1, "mask", None, background=True)
     >>> histogram.add(np.array([[[0], [51], [153]]], np.uint8), np.array([[0, 1, 1]], np.uint8))
     >>> histogram.statistics((0, 100))
     {'LOW': [0.2], 'HIGH': [0.6], 'MEAN': [0.4], 'STD': [0.2]}
     """
 
-    def __init__(self, channels: int, ignore_label: int | None, background: bool) -> None:
-        self.ignore_label, self.background = ignore_label, background
+    def __init__(self, channels: int, pixels: bool | str, ignore_label: int | None, background: bool) -> None:
+        self.pixels, self.ignore_label, self.background = pixels, ignore_label, background
         self.counts = np.zeros((channels, 65536), np.int64)
         self.lock = threading.Lock()
 
-    def add(self, image: np.ndarray, mask: np.ndarray) -> None:
-        """Count a pair: image uint8 or uint16 `(height, width, channels)`, mask `(height, width)` of class indices."""
-        if self.background:
-            chosen = is_foreground(mask, self.ignore_label)
-        else:
-            chosen = plain(mask) != (-1 if self.ignore_label is None else self.ignore_label)
+    def add(self, image: np.ndarray, mask: np.ndarray | None) -> None:
+        """Count an image, uint8 or uint16 `(height, width, channels)`; mask `(height, width)` of class indices."""
+        if self.pixels == MASK:
+            if mask is None:
+                return
+            image = image[self.foreground(mask)]
         step = 257 if image.dtype == np.uint8 else 1  # v / 255 is 257 v / 65535
         size = 65535 // step + 1
-        found = [np.bincount(values, minlength=size) for values in image[chosen].T]
+        found = [np.bincount(image[..., channel].ravel(), minlength=size) for channel in range(len(self.counts))]
         with self.lock:
             self.counts[:, ::step] += found
 
+    def foreground(self, mask: np.ndarray) -> np.ndarray:
+        if self.background:
+            return is_foreground(mask, self.ignore_label)
+        return plain(mask) != (-1 if self.ignore_label is None else self.ignore_label)
+
     def statistics(self, percentiles: Sequence[float]) -> dict[str, list[float]] | None:
-        """`{"LOW", "HIGH", "MEAN", "STD"}` of each channel in [0, 1]; None if there is no foreground.
+        """`{"LOW", "HIGH", "MEAN", "STD"}` of each channel in [0, 1]; None if a channel has no such pixels.
 
         Args:
             percentiles: (low, high) in 0 to 100; between neighbouring values as those of `numpy.percentile`.
         """
-        number = int(self.counts[0].sum())
-        if number == 0:
+        kept = self.counts.copy()
+        if self.pixels is True:
+            kept[:, 0] = 0
+        numbers = kept.sum(axis=1)
+        if not numbers.all():
             return None
         values = np.arange(65536) / 65535
-        low, high = (percentile(self.counts, share) / 65535 for share in percentiles)
-        mean = self.counts @ values / number
-        variance = [counts @ (values - center) ** 2 / number for counts, center in zip(self.counts, mean, strict=True)]
+        low, high = (percentile(kept, share) / 65535 for share in percentiles)
+        mean = kept @ values / numbers
+        variance = [counts @ (values - center) ** 2 for counts, center in zip(kept, mean, strict=True)] / numbers
         found = {"LOW": low, "HIGH": high, "MEAN": mean, "STD": np.sqrt(variance)}
-        return {name: [float(f"{number:.7g}") for number in numbers] for name, numbers in found.items()}
+        return {name: [float(f"{number:.7g}") for number in row] for name, row in found.items()}
 
 
 def percentile(counts: np.ndarray, share: float | np.ndarray) -> np.ndarray:
-    """The percentile of each row of `(channels, values)`, which counts how often each value occurs; of equally many.
+    """The percentile of each row of `(channels, values)`, which counts how often each value occurs.
 
     Args:
-        counts: integers.
+        counts: integers, of each row at least one above 0.
         share: in 0 to 100, or several `(shares,)`: then `(channels, shares)` is returned.
 
-    >>> percentile(np.array([[1, 0, 1]]), 25).tolist()
-    [0.5]
+    >>> percentile(np.array([[1, 0, 1], [0, 4, 0]]), 25).tolist()
+    [0.5, 1.0]
     """
-    rank = share / 100 * (counts[0].sum() - 1)
-    below, above = (
-        np.array([np.searchsorted(np.cumsum(row), place, side="right") for row in counts])
-        for place in (np.floor(rank), np.ceil(rank))
-    )
+    return np.array([percentile_of_row(np.cumsum(row), share) for row in counts])
+
+
+def percentile_of_row(sums: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+    """`percentile` of one row, of which `sums` are the cumulative counts `(values,)`."""
+    rank = share / 100 * (sums[-1] - 1)
+    below, above = (np.searchsorted(sums, place, side="right") for place in (np.floor(rank), np.ceil(rank)))
     return below + (above - below) * (rank - np.floor(rank))
 
 
-def histogram_for(cfg: DictConfig, split: str, details: bool) -> ForegroundHistogram | None:
-    """What `verify_data` counts a split with: the training split, if its report or its training asks for it."""
+def asks_for_statistics(cfg: DictConfig) -> bool:
+    """Whether training has to measure its images: it needs statistics, and none are typed."""
     group = cfg.PREPROCESS_DATA
-    asked = group.IMAGE_PREPROCESSING_TYPE == "dataset" and group.STATISTICS.MEAN is None
-    if split != "train" or not (details or asked):
+    return any(group.STATISTICS[name] is None for name in statistics_needed(group))
+
+
+def histogram_for(cfg: DictConfig, split: str, details: bool) -> IntensityHistogram | None:
+    """What `verify_data` counts a split with: the training split, if its report or its training asks for it."""
+    if split != "train" or not (details or asks_for_statistics(cfg)):
         return None
-    return ForegroundHistogram(cfg.INPUT.CHANNELS, cfg.DATASET.IGNORE_LABEL, has_background(cfg))
+    pixels = measured_pixels(cfg.PREPROCESS_DATA)
+    return IntensityHistogram(cfg.INPUT.CHANNELS, pixels, cfg.DATASET.IGNORE_LABEL, has_background(cfg))
 
 
-def intensity_statistics(cfg: DictConfig, histogram: ForegroundHistogram | None) -> dict[str, Any]:
+def intensity_statistics(cfg: DictConfig, histogram: IntensityHistogram | None) -> dict[str, Any]:
     """The entry of `verify_data` about a split: empty, or `{"intensity_statistics": as `STATISTICS` of the config}`."""
     found = histogram and histogram.statistics(cfg.PREPROCESS_DATA.PERCENTILES)
     return {"intensity_statistics": found} if found else {}
@@ -104,17 +121,21 @@ def with_statistics(cfg: DictConfig, found: Mapping[str, Mapping[str, Any]]) -> 
         found: of `verify_data`.
 
     Raises:
-        UserError: no mask of the training set has foreground.
+        UserError: the training set has no pixels that are to be measured.
     """
-    group = cfg.PREPROCESS_DATA
-    if group.IMAGE_PREPROCESSING_TYPE != "dataset" or group.STATISTICS.MEAN is not None:
+    if not asks_for_statistics(cfg):
         return cfg
+    group = cfg.PREPROCESS_DATA
     statistics = found["train"].get("intensity_statistics")
     if statistics is None:
+        measured, check = "foreground", "no mask of it has any. Use zscore, or check DATASET.TRAIN.MASK_PATH."
+        if measured_pixels(group) != MASK:
+            measured, check = "values above 0", "a channel has none. Check DATASET.TRAIN.IMAGES_PATH."
         raise UserError(
-            "PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=dataset measures the foreground of the training set, and no mask "
-            "of it has any. Use zscore, or check DATASET.TRAIN.MASK_PATH."
+            f"PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={group.IMAGE_PREPROCESSING_TYPE} measures the {measured} of the "
+            f"training set, and {check}"
         )
     filled = cfg.copy()
-    filled.PREPROCESS_DATA.STATISTICS = statistics
+    for name in statistics_needed(group):
+        filled.PREPROCESS_DATA.STATISTICS[name] = statistics[name]
     return filled

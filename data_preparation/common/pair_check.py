@@ -17,7 +17,7 @@ from data_generators.reading.orientation import is_turned, turn_as_shown
 from data_generators.reading.samples import ReadSettings, check_sizes, scaled_by_volume
 from data_preparation.common.dataset_report import intensity_of
 from data_preparation.common.fingerprint import ImageFacts, facts_of
-from data_preparation.common.intensity_statistics import ForegroundHistogram
+from data_preparation.common.intensity_statistics import IntensityHistogram
 from utils.base.errors import UserError
 from utils.base.ignored_classes import is_known, plain
 
@@ -77,7 +77,7 @@ def check_pair(
     classes: int,
     measure: bool,
     multi_label: bool = False,
-    histogram: ForegroundHistogram | None = None,
+    histogram: IntensityHistogram | None = None,
     with_facts: bool = False,
 ) -> PairCheck:
     """Read a pair and collect everything that is wrong with it.
@@ -122,8 +122,8 @@ def check_pair(
         check_labels(check, pair.mask, classes, settings.ignore_label, multi_label)
         if image is not None and "rotation" in check.properties and mask.shape != image.shape[:2]:
             check.hints.append(ROTATION_HINT)
-        if histogram is not None and image is not None and mask.shape == image.shape[:2]:
-            histogram.add(image, mask)
+    if histogram is not None and image is not None and (mask is None or mask.shape == image.shape[:2]):
+        histogram.add(image, mask)
     return check
 
 

@@ -28,6 +28,12 @@ class Row(NamedTuple):
     scope: str | None = None
 
 
+WHY_SCOPE = {
+    None: "",
+    "volume": "all slices of a volume are scaled alike",
+    "dataset": "all images are scaled alike, by the statistics of the training set",
+}
+
 # The first row that fits is taken; docs/how-to/intensities.md says what each does.
 TABLE = (
     Row(
@@ -37,9 +43,16 @@ TABLE = (
         "the volume (MR), dataset or another window (CT) could be chosen",
     ),
     Row(
+        {SCANS, WHOLE, ONE_UNIT, WEIGHTS},
+        "percentile",
+        "16 bit of one unit, as CT, and pretrained weights expect [0, 1]; a window that you know: window with "
+        "PREPROCESS_DATA.WINDOW",
+        "dataset",
+    ),
+    Row(
         {SCANS, WHOLE, WEIGHTS},
         "percentile",
-        "pretrained weights expect [0, 1]; of CT, a window that you know: window with PREPROCESS_DATA.WINDOW",
+        "pretrained weights expect [0, 1]",
         "volume",
     ),
     Row(
@@ -50,7 +63,18 @@ TABLE = (
     ),
     Row({SCANS, WHOLE}, "zscore", "16 bit without a unit, as MR: each volume by itself", "volume"),
     Row({EIGHT_BIT}, None, ""),
-    Row({WEIGHTS, CROPS}, None, "pretrained weights expect [0, 1], and crops of an image must be scaled alike"),
+    Row(
+        {WEIGHTS, CROPS},
+        "percentile",
+        "no fixed scale, pretrained weights expect [0, 1], and crops of an image must be scaled alike",
+        "dataset",
+    ),
+    Row(
+        {WEIGHTS, UNITS},
+        "percentile",
+        "values far below 0 have a unit, and pretrained weights expect [0, 1]",
+        "dataset",
+    ),
     Row({WEIGHTS}, "percentile", "no fixed scale, and pretrained weights expect [0, 1]"),
     Row({UNITS}, "dataset", "values far below 0 have a unit, as in CT: all images are scaled alike"),
     Row({CROPS}, "dataset", "no fixed scale, and crops of an image must be scaled alike"),
@@ -92,7 +116,7 @@ def choose_intensities(
     measures_foreground = row.kind in ("zscore", "percentile") and low == 0 and black > BLACK_BORDER
     return [
         Choice(TYPE, row.kind, row.reason),
-        Choice(SCOPE, row.scope, "all slices of a volume are scaled alike"),
+        Choice(SCOPE, row.scope, WHY_SCOPE[row.scope]),
         Choice(FOREGROUND, True if measures_foreground else None, f"{black:.0%} of the pixels are 0: a black border"),
         Choice("PREPROCESS_DATA.VALUE_RANGE", [rounded(low), rounded(high)] if needs_range else None,
                f"{' and '.join(sorted(kinds))} values, the lowest and the highest of all images"

@@ -1,4 +1,4 @@
-"""Image preprocessing as a layer: percentile stretch, z-score of the image, z-score by the training set."""
+"""Image preprocessing as a layer: percentile stretch and z-score, of the image or by the training set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -53,10 +53,13 @@ def stretch_percentiles(image: KerasTensor, settings: Mapping[str, Any]) -> Kera
 
     Args:
         image: `(batch, height, width, channels)` in [0, 1].
-        settings: PERCENTILES (low, high) in 0 to 100; FOREGROUND: of the values above 0 alone; SCOPE.
+        settings: PERCENTILES (low, high) in 0 to 100; FOREGROUND: of the values above 0 alone; SCOPE, with "dataset"
+            STATISTICS: LOW and HIGH, the percentiles of the training set.
     """
     if settings.get("SCOPE") == "volume":  # loaders did it
         return image
+    if settings.get("SCOPE") == "dataset":
+        return stretch(image, *constants(settings, "LOW", "HIGH"))
     batch, height, width, channels = ops.shape(image)
     ordered = ops.sort(ops.reshape(image, (batch, height * width, channels)), axis=1)
     ranks = ops.cast(ops.arange(height * width), "float32")[None, :, None]
@@ -69,8 +72,17 @@ def stretch_percentiles(image: KerasTensor, settings: Mapping[str, Any]) -> Kera
         near = ops.maximum(1 - ops.abs(ranks - rank), 0)
         return ops.sum(ordered * near, axis=1)[:, None, None, :]
 
-    low, high = map(percentile, settings["PERCENTILES"])
+    return stretch(image, *map(percentile, settings["PERCENTILES"]))
+
+
+def stretch(image: KerasTensor, low: KerasTensor, high: KerasTensor) -> KerasTensor:
+    """`low` to `high` become 0 to 1; values beyond are clipped."""
     return ops.clip((image - low) / ops.maximum(high - low, SMALLEST), 0, 1)
+
+
+def constants(settings: Mapping[str, Any], *names: str) -> list[KerasTensor]:
+    """Numbers of STATISTICS, each float32 `(channels,)`."""
+    return [ops.convert_to_tensor(settings["STATISTICS"][name], "float32") for name in names]
 
 
 def zscore(image: KerasTensor, settings: Mapping[str, Any]) -> KerasTensor:
@@ -78,12 +90,16 @@ def zscore(image: KerasTensor, settings: Mapping[str, Any]) -> KerasTensor:
 
     Args:
         image: `(batch, height, width, channels)` in [0, 1].
-        settings: FOREGROUND: of the values above 0 alone; the others stay 0. SCOPE: "volume": loaders made [0, 1] of
-            the z-scores of the volume, see `utils.base.volume_zscore`.
+        settings: FOREGROUND: True: of the values above 0 alone; the others stay 0. SCOPE: "volume": loaders made
+            [0, 1] of the z-scores of the volume, see `utils.base.volume_zscore`; "dataset": by STATISTICS, MEAN and
+            STD of the training set.
     """
     if settings.get("SCOPE") == "volume":
         return image * (HIGHEST - LOWEST) + LOWEST
-    counts = ops.cast(image > 0, "float32") if settings["FOREGROUND"] else ops.ones_like(image)
+    counts = ops.cast(image > 0, "float32") if settings["FOREGROUND"] is True else ops.ones_like(image)
+    if settings.get("SCOPE") == "dataset":
+        center, deviation = constants(settings, "MEAN", "STD")
+        return (image - center) * counts / ops.maximum(deviation, SMALLEST)
     number = ops.maximum(ops.sum(counts, axis=(1, 2), keepdims=True), 1)
 
     def mean(values: KerasTensor) -> KerasTensor:
@@ -103,8 +119,6 @@ def dataset_zscore(image: KerasTensor, settings: Mapping[str, Any]) -> KerasTens
         image: `(batch, height, width, channels)` in [0, 1].
         settings: STATISTICS: LOW, HIGH, MEAN and STD, one number for each channel.
     """
-    low, high, mean, deviation = (
-        ops.convert_to_tensor(settings["STATISTICS"][name], "float32") for name in ("LOW", "HIGH", "MEAN", "STD")
-    )
+    low, high, mean, deviation = constants(settings, "LOW", "HIGH", "MEAN", "STD")
     clipped = ops.minimum(ops.maximum(image, low), high)
     return (clipped - mean) / ops.maximum(deviation, SMALLEST)

@@ -143,20 +143,21 @@ LARGE = np.tile(UNSIGNED, (10, 10))
 
 
 @pytest.mark.parametrize(
-    "image, weights, kind, value_range, foreground",
+    "image, weights, kind, value_range, foreground, scope",
     [
-        (grey(), False, "normalize", None, False),
-        (grey(), True, "normalize", None, False),
-        (UNSIGNED, False, "zscore", None, False),
-        (UNSIGNED, True, "percentile", None, False),
-        (MR, False, "zscore", (0, 254 / 7), False),
-        (BLACK, False, "zscore", (0, 254 / 7), True),
-        (CT, False, "dataset", (-1000, 1032), False),
-        (LARGE, False, "dataset", None, False),
-        (LARGE, True, "normalize", (1, 254 * 9 + 1), False),
+        (grey(), False, "normalize", None, False, "image"),
+        (grey(), True, "normalize", None, False, "image"),
+        (UNSIGNED, False, "zscore", None, False, "image"),
+        (UNSIGNED, True, "percentile", None, False, "image"),
+        (MR, False, "zscore", (0, 254 / 7), False, "image"),
+        (BLACK, False, "zscore", (0, 254 / 7), True, "image"),
+        (CT, False, "dataset", (-1000, 1032), False, "image"),
+        (CT, True, "percentile", (-1000, 1032), False, "dataset"),
+        (LARGE, False, "dataset", None, False, "image"),
+        (LARGE, True, "percentile", None, False, "dataset"),
     ],
 )
-def test_intensities_without_a_scale(image, weights, kind, value_range, foreground, write, tmp_path):
+def test_intensities_without_a_scale(image, weights, kind, value_range, foreground, scope, write, tmp_path):
     size = image.shape
     write({case: (grey(*size), striped([0, 1], *size)) for case in CASES})
     for case in CASES:
@@ -164,7 +165,7 @@ def test_intensities_without_a_scale(image, weights, kind, value_range, foregrou
     (tmp_path / "m.h5").touch()
     cfg = planned(*(["--weights", "m.h5"] if weights else []), "--memory", 16, images="scans")
     group = cfg.PREPROCESS_DATA
-    assert (kind, foreground) == (group.IMAGE_PREPROCESSING_TYPE, group.FOREGROUND)
+    assert (kind, foreground, scope) == (group.IMAGE_PREPROCESSING_TYPE, group.FOREGROUND, group.SCOPE)
     assert (value_range and pytest.approx(value_range, rel=1e-5)) == group.VALUE_RANGE
     assert first_sample(cfg)[0].dtype == (np.uint8 if image.dtype == np.uint8 else np.uint16)
 
@@ -175,6 +176,7 @@ def test_intensities_without_a_scale(image, weights, kind, value_range, foregrou
         (["--depth", "16"], False, "zscore", "volume", "as MR: each volume by itself"),
         (["--depth", "16"], True, "percentile", "volume", "pretrained weights expect [0, 1]"),
         (["--depth", "16", "--window", "-1024", "3071.9375"], False, "dataset", "image", "as nnU-Net does"),
+        (["--depth", "16", "--window", "-1024", "3071.9375"], True, "percentile", "dataset", "of one unit, as CT, and"),
         ([], False, "normalize", "image", "prepared with --depth 16, zscore"),
     ],
 )

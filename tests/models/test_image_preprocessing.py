@@ -16,6 +16,7 @@ from utils.base.registry import load_object
 from utils.checkpoints import companion_path, restore_config, weights_path
 from utils.checkpoints.saved_config import read_config
 from utils.config import load_config
+from utils.config.intensities import STATISTICS
 from utils.export.formats import FORMATS, check_export
 
 GROUP = "PREPROCESS_DATA"
@@ -71,6 +72,16 @@ def test_dataset_as_numpy(images):
     assert np.isfinite(found).all(), "a deviation of 0"
 
 
+@pytest.mark.parametrize("foreground", [False, True, "mask"])
+def test_statistics_of_the_training_set_as_numpy(images, foreground):
+    settings = {"SCOPE": "dataset", "FOREGROUND": foreground, "STATISTICS": NUMBERS}
+    scaled = (images[..., 0].astype(float) - 0.3) / 0.1
+    expected = np.where(images[..., 0] > 0, scaled, 0) if foreground is True else scaled
+    np.testing.assert_allclose(apply(images, "zscore", **settings)[..., 0], expected, atol=2e-5)
+    expected = np.clip((images.astype(float) - [0.1, 0.2]) / 0.5, 0, 1)
+    np.testing.assert_allclose(apply(images, "percentile", **settings), expected, atol=2e-6)
+
+
 def write_set(folder, kinds, **options):
     """A split of each kind; returns images and masks of training."""
     random, written = np.random.default_rng(1), []
@@ -112,6 +123,49 @@ def test_statistics_are_those_of_the_whole_training_set(tmp_path, background, ig
     assert with_statistics(filled, {}) is filled
 
 
+@pytest.mark.parametrize("foreground", [False, True, "mask"])
+@pytest.mark.parametrize("kind", ["zscore", "percentile"])
+def test_the_training_set_is_measured_over_chosen_pixels(tmp_path, kind, foreground):
+    pairs = write_set(tmp_path, [np.uint8, np.uint16])
+    overrides = [f"{KIND}={kind}", f"{GROUP}.SCOPE=dataset", f"{GROUP}.FOREGROUND={foreground}"]
+    cfg = config(tmp_path, *overrides, *([f"{GROUP}.PERCENTILES=[3,95.5]"] if kind == "percentile" else []))
+    found = with_statistics(cfg, verify_data(cfg)).PREPROCESS_DATA.STATISTICS
+    of_channels = []
+    for channel in range(3):
+        values = np.concatenate(
+            [image[mask > 0 if foreground == "mask" else ..., channel].ravel() for image, mask in pairs]
+        )
+        of_channels.append(values[values > 0] if foreground is True else values)
+    expected = {"MEAN": [values.mean() for values in of_channels], "STD": [values.std() for values in of_channels]}
+    if kind == "percentile":
+        low, high = np.transpose([np.percentile(values, [3, 95.5]) for values in of_channels])
+        expected = {"LOW": low, "HIGH": high}
+    assert {name for name, numbers in found.items() if numbers is not None} == set(expected)
+    for name, numbers in expected.items():
+        np.testing.assert_allclose(found[name], numbers, rtol=1e-6)
+
+
+def test_a_classifier_measures_all_pixels_of_the_training_set(tmp_path):
+    for split in ("train", "val"):
+        for name, value in (("cat", 51), ("dog", 153)):
+            folder = tmp_path / f"data/{split}/images/{name}"
+            folder.mkdir(parents=True)
+            cv2.imwrite(str(folder / "a.png"), np.full((24, 32, 3), value, np.uint8))
+    overrides = [f"{KIND}=zscore", f"{GROUP}.SCOPE=dataset", "MODEL.TYPE=classifier", "OUTPUT.CLASSES=2"]
+    cfg = config(tmp_path, *overrides)
+    found = with_statistics(cfg, verify_data(cfg)).PREPROCESS_DATA.STATISTICS
+    assert (found.MEAN, found.STD) == ([0.4] * 3, [0.2] * 3)
+
+
+def test_statistics_need_values_above_0(tmp_path):
+    write_set(tmp_path, [np.uint8])
+    for path in (tmp_path / "data/train/images").iterdir():
+        cv2.imwrite(str(path), np.zeros((24, 32, 3), np.uint8))
+    cfg = config(tmp_path, f"{KIND}=zscore", f"{GROUP}.SCOPE=dataset", f"{GROUP}.FOREGROUND=True")
+    with pytest.raises(UserError, match="measures the values above 0 of the training set, and a channel has none"):
+        with_statistics(cfg, verify_data(cfg))
+
+
 def test_statistics_need_foreground(tmp_path):
     write_set(tmp_path, [np.uint8])
     cv2.imwrite(str(tmp_path / "data/train/mask/mask_1_0.png"), np.zeros((24, 32), np.uint8))
@@ -121,25 +175,33 @@ def test_statistics_need_foreground(tmp_path):
 
 
 def overrides_of(kind):
-    numbers = [f"{GROUP}.STATISTICS.{name}={values}" for name, values in NUMBERS.items()]
-    return [f"{KIND}={kind}", "INPUT.CHANNELS=2", *(numbers if kind == "dataset" else [])]
+    """Of a kind, or of "zscore of dataset"."""
+    kind, _, scope = kind.partition(" of ")
+    names = STATISTICS[kind] if scope or kind == "dataset" else ()
+    numbers = [f"{GROUP}.STATISTICS.{name}={NUMBERS[name]}" for name in names]
+    return [f"{KIND}={kind}", "INPUT.CHANNELS=2", *numbers, *([f"{GROUP}.SCOPE={scope}"] if scope else [])]
 
 
 ACTIVE = [kind for kind, row in IMAGE_PREPROCESSING.items() if row.function]
+ACTIVE += ["zscore of dataset", "percentile of dataset"]
 
 
 @pytest.mark.parametrize("kind", ACTIVE)
 def test_the_network_preprocesses_in_float32(kind):
     small = ["MODEL.TYPE=conv_deconv", "MODEL.FILTERS=[4,6,8]", *overrides_of(kind)]
     layer = build_model(load_config(small), size=(16, 16)).layers[1]
-    assert isinstance(layer, PreprocessImage) and layer.kind == kind
-    assert PreprocessImage(kind, layer.settings, dtype="mixed_float16").compute_dtype == "float32"
+    assert isinstance(layer, PreprocessImage) and layer.kind == kind.split()[0]
+    assert PreprocessImage(layer.kind, layer.settings, dtype="mixed_float16").compute_dtype == "float32"
 
 
 @pytest.mark.parametrize(
     ("kind", "form"),
     [
-        pytest.param(kind, form, marks=[] if (kind, form) == ("percentile", "onnx") else pytest.mark.slow)
+        pytest.param(
+            kind,
+            form,
+            marks=[] if f"{kind} {form}" in ("percentile onnx", "zscore of dataset onnx") else pytest.mark.slow,
+        )
         for kind in ACTIVE
         for form in ("onnx", "tflite", "saved_model")
     ],
@@ -155,7 +217,7 @@ def test_exported_files_preprocess(kind, form, images, tmp_path):
     path = export(load_config([f"WORK_DIR={tmp_path}", *SMALL, *options]))
     found = np.concatenate([load_object(FORMATS[form].run)(path)(image[None]) for image in stored])
     assert len(np.unique(expected)) > 1 and (found == expected).mean() > 0.995
-    assert f"{kind}, inside" in path.with_name(f"{path.name}.md").read_text()
+    assert f"{kind.split()[0]}, inside" in path.with_name(f"{path.name}.md").read_text()
 
 
 def test_weights_keep_their_preprocessing(tmp_path):
@@ -176,11 +238,16 @@ def test_weights_keep_their_preprocessing(tmp_path):
     [
         ([f"{GROUP}.FOREGROUND=True"], "FOREGROUND=True: leave it out, or choose percentile or zscore"),
         ([f"{KIND}=zscore", f"{GROUP}.PERCENTILES=[1,99]"], "choose percentile or dataset"),
-        ([f"{KIND}=zscore", f"{GROUP}.STATISTICS.MEAN=[1]"], "choose dataset"),
+        ([f"{KIND}=zscore", f"{GROUP}.STATISTICS.MEAN=[1]"], "choose PREPROCESS_DATA.SCOPE=dataset"),
+        ([f"{KIND}=zscore", f"{GROUP}.STATISTICS.LOW=[1]"], "choose percentile or dataset"),
+        ([f"{KIND}=zscore", f"{GROUP}.SCOPE=dataset", f"{GROUP}.STATISTICS.MEAN=[1]"], "needs MEAN and STD together"),
+        ([f"{KIND}=zscore", f"{GROUP}.FOREGROUND=mask"], "choose SCOPE=dataset"),
+        ([f"{KIND}=dataset", f"{GROUP}.SCOPE=dataset"], "choose percentile or zscore"),
+        ([f"{KIND}=dataset", f"{GROUP}.FOREGROUND=mask"], "choose percentile or zscore"),
         ([f"{KIND}=percentile", f"{GROUP}.PERCENTILES=[5,5]"], "two different numbers"),
         ([f"{KIND}=percentile", f"{GROUP}.PERCENTILES=[5,101]"], "at most 100"),
         ([f"{KIND}=dataset", f"{GROUP}.STATISTICS.MEAN=[1]"], "together, each with INPUT.CHANNELS=3"),
-        ([f"{KIND}=dataset", "MODEL.TYPE=classifier", "loss=cce"], "choose zscore"),
+        ([f"{KIND}=dataset", "MODEL.TYPE=classifier"], "choose zscore"),
         ([f"{KIND}=zscore", "DATASET.CROP.MODE=random"], "measures whole images"),
         ([f"{KIND}=zscore", "MODEL.BACKBONE.TYPE=vgg19", "MODEL.BACKBONE.WEIGHTS=imagenet"], "normalize or window"),
         ([f"{KIND}=minmax"], "is not known"),

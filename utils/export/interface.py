@@ -166,6 +166,8 @@ def describe_preprocessing(cfg: DictConfig) -> str:
             black = ", and 0 becomes the mean" if group.FOREGROUND else ""
             first = f"{LOWEST:g} and {HIGHEST:g} standard deviations from their mean become 0 and 1{black}"
         return f"outside: give it the values of a slice scaled by all {voxels} of its volume: {first}, clipped"
+    if group.SCOPE == "dataset":
+        return f"{kind}, inside, by the statistics of the training set: give it the pixel values above"
     return "" if kind == "normalize" else f"{kind}, inside: give it whole images, with the pixel values above"
 
 

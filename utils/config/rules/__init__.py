@@ -3,7 +3,7 @@
 A new rule is a function there and an entry in one of the lists below. They are checked in that order.
 """
 
-from utils.config.rules import channels, data, devices, evaluation, labels, prediction, training
+from utils.config.rules import channels, data, devices, evaluation, intensities, labels, prediction, training
 
 DEVICE_RULES = (
     devices.tpu_needs_tf_data,
@@ -23,7 +23,10 @@ RULES = (
     channels.channel_names_find_files,
     channels.classifier_reads_single_files,
     channels.input_has_the_channels_of_the_files,
-    data.preprocessing_reads_its_settings,
+    intensities.preprocessing_reads_its_settings,
+    intensities.window_is_an_interval,
+    intensities.scope_can_be_measured,
+    intensities.statistics_are_complete,
     data.service_lists_hosts,
     data.service_needs_tf_data,
     data.sampling_needs_masks,

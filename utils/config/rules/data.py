@@ -6,7 +6,6 @@ from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 from utils.base.registry import load_object
-from utils.config.defaults import default_config
 from utils.config.folds import ALL
 
 TF_DATA_LOADERS = ("TF_DATA", "TFRECORD")
@@ -56,47 +55,6 @@ def resize_has_the_size_of_input(cfg: DictConfig) -> None:
         raise UserError(
             f"PREPROCESS_DATA.RESIZE {resize.HEIGHT}x{resize.WIDTH} must equal INPUT "
             f"{cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH}: leave RESIZE.HEIGHT and WIDTH alone, they follow INPUT."
-        )
-
-
-def preprocessing_reads_its_settings(cfg: DictConfig) -> None:
-    group, table = cfg.PREPROCESS_DATA, load_object("models.image_preprocessing:IMAGE_PREPROCESSING")
-    kind = group.IMAGE_PREPROCESSING_TYPE
-    key, row = f"PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={kind}", table[kind]
-    statistics = {f"STATISTICS.{name}": value for name, value in group.STATISTICS.items()}
-    usual = group.PERCENTILES == default_config().PREPROCESS_DATA.PERCENTILES
-    given = {"PERCENTILES": None if usual else group.PERCENTILES, "FOREGROUND": group.FOREGROUND or None}
-    given |= {"SCOPE": None if group.SCOPE == "image" else group.SCOPE, "WINDOW": group.WINDOW, **statistics}
-    for name, value in given.items():
-        top = name.partition(".")[0]
-        if value is not None and top not in row.settings:
-            able = " or ".join(other for other in table if top in table[other].settings)
-            raise UserError(f"{key} ignores PREPROCESS_DATA.{name}={value}: leave it out, or choose {able}.")
-    if group.PERCENTILES[0] == group.PERCENTILES[1]:
-        raise UserError(f"PREPROCESS_DATA.PERCENTILES={group.PERCENTILES} must be two different numbers.")
-    if kind == "window":
-        if group.WINDOW is None or group.WINDOW[0] == group.WINDOW[1]:
-            raise UserError(f"{key} needs two different numbers, such as PREPROCESS_DATA.WINDOW=[-200,250] (HU).")
-        if group.VALUE_RANGE is not None:
-            raise UserError(f"{key} leaves no use for VALUE_RANGE={list(group.VALUE_RANGE)}: leave one out.")
-    if group.SCOPE == "volume" and group.VALUE_RANGE is not None:
-        raise UserError(
-            f"PREPROCESS_DATA.SCOPE=volume measures the values as they were prepared: leave VALUE_RANGE="
-            f"{list(group.VALUE_RANGE)} out."
-        )
-    if row.by_image and group.SCOPE == "image" and cfg.DATASET.CROP.MODE is not None:
-        raise UserError(
-            f"{key} measures whole images, DATASET.CROP.MODE={cfg.DATASET.CROP.MODE} trains on parts of them: choose "
-            "dataset, of prepared scans PREPROCESS_DATA.SCOPE=volume, or PREPROCESS_DATA.RESIZE.VALUE=True in place of "
-            "CROP."
-        )
-    if kind == "dataset" and cfg.MODEL.TYPE == "classifier":
-        raise UserError(f"{key} measures the foreground of masks, which MODEL.TYPE=classifier has not: choose zscore.")
-    lengths = {name: len(value) for name, value in statistics.items() if value is not None}
-    if lengths and list(lengths.values()) != [cfg.INPUT.CHANNELS] * len(statistics):
-        raise UserError(
-            f"PREPROCESS_DATA.STATISTICS={dict(group.STATISTICS)} needs LOW, HIGH, MEAN and STD together, each with "
-            f"INPUT.CHANNELS={cfg.INPUT.CHANNELS} numbers; or leave all out."
         )
 
 
