@@ -219,7 +219,7 @@ def test_no_imports_in_a_circle():
 
 def test_models_and_losses_do_without_tensorflow():
     # The exceptions choose TensorFlow's fused kernels when TensorFlow is Keras's backend.
-    allowed = {"models/layers/batch_norm.py", "models/layers/convolution.py", "models/layers/winograd.py"}
+    allowed = {f"models/layers/{name}.py" for name in ("aligned_upsampling", "batch_norm", "convolution", "winograd")}
     for name in tracked("models/*.py", "losses/*.py"):
         frameworks = {module.split("/")[0] for module in modules_of(parse(name))} & {"tensorflow", "jax", "torch"}
         assert not frameworks or name in allowed, name

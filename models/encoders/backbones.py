@@ -18,6 +18,7 @@ MOBILENETV2 = {
     16: "block_13_expand_relu",
     32: "block_16_project",
 }
+PRERESNET = {2: "relu0", **{2**stage: f"stage{stage}_unit1_relu1" for stage in (2, 3, 4)}, 32: "relu1"}
 VGG16 = {1: "block1_conv2", 2: "block2_conv2", 4: "block3_conv3", 8: "block4_conv3", 16: "block5_conv3"}
 VGG19 = {1: "block1_conv2", 2: "block2_conv2", 4: "block3_conv4", 8: "block4_conv4", 16: "block5_conv4"}
 
@@ -34,6 +35,7 @@ class Pixels:
 # The means of the Caffe models are in BGR order and in 0..255, without a deviation.
 CAFFE = Pixels(mean=(103.939 / 255, 116.779 / 255, 123.68 / 255), deviation=(1 / 255, 1 / 255, 1 / 255), bgr=True)
 TORCH = Pixels(mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
+BYTES = Pixels(mean=(0, 0, 0), deviation=(1 / 255, 1 / 255, 1 / 255))  # the network normalises them itself
 SYMMETRIC = Pixels(mean=(0.5, 0.5, 0.5), deviation=(0.5, 0.5, 0.5))
 
 
@@ -56,6 +58,10 @@ BACKBONES = {
     "resnet50": Backbone("keras.applications:ResNet50", RESNET, CAFFE, pytorch="models.encoders.resnet:ResNet50"),
     "resnet101": Backbone("keras.applications:ResNet101", RESNET, CAFFE, pytorch="models.encoders.resnet:ResNet101"),
     "resnet152": Backbone("keras.applications:ResNet152", RESNET, CAFFE, pytorch="models.encoders.resnet:ResNet152"),
+    **{
+        f"preresnet{depth}": Backbone(f"models.encoders.preresnet:PreResNet{depth}", PRERESNET, BYTES, ())
+        for depth in (18, 34, 50, 101, 152)
+    },
     "mobilenetv2": Backbone(
         "keras.applications:MobileNetV2", MOBILENETV2, SYMMETRIC, pytorch="models.encoders.mobilenet:MobileNetV2"
     ),

@@ -42,8 +42,8 @@ def spread_first_kernel(published: keras.Model, network: keras.Model, bgr: bool)
     values = published.get_weights()
     for place, (value, variable) in enumerate(zip(values, network.weights, strict=True)):
         if value.shape != tuple(variable.shape):
-            # The kernel `(height, width, channels, filters)` of the first convolution.
-            values[place] = spread_kernel(value, sources)
+            # The kernel `(height, width, channels, filters)` of the first convolution, or a normalisation before it.
+            values[place] = value[sources] if value.ndim == 1 else spread_kernel(value, sources)
     network.set_weights(values)
 
 

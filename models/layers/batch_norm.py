@@ -11,11 +11,11 @@ class BatchNorm(keras.layers.BatchNormalization):
     """Batch normalisation over the last axis of `(batch, height, width, channels)`, with TensorFlow's fused kernel.
 
     Keras 3 composes it of several operations, each a pass over the map. Values, gradients, statistics and moving
-    averages are those of `keras.layers.BatchNormalization`, which other backends use.
+    averages are those of `keras.layers.BatchNormalization`, which other backends, and layers without a gamma, use.
     """
 
     def call(self, inputs: KerasTensor, training: bool | None = None, mask: KerasTensor | None = None) -> KerasTensor:
-        if keras.backend.backend() != "tensorflow" or self.synchronized:
+        if keras.backend.backend() != "tensorflow" or self.synchronized or not self.scale:
             return super().call(inputs, training=training, mask=mask)
         from tensorflow.compat.v1.nn import fused_batch_norm  # other backends run without TensorFlow
 

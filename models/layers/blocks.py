@@ -7,6 +7,7 @@ import keras
 from keras import KerasTensor, layers
 from omegaconf import DictConfig
 
+from models.layers.aligned_upsampling import AlignedUpsampling2D
 from models.layers.batch_norm import BatchNorm
 from models.layers.convolution import Conv2D
 from models.layers.initializers import make_initializer
@@ -40,6 +41,7 @@ class BlockSettings:
     l2: float
     padding: str
     convs: int
+    mid_filters: str | None
     upsample: str
     upsample_kernel: int
     upsample_norm: bool
@@ -72,6 +74,7 @@ class BlockSettings:
             l2=settings.L2,
             padding=settings.PADDING,
             convs=decoder.CONVS,
+            mid_filters=decoder.MID_FILTERS,
             upsample=decoder.UPSAMPLE,
             upsample_kernel=decoder.UPSAMPLE_KERNEL,
             upsample_norm=decoder.UPSAMPLE_NORM,
@@ -92,14 +95,20 @@ class BlockSettings:
         }
 
 
-def conv_block(x: KerasTensor, filters: int, blocks: BlockSettings, name: str, convs: int = 1) -> KerasTensor:
+def conv_block(
+    x: KerasTensor, filters: int, blocks: BlockSettings, name: str, convs: int = 1, mid_filters: int | None = None
+) -> KerasTensor:
     """`convs` times convolution 3x3, batch normalisation, activation.
 
     `(batch, height, width, channels)` -> `(batch, height, width, filters)`, smaller by 2 each with valid padding.
+
+    Args:
+        mid_filters: width of all convolutions but the last, if it is another.
     """
     for number in range(1, convs + 1):
         part = f"{name}_{number}" if convs > 1 else name
-        x = activation(conv_norm(x, filters, blocks, part), blocks, part)
+        width = filters if mid_filters is None or number == convs else mid_filters
+        x = activation(conv_norm(x, width, blocks, part), blocks, part)
     return x
 
 
@@ -141,18 +150,21 @@ def up_block(x: KerasTensor, skips: list[KerasTensor], filters: int, blocks: Blo
         else:
             x = match_size(x, skips[0], name)
         x = layers.Concatenate(name=f"{name}_concat")([x, *skips])
-    return conv_block(x, filters, blocks, name, blocks.convs)
+    mid_filters = x.shape[-1] // 2 if blocks.mid_filters == "half" else None
+    return conv_block(x, filters, blocks, name, blocks.convs, mid_filters)
 
 
 def upsample(x: KerasTensor, filters: int, blocks: BlockSettings, name: str) -> KerasTensor:
     """Twice the height and width.
 
     A transposed convolution to `filters`; or bilinear upsampling and a 3x3 convolution to `filters`; or repeated
-    pixels, which keep the channels.
+    pixels or bilinear upsampling with aligned corners, which keep the channels.
     """
     name_up = f"{name}_upsample"
     if blocks.upsample == "nearest":
         return layers.UpSampling2D(2, interpolation="nearest", name=name_up)(x)
+    if blocks.upsample == "bilinear_aligned":
+        return AlignedUpsampling2D(name=name_up)(x)
     options = blocks.conv_options(followed_by_norm=blocks.upsample_norm)
     if blocks.upsample == "bilinear":
         x = UpsampleConv2D(filters, 2, fast=blocks.fast_upsample, name=name_up, **options)(x)

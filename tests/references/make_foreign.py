@@ -27,6 +27,17 @@ def networks(clones: Path) -> dict:
     brain: dict = {}  # its module is called unet too
     exec((clones / "brain-segmentation-pytorch" / "unet.py").read_text().replace("torch.sigmoid", ""), brain)
 
+    def bilinear() -> nn.Module:
+        """A sixteenth of its widths."""
+        network = unet_model.UNet(1, 3, bilinear=True)
+        network.inc = unet_parts.DoubleConv(1, 4)
+        for level, (width, below) in enumerate(((4, 8), (8, 16), (16, 32), (32, 32)), 1):
+            setattr(network, f"down{level}", unet_parts.Down(width, below))
+        for level, (width, above) in enumerate(((64, 16), (32, 8), (16, 4), (8, 4)), 1):
+            setattr(network, f"up{level}", unet_parts.Up(width, above, bilinear=True))
+        network.outc = unet_parts.OutConv(4, 3)
+        return network
+
     def narrow(biased: bool) -> nn.Module:
         network = unet_model.UNet(1, 3)
         widths = (4, 6, 8, 10, 12)
@@ -49,6 +60,7 @@ def networks(clones: Path) -> dict:
         "mateuszbuda": brain["UNet"](init_features=4),
         "milesial": narrow(False),
         "milesial_biased": narrow(True),
+        "milesial_bilinear": bilinear(),
         "unet_resnet18": smp.Unet("resnet18", classes=2, **small),
         "unet_resnet50": smp.Unet("resnet50", classes=2, **small),
         "unet_mobilenetv2": smp.Unet("mobilenet_v2", classes=3, in_channels=1, **small),
@@ -56,6 +68,7 @@ def networks(clones: Path) -> dict:
         "unet_vgg16_bn": smp.Unet("vgg16_bn", classes=2, **small),
         "unet_efficientnetb0": smp.Unet("efficientnet-b0", classes=1, **small),
         "unet_efficientnetb2": smp.Unet("efficientnet-b2", classes=2, **small),
+        "unetplusplus_vgg16_bn": smp.UnetPlusPlus("vgg16_bn", classes=2, **small),
         "unetplusplus_mobilenetv2": smp.UnetPlusPlus("mobilenet_v2", classes=2, **small),
     }
 

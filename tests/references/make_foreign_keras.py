@@ -29,7 +29,7 @@ def networks(clones: Path) -> Iterator[tuple[str, Any]]:
 
     from models import unet3plus_utils
 
-    for encoder in ("vgg16", "mobilenetv2", "efficientnetb0"):
+    for encoder in ("vgg16", "mobilenetv2", "efficientnetb0", "resnet18", "resnet50"):
         yield f"sm_unet_{encoder}", sm.Unet(encoder, classes=2, activation="linear", **UNET)
     transposed = {"decoder_block_type": "transpose", **UNET}
     yield "sm_unet_mobilenetv2_transpose", sm.Unet("mobilenetv2", classes=1, activation="linear", **transposed)

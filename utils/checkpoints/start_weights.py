@@ -102,10 +102,11 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
 
     its, source = load_source(path)
     values = {variable.path: keras.ops.convert_to_numpy(variable) for variable in source.weights}
-    first = next(variable.path for variable in network.weights if variable.path.endswith("/kernel"))
+    paths = [variable.path for variable in network.weights]
+    first = next(place for place, path in enumerate(paths) if path.endswith("/kernel"))
     places = class_places(its, cfg)
     report = Taken(path, other_settings(its, cfg))
-    for variable in network.weights:
+    for place, variable in enumerate(network.weights):
         name, shape, value = variable.path, tuple(variable.shape), values.get(variable.path)
         if value is None:
             report.left[name] = "not there"
@@ -120,9 +121,17 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
         elif value.shape == shape:
             variable.assign(value)
             report.taken.append(name)
-        elif name == first and value.shape[:2] + value.shape[3:] == shape[:2] + shape[3:]:
+        elif place == first and value.shape[:2] + value.shape[3:] == shape[:2] + shape[3:]:
             variable.assign(spread(value, shape[2]))
             report.adapted[name] = f"{value.shape[2]} -> {shape[2]} channels"
+        elif place < first and value.ndim == len(shape) == 1:  # a normalisation of the image
+            variable.assign(
+                [
+                    value[channel :: shape[0]].mean() if channel < len(value) else value[channel % len(value)]
+                    for channel in range(shape[0])
+                ]
+            )
+            report.adapted[name] = f"{len(value)} -> {shape[0]} channels"
         else:
             report.left[name] = f"{'x'.join(map(str, value.shape))} there, {'x'.join(map(str, shape))} here"
     if not report.taken:

@@ -14,8 +14,7 @@ PER_COMMAND, SHARED, OUTPUT = Role.PER_COMMAND, Role.SHARED, Role.OUTPUT
 SPLITS = ("train", "val", "test")
 LOSSES = load_object("losses:LOSSES")  # each row declares the options of its term
 
-FLAG, FLAG_OR_NULL = Key(bool), Key(bool | None)
-PRECISION = Key(choices=(False, True, "bfloat16"))
+FLAG, FLAG_OR_NULL, PRECISION = Key(bool), Key(bool | None), Key(choices=(False, True, "bfloat16"))
 SIZE = Key(int | None, low=1, high=65536)
 PATHS = Key(str | list[str] | None)
 SPLIT_PATHS = Group(IMAGES_PATH=PATHS, MASK_PATH=PATHS, OBJECTS_PATH=PATHS.with_roles(RESUMABLE))
@@ -95,10 +94,11 @@ SCHEMA = Group(
         SYNC_BATCH_NORM=FLAG,
         DECODER=Group(
             FILTERS=Key(list[int] | None, low=1, roles=ARCHITECTURE),
-            UPSAMPLE=Key(choices=("transpose", "nearest", "bilinear"), roles=ARCHITECTURE),
+            UPSAMPLE=Key(choices=("transpose", "nearest", "bilinear", "bilinear_aligned"), roles=ARCHITECTURE),
             UPSAMPLE_KERNEL=Key(int, low=2, high=16, roles=ARCHITECTURE),
             UPSAMPLE_NORM=Key(bool, roles=ARCHITECTURE),
             CONVS=Key(int, low=0, high=8, roles=ARCHITECTURE),
+            MID_FILTERS=Key(choices=(None, "half"), roles=ARCHITECTURE),
             CENTER_CONVS=Key(int, low=0, high=8, roles=ARCHITECTURE),
             INNER_FILTERS=Key(choices=(None, "encoder"), roles=ARCHITECTURE),
             ACTIVATION=Key(str, roles=ARCHITECTURE),

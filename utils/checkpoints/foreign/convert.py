@@ -100,6 +100,8 @@ def build_foreign(foreign: Foreign, path: Path) -> keras.Model:
     used: set[str] = set()
     try:
         for pair in foreign.network.pairs:
+            if pair.ours not in layers:
+                raise ValueError(f"{pair.theirs} has no place")
             used |= fill(layers.pop(pair.ours), pair, foreign, input_parts(network, pair))
     except ValueError as error:
         raise UserError(f"The weights {path} are not those of {foreign.layout.name}: {error}.") from None

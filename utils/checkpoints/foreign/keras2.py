@@ -6,10 +6,11 @@ from typing import Any
 
 from utils.base.errors import UserError
 from utils.checkpoints.foreign.layouts import Arrays, Network, Pair, count
-from utils.checkpoints.foreign.smp_encoders import EFFICIENTNETS
+from utils.checkpoints.foreign.smp_encoders import EFFICIENTNETS, RESNETS
 
 DECODER = r"(decoder_stage\d|center_block\d|final_conv)"
 VGG_SKIPS = "[block2_conv2,block3_conv{0},block4_conv{0},block5_conv{0},block5_pool]"
+RESNET_LAYER = r"bn_data|conv0|bn[01]|stage\d_unit\d+_(bn\d|conv\d|sc)"
 MOBILENET_SKIPS = [f"block_{number}_expand_relu" for number in (1, 3, 6, 13)]
 
 
@@ -52,7 +53,7 @@ def encoder_settings(arrays: Arrays) -> dict[str, Any]:
     """Type, skips and channels of the encoder.
 
     Raises:
-        UserError: it is none that is built here; says what ResNets differ in.
+        UserError: it is none that is built here.
     """
     if "block5_conv3/kernel" in arrays:
         number = 4 if "block5_conv4/kernel" in arrays else 3
@@ -66,11 +67,23 @@ def encoder_settings(arrays: Arrays) -> dict[str, Any]:
         if size is not None:
             return found(arrays, f"efficientnetb{size[0]}", "stem_conv", None)
     if "bn_data/beta" in arrays:
-        raise UserError(
-            "its ResNet normalises before each convolution and normalises the image; ours does neither. Start from "
-            "MODEL.BACKBONE.TYPE=resnet50 MODEL.BACKBONE.WEIGHTS=imagenet, or a Unet of segmentation_models.pytorch."
-        )
-    raise UserError("its encoder is not among those that can be taken: VGG, MobileNetV2, EfficientNet.")
+        return found(arrays, resnet(arrays), "conv0", None)
+    raise UserError("its encoder is not among those that can be taken: VGG, ResNet, MobileNetV2, EfficientNet.")
+
+
+def resnet(arrays: Arrays) -> str:
+    """The type of a ResNet with layers `stage1_unit1_conv1`, ...
+
+    Raises:
+        UserError: a ResNeXt, a squeeze-and-excitation ResNet, or one of another depth.
+    """
+    layers = [name.partition("/")[0] for name in arrays if not re.match(DECODER, name)]
+    blocks = tuple(count(arrays, rf"stage{stage}_unit(\d+)_conv1/") for stage in range(1, 5))
+    kind = RESNETS.get(("stage1_unit1_conv3/kernel" in arrays, blocks))
+    if kind is None or any(not re.fullmatch(RESNET_LAYER, layer) for layer in layers):
+        known = ", ".join(RESNETS.values())
+        raise UserError(f"its encoder is none of {known}: ResNeXt and squeeze-and-excitation are not built here.")
+    return f"pre{kind}"
 
 
 def found(arrays: Arrays, kind: str, first: str, skips: list[str] | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from utils.base.errors import UserError
 from utils.checkpoints.foreign.layouts import Arrays, Network, Pair, count
 
 EPSILON = 1e-5  # PyTorch's, added to the variance
@@ -45,26 +44,28 @@ def mateuszbuda(arrays: Arrays) -> Network:
 def milesial(arrays: Arrays) -> Network:
     """`inc`, `down1` to `down4`, `up1` to `up4`; the skip before the upsampled map.
 
-    Raises:
-        UserError: it upsamples bilinearly.
+    With `bilinear=True` there are no weights in the upsampling, and the convolutions take over narrowing the maps.
     """
-    if not count(arrays, r"(up1\.up)\.weight"):
-        raise UserError(
-            "it was built with bilinear=True: its upsampling aligns the corners of maps, ours does not. Take one of "
-            "bilinear=False, or MODEL.DECODER.UPSAMPLE=bilinear of a training here."
-        )
+    bilinear = not count(arrays, r"(up\d\.up)\.weight")
     pairs, widths = [], []
     for level in range(5):
         stride, down = 2**level, f"down{level}.maxpool_conv.1" if level else "inc"
         widths.append(arrays[f"{down}.double_conv.0.weight"].shape[0])
         pairs += double_conv(down, f"encoder{stride}")
         if level < 4:
-            pairs.append(Pair(f"up{4 - level}.up", f"decoder{stride}_upsample"))
+            pairs += [] if bilinear else [Pair(f"up{4 - level}.up", f"decoder{stride}_upsample")]
             pairs += double_conv(f"up{4 - level}.conv", f"decoder{stride}", parts=(1, 0))
     pairs.append(Pair("outc.conv", "mask_logits"))
-    bias = "inc.double_conv.0.bias" in arrays  # versions before 2021
     found = settings(arrays, widths, "inc.double_conv.0.weight", "outc.conv.weight")
-    return Network(found | ({"MODEL.CONV_BIAS": True} if bias else {}), pairs)
+    if "inc.double_conv.0.bias" in arrays:  # versions before 2021
+        found["MODEL.CONV_BIAS"] = True
+    if bilinear:
+        first, last = (
+            [arrays[f"up{up}.conv.double_conv.{place}.weight"].shape[0] for up in range(1, 5)] for place in (0, 3)
+        )
+        found |= {"MODEL.DECODER.UPSAMPLE": "bilinear_aligned", "MODEL.DECODER.FILTERS": last}
+        found |= {} if first == last else {"MODEL.DECODER.MID_FILTERS": "half"}
+    return Network(found, pairs)
 
 
 def double_conv(theirs: str, ours: str, parts: tuple[int, ...] = ()) -> list[Pair]:

@@ -1,5 +1,6 @@
 """Unet and UnetPlusPlus of segmentation_models.pytorch (0.3 to 0.6) and their encoders."""
 
+from dataclasses import replace
 from typing import Any
 
 from utils.base.errors import UserError
@@ -61,7 +62,9 @@ def unetplusplus(arrays: Arrays) -> Network:
             parts = (0, *range(column, 0, -1))
             pairs += two_convs(f"decoder.blocks.x_{depth}_{row}", f"decoder{16 >> row}_column{column}", parts)
     widths.append(arrays["decoder.blocks.x_0_4.conv1.0.weight"].shape[0])
-    return whole(arrays, settings | {"MODEL.DECODER.FILTERS": widths}, pairs)
+    network = whole(arrays, settings | {"MODEL.DECODER.FILTERS": widths}, pairs)
+    # On VGG it has a centre, which its forward pass leaves out.
+    return replace(network, unused=rf"{network.unused}|decoder\.center\..*")
 
 
 def whole(arrays: Arrays, settings: dict[str, Any], pairs: list[Pair]) -> Network:
