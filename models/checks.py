@@ -90,8 +90,8 @@ def check_center(settings: DictConfig, model_type: ModelType) -> None:
         raise UserError(f"MODEL.DECODER.CENTER_CONVS={settings.CENTER_CONVS} is for MODEL.TYPE=unet: leave it out.")
     if settings.MID_FILTERS is not None and (model_type.decoder not in ("unet", "unet++") or settings.CONVS < 2):
         raise UserError(
-            f"MODEL.DECODER.MID_FILTERS={settings.MID_FILTERS} is for MODEL.TYPE=unet and unet++ with two convolutions "
-            "and more (MODEL.DECODER.CONVS): leave it out."
+            f"MODEL.DECODER.MID_FILTERS={settings.MID_FILTERS} is for MODEL.TYPE=unet and unet++ with "
+            "MODEL.DECODER.CONVS of 2 and more: leave it out."
         )
     if settings.INNER_FILTERS is not None and model_type.decoder != "unet++":
         raise UserError(f"MODEL.DECODER.INNER_FILTERS={settings.INNER_FILTERS} is for MODEL.TYPE=unet++: leave it out.")

@@ -11,10 +11,10 @@ EPSILON = 2e-5  # of the published weights, which came from MXNet
 
 
 def preresnet(depth: int, input_shape: tuple[int | None, int | None, int]) -> keras.Model:
-    """A pre-activation ResNet (He et al. 2016, arXiv:1603.05027) without its classifier and without published weights.
+    """A pre-activation ResNet (He et al. 2016, arXiv:1603.05027) without its classifier; no weights are downloaded.
 
-    Its layers have the names of the ResNets of qubvel's classification_models, whose files of weights it takes.
-    Paddings are the same on both sides.
+    Its layers have the names of the ResNets of qubvel's classification_models, whose files of weights without the
+    classifier MODEL.BACKBONE.WEIGHTS takes. Paddings are the same on both sides.
 
     Args:
         depth: of DEPTHS.

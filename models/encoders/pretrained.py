@@ -176,7 +176,7 @@ def build_backbone(
     named = weights in backbone.weights
     if weights is not None and not named and not Path(weights).is_file():
         raise UserError(
-            f"MODEL.BACKBONE.WEIGHTS={weights} is neither a file nor one of: null, {', '.join(backbone.weights)}."
+            f"MODEL.BACKBONE.WEIGHTS={weights} is neither a file nor one of: {', '.join(('null', *backbone.weights))}."
         )
     try:
         network = build(include_top=False, weights=weights if named else None, input_shape=shape)

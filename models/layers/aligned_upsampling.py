@@ -22,9 +22,9 @@ class AlignedUpsampling2D(keras.layers.Layer):
     def call(self, x: KerasTensor) -> KerasTensor:
         _, height, width, channels = ops.shape(x)
         if keras.backend.backend() == "tensorflow":
-            from tensorflow.compat.v1.image import resize_bilinear  # other backends run without TensorFlow
+            from tensorflow.raw_ops import ResizeBilinear  # other backends run without TensorFlow
 
-            return ops.cast(resize_bilinear(x, [2 * height, 2 * width], align_corners=True), x.dtype)
+            return ops.cast(ResizeBilinear(images=x, size=[2 * height, 2 * width], align_corners=True), x.dtype)
         x = ops.matmul(self._weights(width), x)
         x = ops.matmul(self._weights(height), ops.reshape(x, (-1, height, 2 * width * channels)))
         return ops.reshape(x, (-1, 2 * height, 2 * width, channels))

@@ -150,7 +150,7 @@ def up_block(x: KerasTensor, skips: list[KerasTensor], filters: int, blocks: Blo
         else:
             x = match_size(x, skips[0], name)
         x = layers.Concatenate(name=f"{name}_concat")([x, *skips])
-    mid_filters = x.shape[-1] // 2 if blocks.mid_filters == "half" else None
+    mid_filters = max(x.shape[-1] // 2, 1) if blocks.mid_filters == "half" else None
     return conv_block(x, filters, blocks, name, blocks.convs, mid_filters)
 
 

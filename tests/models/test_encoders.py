@@ -23,7 +23,8 @@ def encode(cfg, image):
 
 @pytest.mark.parametrize("size", [pytest.param((64, 96), marks=pytest.mark.slow), (65, 97), (None, None)])
 @pytest.mark.parametrize(
-    "name", ["unet3plus", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "mobilenetv2", "efficientnetb0"]
+    "name",
+    ["unet3plus", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "preresnet18", "mobilenetv2", "efficientnetb0"],
 )
 def test_strides_are_what_they_claim(name, size):
     cfg = load_config([f"MODEL.BACKBONE.TYPE={name}", "MODEL.FILTERS=[4,4,4,4,4]"])
@@ -40,6 +41,7 @@ def test_strides_are_what_they_claim(name, size):
 # Building the others takes as much again for each.
 SEEN = ("efficientnetb1", "efficientnetb4", "resnet101")
 LARGER = [f"efficientnetb{size}" for size in range(1, 8)] + ["resnet101", "resnet152"]
+LARGER += [f"preresnet{depth}" for depth in (34, 50, 101, 152)]
 
 
 @pytest.mark.parametrize(
@@ -137,12 +139,17 @@ def test_pixels_are_scaled_to_what_the_weights_expect(backbone_weights):
     np.testing.assert_allclose(scaled(images), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name, channels", [("mobilenetv2", 1), ("mobilenetv2", 2), ("mobilenetv2", 5), ("vgg16", 4)])
+@pytest.mark.parametrize(
+    "name, channels", [("mobilenetv2", 1), ("mobilenetv2", 2), ("mobilenetv2", 5), ("vgg16", 4), ("preresnet18", 4)]
+)
 def test_a_grey_image_in_every_channel_gives_the_activations_of_rgb(name, channels, tmp_path):
-    """VGG-16 expects BGR, each with a mean of its own."""
+    """VGG-16 expects BGR, each with a mean of its own; a pre-activation ResNet has a normalisation of its image."""
     path = tmp_path / "published.weights.h5"
-    build = {"mobilenetv2": keras.applications.MobileNetV2, "vgg16": keras.applications.VGG16}[name]
-    build(include_top=False, weights=None, input_shape=(32, 32, 3)).save_weights(path)
+    published = load_object(BACKBONES[name].build)(include_top=False, weights=None, input_shape=(32, 32, 3))
+    for variable in published.weights:
+        if len(variable.shape) == 1:
+            variable.assign(np.random.default_rng(1).uniform(0.5, 1.5, variable.shape))
+    published.save_weights(path)
     settings = [*SMALL, f"MODEL.BACKBONE.TYPE={name}", f"MODEL.BACKBONE.WEIGHTS={path}"]
     grey = np.random.default_rng(0).random((2, 32, 32, 1), dtype=np.float32)
 
@@ -268,6 +275,9 @@ def test_skips_of_other_strides_and_a_center():
         (["MODEL.BACKBONE.TYPE=resnet18", "MODEL.BACKBONE.WEIGHTS=imagenet"], "neither a file nor one of: null"),
         (["MODEL.TYPE=unet++", "MODEL.DECODER.CENTER_CONVS=2"], "CENTER_CONVS=2 is for MODEL.TYPE=unet"),
         (["MODEL.TYPE=unet", "MODEL.DECODER.INNER_FILTERS=encoder"], "INNER_FILTERS=encoder is for MODEL.TYPE=unet"),
+        (["MODEL.TYPE=unet3plus", "MODEL.DECODER.MID_FILTERS=half"], "MID_FILTERS=half is for MODEL.TYPE=unet and"),
+        (["MODEL.DECODER.CONVS=1", "MODEL.DECODER.MID_FILTERS=half"], "with MODEL.DECODER.CONVS of 2"),
+        (["MODEL.BACKBONE.TYPE=preresnet18", "MODEL.BACKBONE.WEIGHTS=imagenet"], "one of: null\\."),
     ],
 )
 def test_settings_without_a_meaning_are_refused(overrides, words):

@@ -12,6 +12,7 @@ from models import MODEL_TYPES, build_model, inference_model
 from models.fuse_batch_norm import fuse_batch_norm
 from models.heads import PairSoftmax, PresenceGate
 from models.layers import winograd
+from models.layers.aligned_upsampling import AlignedUpsampling2D
 from models.layers.batch_norm import BatchNorm
 from models.layers.convolution import Conv2D
 from models.layers.match_size import MatchSize
@@ -259,6 +260,28 @@ def test_upsample_conv_with_sizes_known_at_run_time(xla):
 def test_upsample_conv_refuses_what_it_does_not_do(arguments, words):
     with pytest.raises(ValueError, match=words):
         UpsampleConv2D(**{"filters": 4, "scale": 2, **arguments})
+
+
+def doubled(line):
+    """Twice as many places from the first of a line to its last."""
+    return np.linspace(0, len(line) - 1, 2 * len(line))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize(("height", "width"), [(5, 4), (1, 7)])
+def test_aligned_upsampling_interpolates_between_the_corners(backend, height, width, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
+    expected = x
+    for axis in (1, 2):
+        expected = np.apply_along_axis(
+            lambda line: np.interp(doubled(line), np.arange(len(line)), line), axis, expected
+        )
+    layer = AlignedUpsampling2D()
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)  # the way that the layer takes on it
+    np.testing.assert_allclose(layer(x), expected, atol=1e-6)
+    if backend == "tensorflow":
+        compiled = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+        np.testing.assert_allclose(compiled(x), expected, atol=1e-6)
 
 
 def test_upsample_conv_takes_maps_alone():

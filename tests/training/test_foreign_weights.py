@@ -19,15 +19,8 @@ from utils.checkpoints.weights import load_weights
 from utils.config import load_config
 
 # Their parts occur in others, but for bottlenecks and odd sizes.
-SLOW = {
-    "unet_resnet50",
-    "sm_unet_resnet50",
-    "unet_efficientnetb2",
-    "sm_unet_mobilenetv2",
-    "sm_unet_efficientnetb0",
-    "unet3plus_deepsup",
-}
-SLOW |= {"unet3plus", "unet_resnet18"}
+SLOW = {"unet_resnet50", "unet_efficientnetb2", "sm_unet_mobilenetv2", "sm_unet_efficientnetb0", "unet3plus_deepsup"}
+SLOW |= {"unet3plus", "unet_resnet18", "sm_unet_resnet50"}
 
 
 def names():
@@ -87,6 +80,21 @@ def test_other_classes_channels_and_settings_are_said(brain):
     assert taken.lines()[-1] == "built there with MODEL.DECODER.NORM_EPSILON=1e-05"
 
 
+def test_channels_of_a_network_that_normalises_its_image(tmp_path):
+    path = tmp_path / "resnet.h5"
+    write_keras2(path, drawn_layout("sm_unet_resnet18"))
+    foreign = read_foreign(path)
+    network, taken = start(path, [*overrides_of(foreign), *SIZE, "INPUT.CHANNELS=4"])
+    norm = [f"bn_data/{name}" for name in ("beta", "moving_mean", "moving_variance")]
+    assert set(taken.adapted) == {*norm, "conv0/kernel"} and not taken.left
+    grey = np.random.default_rng(3).random((1, SIDE, SIDE, 1), dtype=np.float32)
+    ours, theirs = (
+        model(np.repeat(grey, model.input.shape[-1], axis=-1))["mask"]
+        for model in (network, build_foreign(foreign, path))
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
 def changed(name, change):
     arrays = drawn_layout(name)
     change(arrays)
@@ -95,6 +103,10 @@ def changed(name, change):
 
 def smaller(arrays):
     arrays["bottleneck.bottleneckconv2.weight"] = arrays["bottleneck.bottleneckconv2.weight"][:, :-1]
+
+
+def narrower(arrays):
+    arrays["up3.conv.double_conv.0.weight"] = arrays["up3.conv.double_conv.0.weight"][:-1]
 
 
 def renamed(old, new):
@@ -125,6 +137,9 @@ def without_last(arrays):
             renamed(r"up(\d)\.up\.", r"gone\1."),
             r"up4.conv.double_conv.0.weight is 3x3x8x4 .*, not 3x3x10x4",
         ),
+        ("milesial_bilinear", renamed(r"up2\.conv\.double_conv\.3\.", "gone."), "not whole.*up2.conv.double_conv.3.w"),
+        ("milesial_bilinear", narrower, r"up3.conv.double_conv.0.weight is 3x3x16x7 .*, not 3x3x16x8"),
+        ("unetplusplus_vgg16_bn", renamed(r"decoder\.center\.", "decoder.middle."), "variant .* decoder.middle.0"),
         ("unet_vgg16_bn", renamed(r"encoder\.features\.4[01]\.", "gone."), "VGG has 12 convolutions; only vgg16 and"),
         (
             "unet_vgg16_bn",
@@ -149,17 +164,14 @@ def test_what_does_not_fit_is_named(name, change, words, tmp_path):
     ("name", "change", "words"),
     [
         ("unet3plus_deepsup_cgm", without_last, "has 39 convolutions .* no variant"),
-        (
-            "sm_unet_mobilenetv2",
-            renamed("expanded_conv_project", "bn_data"),
-            "none of resnet18, .*: ResNeXt and squeeze",
-        ),
+        ("sm_unet_mobilenetv2", renamed("expanded_conv_project", "gone"), "among .*: VGG, ResNet, MobileNetV2, Eff"),
+        ("sm_unet_resnet18", renamed("stage1_unit1_bn1", "stage1_unit1_se1"), "none of resnet18, .*squeeze-and-exc"),
+        ("sm_unet_resnet18", renamed("stage4_unit2_.*", "gone"), "none of resnet18, resnet34"),
         ("sm_unet_mobilenetv2_transpose", renamed(r"decoder_stage0b_bn/.*", "gone"), "transposed convolutions without"),
     ],
 )
 def test_what_does_not_fit_of_keras_is_named(name, change, words, tmp_path):
     arrays = drawn_layout(name)
-    arrays["bn_data/bn_data/beta:0"] = np.zeros(3, np.float32)  # as ResNets have it
     change(arrays)
     write_keras2(tmp_path / "a.h5", arrays)
     with pytest.raises(UserError, match=words):

@@ -86,7 +86,8 @@ def find_start(cfg: DictConfig) -> Path | None:
 def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
     """Give the arrays of a network the values of those of the same name and shape in other weights.
 
-    The first kernel is spread over other numbers of channels, so that equal channels give the response they gave.
+    The first kernel is spread over other numbers of channels, so that equal channels give the response they gave;
+    with a normalisation of the image before it and fewer channels, nearly.
     Classes of another order or number keep the kernels of the class of the same name; kernels of new classes stay as
     they are.
 
@@ -125,12 +126,7 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
             variable.assign(spread(value, shape[2]))
             report.adapted[name] = f"{value.shape[2]} -> {shape[2]} channels"
         elif place < first and value.ndim == len(shape) == 1:  # a normalisation of the image
-            variable.assign(
-                [
-                    value[channel :: shape[0]].mean() if channel < len(value) else value[channel % len(value)]
-                    for channel in range(shape[0])
-                ]
-            )
+            variable.assign(spread_norm(value, shape[0]))
             report.adapted[name] = f"{len(value)} -> {shape[0]} channels"
         else:
             report.left[name] = f"{'x'.join(map(str, value.shape))} there, {'x'.join(map(str, shape))} here"
@@ -219,3 +215,12 @@ def spread(kernel: np.ndarray, channels: int) -> np.ndarray:
         return np.stack([kernel[:, :, place::channels].sum(axis=2) for place in range(channels)], axis=2)
     spread_kernel = load_object("models.encoders.other_channels:spread_kernel")  # its module imports Keras
     return spread_kernel(kernel, [channel % there for channel in range(channels)])
+
+
+def spread_norm(values: np.ndarray, channels: int) -> np.ndarray:
+    """An array `(channels,)` of a normalisation of the image for other channels: where `spread` adds kernels, the mean.
+
+    >>> spread_norm(np.array([1.0, 2.0, 6.0]), 2).tolist(), spread_norm(np.array([1.0, 2.0]), 3).tolist()
+    ([3.5, 2.0], [1.0, 2.0, 1.0])
+    """
+    return np.array([values[channel % len(values) :: channels].mean() for channel in range(channels)])
