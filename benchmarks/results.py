@@ -129,18 +129,18 @@ def add_run(folder: Path, work_dir: Path, name: str, target: Path) -> None:
             "name": name,
             "classes": mask_class_names(folds[0]),
             "epochs": [len(history["loss"]) for history in histories],
-            "training": [without_places(run) for run in training],
-            "evaluation": without_places(evaluation),
+            "training": [without_places(run, name) for run in training],
+            "evaluation": without_places(evaluation, name),
             "rules": find_rules(evaluation, has_background(folds[0])),
         }
         (new / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def without_places(record: Mapping[str, Any]) -> dict[str, Any]:
+def without_places(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A record of a run whose command and overrides say nothing of the machine.
 
-    Left out is where the data of an experiment are, where it works and how much it prints; of other absolute paths the
-    last two parts stay.
+    Left out is where the data of an experiment are, where it works and how much it prints; true objects lie beside the
+    data that the run's `name` begins with. Of other absolute paths the last two parts stay.
     """
     _, script, *typed = shlex.split(record["command"])
     of_experiment = any(text.startswith("+experiment=") for text in typed)
@@ -149,11 +149,11 @@ def without_places(record: Mapping[str, Any]) -> dict[str, Any]:
         left = []
         for override in overrides:
             key, value = split_override(override)
-            data = key == "DATASET.FOLDS" or (key.startswith("DATASET.") and key.endswith("_PATH"))
+            data = key == "DATASET.FOLDS" or (key.startswith("DATASET.") and key.endswith(("IMAGES_PATH", "MASK_PATH")))
             if key in (*PLACES, "VERBOSE") or (of_experiment and data):
                 continue
-            path = Path(value)
-            left.append(f"{key}={'/'.join(path.parts[-2:])}" if path.is_absolute() else override)
+            path, folder = Path(value), f"/data/{name.partition('_')[0]}/" if key.endswith("OBJECTS_PATH") else ""
+            left.append(f"{key}={folder}{'/'.join(path.parts[-2:])}" if path.is_absolute() else override)
         return left
 
     clean = {**record, "command": command_line(script, kept(typed))}

@@ -28,7 +28,7 @@ from data_generators.files.preparation import single_preparation
 from data_preparation.common.command_line import Parser, errors_in_one_line
 from data_preparation.planning.choices import choose_settings, find_classes
 from data_preparation.planning.class_names import parse_names
-from data_preparation.planning.classes import NO_VALUE
+from data_preparation.planning.classes import COLOUR, NO_VALUE
 from data_preparation.planning.contact_sheet import draw_sheet
 from data_preparation.planning.experiment_file import Choice, check_choices, check_lists, experiment_yaml, list_files
 from data_preparation.planning.networks import DEFAULT, FROM_SCRATCH, IMAGENET
@@ -45,7 +45,7 @@ SHEET = "pairs.png"
 
 
 class Plan(NamedTuple):
-    """What was written: the experiment and the picture of pairs; notes: lines about the duration."""
+    """What was written: the experiment and the picture of pairs; notes: lines to print, on the duration and weights."""
 
     path: Path
     sheet: Path
@@ -81,6 +81,8 @@ def plan(options: argparse.Namespace) -> Plan:
     if not options.no_timing:
         epoch = seconds_of_epoch(choices, split.pairs, options.quiet)
         choices, notes = with_duration(choices, epoch, options.hours)
+    if options.weights is None and any(choice.reason == COLOUR for choice in choices):
+        notes.append(f"Few colour pictures reach more from ImageNet weights: add --weights {IMAGENET} --force")
     for file, text in lists.values():
         with atomic_write(file) as temporary:
             temporary.write_text(text, encoding="utf-8", errors=AS_ON_DISK)
@@ -154,8 +156,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         written = plan(options)
     print(written.path.read_text(), end="")
     print("", *written.notes, f"saved {written.path}", f"saved {written.sheet}: see whether the masks fit", sep="\n")
-    if options.weights is None:
-        print(f"Few colour pictures reach more from ImageNet weights: add --weights {IMAGENET} --force")
     print(f"Next: python train.py +experiment={options.name}")
 
 

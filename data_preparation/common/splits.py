@@ -11,6 +11,7 @@ import numpy as np
 from data_preparation.common.image_files import unique_by
 from utils.base.errors import UserError
 from utils.base.listing import expand_pattern, kind_at
+from utils.base.wording import counted
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -75,7 +76,8 @@ def assign_splits(groups: Iterable[str], val: float, test: float, seed: int) -> 
     counts = {split: max(round(len(groups) * share), 1) if share else 0 for split, share in shares.items()}
     if groups and sum(counts.values()) >= len(groups):
         raise UserError(
-            f"{len(groups)} groups are too few for --val {val:g} and --test {test:g}: none is left for training."
+            f"{counted(len(groups), 'group')} would leave none for training with --val {val:g} and --test {test:g}: "
+            "choose 0 for one of them, or bring more."
         )
     order = np.random.default_rng(seed).permutation(len(groups)).tolist()
     splits = ["val"] * counts["val"] + ["test"] * counts["test"]

@@ -138,7 +138,7 @@ def test_splits_are_drawn_by_share():
     assert counts == [14, 4, 2] and splits == assign_splits(sorted(splits), 0.2, 0.1, 1)
     assert splits != assign_splits(sorted(splits), 0.2, 0.1, 2)
     assert set(assign_splits(["a", "b"], 0.01, 0, 1).values()) == {"train", "val"}
-    with pytest.raises(UserError, match="too few"):
+    with pytest.raises(UserError, match="none for training"):
         assign_splits(["a", "b"], 0.2, 0.2, 1)
 
 

@@ -247,6 +247,11 @@ def test_weights_keep_their_preprocessing(tmp_path):
         ([f"{KIND}=percentile", f"{GROUP}.PERCENTILES=[5,5]"], "two different numbers"),
         ([f"{KIND}=percentile", f"{GROUP}.PERCENTILES=[5,101]"], "at most 100"),
         ([f"{KIND}=dataset", f"{GROUP}.STATISTICS.MEAN=[1]"], "together, each with INPUT.CHANNELS=3"),
+        ([f"{KIND}=dataset", f"{GROUP}.STATISTICS.STD=[1,-1,1]"], "STD=[1, -1, 1]: a standard deviation"),
+        (
+            [f"{KIND}=dataset", f"{GROUP}.STATISTICS={{LOW:[0.5],HIGH:[0.1]}}"],
+            "LOW=[0.5] must not lie above HIGH=[0.1]",
+        ),
         ([f"{KIND}=dataset", "MODEL.TYPE=classifier"], "choose zscore"),
         ([f"{KIND}=zscore", "DATASET.CROP.MODE=random"], "measures whole images"),
         ([f"{KIND}=zscore", "MODEL.BACKBONE.TYPE=vgg19", "MODEL.BACKBONE.WEIGHTS=imagenet"], "normalize or window"),

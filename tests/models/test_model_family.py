@@ -223,7 +223,9 @@ def test_flops_of_a_network_counted_by_hand():
 
 
 def test_the_list_and_one_model_from_the_command_line(tmp_path):
-    result = run_command("-m", "models", "MODEL.TYPE=conv_deconv", *PETS, cwd=tmp_path, PYTHONPATH=str(PROJECT))
+    result = run_command(
+        "-m", "models", "MODEL.TYPE=conv_deconv", "+layers=True", *PETS, cwd=tmp_path, PYTHONPATH=str(PROJECT)
+    )
     assert result.returncode == 0, result.stderr
     assert "62,243" in result.stdout
     assert cv2.imread(str(tmp_path / "checkpoint/architecture_conv_deconv_unet3plus.png")).std() > 0

@@ -30,6 +30,7 @@ ROLES = {
 }
 
 OPTIONAL = {
+    "layers": "python -m models MODEL.TYPE=...: print every layer, with its name",
     "warmup_steps": "train.py: steps before the timed ones of +bench_steps",
     "bench_steps": "train.py: time this many steps, without validation, and end",
     "show": "python -m data_generators: number of samples to draw",

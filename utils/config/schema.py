@@ -14,8 +14,8 @@ PER_COMMAND, SHARED, OUTPUT = Role.PER_COMMAND, Role.SHARED, Role.OUTPUT
 SPLITS = ("train", "val", "test")
 LOSSES = load_object("losses:LOSSES")  # each row declares the options of its term
 
-FLAG, FLAG_OR_NULL, PRECISION = Key(bool), Key(bool | None), Key(choices=(False, True, "bfloat16"))
-SIZE = Key(int | None, low=1, high=65536)
+FLAG, FLAG_OR_NULL, COUNT = Key(bool), Key(bool | None), Key(int, low=0)
+PRECISION, SIZE = Key(choices=(False, True, "bfloat16")), Key(int | None, low=1, high=65536)
 PATHS = Key(str | list[str] | None)
 SPLIT_PATHS = Group(IMAGES_PATH=PATHS, MASK_PATH=PATHS, OBJECTS_PATH=PATHS.with_roles(RESUMABLE))
 
@@ -148,9 +148,9 @@ SCHEMA = Group(
         NAME=Key(choices="utils.training.schedules:SCHEDULES"),
         BY=Key(choices=("epoch", "step")),
         MINIMUM=Key(float, low=0),
-        WARMUP_EPOCHS=Key(int, low=0),
+        WARMUP_EPOCHS=COUNT,
         WARMUP_START=Key(float, low=0),
-        SUSTAIN_EPOCHS=Key(int, low=0),
+        SUSTAIN_EPOCHS=COUNT,
         DECAY=Key(float, low=0, high=1),
         PERIOD=Key(int, low=1),
         PERIOD_FACTOR=Key(float, low=1),
@@ -258,7 +258,7 @@ SCHEMA = Group(
         POSTPROCESS=Group(
             THRESHOLDS=Key(list[float] | None, low=0, high=1),
             LARGEST=FLAG,
-            MINIMUM_SIZE=Key(int, low=0),
+            MINIMUM_SIZE=COUNT,
             FILL_HOLES=FLAG,
         ),
     ),
@@ -276,7 +276,7 @@ SCHEMA = Group(
 )
 
 # Keys that have no default and are given with a plus: +bench_steps=100
-OPTIONAL_KEYS = OptionalKeys(**dict.fromkeys(("warmup_steps", "bench_steps", "show", "serve"), Key(int, low=0)))
+OPTIONAL_KEYS = OptionalKeys(layers=FLAG, **dict.fromkeys(("warmup_steps", "bench_steps", "show", "serve"), COUNT))
 
 
 def has_role(key: str, role: Role) -> bool:

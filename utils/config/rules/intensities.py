@@ -71,6 +71,13 @@ def statistics_are_complete(cfg: DictConfig) -> None:
             f"{KEY}={kind} measures the foreground of masks, which MODEL.TYPE=classifier has not: choose zscore, of "
             "all images with PREPROCESS_DATA.SCOPE=dataset."
         )
+    given = group.STATISTICS  # a channel of one value has a STD of 0 and LOW = HIGH
+    if given.STD is not None and min(given.STD) < 0:
+        raise UserError(f"PREPROCESS_DATA.STATISTICS.STD={list(given.STD)}: a standard deviation is not below 0.")
+    if given.LOW and given.HIGH and any(low > high for low, high in zip(given.LOW, given.HIGH, strict=False)):
+        raise UserError(
+            f"PREPROCESS_DATA.STATISTICS: LOW={list(given.LOW)} must not lie above HIGH={list(given.HIGH)}."
+        )
     lengths = {name: len(value) for name, value in group.STATISTICS.items() if value is not None}
     if lengths and not needed:
         raise UserError(
