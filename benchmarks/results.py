@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import cv2
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from results_pages import read_data_set, write_pages
 
 from data_generators.files.pairing import find_pairs
@@ -116,7 +116,7 @@ def add_run(folder: Path, work_dir: Path, name: str, target: Path) -> None:
         write_split(folds, list(evaluation["splits"]), new / "split.csv")
         for number, (fold, history, run) in enumerate(zip(folds, histories, training, strict=True)):
             label = f"_fold{number}" if len(folds) > 1 else ""
-            shutil.copyfile(log_path(fold), new / f"log{label}.csv")
+            copy_rounded(log_path(fold), new / f"log{label}.csv")
             if number == 0:
                 figure = draw_curves(history, f"{name}{label}", run["best"]["epoch"], mask_class_names(fold))
                 figure.savefig(new / "curves.jpg", dpi=75, pil_kwargs={"quality": 80})
@@ -136,24 +136,37 @@ def add_run(folder: Path, work_dir: Path, name: str, target: Path) -> None:
         (new / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
+def copy_rounded(log: Path, copy: Path) -> None:
+    """Copy a CSV file with six digits of each number that has a decimal point."""
+    text = re.sub(r"-?\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.6g}", log.read_text(encoding="utf-8"))
+    copy.write_text(text, encoding="utf-8")
+
+
 def without_places(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A record of a run whose command and overrides say nothing of the machine.
 
-    Left out is where the data of an experiment are, where it works and how much it prints; true objects lie beside the
-    data that the run's `name` begins with. Of other absolute paths the last two parts stay.
+    Left out is where the data of an experiment are, where it works and how much it prints. What the experiment does not
+    name, true objects and folds, lies beside the data that the run's `name` begins with. Of other absolute paths the
+    last two parts stay.
     """
     _, script, *typed = shlex.split(record["command"])
-    of_experiment = any(text.startswith("+experiment=") for text in typed)
+    experiment = [text for text in typed if text.startswith("+experiment=")]
+    of_experiment = load_config(experiment).DATASET if experiment else None
+    beside = f"/data/{name.partition('_')[0]}"
 
     def kept(overrides: Sequence[str]) -> list[str]:
         left = []
         for override in overrides:
             key, value = split_override(override)
-            data = key == "DATASET.FOLDS" or (key.startswith("DATASET.") and key.endswith(("IMAGES_PATH", "MASK_PATH")))
-            if key in (*PLACES, "VERBOSE") or (of_experiment and data):
+            if key in (*PLACES, "VERBOSE"):
                 continue
-            path, folder = Path(value), f"/data/{name.partition('_')[0]}/" if key.endswith("OBJECTS_PATH") else ""
-            left.append(f"{key}={folder}{'/'.join(path.parts[-2:])}" if path.is_absolute() else override)
+            path = Path(value)
+            if of_experiment and (key == "DATASET.FOLDS" or (key.startswith("DATASET.") and key.endswith("_PATH"))):
+                if OmegaConf.select(of_experiment, key.removeprefix("DATASET.")) is None:
+                    place = "folds" if key == "DATASET.FOLDS" else "/".join(path.parts[-2:])
+                    left.append(f"{key}={beside}/{place}")
+            else:
+                left.append(f"{key}={'/'.join(path.parts[-2:])}" if path.is_absolute() else override)
         return left
 
     clean = {**record, "command": command_line(script, kept(typed))}

@@ -18,8 +18,8 @@ def test_a_file_that_breaks_after_it_was_checked(loader, split, tmp_path, phanto
     shutil.copytree(phantom / "data", tmp_path / "data")
     broken = sorted((tmp_path / "data" / split / "images").glob("*.png"))[3]
 
-    def check(cfg):
-        found = verify_data(cfg)
+    def check(cfg, **options):
+        found = verify_data(cfg, **options)
         broken.write_bytes(broken.read_bytes()[:100])
         return found
 
