@@ -140,7 +140,7 @@ def build_dataset(
         loader = find_loader(cfg, loader, training)
     _, workers = worker
     batches = loader(samples, sampler, reader, batch_size // workers, cfg.DATALOADER_WORKERS)
-    return Dataset(batches, sampler, samples)
+    return Dataset(batches, sampler, samples, as_arrays=cfg.BACKEND == "jax")
 
 
 def make_augmentation(cfg: DictConfig) -> Augmentation | None:

@@ -20,11 +20,13 @@ class Dataset:
         sampler: decides which samples an epoch draws, and in which order. To resume, call
             `sampler.set_epoch(epoch, step)` before you iterate.
         samples: the files of each sample, in the order of their names; the sampler's indices point into it.
+        as_arrays: yield NumPy arrays where the loader makes tensors of TensorFlow, which JAX does not take.
     """
 
     batches: Iterable[Batch]
     sampler: EpochSampler
     samples: Sequence[Any]
+    as_arrays: bool = False
 
     @property
     def steps(self) -> int:
@@ -35,7 +37,10 @@ class Dataset:
         return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from self.batches
+        if self.as_arrays:
+            yield from (tuple(map(np.asarray, batch)) for batch in self.batches)
+        else:
+            yield from self.batches
 
     def on_replicas(self, devices: Sequence[str]) -> Iterable[Batch | ReplicaBatch]:
         """The batches of one epoch, in parts that are on the devices of the replicas if the loader puts them there.

@@ -264,6 +264,37 @@ def test_shards_are_read_without_tensorflow(tmp_path, phantom, monkeypatch):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("loader", ["TF_DATA", "TFRECORD"])
+def test_batches_that_tensorflow_prepares_are_arrays(loader, tmp_path, phantom):
+    """JAX takes no tensor of TensorFlow. TFRECORD needs it for graph augmentation."""
+    from data_generators import build_dataset
+    from data_preparation.tfrecord import write_shards
+
+    place = phantom / "data/train"
+    write_shards(place / "images", place / "mask", tmp_path, "train", 2)
+    shards = [f"DATASET.TRAIN.IMAGES_PATH={tmp_path}/train-*.tfrec"] if loader == "TFRECORD" else []
+    common = [*SMALL, *paths(phantom), *shards, f"DATA_GENERATOR_TYPE={loader}", "AUGMENTATION.ENGINE=tensorflow"]
+    on_jax = list(build_dataset(load_config([*common, "BACKEND=jax"]), "train", augment=True))
+    expected = list(build_dataset(load_config(common), "train", augment=True))
+    assert len(on_jax) == len(expected) > 1
+    for batch, tensors in zip(on_jax, expected, strict=True):
+        assert [type(part) for part in batch] == [np.ndarray, np.ndarray]
+        for one, other in zip(batch, tensors, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_whose_batches_tensorflow_prepares(trained, tmp_path, phantom):
+    """Training, validation and evaluation; the last batch of each is smaller than the others."""
+    common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "HYPER_PARAMETERS.BATCH_SIZE=6", "BACKEND=jax"]
+    common += ["DATA_GENERATOR_TYPE=TF_DATA", "STRATEGY.NAME=single"]
+    for command in ("train.py", "evaluate.py"):
+        done = run_command(command, *common, KERAS_BACKEND="jax", XLA_FLAGS=UNOPTIMISED)
+        assert done.returncode == 0, done.stderr[-3000:]
+    (found,), (expected, _) = read_log(tmp_path), read_log(trained / "from_tensorflow")
+    for name in ("loss", "val_loss", "val_dice"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-3), name
+
+
 def test_contradictions_and_missing_devices_are_one_line(tmp_path, phantom):
     common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]
     result = run_command("train.py", *common, "BACKEND=jax", KERAS_BACKEND="tensorflow")
