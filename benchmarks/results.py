@@ -129,6 +129,7 @@ def add_run(folder: Path, work_dir: Path, name: str, target: Path) -> None:
             "name": name,
             "classes": mask_class_names(folds[0]),
             "epochs": [len(history["loss"]) for history in histories],
+            "batch_size": folds[0].HYPER_PARAMETERS.BATCH_SIZE,
             "training": [without_places(run, name) for run in training],
             "evaluation": without_places(evaluation, name),
             "rules": find_rules(evaluation, has_background(folds[0])),

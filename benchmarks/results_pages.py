@@ -1,7 +1,10 @@
 """The pages of measured runs, made of what results.py left in docs/results/<name>/, and the tables that list them."""
 
+import csv
 import json
+import math
 import re
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -46,7 +49,8 @@ def read_data_set(name: str) -> dict[str, Any]:
             f"{name}: benchmarks/published.yaml has no data set {key}, only {', '.join(table)}. Add it there, or name "
             "the run after one of them with MODEL.WEIGHTS_FILE_NAME."
         )
-    return table[key]
+    published = [other for other in table[key]["published"] if name.startswith(other.get("runs", ""))]
+    return {**table[key], "published": published}
 
 
 def write_pages(project: Path) -> list[str]:
@@ -60,7 +64,7 @@ def write_pages(project: Path) -> list[str]:
     for result in results:
         page = "\n".join(page_lines(result, read_data_set(result["name"]), folder / result["name"]))
         (folder / f"{result['name']}.md").write_text(f"{page}\n", encoding="utf-8")
-    fill_in(project, *SUMMARY, summary_lines(results))
+    fill_in(project, *SUMMARY, summary_lines(results, folder))
     fill_in(project, *BEST, best_lines(results))
     fill_in(project, *NAVIGATION, (f"      - results/{result['name']}.md" for result in results))
     fill_in_experiments(project / EXPERIMENTS, results)
@@ -85,13 +89,15 @@ def fill_in(project: Path, file: str, begin: str, end: str, lines: Iterable[str]
 
 
 def fill_in_experiments(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
-    """Replace the last cell of the row of each experiment that was run by its runs."""
+    """Replace the last two cells of the row of each experiment that was run: what others published, and its runs."""
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
         if (row := re.match(r"\| `(\w+)` \|", line)) and (runs := [r for r in results if experiment_of(r) == row[1]]):
             scores = [("on a stand-in: " if is_stand_in(run) else "") + headline(run) for run in runs]
             cells = [f"{score} ([{run['name']}]({run['name']}.md))" for score, run in zip(scores, runs, strict=True)]
-            lines[number] = f"{line.rstrip(' |').rpartition(' | ')[0]} | {'; '.join(cells)} |"
+            published = "; ".join(other["value"] for other in read_data_set(runs[0]["name"])["published"])
+            what, system = line.split(" | ")[:2]
+            lines[number] = f"{what} | {system} | {published or 'none known'} | {'; '.join(cells)} |"
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
@@ -126,8 +132,8 @@ def headline_score(result: Mapping[str, Any]) -> tuple[str, str, float]:
     return split, score, value
 
 
-def summary_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The table of all runs."""
+def summary_lines(results: Sequence[Mapping[str, Any]], folder: Path) -> Iterator[str]:
+    """The table of all runs, whose files are in folders of their names in `folder`."""
     yield "| Run | Data | Score | Measured [95 % interval] | Constant answer | Goal | Published, like for like? |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for result in results:
@@ -142,7 +148,7 @@ def summary_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             data_set["data"].partition(",")[0],
             f"{split} `{score}`",
             with_interval(entry, score),
-            constant_of(entry, score),
+            constant_of_volumes(split, entry, score, folder / name) or constant_of(entry, score),
             number(data_set.get("goal")),
             published or "none known",
         ]
@@ -150,12 +156,17 @@ def summary_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def best_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The table of the best run on each data set."""
+    """The table of the run on each data set that is the best in validation."""
+
+    def validated(result: Mapping[str, Any]) -> float:
+        _, score, _ = headline_score(result)
+        return result["evaluation"]["splits"]["val"]["scores"][score]
+
     yield "| Data | Score [95 % interval] |"
     yield "| --- | --- |"
     real = [result for result in results if not is_stand_in(result)]
     for _, runs in groupby(real, key=lambda result: result["name"].partition("_")[0]):
-        best = max(runs, key=lambda result: headline_score(result)[2])
+        best = max(runs, key=validated)
         (split, score, _), name = headline_score(best), best["name"]
         data = read_data_set(name)["data"].partition(",")[0]
         measured = with_interval(best["evaluation"]["splits"][split], score)
@@ -215,7 +226,12 @@ def run_lines(result: Mapping[str, Any]) -> Iterator[str]:
     since = [run["since_last_start"] for run in runs]
     seconds, epochs = sum(entry["seconds"] for entry in since), sum(entry["epochs"] for entry in since)
     resumed = sum(result["epochs"]) - epochs
-    took = f"{seconds / epochs:.1f} s per epoch, {seconds / 60:.0f} min for {counted(epochs, 'epoch')}"
+    batch = result["batch_size"]
+    steps = math.ceil(first["images"]["train"] / batch)
+    took = (
+        f"{seconds / epochs:.1f} s per epoch of {counted(steps, 'step')} of {counted(batch, 'image')}, validation "
+        f"included ({seconds / epochs / steps:.2f} s per step), {seconds / 60:.0f} min for {counted(epochs, 'epoch')}"
+    )
     rows = {
         "model": f"{first['model']}, {first['parameters']:,} parameters, {first['precision']}",
         "images": ", ".join(f"{split} {count}" for split, count in first["images"].items()),
@@ -310,8 +326,22 @@ def with_interval(entry: Mapping[str, Any], score: str) -> str:
 
 
 def constant_of(entry: Mapping[str, Any], score: str) -> str:
-    """What the best constant answer scores; cases have none of their own."""
+    """What the best constant answer scores; cases have none of their own in evaluation.json."""
     return number(entry.get("best_constant_answer", {}).get(score, {}).get("value"))
+
+
+def constant_of_volumes(split: str, entry: Mapping[str, Any], score: str, folder: Path) -> str | None:
+    """The mean Dice of volumes of an answer with their class in every voxel; None for other scores.
+
+    Their images have one size, that of the network: each has an equal part of the pixels of the confusion matrix.
+    """
+    if entry["case"] != "volume" or not score.startswith("dice_per_case_class"):
+        return None
+    region, size = score.rpartition("_")[2], sum(map(sum, entry["confusion"])) / entry["images"]
+    with open(folder / "per_volume.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    counts = [(int(row[f"true_{region}"]), int(row["images"]) * size) for row in rows]
+    return number(statistics.mean(2 * true / (true + pixels) for true, pixels in counts))
 
 
 def number(value: float | None) -> str:

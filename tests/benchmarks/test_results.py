@@ -84,12 +84,13 @@ def project(results, run_folder, tmp_path_factory):
 def test_the_page_says_what_ran_and_what_came_of_it(project):
     page = (project / "docs/results/pets_tiny.md").read_text()
     assert "python train.py +experiment=pets_conv_deconv\npython evaluate.py MODEL.WEIGHTS_FILE_NAME=pets_tiny" in page
-    assert "| time | 90.0 s per epoch, 2 min for 1 epoch; 1 more before an interruption |" in page
+    steps = "90.0 s per epoch of 2 steps of 2 images, validation included (45.00 s per step)"
+    assert f"| time | {steps}, 2 min for 1 epoch; 1 more before an interruption |" in page
     assert "| commit | `c0ffee` |" in page and "Fast One, 1 core(s)" in page
     assert "| `pixel_accuracy` | 0.710 | 0.550 | share of the pixels of the set" in page
     assert "| class1 | 7 | 0.612 [0.500, 0.700] |" in page
     assert "mean over images; absent in both: left out" in page
-    assert "| TensorFlow tutorial" in page and "test `pixel_accuracy` 0.710 | no:" in page
+    assert "No published figure of this task" in page
 
 
 def test_the_run_is_listed(project):
@@ -99,7 +100,7 @@ def test_the_run_is_listed(project):
     assert best in (project / "README.md").read_text()
     experiments = (project / "docs/results/experiments.md").read_text()
     row = next(line for line in experiments.splitlines() if line.startswith("| `pets_conv_deconv` |"))
-    assert row.endswith("| - | test `pixel_accuracy` 0.710 ([pets_tiny](pets_tiny.md)) |")
+    assert row.endswith("| none known | test `pixel_accuracy` 0.710 ([pets_tiny](pets_tiny.md)) |")
     assert "      - results/pets_tiny.md\n      # end of runs\n" in (project / "mkdocs.yml").read_text()
 
 
@@ -139,6 +140,38 @@ def test_folds_evaluated_together_are_found(results, tmp_path):
         (tmp_path / f"{name}.evaluation").mkdir()
         (tmp_path / f"{name}.evaluation/evaluation.json").touch()
     assert results.find_runs(tmp_path, None) == ["lgg_unet", "pets_tiny"]
+
+
+def test_published_figures_of_one_network_are_on_its_pages_alone(results):
+    from benchmarks.results_pages import read_data_set
+
+    assert not read_data_set("pets_conv_deconv")["published"]
+    (tutorial,) = read_data_set("pets_mobilenetv2_finetuned")["published"]
+    assert tutorial["value"] == "validation accuracy .877"
+
+
+def test_the_best_run_of_a_data_set_is_chosen_by_validation():
+    from benchmarks.results_pages import best_lines
+
+    def run(name, val, test):
+        splits = {
+            split: {"regions": {}, "scores": {"pixel_accuracy": value}}
+            for split, value in (("val", val), ("test", test))
+        }
+        return {"name": name, "evaluation": {"splits": splits}}
+
+    *_, row = best_lines([run("pets_a", 0.7, 0.9), run("pets_b", 0.8, 0.6)])
+    assert "pets_b.md" in row and "0.600" in row
+
+
+def test_the_constant_answer_of_volumes(tmp_path):
+    """Two slices of 10 pixels with 4 true, and one without any: (2 * 4 / (4 + 20) + 0) / 2."""
+    from benchmarks.results_pages import constant_of_volumes
+
+    (tmp_path / "per_volume.csv").write_text("split,volume,images,true_class1\nval,a,2,4\nval,b,1,0\ntest,c,1,9\n")
+    entry = {"case": "volume", "images": 3, "confusion": [[20, 6], [1, 3]]}
+    assert constant_of_volumes("val", entry, "dice_per_case_class1", tmp_path) == "0.167"
+    assert constant_of_volumes("val", entry, "dice_class1", tmp_path) is None
 
 
 def test_two_each_of_the_worst_the_median_and_the_best(results, run_folder):
