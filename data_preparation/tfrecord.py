@@ -13,6 +13,8 @@ all are written. With --folds the shards are the folds of a cross-validation: th
 written beside them, fold0_val_images.txt with the first shard, fold0_train_images.txt with the others, and so on.
 """
 
+import functools
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -32,12 +34,12 @@ from data_generators.files.preparation import (
 )
 from data_generators.files.tfrecord import encode_example, write_records
 from data_generators.files.tfrecord_index import SHARD_SUFFIX, read_shard
-from data_generators.files.volume_slices import manifest_of, read_manifest
+from data_generators.files.volume_slices import volume_name
 from data_generators.reading.class_masks import read_planes
 from data_generators.reading.headers import picture_size, read_whole
 from data_generators.reading.mask_values import read_values
 from data_generators.reading.tiff import TIFF_STARTS, decode_tiff_values
-from data_generators.reading.volume_scale import INTENSITIES
+from data_generators.reading.volume_intensities import INTENSITIES, read_intensities, source_of
 from data_preparation.common.command_line import Parser, errors_in_one_line, make_split_parser
 from data_preparation.common.file_lists import Lists, write_lists
 from data_preparation.common.groups import VOLUME, group_of
@@ -122,13 +124,17 @@ def write_shards(
 
 
 def keep_intensities(images: Sequence[ImageFile], folder: Path) -> None:
-    """Write what the manifests of the volumes say about intensities, for PREPROCESS_DATA.SCOPE=volume."""
-    manifests = dict.fromkeys(manifest_of(part) for image in images for part in parts_of(image))
-    found: dict[str, Any] = {}
-    for path in manifests:
-        intensities = read_manifest(path).get(INTENSITIES)
-        same = found.setdefault(path.name, intensities) == intensities
-        found[path.name] = intensities if same else None  # channels of several folders become one file
+    """Write the statistics of the volumes, of manifests and TIFF stacks, for PREPROCESS_DATA.SCOPE=volume."""
+    read, found = functools.cache(known_intensities), dict[str, Any]()
+    for image in images:
+        parts = parts_of(image)
+        intensities = [read(source_of(part)) for part in parts]
+        if len(parts) > 1:  # each becomes one band of the file in the shard
+            intensities = [of_part[:1] for of_part in intensities]
+        joined = list(itertools.chain(*intensities)) if all(intensities) else None
+        name = f"volume-{volume_name(image)}.json"
+        same = found.setdefault(name, joined) == joined
+        found[name] = joined if same else None
     for path in list_folder(folder, (".json",)).files if folder.is_dir() else ():
         if found.get(path.name) is None:
             path.unlink()  # of an earlier run
@@ -136,6 +142,14 @@ def keep_intensities(images: Sequence[ImageFile], folder: Path) -> None:
         if intensities is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / name, {INTENSITIES: intensities})
+
+
+def known_intensities(source: Path) -> list[dict[str, Any]]:
+    """`read_intensities`; empty for stacks of floating point, which have statistics within a VALUE_RANGE only."""
+    try:
+        return read_intensities(source)
+    except UserError:
+        return []
 
 
 def preparation_of_shards(images: Sequence[ImageFile], output: Path) -> Preparation | None:

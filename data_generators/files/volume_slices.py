@@ -161,10 +161,16 @@ def find_spacing(cfg: DictConfig, image: ImageFile) -> Spacing | None:
 
 def manifest_of(image: ImageFile) -> Path:
     """The manifest that the preparation writes for the volume of a slice; `tfrecord.py` for one in shards."""
-    volume, _ = volume_and_slice(image) or (image.stem, None)
+    name = f"volume-{volume_name(image)}.json"
     if isinstance(image, ShardEntry):
-        return image.parent / "manifest" / name_of_shards(image.shard) / f"volume-{volume}.json"
-    return image.parent.parent / "manifest" / f"volume-{volume}.json"
+        return image.parent / "manifest" / name_of_shards(image.shard) / name
+    return image.parent.parent / "manifest" / name
+
+
+def volume_name(image: ImageFile) -> str:
+    """The volume of a slice, or the name of an image that is none."""
+    volume, _ = volume_and_slice(image) or (image.stem, None)
+    return volume
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

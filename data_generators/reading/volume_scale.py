@@ -1,7 +1,8 @@
-"""PREPROCESS_DATA.SCOPE=volume: the values of a slice by the statistics of its volume, from its manifest."""
+"""PREPROCESS_DATA.SCOPE=volume: the values of a slice by the statistics of its volume, a prepared scan or a stack."""
 
 import functools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,15 @@ import numpy as np
 from omegaconf import DictConfig
 
 from data_generators.files.image_file import ImageFile, parts_of
-from data_generators.files.volume_slices import manifest_of, read_manifest
 from data_generators.reading.channels import Bands
+from data_generators.reading.value_range import ValueRange, value_range_of
+from data_generators.reading.volume_intensities import QUANTILES, is_manifest, read_intensities, source_of
 from utils.base.errors import UserError
 from utils.base.volume_zscore import HIGHEST, LOWEST
 
 TOP = 65535  # of the uint16 that an image becomes
 MEAN = round(TOP * -LOWEST / (HIGHEST - LOWEST))  # a z-score of 0
-QUANTILES = 1001  # that a manifest holds: the lowest value, that above 0.1 % of the voxels, ..., the highest
 SMALLEST = 1e-5  # spread to divide by, a share of the range: a volume of one value becomes 0, not NaN
-INTENSITIES = "intensities"  # of a manifest, see `data_preparation.scans.volume_intensities`
 
 
 class Ends(NamedTuple):
@@ -41,12 +41,14 @@ class VolumeScale:
         percentiles: (low, high) in 0 to 100.
         foreground: whether voxels above 0 alone count; with "zscore" the others become the mean.
         bands: DATASET.BANDS, or None.
+        value_range: PREPROCESS_DATA.VALUE_RANGE, or None; of TIFF stacks alone.
     """
 
     kind: str
     percentiles: tuple[float, float]
     foreground: bool
     bands: Bands | None = None
+    value_range: ValueRange | None = None
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> "VolumeScale | None":
@@ -56,10 +58,11 @@ class VolumeScale:
             return None
         low, high = group.PERCENTILES
         chosen = None if bands is None else tuple(bands)
-        return cls(group.IMAGE_PREPROCESSING_TYPE, (float(low), float(high)), group.FOREGROUND, chosen)
+        percentiles = float(low), float(high)
+        return cls(group.IMAGE_PREPROCESSING_TYPE, percentiles, group.FOREGROUND, chosen, value_range_of(cfg))
 
     def __call__(self, file: ImageFile, image: np.ndarray) -> np.ndarray:
-        """A slice as uint16; `file` names it, and leads to the manifest of its volume.
+        """A slice as uint16; `file` names it, and leads to its volume.
 
         Args:
             file: the image, or its parts.
@@ -71,13 +74,16 @@ class VolumeScale:
         ends: list[Ends] = []
         parts = parts_of(file)
         for part in parts:
-            path = manifest_of(part)
-            sequences = read_ends(path, stamp(path), self)
+            source = source_of(part)
+            if is_manifest(source):
+                self.refuse_value_range(part)
+            with lock_of(source):
+                sequences = read_ends(source, stamp(source), self)
             if not sequences:
                 raise UserError(
-                    f"{part}: PREPROCESS_DATA.SCOPE=volume needs the statistics of its volume, which {path} does not "
-                    "hold. Prepare the scans again (volumes.py or preprocess_data.py), or set SCOPE=image; predict.py "
-                    "measures a scan that it is given."
+                    f"{part}: PREPROCESS_DATA.SCOPE=volume needs the statistics of its volume, which {source} does not "
+                    "hold. Prepare the scans again (volumes.py or preprocess_data.py), pack the shards again "
+                    "(tfrecord.py), or set SCOPE=image; scans and TIFF stacks that predict.py is given are measured."
                 )
             if len(sequences) == 1:  # a slice and its neighbours, or some of them
                 sequences = sequences * (image.shape[2] // len(parts))
@@ -86,11 +92,20 @@ class VolumeScale:
             ends += sequences
         return self.apply(file, image, ends)
 
+    def refuse_value_range(self, file: ImageFile | Path) -> None:
+        """Raise a UserError if there is a VALUE_RANGE; `file` is of a scan or a shard."""
+        if self.value_range is not None:
+            raise UserError(
+                f"{file}: PREPROCESS_DATA.SCOPE=volume measured its volume as it was prepared or packed: leave "
+                f"PREPROCESS_DATA.VALUE_RANGE={list(self.value_range)} out. TIFF stacks themselves can have one."
+            )
+
     def apply(self, file: ImageFile | Path, image: np.ndarray, ends: Sequence[Ends]) -> np.ndarray:
         """A slice as uint16, by the `ends` of each channel, or of all; `file` names it in errors."""
         if len(ends) not in (1, image.shape[2]):
             raise UserError(
-                f"{file}: has {image.shape[2]} channels, and the statistics of its volume are those of {len(ends)}."
+                f"{file}: becomes {image.shape[2]} channels, and its volume has statistics of {len(ends)}. "
+                "DATASET.BANDS chooses some, one for each channel."
             )
         black = MEAN if self.kind == "zscore" and self.foreground else None
         top = int(np.iinfo(image.dtype).max)
@@ -103,7 +118,7 @@ class VolumeScale:
         """What becomes 0 and 65535.
 
         Args:
-            measured: of a sequence of a volume, by `data_preparation.scans.volume_intensities`.
+            measured: of a sequence of a volume, by `data_generators.reading.volume_intensities`.
         """
         highest, chosen = measured["highest"], measured["foreground" if self.foreground else "all"]
         smallest = SMALLEST * highest
@@ -143,24 +158,12 @@ def stamp(path: Path) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def read_ends(path: Path, changed: int, scale: VolumeScale) -> tuple[Ends, ...]:
-    """The ends of each sequence of a volume; empty if its manifest does not hold them. `changed`: its `stamp`."""
-    found = read_manifest(path).get(INTENSITIES)
-    if not isinstance(found, list) or not all(map(is_measured, found)):
-        return ()
-    return tuple(map(scale.ends, found))
+def lock_of(source: Path) -> threading.Lock:
+    """Of the threads that need a volume, one measures it."""
+    return threading.Lock()
 
 
-def is_measured(value: object) -> bool:
-    """Whether a value of a manifest is what the preparation writes about a sequence."""
-    if not isinstance(value, dict) or value.get("highest") not in (255, TOP):
-        return False
-    return all(is_statistics(value.get(kind), value["highest"]) for kind in ("all", "foreground"))
-
-
-def is_statistics(value: object, highest: int) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("quantiles"), list):
-        return False
-    numbers = [value.get("mean"), value.get("std"), *value["quantiles"]]
-    in_range = (isinstance(number, (int, float)) and 0 <= number <= highest for number in numbers)
-    return len(numbers) == QUANTILES + 2 and all(in_range)
+@functools.lru_cache(maxsize=4096)
+def read_ends(source: Path, changed: int, scale: VolumeScale) -> tuple[Ends, ...]:
+    """The ends of each sequence of a volume; empty if they are not known. `changed`: the `stamp` of the source."""
+    return tuple(map(scale.ends, read_intensities(source, scale.value_range)))

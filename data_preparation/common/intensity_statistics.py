@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from data_generators.reading.masks import is_foreground
 from utils.base.errors import UserError
 from utils.base.ignored_classes import plain
+from utils.base.percentiles import percentile
 from utils.config.class_names import has_background
 from utils.config.intensities import MASK, measured_pixels, statistics_needed
 
@@ -71,26 +72,6 @@ class IntensityHistogram:
         variance = [counts @ (values - center) ** 2 for counts, center in zip(kept, mean, strict=True)] / numbers
         found = {"LOW": low, "HIGH": high, "MEAN": mean, "STD": np.sqrt(variance)}
         return {name: [float(f"{number:.7g}") for number in row] for name, row in found.items()}
-
-
-def percentile(counts: np.ndarray, share: float | np.ndarray) -> np.ndarray:
-    """The percentile of each row of `(channels, values)`, which counts how often each value occurs.
-
-    Args:
-        counts: integers, of each row at least one above 0.
-        share: in 0 to 100, or several `(shares,)`: then `(channels, shares)` is returned.
-
-    >>> percentile(np.array([[1, 0, 1], [0, 4, 0]]), 25).tolist()
-    [0.5, 1.0]
-    """
-    return np.array([percentile_of_row(np.cumsum(row), share) for row in counts])
-
-
-def percentile_of_row(sums: np.ndarray, share: float | np.ndarray) -> np.ndarray:
-    """`percentile` of one row, of which `sums` are the cumulative counts `(values,)`."""
-    rank = share / 100 * (sums[-1] - 1)
-    below, above = (np.searchsorted(sums, place, side="right") for place in (np.floor(rank), np.ceil(rank)))
-    return below + (above - below) * (rank - np.floor(rank))
 
 
 def asks_for_statistics(cfg: DictConfig) -> bool:

@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from data_generators.reading.volume_scale import INTENSITIES
+from data_generators.reading.volume_intensities import INTENSITIES
 from data_preparation.scans.labelled_scans import LabelledScan
 from data_preparation.scans.slices import SliceSettings
 from utils.base.files import atomic_write

@@ -20,7 +20,7 @@ from data_generators.files.preparation import write_preparation
 from data_generators.files.volume_slices import read_manifest
 from data_generators.reading.decoding import resize_image
 from data_generators.reading.masks import resize_mask
-from data_generators.reading.volume_scale import INTENSITIES
+from data_generators.reading.volume_intensities import INTENSITIES, VolumeCounts
 from data_preparation.common.parallel import run_parallel
 from data_preparation.common.png import write_png
 from data_preparation.common.tiff import write_tiff
@@ -37,7 +37,6 @@ from data_preparation.scans.slices import (
     spacing_of_slices,
     window_slice,
 )
-from data_preparation.scans.volume_intensities import VolumeCounts
 from utils.base.errors import UserError
 from utils.base.files import new_folders
 from utils.base.locks import locked_output

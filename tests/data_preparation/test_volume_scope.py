@@ -114,6 +114,14 @@ def test_a_scan_is_measured_as_its_prepared_slices_were(tmp_path, data, kind):
         np.testing.assert_array_equal(source.read(index)[0], read_image_as(path, ReadSettings.from_config(cfg)))
 
 
+def test_what_is_prepared_has_no_other_range(tmp_path, data):
+    cfg = config(tmp_path, *ZSCORE, f"{GROUP}.VALUE_RANGE=[0,9]")
+    with pytest.raises(UserError, match=r"leave PREPROCESS_DATA.VALUE_RANGE=\[0.0, 9.0\] out"):
+        verify_data(cfg)
+    with pytest.raises(UserError, match=r"t1.nii.gz: .* leave PREPROCESS_DATA.VALUE_RANGE"):
+        VolumeSource(tmp_path / "scans" / data / "t1.nii.gz").open(SourceSettings.from_config(cfg))
+
+
 def test_each_sequence_has_its_own_statistics(tmp_path):
     make_decathlon(tmp_path / "scans", modality="FLAIR", count=2, four_axes=True)
     prepare(tmp_path, "--channels", "--depth", 16, "--size", 8, 9)
@@ -153,7 +161,6 @@ def test_volumes_prepared_by_an_earlier_version(tmp_path, data):
     ("overrides", "words"),
     [
         ([f"{GROUP}.SCOPE=volume"], "SCOPE=volume: leave it out, or choose percentile or zscore"),
-        ([*ZSCORE, f"{GROUP}.VALUE_RANGE=[0,9]"], "leave VALUE_RANGE"),
         ([ZSCORE[0], "DATASET.CROP.MODE=random"], "SCOPE=volume"),
     ],
 )

@@ -23,6 +23,7 @@ from data_generators.reading.decoding import resize_image, to_channels
 from data_generators.reading.masks import to_classes
 from data_generators.reading.samples import ReadSettings
 from data_generators.reading.value_range import to_uint16
+from data_generators.reading.volume_intensities import measured
 from data_preparation.scans.file_kinds import is_nifti, scan_name
 from data_preparation.scans.geometry import from_radiological, nifti_affine
 from data_preparation.scans.labelled_scans import LabelledScan
@@ -36,7 +37,6 @@ from data_preparation.scans.slices import (
     spacing_of_slices,
     window_slice,
 )
-from data_preparation.scans.volume_intensities import measured
 from utils.base.errors import UserError
 from utils.base.files import atomic_write
 
@@ -144,6 +144,7 @@ class VolumeSource(Source):
         # Three images share each slice.
         self.windowed_slice = functools.lru_cache(maxsize=32)(self.window)
         if self.settings.volume_scale is not None:
+            self.settings.volume_scale.refuse_value_range(self.path)
             self.ends = [self.settings.volume_scale.ends(self.measured(band)) for band in range(len(self.scans))]
 
     def close(self) -> None:

@@ -45,15 +45,10 @@ def window_is_an_interval(cfg: DictConfig) -> None:
 def scope_can_be_measured(cfg: DictConfig) -> None:
     group, table = cfg.PREPROCESS_DATA, load_object("models.image_preprocessing:IMAGE_PREPROCESSING")
     kind = group.IMAGE_PREPROCESSING_TYPE
-    if group.SCOPE == "volume" and group.VALUE_RANGE is not None:
-        raise UserError(
-            f"PREPROCESS_DATA.SCOPE=volume measures the values as they were prepared: leave VALUE_RANGE="
-            f"{list(group.VALUE_RANGE)} out."
-        )
     if table[kind].by_image and group.SCOPE == "image" and cfg.DATASET.CROP.MODE is not None:
         raise UserError(
             f"{KEY}={kind} measures whole images, DATASET.CROP.MODE={cfg.DATASET.CROP.MODE} trains on parts of them: "
-            "choose PREPROCESS_DATA.SCOPE=dataset, of prepared scans SCOPE=volume, or "
+            "choose PREPROCESS_DATA.SCOPE=dataset, of prepared scans and TIFF stacks SCOPE=volume, or "
             "PREPROCESS_DATA.RESIZE.VALUE=True in place of CROP."
         )
     if group.FOREGROUND == MASK and group.SCOPE != "dataset":
