@@ -6,6 +6,7 @@
     python data_preparation/plan.py 'isbi/{split}/images' 'isbi/{split}/mask' cells    # with folders train and val
     python data_preparation/plan.py mri/images mri/mask brains --channels t1 t2 flair   # a file for each channel
     python data_preparation/plan.py ct/images ct/masks liver --class-masks liver tumour # a mask file for each class
+    python data_preparation/plan.py ct/images ct/masks liver --label-sets 1=liver 2=liver,tumour  # nested classes
 
 It writes configs/experiment/NAME.yaml, with the reason for each choice, lists of the files of each split in data/NAME/,
 and data/NAME/pairs.png, which shows some images with the contours of their masks. It takes a few training steps to say
@@ -24,13 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import cv2
 
-from data_generators.files.preparation import single_preparation
+from data_generators.files.preparation import CHANNELS, single_preparation
 from data_preparation.common.command_line import Parser, errors_in_one_line
 from data_preparation.planning.choices import choose_settings, find_classes
 from data_preparation.planning.class_names import parse_names
 from data_preparation.planning.classes import COLOUR, NO_VALUE
 from data_preparation.planning.contact_sheet import draw_sheet
 from data_preparation.planning.experiment_file import Choice, check_choices, check_lists, experiment_yaml, list_files
+from data_preparation.planning.label_sets import parse_label_sets, region_notes
 from data_preparation.planning.networks import DEFAULT, FROM_SCRATCH, IMAGENET
 from data_preparation.planning.splitting import SPLITS, find_split
 from data_preparation.planning.stored_form import StoredForm
@@ -64,7 +66,8 @@ def plan(options: argparse.Namespace) -> Plan:
     path = CONFIGS / "experiment" / f"{options.name}.yaml"
     if path.exists() and not options.force:
         raise UserError(f"{path} exists. Choose another name, or replace it with --force.")
-    form = StoredForm(options.channels, options.class_masks, options.ignore if options.ignore != NO_VALUE else None)
+    ignored = options.ignore if options.ignore != NO_VALUE else None
+    form = StoredForm(options.channels, options.class_masks, ignored, parse_label_sets(options.label_sets))
     form.check()
     split = find_split(options, form)
     folder = Path("data", options.name).resolve()
@@ -77,7 +80,7 @@ def plan(options: argparse.Namespace) -> Plan:
     choices = [Choice(key, str(file)) for key, (file, _) in lists.items()]
     choices += choose_settings(options, split, form, classes, settings)
     check_choices(choices)
-    notes: list[str] = []
+    notes = [] if classes.overlapping else region_notes(classes.values, form.channels or settings.get(CHANNELS))
     if not options.no_timing:
         epoch = seconds_of_epoch(choices, split.pairs, options.quiet)
         choices, notes = with_duration(choices, epoch, options.hours)
@@ -130,6 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nargs="+",
         help="a mask is a file for each of these classes, such as liver tumour; after the word stack: a file holds a "
         "plane for each: see DATASET.CLASS_MASKS",
+    )
+    parser.add_argument(
+        "--label-sets",
+        nargs="+",
+        metavar="VALUE=NAMES",
+        help="a mask value stands for several classes, such as 1=liver 2=liver,tumour: see DATASET.LABEL_SETS",
     )
     parser.add_argument("--val", type=float, default=0.2, help="share for validation (default 0.2)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="input size of the network")

@@ -47,6 +47,9 @@ def list_cases(
     if not in_folder and [folder.name] == list(names):  # of a single channel or class, whose folder tells it
         folder = folder.parent
     cases = find_cases(files, names, folder, names_key)
+    if not (in_folder or cases.images):  # of a single case, whose folder has its name
+        above = find_cases(files, names, folder.parent, names_key)
+        cases = above if above.images else cases
     return [*cases.images], cases.others, problems + cases.problems
 
 

@@ -23,6 +23,7 @@ from data_preparation.planning.classes import (
 from data_preparation.planning.experiment_file import Choice
 from data_preparation.planning.input_size import InputSize, choose_input_size
 from data_preparation.planning.intensities import choose_intensities
+from data_preparation.planning.label_sets import OPTION, known_sets
 from data_preparation.planning.networks import choose_network
 from data_preparation.planning.objects import choose_objects
 from data_preparation.planning.pair_properties import PairProperties, count_values
@@ -98,6 +99,7 @@ def choose_mask_values(form: StoredForm, classes: Classes) -> list[Choice]:
     return [
         Choice("DATASET.CLASS_MASKS", form.class_masks_key, "--class-masks: a plane of 0 and another value for each"),
         Choice("DATASET.IGNORE_LABEL", classes.ignored, classes.ignored_reason),
+        Choice("DATASET.LABEL_SETS", form.label_sets, f"{OPTION}: the classes of each value, which overlap"),
         Choice("DATASET.LABEL_VALUES", None if is_index else classes.values, classes.reason),
     ]
 
@@ -167,7 +169,7 @@ def ignore_reason(options: Namespace, ignored: int | None, names: Names | None) 
 def find_classes(
     options: Namespace, split: Split, form: StoredForm, names: Names | None, prepared: Mapping[str, Any]
 ) -> Classes:
-    """The classes that the values of masks mean: bits where masks have planes, or where the preparation noted so.
+    """The classes that the values of masks mean: bits where the user or the preparation says that classes overlap.
 
     Args:
         options, split, form, prepared: see `choose_settings`.
@@ -180,14 +182,17 @@ def find_classes(
     found = np.flatnonzero(counts.pixels).tolist()
     chosen, reason = names, "--names"
     if form.classes is not None:
+        option = "--class-masks" if form.label_sets is None else OPTION
         if prepared.get(MULTI_LABEL):
-            raise UserError("The preparation noted that the bits of these masks are classes: leave --class-masks out.")
+            raise UserError(f"The preparation noted that the bits of these masks are classes: leave {option} out.")
+        if names is not None and form.label_sets is not None:
+            raise UserError(f"{OPTION} names the classes: leave --names out.")
         # A mask of all eight classes is 255, which therefore means void only if the user says so.
         ignore = NO_VALUE if options.ignore is None else options.ignore
         of_planes = ["background", *form.classes]
-        classes = choose_overlapping_classes(found, of_planes, options.values, ignore, "--class-masks")
+        classes = choose_overlapping_classes(found, of_planes, options.values, ignore, option)
         if names is None and not any(map(is_pattern, form.classes)):
-            chosen, reason = Names(of_planes, {}, {}), "--class-masks, after the background"
+            chosen, reason = Names(of_planes, {}, {}), f"{option}, after the background"
     elif prepared.get(MULTI_LABEL):
         reason_of_bits = "the data was prepared so: the bits of a mask are classes"
         of_bits = prepared.get(CLASS_NAMES)
@@ -195,7 +200,8 @@ def find_classes(
     else:
         classes = choose_classes(found, options.values, options.ignore, names)
         if options.ignore is None and not (options.values or names or prepared.get(CLASS_NAMES)):
-            refuse_to_guess([pair for pairs in split.pairs.values() for pair in pairs], classes.values)
+            known = known_sets(classes.values, form.channels or prepared.get(CHANNELS))
+            refuse_to_guess([pair for pairs in split.pairs.values() for pair in pairs], classes.values, known)
     return classes._replace(
         names=chosen and chosen.of_classes(classes.in_order),
         names_reason=reason,

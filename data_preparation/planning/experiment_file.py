@@ -117,9 +117,19 @@ def yaml_lines(tree: Mapping[str, dict | Choice], indent: str) -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{key}:", *yaml_lines(value, indent + "  ")]
         else:
-            # JSON is YAML: it quotes what needs quotes.
-            lines += commented(f"{indent}{key}: {json.dumps(value.value, ensure_ascii=False)}", value.reason)
+            lines += commented(f"{indent}{key}: {text_of(value.value)}", value.reason)
     return lines
+
+
+def text_of(value: object) -> str:
+    """A value as YAML and as Hydra reads it; JSON quotes what needs quotes, but also the numbers of a dict.
+
+    >>> text_of({1: ["liver"], 2: ["liver", "tumour"]})
+    '{1: ["liver"], 2: ["liver", "tumour"]}'
+    """
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {text_of(item)}' for key, item in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def commented(line: str, reason: str) -> list[str]:

@@ -20,10 +20,10 @@ SCANS, WHOLE, ONE_UNIT = "slices of scans", "prepared with 16 bit", "all volumes
 
 
 class Row(NamedTuple):
-    """Where all of `facts` hold: IMAGE_PREPROCESSING_TYPE (None: the default), why, and SCOPE (None: the default)."""
+    """Where all of `facts` hold: IMAGE_PREPROCESSING_TYPE, why, and SCOPE (None: the default)."""
 
     facts: set[str]
-    kind: str | None
+    kind: str
     reason: str
     scope: str | None = None
 
@@ -37,10 +37,16 @@ WHY_SCOPE = {
 # The first row that fits is taken; docs/how-to/intensities.md says what each does.
 TABLE = (
     Row(
+        {SCANS, EIGHT_BIT, ONE_UNIT},
+        "normalize",
+        "8 bit within the window of the preparation; prepared with --depth 16, dataset or another window (CT) could be "
+        "chosen",
+    ),
+    Row(
         {SCANS, EIGHT_BIT},
         "normalize",
-        "8 bit within the window of the preparation; prepared with --depth 16, zscore of "
-        "the volume (MR), dataset or another window (CT) could be chosen",
+        "8 bit, the values of each scan between its own ends, as MR; prepared with --depth 16, zscore of the volume "
+        "could be chosen",
     ),
     Row(
         {SCANS, WHOLE, ONE_UNIT, WEIGHTS},
@@ -62,7 +68,12 @@ TABLE = (
         "a window that you know: window with PREPROCESS_DATA.WINDOW",
     ),
     Row({SCANS, WHOLE}, "zscore", "16 bit without a unit, as MR: each volume by itself", "volume"),
-    Row({EIGHT_BIT}, None, ""),
+    Row({EIGHT_BIT, WEIGHTS}, "normalize", "8 bit: 0 to 255 become 0 to 1, as pretrained weights expect"),
+    Row(
+        {EIGHT_BIT},
+        "normalize",
+        "8 bit: 0 to 255 become 0 to 1; if brightness differs from scanner to scanner, as in MR: zscore",
+    ),
     Row(
         {WEIGHTS, CROPS},
         "percentile",
@@ -109,7 +120,7 @@ def choose_intensities(
         and prepared.get("DATA_PREPARATION.INTENSITY_SCALING") == "window",
     }
     row = next(row for row in TABLE if all(facts[fact] for fact in row.facts))
-    needs_range = not kinds <= {"uint8", "uint16"} or (row.kind is None and not facts[EIGHT_BIT])
+    needs_range = not kinds <= {"uint8", "uint16"}
     if needs_range and low == high:
         raise UserError(f"All pixels of all images have the value {low:g}: there is nothing to learn from them.")
     black = float(np.mean([pair.black for pair in measured]))
@@ -119,8 +130,7 @@ def choose_intensities(
         Choice(SCOPE, row.scope, WHY_SCOPE[row.scope]),
         Choice(FOREGROUND, True if measures_foreground else None, f"{black:.0%} of the pixels are 0: a black border"),
         Choice("PREPROCESS_DATA.VALUE_RANGE", [rounded(low), rounded(high)] if needs_range else None,
-               f"{' and '.join(sorted(kinds))} values, the lowest and the highest of all images"
-               + (f"; {row.reason}" if row.kind is None else "")),
+               f"{' and '.join(sorted(kinds))} values, the lowest and the highest of all images"),
     ]  # fmt: skip
 
 

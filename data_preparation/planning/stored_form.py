@@ -14,9 +14,11 @@ from data_generators.reading.class_masks import read_class_masks
 from data_generators.reading.decoding import decode
 from data_generators.reading.headers import read_whole
 from data_generators.reading.mask_values import read_values
+from data_generators.reading.masks import map_values
 from data_generators.reading.tiff import TIFF_STARTS, decode_tiff, decode_tiff_values
 from data_generators.reading.value_range import to_uint16
 from data_preparation.common.image_files import class_names, is_stack
+from data_preparation.planning.label_sets import bits_of_sets, names_of_sets
 from utils.base.class_bits import bit_of
 from utils.base.errors import UserError
 from utils.base.files import is_list_file
@@ -32,16 +34,20 @@ class StoredForm(NamedTuple):
     """How images and masks are stored, as the command line says.
 
     channels: DATASET.CHANNELS, or None; class_masks: of --class-masks, see
-    `data_preparation.common.image_files.class_names`, or None; ignored: value of a plane that is not labelled, or None.
+    `data_preparation.common.image_files.class_names`, or None; ignored: value that is not labelled, or None;
+    label_sets: DATASET.LABEL_SETS, or None.
     """
 
     channels: list[str] | None = None
     class_masks: list[str] | None = None
     ignored: int | None = None
+    label_sets: dict[int, list[str]] | None = None
 
     @property
     def classes(self) -> list[str] | None:
-        """The names, or patterns, of the classes of masks with a plane for each."""
+        """The names, or patterns, of classes that have a plane each, or of which a value stands for several."""
+        if self.label_sets is not None:
+            return names_of_sets(self.label_sets)
         return None if self.class_masks is None else list(class_names(self.class_masks) or ())
 
     @property
@@ -53,7 +59,9 @@ class StoredForm(NamedTuple):
         """Raise a UserError for names that tell no files apart, or too many classes."""
         if self.channels is not None:
             names_find_files("DATASET.CHANNELS", self.channels)
-        if self.classes is not None:
+        if self.label_sets is not None and self.class_masks is not None:
+            raise UserError("--class-masks and --label-sets: masks have a plane for each class, or values; choose one.")
+        if self.class_masks is not None and self.classes is not None:
             names_find_files("DATASET.CLASS_MASKS", self.classes)
             bit_of(len(self.classes), "--class-masks")
 
@@ -126,7 +134,9 @@ def lacks_colours(file: ImageFile, data: bytes) -> bool:
 
 
 def read_stored_mask(file: ImageFile, form: StoredForm) -> np.ndarray:
-    """The values of a mask, uint8 or uint16 `(height, width)`; of one with a plane for each class their bits."""
+    """The values of a mask, uint8 or uint16 `(height, width)`; of overlapping classes their bits."""
+    if form.label_sets is not None:
+        return map_values(file, read_values(file), bits_of_sets(form.label_sets), form.ignored, "LABEL_SETS")
     if form.classes is None:
         return read_values(file)
     return plain(read_class_masks(file, form.classes, form.ignored))

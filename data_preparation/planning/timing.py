@@ -3,7 +3,6 @@
 TensorFlow starts there only, and a step that does not fit into memory ends that process alone.
 """
 
-import json
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from data_generators.files.pairing import Pair
 from data_preparation.planning.choices import EPOCHS, PATIENCE, patience
-from data_preparation.planning.experiment_file import Choice, group_overrides, list_files
+from data_preparation.planning.experiment_file import Choice, group_overrides, list_files, text_of
 from data_preparation.planning.intensities import FOREGROUND, SCOPE, TYPE
 from data_preparation.planning.networks import WEIGHTS
 from utils.base.errors import UserError
@@ -67,8 +66,8 @@ def is_timed(key: str) -> bool:
 
 
 def override(key: str, value: object) -> str:
-    """A setting as Hydra reads it; JSON quotes what needs quotes."""
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+    """A setting as Hydra reads it."""
+    return f"{key}={text_of(value)}"
 
 
 def time_steps(overrides: Sequence[str]) -> float:

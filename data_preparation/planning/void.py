@@ -17,12 +17,13 @@ THIN = 0.5  # share of its pixels that are in such a strip
 ONE_NEIGHBOUR = 0.8  # share of these with the same neighbour, above which the value is a part or a rim of that class
 
 
-def refuse_to_guess(pairs: Sequence[Pair], values: Sequence[int]) -> None:
+def refuse_to_guess(pairs: Sequence[Pair], values: Sequence[int], regions: Sequence[str] = ()) -> None:
     """Raise a UserError if the largest of the values looks like void, for only the user knows.
 
     Args:
         pairs: whose masks are looked at.
         values: sorted, of all masks.
+        regions: what to type if the values stand for several classes of data that is known.
     """
     *others, last = values
     if len(others) < 2 or others != list(range(others[0], others[0] + len(others))) or others[0] > 1:
@@ -36,6 +37,7 @@ def refuse_to_guess(pairs: Sequence[Pair], values: Sequence[int]) -> None:
         raise UserError(
             f"The mask value {last} may mark pixels without a label: {reason}. Say which it is: --ignore {last} leaves "
             "these pixels out of training and scores, --ignore none makes it a class."
+            + (f" Values that stand for regions, one in another: {' or '.join(regions)}." if regions else "")
         )
 
 
