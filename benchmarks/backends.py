@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from utils.base.closed_output import survive_closed_output
 
 # name -> (overrides of the config, size, batch)

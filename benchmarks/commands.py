@@ -10,17 +10,18 @@ for the time of the measurement. Seconds of the clock depend on the load of the 
 """
 
 import argparse
-import contextlib
 import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from timed_commands import ending_with_first_step, make_pairs, paths, run
 
 from utils.base.closed_output import survive_closed_output
 from utils.base.terminal import make_table, show
@@ -29,7 +30,7 @@ PAIRS = 8
 UNET = ("MODEL.TYPE=unet", "MODEL.BACKBONE.TYPE=mobilenetv2", "INPUT.HEIGHT=256", "INPUT.WIDTH=256")
 UNET3PLUS = ("MODEL.TYPE=unet3plus", "INPUT.HEIGHT=320", "INPUT.WIDTH=320")
 TRAINING = ("RESUME=never", "loss=cce_dice", "HYPER_PARAMETERS.BATCH_SIZE=4")
-# Name -> (command, what it does; of a training and the page, the end is not that of the process)
+# Name -> (command, its settings). A training is timed to its first step, the page until it answers
 COMMANDS = {
     "train.py unet on mobilenetv2, 256": ("train", [*UNET, *TRAINING]),
     "train.py unet3plus, 320": ("train", [*UNET3PLUS, *TRAINING[:-1], "HYPER_PARAMETERS.BATCH_SIZE=2"]),
@@ -61,7 +62,7 @@ def main_of(name: str, began: float) -> None:
     if name == "train":
         for function, phase in PHASES.items():
             setattr(module, function, marked(getattr(module, function), phase, mark))
-        module.explain_failures = ending_with_first_step(module.explain_failures, mark)
+        module.explain_failures = ending_with_first_step(module.explain_failures, lambda: mark(LAST_PHASE))
     elif name == "app":
         module.threading.Event = lambda: ending(mark)  # which the command waits for, once its page answers
     from utils.config.command import command
@@ -80,27 +81,6 @@ def marked(function: Callable, phase: str, mark: Callable[[str], None]) -> Calla
         return function(*arguments, **options)
 
     return marking
-
-
-def ending_with_first_step(function: Callable, mark: Callable[[str], None]) -> Callable:
-    """The context that train.py trains in, with a trainer whose first step ends the process."""
-
-    @contextlib.contextmanager
-    def training(cfg: Any) -> Iterator[None]:
-        from utils.training.trainer import Trainer
-
-        take = Trainer.train_on
-
-        def first(self: Any, batch: Any) -> None:
-            for value in take(self, batch).values():
-                float(value)  # waits for it
-            ending(mark)
-
-        Trainer.train_on = first  # type: ignore[method-assign]
-        with function(cfg):
-            yield
-
-    return training
 
 
 def ending(mark: Callable[[str], None]) -> None:
@@ -125,8 +105,6 @@ def make_weights(root: str) -> None:
 
 def measure(root: Path, name: str) -> tuple[float, float, float, list[tuple[str, float, float]]]:
     """`(clock, processor, peak in MB, phases)` of a command: seconds, and `(phase, clock, processor)` at its end."""
-    from cost_of_scale import paths, run
-
     script, settings = COMMANDS[name]
     here = [str(Path(__file__).resolve()), "--do", script, f"WORK_DIR={root}", "VERBOSE=0", *settings]
     folder = root / ("320" if "320" in name else "256")
@@ -149,12 +127,10 @@ def main() -> None:
         return make_weights(settings[0])
     if options.do:
         sys.argv[1:] = settings
-        return main_of(options.do, float(os.environ["SCALE_BEGAN"]))
+        return main_of(options.do, float(os.environ["COMMAND_BEGAN"]))
     chosen = [name for name in COMMANDS if re.search(options.only, name)]
     if not chosen:
         parser.error(f"--only {options.only} is found in none of: {'; '.join(COMMANDS)}")
-    from cost_of_scale import make_pairs, run
-
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

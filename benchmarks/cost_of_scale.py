@@ -10,7 +10,6 @@ the loader alone. Seconds of the clock, those of the processor in parentheses: o
 import argparse
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,66 +18,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import cv2
-import numpy as np
+from timed_commands import ending_with_first_step, make_pairs, paths, run
 
 from utils.base.closed_output import survive_closed_output
 from utils.base.terminal import make_table, show
 
 PROJECT = Path(__file__).resolve().parent.parent
 SIZE = 64  # pixels
-DIFFERENT = 16  # pictures of a set
 MODEL = ("MODEL.TYPE=tiny_unet3plus", "MODEL.FILTERS=[4,8]", f"INPUT.HEIGHT={SIZE}", f"INPUT.WIDTH={SIZE}")
 PACE = ("HYPER_PARAMETERS.EPOCHS=1", "HYPER_PARAMETERS.BATCH_SIZE=16", "RESUME=never", "VERBOSE=0")
 
 
-def make_pairs(folder, number, seed, size=SIZE):
-    """Images and masks, `images/img00000.png` and `mask/img00000.png`, of which DIFFERENT are not links to others."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    for part in ("images", "mask"):
-        (folder / part).mkdir(parents=True)
-    for index in range(number):
-        image, mask = (folder / part / f"img{index:07}.png" for part in ("images", "mask"))
-        if index < DIFFERENT:
-            disc = (rows - rng.integers(20, 44)) ** 2 + (columns - rng.integers(20, 44)) ** 2 < rng.integers(64, 256)
-            values = rng.normal(80, 15, (size, size, 3)) + 90 * disc[..., None]
-            cv2.imwrite(str(image), values.clip(0, 255).astype(np.uint8))
-            cv2.imwrite(str(mask), disc.astype(np.uint8))
-        else:
-            os.link(folder / "images" / f"img{index % DIFFERENT:07}.png", image)
-            os.link(folder / "mask" / f"img{index % DIFFERENT:07}.png", mask)
-
-
-def paths(split, folder):
-    name = f"DATASET.{split.upper()}"
-    return f"{name}.IMAGES_PATH={folder}/images", f"{name}.MASK_PATH={folder}/mask"
-
-
-def run(*arguments):
-    """`(seconds, seconds of the processor, MB at the peak, lines of the output)` of a command."""
-    began = time.monotonic()
-    environment = os.environ | {"SCALE_BEGAN": str(began), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=said, stderr=said)
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-        said.seek(0)
-        lines = said.read().splitlines()
-    if status:
-        sys.exit("\n".join([f"{' '.join(map(str, arguments))} failed:", *lines[-20:]]))
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, lines
-
-
 def start(settings):
     """Train up to the first step: print the seconds since the command, those of the processor and the peak in MB."""
-    from commands import ending_with_first_step
-
     import train
     from utils.config import load_config
 
-    def ended(_):
-        print(time.monotonic() - float(os.environ["SCALE_BEGAN"]), time.process_time(), peak(), flush=True)
+    def ended():
+        print(time.monotonic() - float(os.environ["COMMAND_BEGAN"]), time.process_time(), peak(), flush=True)
 
     train.explain_failures = ending_with_first_step(train.explain_failures, ended)
     train.train(load_config(settings))

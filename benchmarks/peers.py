@@ -29,6 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from case import MARK, NETWORKS, OURS, OWN_MAPS, SAME_MAPS, Case
 
 from utils.base.closed_output import survive_closed_output

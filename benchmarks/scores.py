@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file runs as a script from any folder
+
 import numpy as np
 from scipy.ndimage import zoom
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from utils.base.closed_output import survive_closed_output
 
 WIDTHS = (64, 128, 256, 512, 1024)

@@ -22,14 +22,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import cv2
 import nibabel
 import numpy as np
+from timed_commands import make_pairs, paths
 
 from evaluate import evaluate
 from models import build_model
 from predict import predict
 from train import train
+from utils.base.closed_output import survive_closed_output
 from utils.base.terminal import make_table, say, show
 from utils.checkpoints import save_config, save_weights, weights_path
 from utils.config import load_config
@@ -42,26 +43,6 @@ QUIET = ("VERBOSE=0", "STRATEGY.NAME=single", "PREDICT.OVERWRITE=True", f"HYPER_
 Ways = dict[str, Callable[[int], object]]
 
 
-def make_pairs(folder: Path, number: int, size: int, seed: int = 0) -> None:
-    """Discs on noise, `images/0000.png` and `mask/0000.png`."""
-    rows, columns = np.mgrid[:size, :size]
-    for part in ("images", "mask"):
-        (folder / part).mkdir(parents=True)
-    for index in range(number):
-        rng = np.random.default_rng((seed, index))
-        disc = (rows - size * rng.random()) ** 2 + (columns - size * rng.random()) ** 2 < size**2 * rng.uniform(
-            0.01, 0.05
-        )
-        image = cv2.GaussianBlur(rng.normal(80, 40, (size, size, 3)), (0, 0), 2) + 60 * disc[..., None]
-        cv2.imwrite(str(folder / f"images/{index:04}.png"), image.clip(0, 255).astype(np.uint8))
-        cv2.imwrite(str(folder / f"mask/{index:04}.png"), disc.astype(np.uint8))
-
-
-def data(split: str, folder: Path) -> tuple[str, str]:
-    name = f"DATASET.{split.upper()}"
-    return f"{name}.IMAGES_PATH={folder}/images", f"{name}.MASK_PATH={folder}/mask"
-
-
 def make_ways(work: Path, settings: Sequence[str], numbers: tuple[int, int]) -> Ways:
     """`{name: function of the number of images}`, with the weights and data in `work`."""
     typed = (f"WORK_DIR={work}", *settings)
@@ -72,10 +53,11 @@ def make_ways(work: Path, settings: Sequence[str], numbers: tuple[int, int]) -> 
     save_weights(network, weights_path(cfg))
     save_config(cfg, weights_path(cfg))
     for number in numbers:
-        make_pairs(work / str(number), number, size)
+        make_pairs(work / str(number), number, 0, size, different=number)
         volume = np.random.default_rng(number).normal(0, 100, (size, size, number)).astype(np.float32)
         (work / f"scan{number}").mkdir()
         nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), work / f"scan{number}/scan.nii.gz")
+    from data_generators import build_dataset
     from utils.devices.strategy import make_strategy
     from utils.inference.forward import make_forward
     from utils.training.trainer import build_trainer
@@ -86,9 +68,7 @@ def make_ways(work: Path, settings: Sequence[str], numbers: tuple[int, int]) -> 
     batch = np.random.default_rng(0).random((BATCH, size, size, 3), dtype=np.float32)
     validations = {}
     for number in numbers:
-        from data_generators import build_dataset
-
-        of_number = load_config([*typed, *data("val", work / str(number))])
+        of_number = load_config([*typed, *paths("val", work / str(number))])
         dataset = build_dataset(of_number, "val", as_stored=True)
         validations[number] = build_validation(of_number, build_trainer(of_number, network, strategy), dataset)
 
@@ -104,7 +84,7 @@ def make_ways(work: Path, settings: Sequence[str], numbers: tuple[int, int]) -> 
         "network alone": alone,
         "validation of train.py": lambda number: validations[number](),
         "evaluate.py, report included": lambda number: evaluate(
-            load_config([*typed, *data("val", work / str(number))])
+            load_config([*typed, *paths("val", work / str(number))])
         ),
         "predict.py without pictures": predicted("{}/images", "PREDICT.PICTURES=False"),
         "predict.py with pictures": predicted("{}/images"),
@@ -144,8 +124,8 @@ def measure_report(work: Path, settings: Sequence[str], images: int) -> float:
         seconds.append(time.perf_counter() - began)
         return folder
 
-    cfg = load_config([f"WORK_DIR={work}", *settings, *data("val", work / "report")])
-    make_pairs(work / "report", images, cfg.INPUT.HEIGHT)
+    cfg = load_config([f"WORK_DIR={work}", *settings, *paths("val", work / "report")])
+    make_pairs(work / "report", images, 0, cfg.INPUT.HEIGHT, different=images)
     output.write_results = timed
     evaluate(cfg)
     output.write_results = write
@@ -179,9 +159,9 @@ def measure_epochs(work: Path, settings: Sequence[str], steps: int) -> list[str]
 
     Trainer.train_on, Trainer.train_epoch, Validation.__call__ = timed_step, timed_epoch, timed_validation
     typed = (f"WORK_DIR={work}/epochs", *settings, f"HYPER_PARAMETERS.EPOCHS={EPOCHS}", "augmentation=light")
-    cfg = load_config([*typed, *data("train", work / "train"), *data("val", work / "val")])
-    make_pairs(work / "train", steps * BATCH, cfg.INPUT.HEIGHT)
-    make_pairs(work / "val", BATCH, cfg.INPUT.HEIGHT, seed=1)
+    cfg = load_config([*typed, *paths("train", work / "train"), *paths("val", work / "val")])
+    make_pairs(work / "train", steps * BATCH, 0, cfg.INPUT.HEIGHT, different=steps * BATCH)
+    make_pairs(work / "val", BATCH, 1, cfg.INPUT.HEIGHT)
     train(cfg)
     Trainer.train_on, Trainer.train_epoch, Validation.__call__ = take, epoch, validate
     whole = ends[-1] - ends[0]
@@ -189,6 +169,7 @@ def measure_epochs(work: Path, settings: Sequence[str], steps: int) -> list[str]
     return [f"{statistics.median(taken[steps:]):.3f}", f"{rest / whole:.1%}", f"{sum(waited[1:]) / whole:.1%}"]
 
 
+@survive_closed_output()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000, help="and slices of the volume (default 1000)")
