@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import numpy as np
 
+from data_generators.files.cloud import is_remote
 from data_generators.files.image_file import ImageFile, ImageParts, parts_of
 from data_generators.files.preparation import (
     Preparation,
@@ -91,6 +92,11 @@ def write_shards(
     if not name or set(name) & set(r"/\*?["):
         raise UserError(
             f"--name {name!r} must be the first part of a file name, without any of / \\ * ? [, such as train."
+        )
+    if is_remote(output):
+        raise UserError(
+            f"{output}: shards are written to a disk. Choose a folder, and copy all of it, with its manifests and "
+            "prepared.json, to the cloud."
         )
     pairs = page_pairs_of(list_pairs(Path(images), Path(masks), channels, class_masks), stacks=is_stack(class_masks))
     preparation = preparation_of_shards([image for image, _ in pairs], Path(output))

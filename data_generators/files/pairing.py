@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from omegaconf import DictConfig, ListConfig
 
+from data_generators.files.cloud import is_remote
 from data_generators.files.found_files import STACK, list_images, list_masks
 from data_generators.files.image_file import ImageFile, ImageParts, composed, parts_of
 from data_generators.files.neighbours import with_neighbours
@@ -144,7 +145,8 @@ def pairs_of_shards(shards: Sequence[str], key: str, with_masks: bool) -> tuple[
     problems: list[str] = []
     shard_of: dict[str, str] = {}
     if not shards:
-        problems.append(f"{key}: there are no {SHARD_SUFFIX} files.")
+        where = " In cloud storage images are read from shards only." if is_remote(key) else ""
+        problems.append(f"{key}: there are no {SHARD_SUFFIX} files.{where}")
     for shard in shards:
         try:
             found = read_shard(shard)

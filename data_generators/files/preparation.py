@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_generators.files.cloud import open_file
 from data_generators.files.image_file import ImageFile, parts_of
 from data_generators.files.tfrecord_index import ShardEntry
 from utils.base.errors import UserError
@@ -77,7 +78,7 @@ def read_preparation(folder: Path) -> Preparation | None:
     """
     path = folder / FILE
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -1,15 +1,13 @@
-"""Find TFRecord shards and index the records in them.
-
-TensorFlow is imported only for shards in cloud storage.
-"""
+"""Find TFRecord shards, on disk or in cloud storage, and index the records in them."""
 
 import functools
 import re
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, ListConfig
 
+from data_generators.files.cloud import find_remote, is_remote, open_file, remote_stamp
 from data_generators.files.tfrecord import decode_example, length, read_records, text
 from utils.base.errors import UserError
 from utils.base.files import is_list_file, read_list, resolve_path
@@ -77,12 +75,16 @@ def find_shards(cfg: DictConfig, value: Any) -> list[str] | None:
             that lists some.
 
     Raises:
-        UserError: the .txt file cannot be read, or a shard that it lists does not exist.
+        UserError: the .txt file cannot be read, or a shard of a list does not exist.
     """
     if is_list_file(value) and isinstance(value, str):
         return listed_shards(value, resolve_path(cfg, value))
     if isinstance(value, ListConfig):
-        shards = [shard for path in value for shard in find_shards(cfg, path) or []]
+        found = {str(path): find_shards(cfg, path) for path in value}
+        for path, shards_there in found.items():
+            if shards_there == []:
+                raise UserError(f"{path}: there is no such shard.")
+        shards = [shard for shards_there in found.values() for shard in shards_there or []]
         return shards if shards and all(str(path).endswith(SHARD_SUFFIX) for path in value) else None
     if not isinstance(value, str):
         return None
@@ -116,18 +118,7 @@ def find_files(pattern: str) -> list[str]:
     """The files that a pattern matches, on disk or in cloud storage."""
     if not is_remote(pattern):
         return [str(path) for path in expand_pattern(Path(pattern)) if path.is_file()]
-    import tensorflow as tf
-
-    return tf.io.gfile.glob(pattern)
-
-
-def open_file(path: str) -> BinaryIO:
-    """Open a file on disk or in cloud storage for reading."""
-    if not is_remote(path):
-        return open(path, "rb")
-    import tensorflow as tf
-
-    return tf.io.gfile.GFile(path, "rb")
+    return find_remote(pattern)
 
 
 def read_shard(path: str) -> list[ShardPair]:
@@ -140,7 +131,7 @@ def read_shard(path: str) -> list[ShardPair]:
         UserError: the shard is cut short or damaged, or holds another number of records than its name says.
     """
     if is_remote(path):
-        return index_shard(path, None)
+        return index_shard(path, remote_stamp(path))
     try:
         found = Path(path).stat()
     except OSError as error:
@@ -149,7 +140,7 @@ def read_shard(path: str) -> list[ShardPair]:
 
 
 @functools.lru_cache(maxsize=10_000)
-def index_shard(path: str, stamp: tuple[int, int] | None) -> list[ShardPair]:
+def index_shard(path: str, stamp: tuple[int, int]) -> list[ShardPair]:
     """`read_shard`, indexed once for each stamp, which changes with the file."""
     pairs = []
     with open_file(path) as file:
@@ -174,8 +165,3 @@ def index_shard(path: str, stamp: tuple[int, int] | None) -> list[ShardPair]:
             f"{path}: holds {len(pairs)} records, its name says {int(named.group(1))}. Write the shards again."
         )
     return pairs
-
-
-def is_remote(file: object) -> bool:
-    """Whether a path, or the shard of an entry, is a URL such as gs://bucket/train-00000.tfrec."""
-    return "://" in str(file)

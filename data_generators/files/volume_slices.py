@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from data_generators.files.cloud import address, open_file
 from data_generators.files.image_file import ImageFile, volume_and_slice
 from data_generators.files.pairing import Pair, list_problems
 from data_generators.files.tfrecord_index import ShardEntry, name_of_shards
@@ -58,7 +59,8 @@ def find_volumes(cfg: DictConfig, pairs: Sequence[Pair]) -> tuple[list[VolumeSli
         if spacings[place.volume] is None and cfg.EVALUATION.SURFACE:
             raise UserError(
                 f"EVALUATION.SURFACE=True: the spacing of volume {place.volume} is not known, there is no spacing_mm "
-                f"in {manifest_of(pair.image)}. Prepare the scans, or set EVALUATION.SPACING_MM=[slice,row,column]."
+                f"in {address(manifest_of(pair.image))}. Prepare the scans, or set "
+                "EVALUATION.SPACING_MM=[slice,row,column]."
             )
         tilt = read_manifest(manifest_of(pair.image)).get("shear_degrees", 0)
         if cfg.EVALUATION.SURFACE and isinstance(tilt, (int, float)) and tilt > MAX_TILT:
@@ -180,7 +182,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     prepared again. The names of its files, which the preparation removes, are never paths to elsewhere.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             manifest = json.loads(file.read(MAX_MANIFEST))
     except (OSError, ValueError, RecursionError):
         return {}

@@ -17,9 +17,10 @@ from typing import Protocol
 import numpy as np
 from omegaconf import DictConfig
 
+from data_generators.files.cloud import is_remote, remote_stamp
 from data_generators.files.image_file import ImageFile, ImageParts, parts_of
 from data_generators.files.tfrecord import Bounds, decode_example, encode_example, read_records, write_records
-from data_generators.files.tfrecord_index import ShardEntry, is_remote
+from data_generators.files.tfrecord_index import ShardEntry
 from data_generators.reading.tiff_pages import TiffPageFile
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, writable_folder
@@ -165,7 +166,7 @@ def stamp_of_file(file: ImageFile) -> list[int]:
     elif isinstance(file, TiffPageFile):
         path, stamp = str(file.path), [file.page]
     if is_remote(path):
-        return stamp
+        return [*stamp, *remote_stamp(path)]
     try:
         found = os.stat(path)
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import DictConfig
 
+from data_generators.files.cloud import address
 from data_generators.files.image_file import ImageFile, parts_of
 from data_generators.reading.channels import Bands
 from data_generators.reading.value_range import ValueRange, value_range_of
@@ -81,9 +82,10 @@ class VolumeScale:
                 sequences = read_ends(source, stamp(source), self)
             if not sequences:
                 raise UserError(
-                    f"{part}: PREPROCESS_DATA.SCOPE=volume needs the statistics of its volume, which {source} does not "
-                    "hold. Prepare the scans again (volumes.py or preprocess_data.py), pack the shards again "
-                    "(tfrecord.py), or set SCOPE=image; scans and TIFF stacks that predict.py is given are measured."
+                    f"{part}: PREPROCESS_DATA.SCOPE=volume needs the statistics of its volume, which "
+                    f"{address(source)} does not hold. Prepare the scans again (volumes.py or preprocess_data.py), "
+                    "pack the shards again (tfrecord.py), or set SCOPE=image; scans and TIFF stacks that predict.py is "
+                    "given are measured."
                 )
             if len(sequences) == 1:  # a slice and its neighbours, or some of them
                 sequences = sequences * (image.shape[2] // len(parts))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from data_generators.files.cloud import is_remote
 from data_generators.files.image_file import parts_of
 from data_generators.files.pairing import Pair
-from data_generators.files.tfrecord_index import is_remote
 from data_generators.reading.cache import names_of, stamp_of
 from data_preparation.common.fingerprint import QUANTILES, ImageFacts
 from data_preparation.common.pair_check import IMAGE_PROPERTIES, MASK_FORMS, PairCheck

@@ -16,6 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from utils.base.addresses import refuse_address
 from utils.base.backups import replace_keeping_backups
 from utils.base.errors import UserError
 from utils.base.text_files import AS_ON_DISK, MAX_NAME_BYTES, check_file_name, read_text, without_nan
@@ -27,10 +28,15 @@ def resolve_path(cfg: DictConfig, path: str | Path) -> Path:
     If nothing is there, an absolute path is taken as it stands, provided that it or its parent folder exists. Reading
     and writing follow the same rule, so that the next run finds what this one writes.
 
+    Raises:
+        UserError: a URL, which would become a folder of that name.
+
     >>> from utils.config import load_config
     >>> str(resolve_path(load_config(["WORK_DIR=/tmp"]), "/data/images"))
     '/tmp/data/images'
     """
+    refuse_address(path)
+    refuse_address(cfg.WORK_DIR)
     below = Path(cfg.WORK_DIR).resolve() / str(path).lstrip("/")
     as_written = Path(path)
     parent = as_written.parent
@@ -103,6 +109,8 @@ def listed_paths(path: Path, text: str) -> list[Path]:
     """The paths in the text of a list file, see `read_list`."""
     lines = enumerate(text.splitlines(), start=1)
     names = [check_file_name(line.strip(), f"{path}, line {number}") for number, line in lines if line.strip()]
+    for name in names:
+        refuse_address(name)
     return [Path(os.path.abspath(path.parent / name)) for name in names]
 
 
