@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import cv2
 
-from data_generators.files.preparation import CHANNELS, single_preparation
+from data_generators.files.preparation import CHANNELS, CLASS_NAMES, single_preparation
 from data_preparation.common.command_line import Parser, errors_in_one_line
 from data_preparation.planning.choices import choose_settings, find_classes
 from data_preparation.planning.class_names import parse_names
@@ -34,7 +34,9 @@ from data_preparation.planning.contact_sheet import draw_sheet
 from data_preparation.planning.experiment_file import Choice, check_choices, check_lists, experiment_yaml, list_files
 from data_preparation.planning.label_sets import parse_label_sets, region_notes
 from data_preparation.planning.networks import DEFAULT, FROM_SCRATCH, IMAGENET
+from data_preparation.planning.slices import check_neighbours, slice_notes
 from data_preparation.planning.splitting import SPLITS, find_split
+from data_preparation.planning.start_weights import find_run, start_notes
 from data_preparation.planning.stored_form import StoredForm
 from data_preparation.planning.timing import seconds_of_epoch, with_duration
 from utils.base.errors import UserError
@@ -69,7 +71,10 @@ def plan(options: argparse.Namespace) -> Plan:
     ignored = options.ignore if options.ignore != NO_VALUE else None
     form = StoredForm(options.channels, options.class_masks, ignored, parse_label_sets(options.label_sets))
     form.check()
+    start = find_run(options.init)
     split = find_split(options, form)
+    if options.slices_around:
+        check_neighbours(options.slices_around, split.pairs)
     folder = Path("data", options.name).resolve()
     lists = list_files(split.pairs, folder)
     check_lists(lists, split.pairs, form)
@@ -78,12 +83,16 @@ def plan(options: argparse.Namespace) -> Plan:
     settings = prepared.settings if prepared else {}
     classes = find_classes(options, split, form, names, settings)
     choices = [Choice(key, str(file)) for key, (file, _) in lists.items()]
-    choices += choose_settings(options, split, form, classes, settings)
-    check_choices(choices)
+    choices += choose_settings(options, split, form, classes, settings, start)
+    cfg = check_choices(choices)
+    cfg.OUTPUT.CLASS_NAMES = cfg.OUTPUT.CLASS_NAMES or settings.get(CLASS_NAMES)
     notes = [] if classes.overlapping else region_notes(classes.values, form.channels or settings.get(CHANNELS))
+    channels = next(choice.reason for choice in choices if choice.key == "INPUT.CHANNELS")
+    notes += slice_notes(options.slices_around, split.pairs, channels) + start_notes(start, cfg)
     if not options.no_timing:
         epoch = seconds_of_epoch(choices, split.pairs, options.quiet)
-        choices, notes = with_duration(choices, epoch, options.hours)
+        choices, lines = with_duration(choices, epoch, options.hours)
+        notes += lines
     if options.weights is None and any(choice.reason == COLOUR for choice in choices):
         notes.append(f"Few colour pictures reach more from ImageNet weights: add --weights {IMAGENET} --force")
     for file, text in lists.values():
@@ -140,12 +149,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="VALUE=NAMES",
         help="a mask value stands for several classes, such as 1=liver 2=liver,tumour: see DATASET.LABEL_SETS",
     )
+    parser.add_argument(
+        "--slices-around",
+        type=int,
+        default=0,
+        metavar="NUMBER",
+        help="images are slices of volumes: so many neighbours on either side become channels",
+    )
     parser.add_argument("--val", type=float, default=0.2, help="share for validation (default 0.2)")
     parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="input size of the network")
     parser.add_argument("--model", choices=FROM_SCRATCH, help=f"default {DEFAULT}")
     parser.add_argument(
         "--weights",
         help="start with a MobileNetV2 trained on ImageNet: imagenet, which downloads it, or its file (.h5)",
+    )
+    parser.add_argument(
+        "--init",
+        metavar="RUN",
+        help="take the network of a run, or of another program (.pt, .safetensors, .h5), and start with its weights",
     )
     parser.add_argument("--memory", type=float, help="GiB of memory for training (default: what is free now)")
     parser.add_argument("--hours", type=float, help="choose as many epochs as fit into so many hours on this machine")
@@ -160,6 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with errors_in_one_line():
         if not 0 < options.val < 1:
             raise UserError(f"--val {options.val} must be between 0 and 1.")
+        if options.slices_around < 0:
+            raise UserError(f"--slices-around {options.slices_around} must be 0 or more.")
         if options.hours is not None and (options.no_timing or not options.hours > 0):
             raise UserError(f"--hours {options.hours:g} must be above 0, and needs the timing: leave --no-timing out.")
         written = plan(options)

@@ -19,7 +19,8 @@ LAYERS = {
     "models": CONFIGURED,
     "losses": CONFIGURED,
     "data_generators": CONFIGURED,
-    "data_preparation": CONFIGURED | {"data_generators"},
+    # A plan may start with the network and the weights of a run.
+    "data_preparation": CONFIGURED | {"data_generators", "utils/checkpoints"},
     "utils/checkpoints": CONFIGURED | {"models"},
     "utils/devices": CONFIGURED,
     # Scans are read for prediction as the preparation reads them for training.

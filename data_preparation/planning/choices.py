@@ -25,9 +25,11 @@ from data_preparation.planning.input_size import InputSize, choose_input_size
 from data_preparation.planning.intensities import choose_intensities
 from data_preparation.planning.label_sets import OPTION, known_sets
 from data_preparation.planning.networks import choose_network
-from data_preparation.planning.objects import choose_objects
+from data_preparation.planning.objects import BOUNDARY, choose_objects
 from data_preparation.planning.pair_properties import PairProperties, count_values
+from data_preparation.planning.slices import choose_slices
 from data_preparation.planning.splitting import Split
+from data_preparation.planning.start_weights import Start
 from data_preparation.planning.stored_form import StoredForm
 from data_preparation.planning.void import refuse_to_guess
 from utils.base.class_bits import count_classes
@@ -38,11 +40,17 @@ from utils.config.class_names import is_background
 RARE_FOREGROUND = 0.05  # share of foreground pixels below which crops are sampled around it
 FEW_IMAGES = 200  # of training, below which they are varied
 UPDATES = 3000
+LOSS = Choice("/loss", "cce_dice", "cross-entropy and the Dice of each class: for balanced and for rare classes")
 EPOCHS, PATIENCE = "HYPER_PARAMETERS.EPOCHS", "CALLBACKS.EARLY_STOPPING.PATIENCE"
 
 
 def choose_settings(
-    options: Namespace, split: Split, form: StoredForm, classes: Classes, prepared: Mapping[str, Any]
+    options: Namespace,
+    split: Split,
+    form: StoredForm,
+    classes: Classes,
+    prepared: Mapping[str, Any],
+    start: Start | None = None,
 ) -> list[Choice]:
     """Choose the settings that differ from their defaults.
 
@@ -52,26 +60,35 @@ def choose_settings(
         form: how they are stored.
         classes: of `find_classes`.
         prepared: `{key: value}` that the preparation noted.
+        start: of --init.
     """
     measured = split.measured
     everything = [*measured["train"], *measured["val"]]
-    network, network_choices = choose_network(options.model, options.weights)
-    channels, channels_reason = choose_channels(everything, split.pairs["train"], form.channels, prepared.get(CHANNELS))
+    network, network_choices = choose_network(options.model, options.weights, start)
+    channels, kind = choose_channels(everything, split.pairs["train"], form.channels, prepared.get(CHANNELS))
+    channels, channels_reason, slices = choose_slices(options.slices_around, channels, kind)
     size = choose_input_size(measured["train"], measured["val"], network, options.size, options.memory)
     background, background_reason = choose_background(options, classes.names)
     has_colours = channels_reason == COLOUR
+    standardised = start is not None and start.is_standardised
+    has_weights = (start is not None and not standardised) or options.weights is not None
     augmentation, augmentation_reason = choose_augmentation(len(measured["train"]), has_colours)
     epochs = usual_epochs(math.ceil(len(measured["train"]) / size.batch))
+    # A pixel of a label image belongs to one object.
+    named = classes.names or prepared.get(CLASS_NAMES)
+    objects = [] if classes.overlapping else choose_objects(options.masks, split.pairs, named)
+    loss = next((choice for choice in objects if choice.key == LOSS.key and choice.value), LOSS)
     chosen = [
-        Choice("/loss", "cce_dice", "cross-entropy and the Dice of each class: for balanced and for rare classes"),
+        loss,
         Choice("/augmentation", augmentation, augmentation_reason),
         Choice("DATASET.CHANNELS", form.channels, "--channels"),
+        *slices,
         *choose_mask_values(form, classes),
         Choice("DATASET.CROP.MODE", "random" if size.needs_crop else None,
                "details are kept; validation takes the centre"),
         choose_foreground_fraction(measured["train"], classes, size, background is None),
         Choice("PREPROCESS_DATA.RESIZE.VALUE", size.needs_resize or None, "to the size of INPUT"),
-        *choose_intensities(everything, options.weights is not None, size.needs_crop, prepared),
+        *choose_intensities(everything, has_weights, size.needs_crop, prepared, standardised),
         *network_choices,
         Choice("MODEL.WEIGHTS_FILE_NAME", options.name),
         Choice("SHOW_CENTER_CHANNEL_IMAGE", False if has_colours else None, "colours"),
@@ -86,10 +103,9 @@ def choose_settings(
         Choice(EPOCHS, epochs, f"about {UPDATES} updates in total, but 20 to 300 epochs"),
         Choice("LR_SCHEDULE.NAME", "cosine", "needs no knowledge of the data"),
         Choice(PATIENCE, patience(epochs), "a third of the epochs"),
-        choose_weights_of_classes(measured["train"], classes),
+        choose_weights_of_classes(measured["train"], classes, loss),
+        *(choice for choice in objects if choice.key != LOSS.key),
     ]  # fmt: skip
-    if not classes.overlapping:  # a pixel of a label image belongs to one object
-        chosen += choose_objects(options.masks, split.pairs, classes.names or prepared.get(CLASS_NAMES))
     return [choice for choice in chosen if choice.value is not None]
 
 
@@ -119,12 +135,13 @@ def choose_foreground_fraction(
     )
 
 
-def choose_weights_of_classes(train: Sequence[PairProperties], classes: Classes) -> Choice:
+def choose_weights_of_classes(train: Sequence[PairProperties], classes: Classes, loss: Choice) -> Choice:
     """Weights of classes; of overlapping ones that of class 0 would be of pixels without the class of a channel."""
     weights, reason = None, ""
     if not classes.overlapping:
         weights, reason = choose_class_weights(count_values(train).shares[classes.values])
-    return Choice("LOSS_OPTIONS.cce.class_weights", weights, reason)
+    term = "boundary_weighted_ce" if loss.value == BOUNDARY else "cce"
+    return Choice(f"LOSS_OPTIONS.{term}.class_weights", weights, reason)
 
 
 def usual_epochs(steps: int) -> int:

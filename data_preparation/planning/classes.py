@@ -17,6 +17,7 @@ from utils.base.errors import UserError
 MOST_CLASSES = 64  # masks with more values do not contain classes
 NO_VALUE = "none"  # of --ignore: all values are classes
 COLOUR = "colour images"
+NEIGHBOURS = "slices with their neighbours, by their names"
 WEIGHTS_FROM = 10  # ratio between the pixels of the commonest and the rarest class from which classes are weighted
 
 
@@ -149,7 +150,7 @@ def choose_channels(
             raise UserError(f"The images have {' or '.join(map(str, sorted(counts)))} channels; they must agree.")
         return max(counts), f"sequences, as prepared: {', '.join(sequences)}" if sequences else "bands as stored"
     if set(counts) == {3} and all(re.fullmatch(r"image_.+_\d+", pair.image.stem) for pair in pairs):
-        return 3, "slices with their neighbours, by their names"
+        return 3, NEIGHBOURS
     if all(pair.is_gray for pair in measured):
         return 1, "all images are gray"
     return 3, COLOUR

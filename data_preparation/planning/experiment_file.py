@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from data_generators.files.image_file import ImageFile, parts_of
 from data_generators.files.pairing import Pair, match_pairs
@@ -75,13 +75,14 @@ def group_overrides(choices: Sequence[Choice]) -> list[str]:
     return [f"{choice.key[1:]}={choice.value}" for choice in choices if choice.key.startswith("/")]
 
 
-def check_choices(choices: Sequence[Choice]) -> None:
-    """Raise a UserError unless the choices make a config that training accepts."""
+def check_choices(choices: Sequence[Choice]) -> DictConfig:
+    """The config that the choices make; a UserError unless training accepts it."""
     cfg = load_config(group_overrides(choices))
     for choice in choices:
         if not choice.key.startswith("/"):
             OmegaConf.update(cfg, choice.key, choice.value)
     check_config(cfg)
+    return cfg
 
 
 def experiment_yaml(choices: Sequence[Choice], name: str, images: str, masks: str, split: str) -> str:

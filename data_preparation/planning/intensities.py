@@ -15,7 +15,7 @@ SCOPE = "PREPROCESS_DATA.SCOPE"
 FAR_BELOW_0 = -500  # air is -1000 in CT; standardised images stay above
 BLACK_BORDER = 0.1  # share of pixels of 0 from which they are no part of the picture
 
-EIGHT_BIT, WEIGHTS, CROPS, UNITS = "8 bit", "weights", "crops", "units"
+EIGHT_BIT, WEIGHTS, STANDARDISED, CROPS, UNITS = "8 bit", "weights", "standardised", "crops", "units"
 SCANS, WHOLE, ONE_UNIT = "slices of scans", "prepared with 16 bit", "all volumes prepared alike"
 
 
@@ -36,6 +36,7 @@ WHY_SCOPE = {
 
 # The first row that fits is taken; docs/how-to/intensities.md says what each does.
 TABLE = (
+    Row({STANDARDISED, EIGHT_BIT}, "zscore", "the network of --init was trained with values of mean 0"),
     Row(
         {SCANS, EIGHT_BIT, ONE_UNIT},
         "normalize",
@@ -94,15 +95,20 @@ TABLE = (
 
 
 def choose_intensities(
-    measured: Sequence[PairProperties], has_weights: bool, has_crops: bool, prepared: Mapping[str, Any]
+    measured: Sequence[PairProperties],
+    has_weights: bool,
+    has_crops: bool,
+    prepared: Mapping[str, Any],
+    is_standardised: bool = False,
 ) -> list[Choice]:
     """Choose what happens to the values of images.
 
     Args:
         measured: properties of all pairs.
-        has_weights: whether the encoder starts with pretrained weights.
+        has_weights: whether the network starts with weights that expect [0, 1].
         has_crops: whether the network trains on parts of images.
         prepared: `{key: value}` that the preparation noted; of pictures without those of scans.
+        is_standardised: whether the network starts with weights that expect values of mean 0.
 
     Raises:
         UserError: all pixels of all images have one value.
@@ -112,6 +118,7 @@ def choose_intensities(
     facts = {
         EIGHT_BIT: kinds == {"uint8"},
         WEIGHTS: has_weights,
+        STANDARDISED: is_standardised,
         CROPS: has_crops,
         UNITS: low <= FAR_BELOW_0,
         SCANS: prepared.get(PREPARED_BY) is not None,

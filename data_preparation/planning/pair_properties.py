@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_generators.files.image_file import ImageFile
 from data_generators.files.pairing import Pair, list_problems
+from data_preparation.planning.advice import stack_option
 from data_preparation.planning.stored_form import StoredForm, read_stored_image, read_stored_mask
 from utils.base.errors import UserError
 from utils.base.progress import track
@@ -72,9 +74,12 @@ def measure_pair(pair: Pair, form: StoredForm) -> PairProperties | str:
     assert pair.mask is not None, "a plan is made from pairs"
     try:
         image, kinds, is_picture = read_stored_image(pair.image)
-        mask = read_stored_mask(pair.mask, form)
     except UserError as error:
         return str(error)
+    try:
+        mask = read_stored_mask(pair.mask, form)
+    except UserError as error:
+        return f"{error}{advice_on_bands(pair.mask) if form.classes is None else ''}"
     height, width, channels = image.shape
     if mask.shape != (height, width):
         return f"{pair.mask}: is {mask.shape[0]}x{mask.shape[1]}, its image {height}x{width}."
@@ -84,6 +89,15 @@ def measure_pair(pair: Pair, form: StoredForm) -> PairProperties | str:
     counts = np.bincount(mask.ravel())
     extremes = float(image.min()), float(image.max())
     return PairProperties((height, width), channels, is_gray, counts, is_picture, kinds, *extremes, black)
+
+
+def advice_on_bands(mask: ImageFile) -> str:
+    """What a mask that cannot be read may be: one whose bands are the masks of classes."""
+    try:
+        bands = read_stored_image(mask).values.shape[2]
+    except UserError:
+        return ""
+    return f" If each band is the mask of a class: {stack_option(bands)}." if bands > 1 else ""
 
 
 def count_values(measured: Sequence[PairProperties]) -> ValueCounts:

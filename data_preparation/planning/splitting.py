@@ -40,7 +40,8 @@ def find_split(options: Namespace, form: StoredForm) -> Split:
 
 def draw_split(pairs: list[Pair], options: Namespace, form: StoredForm) -> Split:
     """Draw a split by groups, with similar shares of foreground on both sides."""
-    groups, reason = find_groups([pair.image.stem for pair in pairs], options.group)
+    pattern = options.group or (VOLUME if options.slices_around else None)
+    groups, reason = find_groups([pair.image.stem for pair in pairs], pattern)
     if len(set(groups)) < 2:
         raise UserError(
             f"{counted(len(groups), 'image')} in one group, which cannot be split: define other groups with --group."

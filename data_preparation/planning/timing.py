@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from data_generators.files.image_file import volume_and_slice
 from data_generators.files.pairing import Pair
 from data_preparation.planning.choices import EPOCHS, PATIENCE, patience
 from data_preparation.planning.experiment_file import Choice, group_overrides, list_files, text_of
@@ -28,7 +29,7 @@ ADVICE = "Choose a smaller --size, --memory or --model, or leave the timing out 
 SENSIBLE = 20  # epochs below which a network has hardly begun to learn
 # Left out: the name of the run and its length; weights, which may have to be downloaded; and intensities, because a few
 # images may have no foreground to measure.
-UNTIMED = (EPOCHS, "MODEL.WEIGHTS_FILE_NAME", WEIGHTS, TYPE, FOREGROUND, SCOPE)
+UNTIMED = (EPOCHS, "MODEL.WEIGHTS_FILE_NAME", "MODEL.INIT", WEIGHTS, TYPE, FOREGROUND, SCOPE)
 UNTIMED_GROUPS = ("/", "EVALUATION.", "PREDICT.")
 
 
@@ -42,7 +43,12 @@ def seconds_of_epoch(choices: Sequence[Choice], splits: Mapping[str, Sequence[Pa
     batch = settings["HYPER_PARAMETERS.BATCH_SIZE"]
     name = f"timing {settings['MODEL.TYPE']}, {settings['INPUT.HEIGHT']}x{settings['INPUT.WIDTH']}, batch {batch}"
     with tempfile.TemporaryDirectory() as folder:
-        some = {"train": splits["train"][: batch * (WARMUP + STEPS)], "val": splits["val"][:batch]}
+        # Slices in the order of their volume, so that each has its neighbours.
+        first = {
+            split: sorted(pairs, key=lambda pair: volume_and_slice(pair.image) or ("", 0))
+            for split, pairs in splits.items()
+        }
+        some = {"train": first["train"][: batch * (WARMUP + STEPS)], "val": first["val"][:batch]}
         lists = list_files(some, Path(folder))
         for file, text in lists.values():
             file.write_text(text, encoding="utf-8", errors=AS_ON_DISK)

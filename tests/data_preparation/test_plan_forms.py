@@ -236,6 +236,19 @@ def test_objects_beside_the_masks_are_scored_and_separated(border, write, tmp_pa
     assert cfg.PREDICT.INSTANCES.METHOD == "distance" and (2 if border else None) == cfg.PREDICT.INSTANCES.BORDER
 
 
+@pytest.mark.parametrize(
+    "numbers, border, loss", [([0, 1], 0, "cce_dice"), ([1, 2], 0, "boundary"), ([1, 2], 1, "cce_dice")]
+)
+def test_objects_that_touch_are_weighed(numbers, border, loss, write, tmp_path):
+    write({case: (grey(), striped([0, 1, 2])) for case in CASES})
+    for case in CASES:
+        save(tmp_path / f"objects/{case}.png", striped(numbers).astype(np.uint16))
+    if border:
+        write_preparation(tmp_path, {"OUTPUT.CLASS_NAMES": ["background", "nucleus", "border"]})
+    assert load_config([f"loss={loss}"]).LOSS == planned().LOSS
+    assert ("100% of the objects touch another" in one_line(tmp_path)) == (loss == "boundary")
+
+
 def test_overlapping_classes_have_no_objects(write, tmp_path):
     write({case: (grey(), striped([0, 1, 3])) for case in CASES})
     write_preparation(tmp_path, {"OUTPUT.MULTI_LABEL": True})
