@@ -27,7 +27,7 @@ from data_preparation.planning.label_sets import OPTION, known_sets
 from data_preparation.planning.networks import choose_network
 from data_preparation.planning.objects import BOUNDARY, choose_objects
 from data_preparation.planning.pair_properties import PairProperties, count_values
-from data_preparation.planning.slices import choose_slices
+from data_preparation.planning.slices import choose_slices, holds_neighbours
 from data_preparation.planning.splitting import Split
 from data_preparation.planning.start_weights import Start
 from data_preparation.planning.stored_form import StoredForm
@@ -65,7 +65,8 @@ def choose_settings(
     measured = split.measured
     everything = [*measured["train"], *measured["val"]]
     network, network_choices = choose_network(options.model, options.weights, start)
-    channels, kind = choose_channels(everything, split.pairs["train"], form.channels, prepared.get(CHANNELS))
+    has_neighbours = form.channels is None and holds_neighbours(split.pairs["train"], prepared)
+    channels, kind = choose_channels(everything, has_neighbours, form.channels, prepared.get(CHANNELS))
     channels, channels_reason, slices = choose_slices(options.slices_around, channels, kind)
     size = choose_input_size(measured["train"], measured["val"], network, options.size, options.memory)
     background, background_reason = choose_background(options, classes.names)

@@ -1,13 +1,11 @@
 """Classes, channels and class weights that follow from images and masks."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from data_generators.files.pairing import Pair
 from data_preparation.common.dataset_report import median_frequency
 from data_preparation.planning.class_names import Names
 from data_preparation.planning.pair_properties import PairProperties
@@ -17,7 +15,7 @@ from utils.base.errors import UserError
 MOST_CLASSES = 64  # masks with more values do not contain classes
 NO_VALUE = "none"  # of --ignore: all values are classes
 COLOUR = "colour images"
-NEIGHBOURS = "slices with their neighbours, by their names"
+NEIGHBOURS = "slices with the one below and the one above"
 WEIGHTS_FROM = 10  # ratio between the pixels of the commonest and the rarest class from which classes are weighted
 
 
@@ -126,7 +124,7 @@ def choose_overlapping_classes(
 
 def choose_channels(
     measured: Sequence[PairProperties],
-    pairs: Sequence[Pair],
+    has_neighbours: bool,
     files: Sequence[str] | None = None,
     sequences: Sequence[str] | None = None,
 ) -> tuple[int, str]:
@@ -134,7 +132,7 @@ def choose_channels(
 
     Args:
         measured: properties of all pairs.
-        pairs: of training.
+        has_neighbours: whether three bands are a slice with its neighbours, see `slices.holds_neighbours`.
         files: of --channels: an image is several files.
         sequences: names of the bands, if the preparation noted them.
 
@@ -149,7 +147,7 @@ def choose_channels(
         if len(counts) > 1:
             raise UserError(f"The images have {' or '.join(map(str, sorted(counts)))} channels; they must agree.")
         return max(counts), f"sequences, as prepared: {', '.join(sequences)}" if sequences else "bands as stored"
-    if set(counts) == {3} and all(re.fullmatch(r"image_.+_\d+", pair.image.stem) for pair in pairs):
+    if set(counts) == {3} and has_neighbours:
         return 3, NEIGHBOURS
     if all(pair.is_gray for pair in measured):
         return 1, "all images are gray"

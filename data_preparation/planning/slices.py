@@ -1,16 +1,42 @@
 """DATASET.SLICES_AROUND: slices of volumes, whose neighbours the network sees as further channels (2.5-D)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from data_generators.files.image_file import volume_and_slice
 from data_generators.files.neighbours import with_neighbours
 from data_generators.files.pairing import Pair, list_problems
+from data_generators.files.preparation import CHANNELS, PREPARED_BY
 from data_preparation.planning.classes import COLOUR, NEIGHBOURS
 from data_preparation.planning.experiment_file import Choice
+from data_preparation.planning.stored_form import read_stored_image
 from utils.base.errors import UserError
 
 OPTION = "--slices-around"
+MOST_COMPARED = 50  # pairs of slices
 FEW_SLICES = 3  # a volume has more on average, where numbers at the end of names are likely to be slices
+
+
+def holds_neighbours(pairs: Sequence[Pair], prepared: Mapping[str, Any]) -> bool:
+    """Whether the three bands of an image are the slice below, the slice and the slice above: as prepared, or as seen.
+
+    Args:
+        pairs: of training; two slices of a volume that follow each other and differ are compared.
+        prepared: `{key: value}` that the preparation noted.
+    """
+    if prepared.get(PREPARED_BY) is not None:
+        return prepared.get(CHANNELS) is None
+    places = {place: pair.image for pair in pairs if (place := volume_and_slice(pair.image))}
+    following = [(image, places.get((volume, number + 1))) for (volume, number), image in places.items()]
+    for lower, upper in [(lower, upper) for lower, upper in following if upper is not None][:MOST_COMPARED]:
+        here, there = (read_stored_image(file).values for file in (lower, upper))
+        if here.shape != there.shape or here.shape[2] != 3:
+            return False
+        if not np.array_equal(here[:, :, 1], there[:, :, 1]):  # bands in OpenCV's order: above, the slice, below
+            return np.array_equal(here[:, :, :2], there[:, :, 1:])
+    return False
 
 
 def choose_slices(around: int, channels: int, reason: str) -> tuple[int, str, list[Choice]]:

@@ -215,7 +215,7 @@ def test_alpha_is_no_channel_and_bands_of_a_preparation_are_sequences(write):
     assert planned().INPUT.CHANNELS == 3
     pairs = find_pairs(load_config(["DATASET.TRAIN.IMAGES_PATH=images", "DATASET.TRAIN.MASK_PATH=masks"]), "train")
     measured = measure_pairs(pairs, StoredForm(), quiet=True)
-    assert choose_channels(measured, pairs, None, ["t1", "t2", "pd", "flair"]) == (
+    assert choose_channels(measured, False, None, ["t1", "t2", "pd", "flair"]) == (
         4,
         "sequences, as prepared: t1, t2, pd, flair",
     )

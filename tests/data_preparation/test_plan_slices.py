@@ -32,12 +32,20 @@ def test_neighbours_become_channels_and_volumes_stay_whole(write, capsys):
     assert len(find_pairs(cfg, "train")) == 36 and len(find_pairs(cfg, "val")) == 12
 
 
-def test_prepared_slices_give_themselves(write):
-    volumes(write, np.dstack([grey(), 255 - grey(), grey()]), "image_{volume}_{number}")
-    assert planned().INPUT.CHANNELS == 3
+def test_slices_that_hold_their_neighbours_give_themselves(write):
+    """By their pixels: three sequences under such names, as those of LGG, are colours."""
+    slices = [grey() // (number + 1) for number in range(12)]
+    bands = [np.dstack([slices[min(n + 1, 11)], slices[n], slices[max(n - 1, 0)]]) for n in range(12)]  # blue first
+    write({f"image_{volume}_{n}": (bands[n], striped([0, 1])) for volume in range(4) for n in range(12)})
+    cfg = planned()
+    assert cfg.INPUT.CHANNELS == 3 and cfg.SHOW_CENTER_CHANNEL_IMAGE
     cfg = planned("--slices-around", 2)
     assert cfg.DATASET.BANDS == [2] and cfg.INPUT.CHANNELS == 5
-    assert first_sample(cfg)[0][0, 5, 2] == 255 - grey()[0, 5]
+    assert first_sample(cfg)[0][0, 5].tolist() == [slices[n][0, 5] for n in (0, 0, 0, 1, 2)]
+    volumes(write, np.dstack([grey(), 255 - grey(), grey()]), "image_{volume}_{number}")
+    assert not planned().SHOW_CENTER_CHANNEL_IMAGE
+    cfg = planned(*OPTION)
+    assert cfg.DATASET.BANDS is None and cfg.INPUT.CHANNELS == 9
 
 
 @pytest.mark.parametrize(
