@@ -94,7 +94,7 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
         console.print_start(cfg, trainer, found, taken)
 
     # Callbacks
-    callbacks = build_callbacks(cfg, trainer, validate, data, outputs, found)
+    callbacks = build_callbacks(cfg, trainer, validate, data, outputs, found, taken)
 
     # Resume
     start = (0, 0)

@@ -14,7 +14,7 @@ WALKS = re.compile(r"\.(iterdir|rglob|glob|scandir|listdir|walk)\(")
 # Files that walk by themselves, and why: they look for what the project itself wrote there.
 OWN_FILES = {
     "data_generators/augmentation/policy_files.py": "policies of the project",
-    "data_generators/files/tfrecord_index.py": "cloud storage",
+    "data_generators/files/cloud.py": "cloud storage",
     "data_preparation/common/dataset_writer.py": "whether anything was written",
     "data_preparation/common/file_lists.py": "lists of an earlier split",
     "data_preparation/scans/manifest.py": "a folder that was just written",

@@ -1,5 +1,7 @@
 """MODEL.INIT: what a network takes from the weights of another run, and what it makes anew."""
 
+import csv
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from helpers import assert_one_clear_error, run_command
 from models import build_model
 from utils.base.errors import UserError
 from utils.checkpoints.saved_config import save_config
-from utils.checkpoints.start_weights import find_start, start_with
+from utils.checkpoints.start_weights import count_taken, find_start, start_with
 from utils.checkpoints.weights import save_weights
 from utils.config import load_config
 from utils.training.optimizers import make_optimizer
@@ -158,3 +160,24 @@ def test_a_rate_of_a_frozen_encoder_is_refused():
 def test_a_wrong_part_is_one_line(freeze, words):
     with pytest.raises(UserError, match=words):
         build_model(load_config([*SMALL, f"MODEL.FREEZE={freeze}"]))
+
+
+def test_the_table_of_all_arrays(run, tmp_path):
+    _, before, taken = start(run, *MORE, "INPUT.CHANNELS=1")
+    cfg = load_config([*SMALL, *MORE, "MODEL.INIT=liver"])
+    assert count_taken(cfg, tmp_path / "new.weights.h5") is None
+    taken.save(tmp_path / "new.weights.h5")
+    with open(tmp_path / "new.start.csv", newline="") as file:
+        rows = {row["array"]: (row["what"], row["why"]) for row in csv.DictReader(file)}
+    assert rows.keys() == before.keys()
+    assert rows["mask_logits/kernel"] == ("adapted", "2 of 3 classes by name")
+    counts = {"weights": "liver", "taken": len(before) - 3, "adapted": 3, "new": 0}
+    assert count_taken(cfg, tmp_path / "new.weights.h5") == counts
+    assert count_taken(load_config(SMALL), tmp_path / "new.weights.h5") is None
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.onnx", "model.tflite"])
+def test_an_exported_model_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UserError, match="exported or whole model"):
+        find_start(load_config([*SMALL, f"MODEL.INIT={tmp_path / name}"]))

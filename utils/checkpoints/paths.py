@@ -13,6 +13,7 @@ from utils.config.folds import ALL
 from utils.config.overrides import EXPERIMENT, command_line, override_key, text_override
 
 ENDING = ".weights.h5"
+START = ".start.csv"  # what MODEL.INIT gave each array
 PREVIOUS = ".previous"  # in the names of the files of the run before
 # What an evaluation must be told to find weights, beside what was swept; all else is in the config beside them.
 NAMES_OF_A_RUN = (
@@ -31,6 +32,7 @@ ARCHIVED = (  # what is renamed together with weights
     ".keras",
     ".review.json",
     ".run.json",
+    START,
     ".temperature.json",
     ".yaml",
 )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from models import build_model, model_settings
 from utils.base.errors import UserError
-from utils.base.files import resolve_path
+from utils.base.files import atomic_write, resolve_path
 from utils.base.keys import Role
 from utils.base.registry import load_object
 from utils.checkpoints.foreign.convert import build_foreign, is_foreign, read_foreign, settings_of
-from utils.checkpoints.paths import ENDING, companion_path
+from utils.checkpoints.paths import ENDING, START, companion_path
 from utils.checkpoints.saved_config import read_config
 from utils.checkpoints.weights import load_file
 from utils.config.class_names import mask_class_names
@@ -25,6 +27,7 @@ from utils.config.schema import keys_with_role
 if TYPE_CHECKING:
     import keras
 
+EXPORTED = (".keras", ".onnx", ".tflite", ".pb", ".zip", ".tar", ".gz")
 HEADS = ("_logits/kernel", "_logits/bias")  # endings of the paths of the arrays that have a part for each class
 
 
@@ -51,6 +54,32 @@ class Taken:
             shown.append(f"built there with {' '.join(self.settings)}")
         return shown
 
+    def save(self, weights: Path) -> None:
+        """Write a row for each array to `<weights>.start.csv`: its path, what was done, why it was not taken as is."""
+        rows = [(path, "taken", "") for path in self.taken]
+        for what, arrays in (("adapted", self.adapted), ("new", self.left)):
+            rows += [(path, what, why) for path, why in arrays.items()]
+        with (
+            atomic_write(companion_path(weights, START)) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([("array", "what", "why"), *rows])
+
+
+def count_taken(cfg: DictConfig, weights: Path) -> dict[str, Any] | None:
+    """`{"weights": MODEL.INIT, "taken", "adapted", "new": numbers of arrays}` of the table beside the weights of a run.
+
+    None without MODEL.INIT, or if the table is not there.
+    """
+    if cfg.MODEL.INIT is None:
+        return None
+    try:
+        with open(companion_path(weights, START), newline="", encoding="utf-8") as file:
+            found = Counter(row["what"] for row in csv.DictReader(file))
+    except (OSError, ValueError, KeyError, csv.Error):
+        return None
+    return {"weights": cfg.MODEL.INIT, **{what: found[what] for what in ("taken", "adapted", "new")}}
+
 
 def find_start(cfg: DictConfig) -> Path | None:
     """The weights that MODEL.INIT names, a file or the folder of a run; None without MODEL.INIT.
@@ -71,6 +100,11 @@ def find_start(cfg: DictConfig) -> Path | None:
                 f"{names}. Name the file."
             )
         path = found[0]
+    if path.suffix in EXPORTED:
+        raise UserError(
+            f"MODEL.INIT={cfg.MODEL.INIT}: is an exported or whole model. Name the weights that training "
+            f"left (*{ENDING}, with the config beside them), or their folder."
+        )
     if not path.is_file():
         raise UserError(f"MODEL.INIT={cfg.MODEL.INIT}: there is no {path}. Name a run's folder or its *{ENDING}.")
     if is_foreign(path):

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt
 from data_generators.dataset import Dataset
 from losses.monitor import Monitor, Rank, build_monitor, default_monitor
 from utils.base.wording import counted
+from utils.checkpoints.start_weights import Taken
 from utils.config.class_names import mask_class_names
 from utils.devices.strategy import worker
 from utils.training.checkpoint import Checkpoint, StopOnSignal
@@ -36,6 +37,7 @@ def build_callbacks(
     data: Dataset,
     outputs: Outputs,
     facts: Mapping[str, Mapping[str, Any]],
+    taken: Taken | None = None,
 ) -> list[keras.callbacks.Callback]:
     """The callbacks of a training run, in the order in which they are called.
 
@@ -49,6 +51,7 @@ def build_callbacks(
         data: the training data.
         outputs: where the files go.
         facts: of `verify_data`.
+        taken: what MODEL.INIT gave, or None.
     """
     monitor, replicas = build_monitor(cfg), trainer.distribute_strategy.num_replicas_in_sync
     number, workers = worker(trainer.distribute_strategy)
@@ -63,7 +66,9 @@ def build_callbacks(
         return [*freezing, rate, *early_stopping, *averages, StopOnSignal(workers)]
     score = default_monitor(cfg).name if monitor.name == "loss" else monitor.name  # the loss is printed anyway
     training_set = facts["train"].get("fingerprint")
-    best = None if "bench_steps" in cfg else BestWeights(trainer.network, cfg, outputs.weights, monitor, training_set)
+    best = None
+    if "bench_steps" not in cfg:
+        best = BestWeights(trainer.network, cfg, outputs.weights, monitor, training_set, taken)
     lines = EpochLines(cfg.HYPER_PARAMETERS.EPOCHS, score, best, live=cfg.VERBOSE == 1)
     printers = [lines] if cfg.VERBOSE else []
     if best is None:

@@ -20,6 +20,7 @@ from utils.base.learning_curves import plot_curves
 from utils.checkpoints import companion_path, save_config, save_first_weights, save_weights
 from utils.checkpoints.fingerprint import save_fingerprint
 from utils.checkpoints.paths import previous_path
+from utils.checkpoints.start_weights import Taken
 from utils.checkpoints.training_log import RUN, read_rows
 from utils.training.state import LogName, LogValues, StatefulCallback
 
@@ -43,6 +44,7 @@ class BestWeights(StatefulCallback):
         path: of the weights.
         monitor: decides which epoch is better.
         fingerprint: of the training set, kept beside the weights.
+        taken: what MODEL.INIT gave, kept beside the weights, or None.
 
     Attributes:
         best: score of the best epoch so far, or None.
@@ -66,8 +68,10 @@ class BestWeights(StatefulCallback):
         path: Path,
         monitor: Monitor,
         fingerprint: Mapping[str, Any] | None = None,
+        taken: Taken | None = None,
     ) -> None:
         super().__init__()
+        self.taken = taken
         self.network = network
         self.fingerprint = fingerprint
         self.cfg = cfg
@@ -115,6 +119,8 @@ class BestWeights(StatefulCallback):
         settings = self.cfg.CALLBACKS.MODEL_CHECKPOINT
         if self.best is None:
             save_first_weights(self.network, self.cfg, self.path)
+            if self.taken is not None:
+                self.taken.save(self.path)
         else:
             save_weights(self.network, self.path, settings.KEEP - 1)
             if not companion_path(self.path, ".yaml").exists():  # the folder was removed meanwhile

@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 
 from utils.base.files import warn_if_not_saved, write_json
 from utils.base.version import VERSION, find_commit
+from utils.checkpoints.paths import weights_path
+from utils.checkpoints.start_weights import count_taken
 from utils.config.overrides import command_line
 from utils.devices.machine import describe_machine
 from utils.devices.strategy import PRECISIONS, name_of
@@ -61,6 +63,7 @@ def write_summary(
         "last": {name: values[-1] for name, values in history.items()} if epochs else {},
         "share_of_time_waiting_for_data": trainer.data_wait.share,
         "overrides": list(cfg.OVERRIDES),
+        "start": count_taken(cfg, weights_path(cfg)),
         "command": command_line("train.py", cfg.OVERRIDES),
     }
     with warn_if_not_saved("the summary"):
