@@ -96,6 +96,8 @@ def test_an_editor_underlines_what_is_wrong(name, content):
         (float("inf"), Key(float), "finite number"),
         ([2, 1], Key(list[int], length=2, ascending=True), "begin with the smaller number"),
         ("c", Key(choices=("a", "b")), "Choices: a, b"),
+        ("c", Key(choices=(None, "a")), "Choices: null, a"),
+        ("t1", Key(list[str] | None), r"expected list or null, got str. For a list of one, type .*=\[t1\]"),
         (None, Key(choices=(None, "a")), None),
         ([], Key(list[str], choices=("a", "b")), "at least one of a, b"),
         (2**32, Key(int, low=0, high=2**32 - 1), "too large"),

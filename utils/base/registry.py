@@ -32,8 +32,10 @@ def list_choices(name: object, choices: Iterable[object]) -> str:
 
     >>> list_choices("unt", ["unet", "unet3plus"])
     'Did you mean unet? Choices: unet, unet3plus'
+    >>> list_choices("x", [None, "random"])
+    'Choices: null, random'
     """
-    names = [str(choice) for choice in choices]
+    names = ["null" if choice is None else str(choice) for choice in choices]
     close = difflib.get_close_matches(str(name), names, n=1)
     hint = f"Did you mean {close[0]}? " if close else ""
     return f"{hint}Choices: {', '.join(names)}"

@@ -78,7 +78,10 @@ def check_value(key: str, value: object, rule: Key) -> None:
 def check_type(key: str, value: object, rule: Key) -> None:
     types = rule.types + ((int,) if float in rule.types else ())
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        raise UserError(f"{key}={value} has the wrong type: expected {type_names(types)}, got {type(value).__name__}.")
+        as_list = f" For a list of one, type {key}=[{value}]." if list in types else ""
+        raise UserError(
+            f"{key}={value} has the wrong type: expected {type_names(types)}, got {type(value).__name__}.{as_list}"
+        )
 
 
 def check_choices(key: str, value: object, choices: tuple) -> None:
