@@ -1,5 +1,6 @@
 """Each annotation form against the rendering of its own tool, up to a stated border, and its oddities."""
 
+import math
 from argparse import Namespace
 
 import cv2
@@ -45,6 +46,7 @@ from data_generators.reading.masks import read_mask
 from data_preparation import annotations, coco
 from data_preparation.annotation_forms.forms import FORMS
 from data_preparation.annotation_forms.source import open_source
+from data_preparation.annotation_forms.values import NO_AREA
 from utils.base.errors import UserError
 
 NEAR = 0.3  # pixels: pycocotools rounds coordinates to a fifth of a pixel
@@ -87,31 +89,52 @@ def assert_equal_but_for_the_border(mask, other, polygon, border):
     assert len(differing) > 0 and abs(depth(polygon).ravel()[differing]).max() <= border
 
 
-# labelme: Pillow, border included. Its `shape_to_mask` draws with these two calls.
+# labelme: Pillow, border included.
 
 
-def pillow(kind, points):
+def shape_to_mask(kind, points):
+    """As `labelme.utils.shape_to_mask` draws: polygon, rectangle and circle with outline=1, fill=1."""
     found = Image.new("L", (WIDTH, HEIGHT), 0)
-    getattr(ImageDraw.Draw(found), kind)(points, outline=1, fill=1)
+    draw_on = ImageDraw.Draw(found)
+    corners = [tuple(point) for point in pairs_of(points)]
+    if kind == "circle":
+        (x, y), at = corners
+        radius = math.dist((x, y), at)
+        draw_on.ellipse((x - radius, y - radius, x + radius, y + radius), outline=1, fill=1)
+    elif kind == "rectangle":
+        draw_on.rectangle([*np.min(corners, axis=0), *np.max(corners, axis=0)], outline=1, fill=1)
+    else:
+        draw_on.polygon(corners, outline=1, fill=1)
     return np.asarray(found)
 
 
-def test_labelme(tmp_path):
-    circle, mask = [20.0, 15.0, 26.0, 20.0], np.array([[1, 0, 1], [1, 1, 0]], np.uint8)
-    shapes = [
-        labelme_shape("polygon", CAT),
-        labelme_shape("rectangle", [30, 4, 12, 20], "rectangle"),
-        labelme_shape("circle", circle, "circle"),
+def test_labelme_as_the_tool_draws_but_for_its_border(tmp_path):
+    mask = np.array([[1, 0, 1], [1, 1, 0]], np.uint8)
+    enclosing = [
+        ("polygon", CAT),
+        ("polygon", DOG),
+        ("rectangle", [30, 4, 12, 20]),
+        ("circle", [20.0, 15.0, 26.0, 20.0]),
+    ]
+    shapes = [labelme_shape(kind, points, kind) for kind, points in enclosing]
+    shapes += [
         labelme_shape("mask", [38, 5, 40, 6], "mask", mask=png_text(mask * 255)),
+        labelme_shape("line", [2, 2, 9, 9], "line"),
+        labelme_shape("point", [5, 5], "point"),
     ]
     write_json(tmp_path / "a.json", labelme_content(shapes))
-    (_, polygon), (_, box), (_, disk), (_, pixels) = drawn("labelme", tmp_path)
-    assert_centres(polygon, CAT)
-    tool = pillow("polygon", [tuple(point) for point in pairs_of(CAT)])
-    assert (tool >= polygon).mean() > 0.99 and tool.sum() > polygon.sum()  # but for ties the tool draws more
-    assert_equal_but_for_the_border(polygon, tool, CAT, 1.5)
+    found = read("labelme", tmp_path)
+    assert [reason for _, reason in found.skipped] == [NO_AREA.format("line"), NO_AREA.format("point")]
+    *drawn_shapes, pixels = map(draw, found.images[0].shapes)
+    for (kind, points), ours in zip(enclosing, drawn_shapes, strict=True):
+        tool = shape_to_mask(kind, points)
+        inner = cv2.erode(tool, np.ones((3, 3), np.uint8), borderValue=1)
+        assert (ours >= inner).all(), f"{kind}: within its border, the tool's pixels"
+        assert (tool >= ours).mean() > 0.99 and tool.sum() > ours.sum(), f"{kind}: but for ties the tool draws more"
+    assert_centres(drawn_shapes[0], CAT)
+    box, disk = drawn_shapes[2:]
     assert np.array_equal(np.argwhere(box)[[0, -1]], [[4, 12], [19, 29]])  # the tool's has row 20 and column 30, too
-    assert pillow("rectangle", [(12, 4), (30, 20)]).sum() == box.sum() + 17 + 19 - 1
+    assert shape_to_mask(*enclosing[2]).sum() == box.sum() + 17 + 19 - 1
     rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
     distance = np.hypot(columns - 20, rows - 15) - np.hypot(6, 5)
     np.testing.assert_array_equal(disk[abs(distance) > NEAR], (distance < 0)[abs(distance) > NEAR])

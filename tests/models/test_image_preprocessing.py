@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from helpers import make_weights
 
+from data_generators.reading.decoding import to_unit_range
+from data_generators.reading.value_range import to_uint16
 from data_preparation.common.intensity_statistics import with_statistics
 from data_preparation.verify_data import verify_data
 from export import export
@@ -80,6 +82,30 @@ def test_statistics_of_the_training_set_as_numpy(images, foreground):
     np.testing.assert_allclose(apply(images, "zscore", **settings)[..., 0], expected, atol=2e-5)
     expected = np.clip((images.astype(float) - [0.1, 0.2]) / 0.5, 0, 1)
     np.testing.assert_allclose(apply(images, "percentile", **settings), expected, atol=2e-6)
+
+
+def test_statistics_are_of_each_channel_by_itself_and_ranges_of_all():
+    """As docs/how-to/intensities.md says of each type; the channels differ a hundredfold."""
+    stored = (np.random.default_rng(2).random((40, 50, 3)) * [600, 6000, 60000]).astype(np.uint16)
+    image = stored / np.float32(65535)
+    low, high, mean, std = (
+        *np.percentile(image, [2, 98], axis=(0, 1)),
+        image.mean(axis=(0, 1)),
+        image.std(axis=(0, 1)),
+    )
+    assert mean.max() > 90 * mean.min()
+    numbers = dict(zip(("LOW", "HIGH", "MEAN", "STD"), map(np.ndarray.tolist, (low, high, mean, std)), strict=True))
+    expected = {
+        "zscore": (image - mean) / std,
+        "percentile": np.clip((image - low) / (high - low), 0, 1),
+        "dataset": (np.clip(image, low, high) - mean) / std,
+    }
+    for kind, values in expected.items():
+        found = apply(image[None], kind, FOREGROUND=False, PERCENTILES=[2, 98], STATISTICS=numbers)[0]
+        np.testing.assert_allclose(found, values, atol=1e-3, err_msg=kind)
+    one_range = np.clip((stored - 500.0) / 5000, 0, 1)  # normalize with VALUE_RANGE, and window
+    np.testing.assert_allclose(to_unit_range(to_uint16("a.png", stored, (500, 5500))), one_range, atol=1e-5)
+    assert set(IMAGE_PREPROCESSING) == {*expected, "normalize", "window"}
 
 
 def write_set(folder, kinds, **options):
