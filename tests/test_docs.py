@@ -36,6 +36,7 @@ DOTTED_KEY = re.compile(r"(?<![\w.\-/])([A-Z][A-Z_0-9]*(?:\.[A-Z_0-9]+)+)(?![\w.
 NO_SETTINGS = {
     "KERAS_BACKEND",
     "OMP_WAIT_POLICY",
+    "MALLOC_ARENA_MAX",
     "REQUIREMENTS",
     "TF_CONFIG",
     "TMPDIR",

@@ -45,6 +45,7 @@ def pretrained(
         channels = max(channels, 3)
     network = build_backbone(backbone, backbone_settings, weights, (height, width, channels))
     fuse_normalisation(network)
+    save_memory_of_swish(network)
 
     skips = name_skips(network, backbone, backbone_settings)
     # The bottleneck is the same in both; DOWN_LAYERS are those of the strides between.
@@ -131,6 +132,16 @@ def fuse_normalisation(network: keras.Model) -> None:
     for layer in network.layers:
         if type(layer) is layers.BatchNormalization:
             object.__setattr__(layer, "__class__", BatchNorm)
+
+
+def save_memory_of_swish(network: keras.Model) -> None:
+    """Let the backbone's swish compute its sigmoid again for the gradient, instead of keeping it.
+
+    The efficientnet package multiplies by a sigmoid, as its older Keras had no such function.
+    """
+    for layer in network.layers:
+        if getattr(getattr(layer, "activation", None), "__name__", None) == "swish":
+            layer.activation = keras.activations.silu
 
 
 def set_momentum(network: keras.Model, momentum: float) -> None:

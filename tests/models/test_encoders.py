@@ -110,6 +110,14 @@ def test_a_trained_backbone_averages_as_the_config_says():
     assert momenta("MODEL.BACKBONE.NORM_MOMENTUM=null") == {0.999}
 
 
+def test_the_swish_of_efficientnet_keeps_no_sigmoid():
+    """Keras's computes it again for the gradient; the efficientnet package multiplies, which keeps it."""
+    model = build_model(load_config([*SMALL, "MODEL.BACKBONE.TYPE=efficientnetb0"]))
+    activations = [getattr(layer, "activation", None) for layer in model.get_layer("encoder").layers]
+    assert activations.count(keras.activations.silu) == 49
+    assert not [found for found in activations if getattr(found, "__module__", "").startswith("efficientnet")]
+
+
 @pytest.mark.parametrize("name", ["mobilenetv2", "efficientnetb0", "resnet50"])
 def test_frozen_features_do_not_depend_on_training_mode(name):
     model = build_model(
