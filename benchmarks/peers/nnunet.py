@@ -5,7 +5,9 @@
 Run it with the Python of an environment with benchmarks/peers/requirements-nnunet.txt. It plans and preprocesses with
 nnU-Net's own commands (not in the minutes), trains fold 0 of configuration 2d with nnU-Net's trainer, whose learning
 rate falls with the time that has passed instead of with 1000 epochs of 250 steps, and prints nnU-Net's own Dice of each
-validation volume. --validation is a list of slices, as data_preparation/split.py writes them for a fold: the volumes
+validation volume. After each 10 steps it prints the Dice that nnU-Net estimates from one validation batch, and at the
+end the peak memory of its processes. Minutes are those of the processor, so that other work on the machine does not
+shorten the training. --validation is a list of slices, as data_preparation/split.py writes them for a fold: the volumes
 they are of are held out, all others train.
 """
 
@@ -16,9 +18,10 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
+
+from turns import cpu_seconds, memory_gib
 
 DATASET, STEPS, VALIDATION_STEPS = "Dataset004_Peer", 10, 1  # steps of what it calls an epoch
 PARTS = 1000  # in which the time is divided for the learning rate
@@ -59,36 +62,50 @@ def volumes_of(slices: Path) -> set[str]:
     return {match.group(1) for match in found if match}
 
 
-def train(minutes: float, started: float) -> Path:
-    """Train until so many minutes after `started`, then score; return nnU-Net's summary of the scores."""
+def used() -> float:
+    """Seconds of the processor that this process and its workers have used."""
+    return cpu_seconds(os.getpid()) * (os.cpu_count() or 1)
+
+
+def train(minutes: float) -> Path:
+    """Train until this process has used so many minutes, then score; return nnU-Net's summary of the scores."""
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args
 
     trainer: Any = get_trainer_from_args(DATASET, "2d", 0, device=torch.device("cpu"))
     trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = STEPS, VALIDATION_STEPS
     trainer.num_epochs, trainer.save_every = PARTS * PARTS, PARTS * PARTS
-    step, make, steps = trainer.train_step, trainer.configure_optimizers, [0]
+    step, make, end, steps, peak = trainer.train_step, trainer.configure_optimizers, trainer.on_epoch_end, [0], [0.0]
 
     def configure() -> Any:
         trainer.num_epochs = PARTS  # the scheduler's length, in parts of the time
         optimizer, scheduler = make()
         trainer.num_epochs = PARTS * PARTS
-        return optimizer, TimedScheduler(scheduler, minutes, started)
+        return optimizer, TimedScheduler(scheduler, minutes)
 
     def timed_step(batch: Any) -> Any:
-        if time.time() - started > 60 * minutes:
+        if used() > 60 * minutes:
             raise TimeOver
         steps[0] += 1
         return step(batch)
 
-    trainer.configure_optimizers, trainer.train_step = configure, timed_step
+    def timed_end() -> None:
+        end()
+        peak[0] = max(peak[0], memory_gib(os.getpid()))
+        dices = trainer.logger.get_value("dice_per_class_or_region", step=-1)
+        print(
+            f"after {steps[0]} steps, {used():.0f} s: estimated Dice {[round(float(d), 3) for d in dices]}", flush=True
+        )
+
+    trainer.configure_optimizers, trainer.train_step, trainer.on_epoch_end = configure, timed_step, timed_end
     try:
         trainer.run_training()
     except TimeOver:
         trainer.on_train_end()
-    seconds = time.time() - started
     plan = trainer.configuration_manager
-    print(f"trained {steps[0]} steps of {plan.batch_size} slices of {plan.patch_size} in {seconds:.0f} s", flush=True)
+    images = f"{steps[0]} steps of {plan.batch_size} slices of {plan.patch_size}"
+    print(f"trained {images} in {used():.0f} s, {steps[0] * plan.batch_size / used():.1f} images/s", flush=True)
+    print(f"peak memory {peak[0]:.2f} GiB", flush=True)
     trainer.perform_actual_validation()
     return Path(trainer.output_folder) / "validation" / "summary.json"
 
@@ -96,20 +113,19 @@ def train(minutes: float, started: float) -> Path:
 class TimedScheduler:
     """nnU-Net's schedule, told how much of the time has passed instead of the epoch."""
 
-    def __init__(self, scheduler: Any, minutes: float, started: float) -> None:
-        self.scheduler, self.seconds, self.started = scheduler, 60 * minutes, started
+    def __init__(self, scheduler: Any, minutes: float) -> None:
+        self.scheduler, self.seconds = scheduler, 60 * minutes
 
     def step(self, _: int) -> None:
-        self.scheduler.step(min(PARTS - 1, int(PARTS * (time.time() - self.started) / self.seconds)))
+        self.scheduler.step(min(PARTS - 1, int(PARTS * used() / self.seconds)))
 
 
 def main() -> None:
-    started = time.time()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="folder with dataset.json, imagesTr and labelsTr")
     parser.add_argument("folder", type=Path, help="for all that nnU-Net writes")
     parser.add_argument("--validation", type=Path, required=True, help="list of slices of the volumes to hold out")
-    parser.add_argument("--minutes", type=float, default=8, help="of training, from the start of its process")
+    parser.add_argument("--minutes", type=float, default=8, help="of the processor, start included")
     parser.add_argument("--train-only", action="store_true", help="the folder is prepared already")
     options = parser.parse_args()
     for kind in ("raw", "preprocessed", "results"):
@@ -119,10 +135,10 @@ def main() -> None:
         prepare(options.source, options.folder, volumes_of(options.validation))
         command = [Path(sys.executable).parent / "nnUNetv2_plan_and_preprocess", "-d", "4", "-c", "2d", "-np", "2"]
         subprocess.run(command, check=True)
-        print(f"prepared in {time.time() - started:.0f} s", flush=True)
+        print(f"prepared in {used():.0f} s", flush=True)
         again = [sys.executable, __file__, *sys.argv[1:], "--train-only"]
         raise SystemExit(subprocess.run(again, check=False).returncode)
-    summary = json.loads(train(options.minutes, started).read_text())
+    summary = json.loads(train(options.minutes).read_text())
     for label, name in ((1, "class 1"), (2, "class 2")):
         scores = [case["metrics"][str(label)]["Dice"] for case in summary["metric_per_case"]]
         print(f"Dice of a volume, {name}: mean {statistics.fmean(scores):.4f} of {len(scores)} volumes")
