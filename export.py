@@ -6,7 +6,6 @@ Keras and what needs it are imported inside `export`, so that --help and config 
 import shutil
 from pathlib import Path
 
-import numpy as np
 from omegaconf import DictConfig
 
 from utils.base.classes import is_multi_label
@@ -47,17 +46,21 @@ def export(cfg: DictConfig) -> Path:
         saved .../model.keras and .../model.keras.md
     """
     from utils.export.example_images import evenly_spaced, example_images
+    from utils.export.stored_values import stored_images, stored_range, with_stored_values
 
     trained, weights, settings = restore_config(cfg), weights_path(cfg), cfg.EXPORT
     row, multi_label = check_export(trained), is_multi_label(trained)
     folder = writable_folder(trained, settings.PATH, "EXPORT.PATH") / weights.name.removesuffix(ENDING)
-    images, compared_on = example_images(trained)
+    pictures, compared_on = example_images(trained)
+    images = stored_images(pictures, trained)
     make_strategy(trained)  # what TensorFlow prints at its start is kept off the terminal
 
     from utils.export.portable_model import load_portable_model
 
     words = describe_interface(trained, weights.name)
     model = load_portable_model(trained)
+    if settings.PREPROCESS:
+        model = with_stored_values(model, stored_range(trained))
     job = load_object(row.make_job)(model, images[: settings.CALIBRATION], settings, multi_label, words)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / row.file_name
@@ -69,8 +72,7 @@ def export(cfg: DictConfig) -> Path:
                 load_object(row.write)(job, unfinished)
             with brief_task(trained, "comparing the file with the model"):
                 exported = load_object(row.run)(unfinished)
-                inputs = as_input(evenly_spaced(images), settings.PREPROCESS)
-                rows = compare(job.run, exported, inputs, settings, multi_label)
+                rows = compare(job.run, exported, evenly_spaced(images), settings, multi_label)
         if path.is_dir():
             shutil.rmtree(path)
         unfinished.replace(path)
@@ -80,11 +82,6 @@ def export(cfg: DictConfig) -> Path:
     print_comparison(rows, compared_on)
     print(f"saved {path} and {card}")
     return path
-
-
-def as_input(images: np.ndarray, preprocess: bool) -> np.ndarray:
-    """uint8 images as the exported file takes them: as they are if it scales them itself, else float32 in [0, 1]."""
-    return images if preprocess else images / np.float32(255)
 
 
 if __name__ == "__main__":

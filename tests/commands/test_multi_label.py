@@ -21,6 +21,7 @@ from utils.base.class_bits import pack, unpack
 from utils.base.errors import UserError
 from utils.config import load_config
 from utils.export.exporters import make_job
+from utils.export.stored_values import with_stored_values
 from utils.inference.postprocessing import build_postprocessing
 
 SIDE = 16
@@ -154,7 +155,8 @@ def test_postprocessing_treats_each_class_by_itself():
 def test_an_export_with_preprocessing_gives_the_values_of_masks():
     model = inference_model(build_model(load_config([*TINY, *OVERLAP])))
     images = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
-    job = make_job(model, images, load_config(["EXPORT.PREPROCESS=True"]).EXPORT, multi_label=True)
+    settings = load_config(["EXPORT.PREPROCESS=True"]).EXPORT
+    job = make_job(with_stored_values(model, None), images, settings, multi_label=True)
     probabilities = model(images / np.float32(255)).numpy()
     assert (job.function(images)["classes"].numpy() == pack(probabilities > 0.5)).all()
 

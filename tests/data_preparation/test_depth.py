@@ -10,7 +10,6 @@ from data_generators import build_dataset
 from data_generators.reading.decoding import read_image
 from data_preparation import volumes
 from data_preparation.verify_data import find_training_files, verify_data
-from export import export
 from models.layers.intensities import PreprocessImage
 from utils.base.errors import UserError
 from utils.checkpoints import restore_config
@@ -153,5 +152,3 @@ def test_an_exported_file_takes_16_bit(tmp_path):
     make_weights(tmp_path, [*keys, "DATA_PREPARATION.PREPARED_BY=volumes"])
     words = describe_interface(restore_config(load_config([f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet"])), "unet")
     assert "become 0 to 65535" in words["slices of scans"]
-    with pytest.raises(UserError, match=r"EXPORT.PREPROCESS=True takes values of 8 bit"):
-        export(load_config([f"WORK_DIR={tmp_path}", "MODEL.TYPE=unet", "EXPORT.PREPROCESS=True"]))

@@ -177,7 +177,6 @@ def test_what_does_not_go_together(tmp_path):
     make_weights(tmp_path, [*TINY, "VERBOSE=0"])
     for words, overrides in {
         "QUANTIZE": ["EXPORT.QUANTIZE=int8"],
-        "PREPROCESS": ["EXPORT.FORMAT=keras", "EXPORT.PREPROCESS=True"],
         "calibrate": ["EXPORT.FORMAT=tflite", "EXPORT.QUANTIZE=int8"],
     }.items():
         with pytest.raises(UserError, match=words):

@@ -270,6 +270,7 @@ SCHEMA = Group(
         QUANTIZE=Key(choices=(None, "float16", "int8")),
         CALIBRATION=Key(int, low=1, high=10_000),
         PREPROCESS=FLAG,
+        OUTPUT=Key(choices=(None, "classes", "probabilities")),
     ),
     APP=Group(RESUMABLE | PER_COMMAND, PORT=Key(int, low=1024, high=65535)),
     AUGMENTATION=AUGMENTATION,

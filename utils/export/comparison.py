@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from utils.base.class_bits import pack
 from utils.base.errors import UserError
+from utils.export.formats import output_name
 
 MAX_DIFFERENCE = 1e-4  # of probabilities; more, and the file is refused, unless it is quantised
 MIN_SAME_CLASS = 0.999  # share of pixels, where the file gives classes
@@ -45,12 +46,13 @@ def compare(
         UserError: the file's output differs from the model's.
     """
     rows, common, total = [], 0, 0
+    gives_classes = output_name(settings) == "classes"
     for image in images:
         expected, found = np.asarray(model(image[None])), np.asarray(exported(image[None]))
         if expected.shape != found.shape:
             raise UserError(f"The exported file gives the shape {found.shape}, the model {expected.shape}.")
         difference = float(np.abs(expected.astype(np.float64) - found).max())
-        one, other = (value if settings.PREPROCESS else to_classes(value, multi_label) for value in (expected, found))
+        one, other = (value if gives_classes else to_classes(value, multi_label) for value in (expected, found))
         in_both = 2 * int(((one == other) & (one > 0)).sum())
         in_either = int((one > 0).sum() + (other > 0).sum())
         common, total = common + in_both, total + in_either
@@ -80,7 +82,8 @@ def check_agreement(rows: Sequence[Agreement], dice: float, settings: DictConfig
     """
     if settings.QUANTIZE is None:
         worst = max(row.difference for row in rows)
-        same = all(row.same_class > MIN_SAME_CLASS for row in rows) if settings.PREPROCESS else worst <= MAX_DIFFERENCE
+        gives_classes = output_name(settings) == "classes"
+        same = all(row.same_class > MIN_SAME_CLASS for row in rows) if gives_classes else worst <= MAX_DIFFERENCE
         if not same:
             raise UserError(f"The exported file differs from the model by up to {worst:.2g}; it was not kept.")
         return

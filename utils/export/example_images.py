@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 from data_generators.reading.decoding import resize_image
 from utils.base.errors import UserError
 from utils.base.wording import counted
+from utils.export.stored_values import stored_range
 from utils.inference.find_sources import find_sources
 from utils.inference.sources import Source, SourceSettings
 
@@ -21,13 +22,20 @@ def example_images(cfg: DictConfig) -> tuple[np.ndarray, str]:
         uint8 `(count, height, width, channels)` of the size of INPUT; what they are, for the model card.
 
     Raises:
-        UserError: there are none, but EXPORT.QUANTIZE=int8 needs some.
+        UserError: there are none, but EXPORT.QUANTIZE=int8 needs some; they have 16 bit, and EXPORT.PREPROCESS=True
+            takes 8.
     """
     height, width = cfg.INPUT.HEIGHT or DEFAULT_SIDE, cfg.INPUT.WIDTH or DEFAULT_SIDE
     found: list[np.ndarray] = []
     reading = SourceSettings.from_config(cfg)
     for source in existing_sources(cfg):
-        found += [resize_image(image, height, width) for image in read_some(source, reading)]
+        images = read_some(source, reading)
+        if cfg.EXPORT.PREPROCESS and stored_range(cfg) is None and any(image.dtype != np.uint8 for image in images):
+            raise UserError(
+                f"EXPORT.PREPROCESS=True of these weights takes 8 bit, {source.path} has 16: leave it out and give the "
+                "file stored values / 65535, or train with PREPROCESS_DATA.VALUE_RANGE=[0,65535], which goes inside."
+            )
+        found += [resize_image(to_bytes(image), height, width) for image in images]
         if len(found) >= max(cfg.EXPORT.CALIBRATION, COMPARED):
             break
     if found:
@@ -47,14 +55,18 @@ def existing_sources(cfg: DictConfig) -> list[Source]:
 
 
 def read_some(source: Source, reading: SourceSettings) -> list[np.ndarray]:
-    """A few images of a source, evenly spaced, as uint8; none if it cannot be read."""
+    """A few images of a source, evenly spaced; none if it cannot be read."""
     try:
         source.open(reading)
         indices = np.unique(np.linspace(0, source.frames - 1, PER_SOURCE).astype(int)).tolist()
-        images = [source.read(index)[0] for index in indices]
+        return [source.read(index)[0] for index in indices]
     except UserError:
         return []
-    return [image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8) for image in images]
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 -> uint8."""
+    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
 
 
 def evenly_spaced(images: np.ndarray, count: int = COMPARED) -> np.ndarray:

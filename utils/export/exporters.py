@@ -27,9 +27,9 @@ class ExportJob:
 
     Attributes:
         model: inference model in float32.
-        function: tf.function images -> {name: output}, with what EXPORT.PREPROCESS adds.
+        function: tf.function images -> {name: output}, of EXPORT.OUTPUT.
         signature: its inputs.
-        images: uint8 `(count, height, width, channels)` to calibrate with.
+        images: `(count, height, width, channels)` to calibrate with, as the model takes them.
         settings: EXPORT of the config.
         metadata: what the model is, {name: text}, for formats that can hold it.
     """
@@ -60,24 +60,23 @@ def make_job(
 ) -> ExportJob:
     """Wrap an inference model for export.
 
-    With EXPORT.PREPROCESS=False it takes float32 images in [0, 1] and returns probabilities. With True it takes uint8
-    images and returns class indices, int32 without the axis of the classes (one class: probability above 0.5 is 1).
+    It takes what the model takes, and returns its probabilities, or class indices, int32 without the axis of the
+    classes (one class: probability above 0.5 is 1), as `output_name` says.
 
     Args:
         model: image -> probabilities.
-        images: uint8 `(count, height, width, channels)`.
+        images: `(count, height, width, channels)`, as the model takes them.
         settings: EXPORT of the config.
         multi_label: whether classes overlap: class indices are then bits, see `utils.base.class_bits`.
         metadata: of `utils.export.interface.describe_interface`.
     """
     _, *shape = model.input_shape
-    preprocess = settings.PREPROCESS
-    signature = [tf.TensorSpec([None, *shape], tf.uint8 if preprocess else tf.float32, name="image")]
+    signature = [tf.TensorSpec([None, *shape], model.input.dtype, name="image")]
 
     def outputs(image: tf.Tensor) -> tf.Tensor:
-        if not preprocess:
-            return model(image, training=False)
-        output = model(tf.cast(image, tf.float32) / 255.0, training=False)
+        output = model(image, training=False)
+        if output_name(settings) == "probabilities":
+            return output
         if multi_label:
             bits = tf.constant([2**index for index in range(output.shape[-1])])
             return tf.reduce_sum(tf.cast(output > 0.5, tf.int32) * bits, axis=-1)
@@ -157,8 +156,7 @@ def write_tflite(job: ExportJob, path: Path) -> None:
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if quantize == "int8":
-            images = job.images if job.settings.PREPROCESS else job.images / np.float32(255)
-            converter.representative_dataset = lambda: ({"image": image[None]} for image in images)
+            converter.representative_dataset = lambda: ({"image": image[None]} for image in job.images)
         path.write_bytes(converter.convert())
 
 

@@ -32,13 +32,12 @@ class ExportFormat:
 
     Attributes:
         file_name: of the exported file or folder.
-        make_job: "module:function", a function (inference model, uint8 images to calibrate with, EXPORT of the config,
-            multi_label, metadata) -> `Job`.
+        make_job: "module:function", a function (model, images to calibrate with, EXPORT of the config, multi_label,
+            metadata) -> `Job`.
         write: "module:function", a function (job, path) that writes it.
         run: "module:function", a function (path) -> (images -> outputs) that runs it.
         code: Python lines for the model card that turn `image`, a batch, into OUTPUT with nothing but the file.
         quantizes: values of EXPORT.QUANTIZE that it can do.
-        preprocesses: whether EXPORT.PREPROCESS=True is possible.
         any_size: whether EXPORT.SIZE=dynamic is possible.
         backends: values of BACKEND that write it.
     """
@@ -49,7 +48,6 @@ class ExportFormat:
     run: str
     code: str
     quantizes: tuple[str, ...] = ()
-    preprocesses: bool = True
     any_size: bool = True
     backends: tuple[str, ...] = ("tensorflow",)
 
@@ -101,7 +99,6 @@ FORMATS = {
         "utils.export.keras_format:write_keras",
         "utils.export.keras_format:run_keras",
         KERAS_CODE,
-        preprocesses=False,
         backends=("tensorflow", "jax"),
     ),
 }
@@ -114,7 +111,7 @@ def output_name(settings: DictConfig) -> str:
     >>> output_name(load_config(["EXPORT.PREPROCESS=True"]).EXPORT)
     'classes'
     """
-    return "classes" if settings.PREPROCESS else "probabilities"
+    return settings.OUTPUT or ("classes" if settings.PREPROCESS else "probabilities")
 
 
 def check_export(cfg: DictConfig) -> ExportFormat:
@@ -126,6 +123,8 @@ def check_export(cfg: DictConfig) -> ExportFormat:
     Raises:
         UserError: EXPORT asks for what the format or the model cannot do; names the formats that can.
     """
+    from utils.export.stored_values import input_type  # with NumPy, which the table does without
+
     settings, row = cfg.EXPORT, FORMATS[cfg.EXPORT.FORMAT]
     if cfg.BACKEND not in row.backends:
         raise UserError(
@@ -141,19 +140,16 @@ def check_export(cfg: DictConfig) -> ExportFormat:
             f"EXPORT.QUANTIZE=int8 cannot hold PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE={preprocessing} of these "
             "weights: its values need more than 8 bits. Use EXPORT.QUANTIZE=float16."
         )
-    if settings.PREPROCESS and cfg.DATA_PREPARATION.DEPTH == 16:
-        raise UserError(
-            "EXPORT.PREPROCESS=True takes values of 8 bit, the network slices of 16 bit (DATA_PREPARATION.DEPTH=16 of "
-            "these weights). Leave it out: IMAGE_PREPROCESSING_TYPE is inside the file anyway."
-        )
     if settings.PREPROCESS and cfg.PREPROCESS_DATA.SCOPE == "volume":
         raise UserError(
             "EXPORT.PREPROCESS=True takes one image, these weights the statistics of its volume "
             "(PREPROCESS_DATA.SCOPE=volume). Leave it out, and scale volumes first as the model card says."
         )
-    if settings.PREPROCESS and not row.preprocesses:
-        able = [name for name, other in FORMATS.items() if other.preprocesses]
-        raise UserError(f"EXPORT.PREPROCESS=True needs EXPORT.FORMAT={' or '.join(able)}.")
+    if settings.PREPROCESS and settings.QUANTIZE == "int8" and input_type(cfg) != "uint8":
+        raise UserError(
+            "EXPORT.QUANTIZE=int8 cannot hold the stored values of these weights (16 bit, or VALUE_RANGE), which "
+            "EXPORT.PREPROCESS=True takes. Use EXPORT.QUANTIZE=float16, or leave EXPORT.PREPROCESS out."
+        )
     if settings.SIZE == "dynamic" and not row.any_size:
         able = [name for name, other in FORMATS.items() if other.any_size]
         raise UserError(f"EXPORT.SIZE=dynamic needs EXPORT.FORMAT={' or '.join(able)}.")

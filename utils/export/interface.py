@@ -7,6 +7,7 @@ from utils.base.version import VERSION
 from utils.base.volume_zscore import HIGHEST, LOWEST
 from utils.checkpoints.temperature import describe_temperatures
 from utils.export.formats import FORMATS, output_name
+from utils.export.stored_values import LEVELS, input_type, stored_range
 
 GREY, COLOUR = 1, 3  # channels
 
@@ -27,11 +28,7 @@ def describe_interface(cfg: DictConfig, weights: str) -> dict[str, str]:
         "model": f"{cfg.MODEL.TYPE}, encoder {cfg.MODEL.BACKBONE.TYPE}",
         "weights": weights,
         "channels": describe_channels(cfg),
-        "pixel values": (
-            "uint8 as stored (0 to 255); scaled inside"
-            if cfg.EXPORT.PREPROCESS
-            else "float32 in [0, 1]: stored value / 255, of 16-bit images / 65535"
-        ),
+        "pixel values": describe_values(cfg),
         "image preprocessing": describe_preprocessing(cfg),
         "slices of scans": describe_slices(cfg),
         "classes": describe_classes(cfg),
@@ -50,9 +47,10 @@ def describe_tensors(cfg: DictConfig, output_shape: tuple[int | None, ...]) -> d
     '`probabilities`, float32, (batch, 320, 320, 2)'
     """
     size = (None, None) if cfg.EXPORT.SIZE == "dynamic" else (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
-    taken, returned = ("uint8", "int32") if cfg.EXPORT.PREPROCESS else ("float32", "float32")
+    returned = "int32" if output_name(cfg.EXPORT) == "classes" else "float32"
+    shape = shape_text((None, *size, cfg.INPUT.CHANNELS))
     return {
-        "input": f"`image`, {taken}, {shape_text((None, *size, cfg.INPUT.CHANNELS))}: batch, height, width, channels",
+        "input": f"`image`, {input_type(cfg)}, {shape}: batch, height, width, channels",
         "output": f"`{output_name(cfg.EXPORT)}`, {returned}, {shape_text(output_shape)}",
     }
 
@@ -117,10 +115,11 @@ def describe_classes(cfg: DictConfig) -> str:
 def describe_output(cfg: DictConfig) -> str:
     """What a value of the output is, and how classes follow from it."""
     of = "the image" if cfg.MODEL.TYPE == "classifier" else "a pixel"
+    gives_classes = output_name(cfg.EXPORT) == "classes"
     if is_multi_label(cfg):
         bits = f"the classes of {of}: bit n is set where class n is there"
-        return bits if cfg.EXPORT.PREPROCESS else f"probability of each class at {of}; above 0.5 the class is there"
-    if cfg.EXPORT.PREPROCESS:
+        return bits if gives_classes else f"probability of each class at {of}; above 0.5 the class is there"
+    if gives_classes:
         return f"the class of {of}"
     if cfg.OUTPUT.CLASSES == 1:
         return f"probability that {of} is foreground"
@@ -157,6 +156,8 @@ def describe_slices(cfg: DictConfig) -> str:
 def describe_preprocessing(cfg: DictConfig) -> str:
     """What the file itself does to pixel values first; empty if it takes them as they come."""
     group, kind = cfg.PREPROCESS_DATA, cfg.PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE
+    if kind == "window" and cfg.EXPORT.PREPROCESS:
+        return f"window, inside: {group.WINDOW[0]:g} to {group.WINDOW[1]:g} of the scan become 0 to 1, clipped"
     if kind == "window":
         return f"outside: give it the scan from {group.WINDOW[0]:g} to {group.WINDOW[1]:g} as 0 to 1, clipped"
     if group.SCOPE == "volume":
@@ -174,12 +175,37 @@ def describe_preprocessing(cfg: DictConfig) -> str:
 def example_code(cfg: DictConfig) -> str:
     """Python lines that read an image and run the exported file beside them."""
     size = "" if cfg.EXPORT.SIZE == "dynamic" else f".resize(({cfg.INPUT.WIDTH}, {cfg.INPUT.HEIGHT}))"
-    batch = "[None, ..., None]" if cfg.INPUT.CHANNELS == GREY else "[None]"
-    depth = cfg.DATA_PREPARATION.DEPTH
-    scaled = batch if cfg.EXPORT.PREPROCESS else f'{batch}.astype("float32") / {2**depth - 1}'
-    mode = "L" if cfg.INPUT.CHANNELS == GREY else "RGB"
     packages, *run = FORMATS[cfg.EXPORT.FORMAT].code.replace("OUTPUT", output_name(cfg.EXPORT)).splitlines()
-    read = ["from PIL import Image", f'image = np.asarray(Image.open("image.png").convert("{mode}"){size}){scaled}']
-    if cfg.INPUT.CHANNELS not in (GREY, COLOUR) or not is_picture(cfg) or depth == 16:
-        read = [f'image = np.load("image.npy"){scaled}  # uint{depth} (height, width, channels)']
+    if cfg.INPUT.CHANNELS in (GREY, COLOUR) and is_picture(cfg) and stored_range(cfg) is None:
+        mode, batch = ("L", "[None, ..., None]") if cfg.INPUT.CHANNELS == GREY else ("RGB", "[None]")
+        pixels = f'np.asarray(Image.open("image.png").convert("{mode}"){size}){batch}'
+        read = ["from PIL import Image", f"image = {scaling_code(cfg, pixels)}"]
+    else:
+        pixels = scaling_code(cfg, 'np.load("image.npy")[None]')
+        read = [f"image = {pixels}  # values as stored, (height, width, channels)"]
     return "\n".join([packages, "import numpy as np", *read, *run])
+
+
+def scaling_code(cfg: DictConfig, pixels: str) -> str:
+    """The Python expression that makes an input of stored values, which the expression `pixels` gives."""
+    if input_type(cfg) == "uint8":
+        return pixels
+    ends, floats = stored_range(cfg), f'{pixels}.astype("float32")'
+    if cfg.EXPORT.PREPROCESS:
+        return floats
+    if ends is None or ends == (0, LEVELS):
+        return f"{floats} / {255 if ends is None else LEVELS}"
+    return f"np.clip(({floats} - {ends[0]:.9g}) / {ends[1] - ends[0]:.9g}, 0, 1)"
+
+
+def describe_values(cfg: DictConfig) -> str:
+    """What a value of the input is."""
+    ends = stored_range(cfg)
+    if ends is None and cfg.EXPORT.PREPROCESS:
+        return "uint8 as stored (0 to 255); scaled inside"
+    if ends is None:
+        return "float32 in [0, 1]: stored value / 255, of 16-bit images / 65535"
+    span = f"{ends[0]:.9g} to {ends[1]:.9g} become 0 to 1"
+    if cfg.EXPORT.PREPROCESS:
+        return f"float32, values as stored; {span} inside, those beyond are clipped"
+    return f"float32 in [0, 1]: stored values from {span}, those beyond are clipped"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 from omegaconf import DictConfig
 
 from utils.export.formats import Run, output_name
@@ -29,14 +30,26 @@ class KerasJob:
 def make_job(
     model: keras.Model, images: np.ndarray, settings: DictConfig, multi_label: bool, metadata: Mapping[str, str]
 ) -> KerasJob:
-    """What `write_keras` writes: the model as it is, float32 images in [0, 1] -> probabilities."""
-    return KerasJob(model, settings)
+    """What `write_keras` writes: the model, its output named and turned into that of EXPORT.OUTPUT."""
+    name = output_name(settings)
+    output = model.output if name == "probabilities" else class_values(model.output, multi_label)
+    named = keras.layers.Identity(dtype=output.dtype, name=name)(output)
+    return KerasJob(keras.Model(model.input, named, name=model.name), settings)
+
+
+def class_values(probabilities: keras.KerasTensor, multi_label: bool) -> keras.KerasTensor:
+    """Class indices as `utils.export.exporters` gives them, of Keras's own parts: its argmax has no form in ONNX."""
+    if multi_label:
+        bits = [2**index for index in range(probabilities.shape[-1])]
+        return ops.sum(ops.cast(probabilities > 0.5, "int32") * bits, axis=-1)
+    if probabilities.shape[-1] == 1:
+        return ops.cast(ops.squeeze(probabilities, -1) > 0.5, "int32")
+    return ops.argmax(probabilities, axis=-1)
 
 
 def write_keras(job: KerasJob, path: Path) -> None:
     """Keras's own format."""
-    output = keras.layers.Identity(dtype="float32", name=output_name(job.settings))(job.model.output)
-    keras.Model(job.model.input, output, name=job.model.name).save(path)
+    job.model.save(path)
 
 
 def run_keras(path: Path) -> Run:
