@@ -21,6 +21,7 @@ from utils.export.comparison import compare, print_comparison
 from utils.export.formats import check_export
 from utils.export.interface import describe_interface, describe_tensors
 from utils.export.model_card import write_model_card
+from utils.export.stored_values import stored_images, stored_range, with_stored_values
 
 
 def export(cfg: DictConfig) -> Path:
@@ -46,7 +47,6 @@ def export(cfg: DictConfig) -> Path:
         saved .../model.keras and .../model.keras.md
     """
     from utils.export.example_images import evenly_spaced, example_images
-    from utils.export.stored_values import stored_images, stored_range, with_stored_values
 
     trained, weights, settings = restore_config(cfg), weights_path(cfg), cfg.EXPORT
     row, multi_label = check_export(trained), is_multi_label(trained)

@@ -14,9 +14,8 @@ PER_COMMAND, SHARED, OUTPUT = Role.PER_COMMAND, Role.SHARED, Role.OUTPUT
 SPLITS = ("train", "val", "test")
 LOSSES = load_object("losses:LOSSES")  # each row declares the options of its term
 
-FLAG, FLAG_OR_NULL, COUNT = Key(bool), Key(bool | None), Key(int, low=0)
+FLAG, FLAG_OR_NULL, COUNT, PATHS = Key(bool), Key(bool | None), Key(int, low=0), Key(str | list[str] | None)
 PRECISION, SIZE = Key(choices=(False, True, "bfloat16")), Key(int | None, low=1, high=65536)
-PATHS = Key(str | list[str] | None)
 SPLIT_PATHS = Group(IMAGES_PATH=PATHS, MASK_PATH=PATHS, OBJECTS_PATH=PATHS.with_roles(RESUMABLE))
 
 SCHEMA = Group(

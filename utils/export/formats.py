@@ -123,8 +123,6 @@ def check_export(cfg: DictConfig) -> ExportFormat:
     Raises:
         UserError: EXPORT asks for what the format or the model cannot do; names the formats that can.
     """
-    from utils.export.stored_values import input_type  # with NumPy, which the table does without
-
     settings, row = cfg.EXPORT, FORMATS[cfg.EXPORT.FORMAT]
     if cfg.BACKEND not in row.backends:
         raise UserError(
@@ -145,7 +143,8 @@ def check_export(cfg: DictConfig) -> ExportFormat:
             "EXPORT.PREPROCESS=True takes one image, these weights the statistics of its volume "
             "(PREPROCESS_DATA.SCOPE=volume). Leave it out, and scale volumes first as the model card says."
         )
-    if settings.PREPROCESS and settings.QUANTIZE == "int8" and input_type(cfg) != "uint8":
+    stored_as_floats = cfg.DATA_PREPARATION.DEPTH == 16 or cfg.PREPROCESS_DATA.VALUE_RANGE is not None
+    if settings.PREPROCESS and settings.QUANTIZE == "int8" and stored_as_floats:
         raise UserError(
             "EXPORT.QUANTIZE=int8 cannot hold the stored values of these weights (16 bit, or VALUE_RANGE), which "
             "EXPORT.PREPROCESS=True takes. Use EXPORT.QUANTIZE=float16, or leave EXPORT.PREPROCESS out."
