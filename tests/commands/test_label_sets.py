@@ -121,7 +121,7 @@ def test_values_of_combinations(sets, labels):
 
 
 def test_colours_of_values_are_those_of_their_classes():
-    table = np.reshape(color_table(multi_label=True, values=[0, 100, 200, 200]), (256, 3)).tolist()
+    table = np.reshape(color_table(multi_label=True, values=(0, 100, 200, 200)), (256, 3)).tolist()
     both = [sum(pair) // 2 for pair in zip(class_color(1), class_color(2), strict=True)]
     assert (table[0], table[100], table[200], table[1]) == ([0, 0, 0], list(class_color(1)), both, [0, 0, 0])
 

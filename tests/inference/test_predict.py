@@ -166,6 +166,24 @@ def test_only_what_is_asked_for_is_written(tiny, tmp_path, capsys):
     assert f"Predicted 1 of 1: masks, predictions.csv and rle.csv in {output}" in capsys.readouterr().out
 
 
+def test_the_disk_is_waited_for_once(tiny, tmp_path, monkeypatch):
+    """Once for all masks and pictures, while there is no table yet that says that they are there; then for it."""
+    folder, _ = tiny
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"images/{number}.png"), np.full((40, 40, 3), 60 * number, np.uint8))
+    waits = []
+
+    def seen(name):
+        return lambda *_: waits.append((name, len(list(tmp_path.glob("out/*/predictions.csv")))))
+
+    monkeypatch.setattr("os.sync", seen("all"))
+    monkeypatch.setattr("os.fsync", seen("one"))
+    run(folder, tmp_path, f"PREDICT.INPUT={tmp_path / 'images'}")
+    assert len(list(tmp_path.glob("out/*/pictures/*.png"))) == 3
+    assert waits == [("all", 0), ("one", 0)]
+
+
 def test_an_image_in_memory_as_predict_sees_it(tiny, tmp_path):
     folder, _ = tiny
     image = np.random.default_rng(0).integers(0, 255, (60, 70, 3), np.uint8)

@@ -248,10 +248,13 @@ def warn_if_not_saved(what: str) -> Iterator[list[Exception]]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path, backups: int = 0, outdated: Collection[Path] = ()) -> Iterator[Path]:
+def atomic_write(
+    path: str | Path, backups: int = 0, outdated: Collection[Path] = (), sync: bool = True
+) -> Iterator[Path]:
     """Yield a temporary path in the same folder. It becomes `path` if the block succeeds, else it is removed.
 
-    The last `backups` versions are kept but for those `outdated`, see `utils.base.backups`.
+    The last `backups` versions are kept but for those `outdated`, see `utils.base.backups`. With `sync`, which
+    takes milliseconds, it outlives a power cut; of many files only the last needs it, after `os.sync`.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_write(f"{folder}/a.json") as temporary:
@@ -259,8 +262,7 @@ def atomic_write(path: str | Path, backups: int = 0, outdated: Collection[Path] 
     ...     Path(folder, "a.json").read_text()
     '{}'
 
-    The temporary name keeps the ending(s) of `path`, which libraries use to choose the format. It is not too long
-    where `path` is not.
+    The temporary name keeps the endings of `path`, which tell libraries the format, and is as short as can be.
     """
     path = Path(path)
     name = path.name.split(".", 1)
@@ -273,12 +275,11 @@ def atomic_write(path: str | Path, backups: int = 0, outdated: Collection[Path] 
     temporary = Path(created)
     try:
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes the file private; give it the permissions of an ordinary new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        if sync:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+        os.umask(mask := os.umask(0))
+        os.chmod(temporary, 0o666 & ~mask)  # of an ordinary new file; mkstemp makes it private
         if backups:
             replace_keeping_backups(temporary, path, backups, outdated)
         else:

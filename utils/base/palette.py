@@ -4,7 +4,7 @@ Sources: M. Okabe and K. Ito, "Color Universal Design", 2008 (https://jfly.uni-k
 Schemes", technical note SRON/EPS/TN/09-002, 2021 (muted and bright schemes). A class has the same colour everywhere.
 """
 
-from collections.abc import Sequence
+import functools
 
 # Class 1, 2, ...: the colours of Okabe and Ito, then those of Tol's muted scheme that are none of them. RGB.
 CLASS_COLORS = (
@@ -43,8 +43,9 @@ def class_color(index: int) -> tuple[int, int, int]:
     return CLASS_COLORS[(index - 1) % len(CLASS_COLORS)]
 
 
+@functools.lru_cache(maxsize=8)  # a millisecond for each picture
 def color_table(
-    multi_label: bool = False, values: Sequence[int] | None = None, has_background: bool = True
+    multi_label: bool = False, values: tuple[int, ...] | None = None, has_background: bool = True
 ) -> list[int]:
     """The palette of a picture whose values are class indices: 256 colours, red, green and blue of one after the other.
 
@@ -56,7 +57,7 @@ def color_table(
 
     >>> color_table()[:9], color_table(multi_label=True)[9:12]
     ([0, 0, 0, 230, 159, 0, 86, 180, 233], [158, 169, 116])
-    >>> color_table(values=[0, 255])[-6:]
+    >>> color_table(values=(0, 255))[-6:]
     [0, 0, 0, 230, 159, 0]
     """
     colors = {0: BACKGROUND if has_background else CLASS_0}

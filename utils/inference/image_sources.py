@@ -94,6 +94,6 @@ def save_tiff(path: Path, pages: list[np.ndarray]) -> None:
     Raises:
         UserError: OpenCV cannot write it.
     """
-    with atomic_write(path) as temporary:
+    with atomic_write(path, sync=False) as temporary:
         if not cv2.imwritemulti(str(temporary), pages):
             raise UserError(f"Cannot write {path}.")

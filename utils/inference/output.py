@@ -69,6 +69,8 @@ class Output(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind is None and self.writers and hasattr(os, "sync"):  # not on Windows
+            os.sync()  # the masks and pictures, before the tables, which say that all is there
         self.stack.__exit__(kind, error, traceback)
 
     @abstractmethod

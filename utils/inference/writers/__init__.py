@@ -161,7 +161,9 @@ class WriterSettings:
 
     def colors(self, values: Sequence[int] | None = None) -> list[int]:
         """The table of colours of masks with these values of the classes, see `color_table`."""
-        return color_table(self.multi_label, values, has_background=self.meaning.first_class == 1)
+        return color_table(
+            self.multi_label, None if values is None else tuple(values), has_background=self.meaning.first_class == 1
+        )
 
 
 AnyPrediction = TypeVar("AnyPrediction", MaskPrediction, LabelPrediction)

@@ -89,5 +89,5 @@ def write_palette_png(path: Path, values: np.ndarray, colors: list[int]) -> None
     """Write `(height, width)` uint8 with a table of colours, as `color_table` makes it."""
     picture = Image.fromarray(values)
     picture.putpalette(colors)
-    with atomic_write(path) as temporary:
+    with atomic_write(path, sync=False) as temporary:
         picture.save(temporary, format="PNG")

@@ -18,5 +18,5 @@ class ProbabilityWriter(Writer[MaskPrediction]):
             source.save_array(folder / f"{source.name}.nii.gz", array)
             return
         array = np.moveaxis(array, 2, 0) if source.is_series else array[:, :, 0]
-        with atomic_write(folder / f"{source.name}.npy") as temporary:
+        with atomic_write(folder / f"{source.name}.npy", sync=False) as temporary:
             np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
