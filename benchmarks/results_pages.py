@@ -132,6 +132,22 @@ def headline_score(result: Mapping[str, Any]) -> tuple[str, str, float]:
     return split, score, value
 
 
+def measured(result: Mapping[str, Any]) -> str:
+    """The headline with its interval, and the second score that published.yaml names beside it."""
+    split, score, _ = headline_score(result)
+    scores = [score, *filter(None, [read_data_set(result["name"])["headline"].get("also")])]
+    entry = result["evaluation"]["splits"][split]
+    return "; ".join(f"`{other}` " * (other != score) + with_interval(entry, other) for other in scores)
+
+
+def goal_of(result: Mapping[str, Any]) -> str | None:
+    """The goal of the headline that was set before the run, and whether it was met; None without one."""
+    goal = read_data_set(result["name"]).get("goals", {}).get(result["name"])
+    if goal is None:
+        return None
+    return f"{number(goal)}: {'met' if headline_score(result)[2] >= goal else 'missed'}"
+
+
 def summary_lines(results: Sequence[Mapping[str, Any]], folder: Path) -> Iterator[str]:
     """The table of all runs, whose files are in folders of their names in `folder`."""
     yield "| Run | Data | Score | Measured [95 % interval] | Constant answer | Goal | Published, like for like? |"
@@ -147,9 +163,9 @@ def summary_lines(results: Sequence[Mapping[str, Any]], folder: Path) -> Iterato
             f"[{name}]({name}.md)",
             data_set["data"].partition(",")[0],
             f"{split} `{score}`",
-            with_interval(entry, score),
+            measured(result),
             constant_of_volumes(split, entry, score, folder / name) or constant_of(entry, score),
-            number(data_set.get("goal")),
+            goal_of(result) or MISSING,
             published or "none known",
         ]
         yield table_row(cells)
@@ -169,8 +185,7 @@ def best_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         best = max(runs, key=validated)
         (split, score, _), name = headline_score(best), best["name"]
         data = read_data_set(name)["data"].partition(",")[0]
-        measured = with_interval(best["evaluation"]["splits"][split], score)
-        yield table_row([f"[{data}](docs/results/{name}.md)", f"{split} `{score}` {measured}"])
+        yield table_row([f"[{data}](docs/results/{name}.md)", f"{split} `{score}` {measured(best)}"])
 
 
 def training_command(commands: Sequence[str]) -> str:
@@ -203,6 +218,8 @@ def page_lines(result: Mapping[str, Any], data_set: Mapping[str, Any], folder: P
     yield evaluation["command"]
     yield "```"
     yield ""
+    if goal := goal_of(result):
+        yield from (f"Goal of {headline(result).rpartition(' ')[0]}: {goal}.", "")
     yield from run_lines(result)
     for split, entry in evaluation["splits"].items():
         yield from split_lines(split, entry, result)
@@ -211,6 +228,8 @@ def page_lines(result: Mapping[str, Any], data_set: Mapping[str, Any], folder: P
     yield from ("## Curves", "", f"![Learning curves of {name}]({name}/curves.jpg)", "")
     if (folder / "pictures.jpg").exists():
         yield from ("## Pictures", "", f"![Worst, median and best cases of {name}]({name}/pictures.jpg)", "")
+    elif data_set["thumbnails"]:
+        yield from ("No pictures of this run were kept.", "")
     else:
         yield from ("No pictures: the licence of the images does not clearly allow them.", "")
     links = (
