@@ -278,6 +278,22 @@ def test_staple_is_expectation_maximisation_over_pixels():
     assert (found.ravel() == truth).mean() > (majority == truth).mean()  # two raters hardly count
 
 
+@pytest.mark.parametrize("raters", [[], ["EVALUATION.RATERS=[truth]", "EVALUATION.TRUTH=majority"]])
+def test_a_prediction_may_ignore_only_what_the_truth_ignores(folder, raters):
+    settings = ["DATASET.IGNORE_LABEL=255", "PREDICT.MASK_VALUES=labels", *raters]
+    true, found = TRUE.copy(), FOUND.copy()
+    found[0, 0, 1] = 255  # true and predicted class 1
+    write_pictures(folder / "void", found, "image_{}.png")
+    with pytest.raises(UserError, match=r"image_0.png: holds 255 \(DATASET.IGNORE_LABEL\) in 1 pixel that the true"):
+        score(folder, "void", *settings)
+    true[0, 0, 1] = 255
+    for index, mask in enumerate(true):
+        cv2.imwrite(str(folder / f"truth/mask_{index}.png"), mask)
+    scores = score(folder, "void", *settings)
+    assert (scores["dice_class1"], scores["dice_class2"]) == pytest.approx((2 * 2 / (3 + 4), DICE["dice_class2"]))
+    assert scores == pytest.approx(score(folder, "found", *settings), nan_ok=True)
+
+
 def test_names_of_cases():
     names = ["mask_1_2", "train_mask_3", "case_7_mask", "segmentation-12", "scan_pred", "image_1_2"]
     assert list(map(case_name, names)) == ["image_1_2", "train_image_3", "case_7", "volume-12", "scan", "image_1_2"]

@@ -24,6 +24,7 @@ from losses.count_scores import COUNT_METRICS, Scoring, confusion_of_masks, scor
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
 from utils.base.files import resolve_path
+from utils.base.ignored_classes import plain
 from utils.base.listing import list_folder
 from utils.base.progress import Task
 from utils.base.registry import load_object
@@ -190,6 +191,9 @@ def score_predictions(cfg: DictConfig, split: str, gallery: Gallery) -> SplitRes
         cfg: of `without_probabilities`.
         split: whose masks are the truth.
         gallery: is offered every picture.
+
+    Raises:
+        UserError: see `find_cases`, `MaskSet.read` and `without_ignored`.
     """
     cases = find_cases(cfg, split)
     data = describe_split(cfg, split, cases)
@@ -211,6 +215,7 @@ def score_predictions(cfg: DictConfig, split: str, gallery: Gallery) -> SplitRes
                 raters.add(name, votes, found, data.places is not None)
             kind = cfg.EVALUATION.TRUTH
             truth = votes[0] if kind == "mask" else find_consensus(kind, votes, classes, ignore_label, multi_label)
+            found = without_ignored(found, truth, ignore_label, cases.predictions.names[name])
             image = read_picture(cfg, cases.images.get(name), grid)
             for index in range(grid.shape[0]):
                 one = slice(index, index + 1)
@@ -226,6 +231,25 @@ def score_predictions(cfg: DictConfig, split: str, gallery: Gallery) -> SplitRes
     result.rules = {name: averaging(name, has_background(cfg)) or name for name in found_scores}
     result.raters = raters.result() if raters else None
     return result
+
+
+def without_ignored(predicted: np.ndarray, truth: np.ndarray, ignore_label: int | None, file: object) -> np.ndarray:
+    """A predicted mask with class 0 where both it and the true one, of its shape, hold DATASET.IGNORE_LABEL.
+
+    Raises:
+        UserError: it holds that value where the true mask does not; `file` names it.
+
+    >>> without_ignored(np.uint8([1, 255]), np.uint8([1, 255]), 255, "mask.png").tolist()
+    [1, 0]
+    """
+    ignored = plain(predicted) == ignore_label
+    wrong = int(np.count_nonzero(ignored & (plain(truth) != ignore_label)))
+    if wrong:
+        raise UserError(
+            f"{file}: holds {ignore_label} (DATASET.IGNORE_LABEL) in {counted(wrong, 'pixel')} that the true mask does "
+            "not ignore. Give these pixels a class in the prediction, or ignore them in the true mask."
+        )
+    return np.where(ignored, 0, predicted).astype(predicted.dtype)
 
 
 def read_picture(cfg: DictConfig, path: ImageFile | None, grid: Grid) -> np.ndarray:
