@@ -134,6 +134,8 @@ def add_run(folder: Path, work_dir: Path, name: str, target: Path) -> None:
             "evaluation": without_places(evaluation, name),
             "rules": find_rules(evaluation, has_background(folds[0])),
         }
+        if "batches" in data_set:
+            result["batches"] = mean_over_batches(read_table(evaluated / "per_image.csv"), data_set["batches"])
         (new / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
@@ -230,6 +232,34 @@ def write_split(folds: Sequence[DictConfig], evaluated: Sequence[str], path: Pat
                 names = [pair.image.name for pair in pairs] if places is None else [place.volume for place in places]
                 label = f"fold{number}" if len(folds) > 1 else split
                 writer.writerows((label, name, count) for name, count in Counter(names).items())
+
+
+def mean_over_batches(images: Sequence[Mapping[str, str]], size: int) -> dict[str, dict[str, float]]:
+    """`{split: {"IoU", "Dice"}}` of class 1 as some programs average: over batches of `size` images in their order.
+
+    All pixels of a batch count together, a batch without the class in truth and prediction counts 1, and a batch
+    weighs as much as it has images.
+    """
+    found = {}
+    for split in dict.fromkeys(row["split"] for row in images):
+        counts = np.array(
+            [
+                [int(row[f"{kind}_class1"]) for kind in ("true", "predicted", "common")]
+                for row in images
+                if row["split"] == split
+            ]
+        )
+        parts = [counts[first : first + size] for first in range(0, len(counts), size)]
+        true, predicted, common = np.array([part.sum(0) for part in parts]).T
+        both = true + predicted
+        weights = [len(part) for part in parts]
+        dice = np.where(both == 0, 1, 2 * common / np.maximum(both, 1))
+        iou = np.where(both == 0, 1, common / np.maximum(both - common, 1))
+        found[split] = {
+            "IoU": float(np.average(iou, weights=weights)),
+            "Dice": float(np.average(dice, weights=weights)),
+        }
+    return found
 
 
 def choose_images(evaluated: Path, split: str) -> list[tuple[str, int]]:

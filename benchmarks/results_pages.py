@@ -225,6 +225,13 @@ def page_lines(result: Mapping[str, Any], data_set: Mapping[str, Any], folder: P
         yield from split_lines(split, entry, result)
     yield from rule_lines(evaluation["splits"].values())
     yield from published_lines(data_set["published"], result)
+    if "batches" in result:
+        means = (f"{split} IoU {number(m['IoU'])}, Dice {number(m['Dice'])}" for split, m in result["batches"].items())
+        size = data_set["batches"]
+        yield from (
+            f"Averaged over batches of {size} images in the order of their names, empty ones 1: {'; '.join(means)}.",
+            "",
+        )
     yield from ("## Curves", "", f"![Learning curves of {name}]({name}/curves.jpg)", "")
     if (folder / "pictures.jpg").exists():
         yield from ("## Pictures", "", f"![Worst, median and best cases of {name}]({name}/pictures.jpg)", "")

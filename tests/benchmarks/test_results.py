@@ -164,6 +164,16 @@ def test_the_best_run_of_a_data_set_is_chosen_by_validation():
     assert "pets_b.md" in row and "0.600" in row
 
 
+def test_means_over_batches_by_hand(results):
+    """Two batches of two images and one of one; the second is empty in truth and prediction."""
+    counts = [(4, 4, 3), (0, 0, 0), (0, 0, 0), (0, 0, 0), (2, 4, 2)]
+    columns = ("true_class1", "predicted_class1", "common_class1")
+    rows = [{"split": "val"} | dict(zip(columns, map(str, row), strict=True)) for row in counts]
+    found = results.mean_over_batches(rows, 2)["val"]
+    assert found["IoU"] == pytest.approx((2 * 3 / 5 + 2 * 1 + 1 / 2) / 5)
+    assert found["Dice"] == pytest.approx((2 * 6 / 8 + 2 * 1 + 4 / 6) / 5)
+
+
 def test_the_constant_answer_of_volumes(tmp_path):
     """Two slices of 10 pixels with 4 true, and one without any: (2 * 4 / (4 + 20) + 0) / 2."""
     from benchmarks.results_pages import constant_of_volumes
