@@ -212,6 +212,28 @@ def test_an_override_that_contradicts_the_weights_names_its_key(trained, overrid
         restore_config(load_config(trained + [override]))
 
 
+def test_the_channels_of_the_weights_keep_their_order(trained, tmp_path, capsys):
+    path = tmp_path / "checkpoint/model_tiny_unet3plus.yaml"
+    saved = OmegaConf.load(path)
+    saved.DATASET.CHANNELS = ["pre", "flair", "post"]
+    OmegaConf.save(saved, path)
+    with pytest.raises(
+        UserError, match=r"CHANNELS=\[post,flair,pre\] contradicts the weights .*CHANNELS=\[pre,flair,post\]"
+    ):
+        restore_config(load_config([*trained, "DATASET.CHANNELS=[post,flair,pre]"]))
+    for channels in (["pre", "flair", "post"], ["t1n", "flair", "t1c"]):
+        cfg = restore_config(load_config([*trained, f"DATASET.CHANNELS=[{','.join(channels)}]"]))
+        assert channels == cfg.DATASET.CHANNELS
+    assert not capsys.readouterr().err
+
+
+def test_other_bands_than_those_of_the_weights_are_noted_once(trained, capsys):
+    for _ in range(2):
+        assert restore_config(load_config([*trained, "DATASET.BANDS=[7,5,6]"])).DATASET.BANDS == [7, 5, 6]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "DATASET.BANDS=[7,5,6], the weights were trained with DATASET.BANDS=null" in line
+
+
 def test_no_weights_yet(tmp_path):
     with pytest.raises(UserError, match="Train first"):
         restore_config(load_config([f"WORK_DIR={tmp_path}"]))

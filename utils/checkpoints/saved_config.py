@@ -1,9 +1,10 @@
 """The config beside weights: written by training, restored by the commands that use the weights."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -12,6 +13,7 @@ from utils.base.files import atomic_write, exists
 from utils.base.keys import Role
 from utils.base.plain_yaml import MAX_CHARACTERS, read_plain_yaml
 from utils.base.registry import load_object
+from utils.base.terminal import say
 from utils.checkpoints.paths import ENDING, companion_path, weights_path
 from utils.config.checks import check_config
 from utils.config.defaults import default_config
@@ -37,7 +39,7 @@ def restore_config(cfg: DictConfig) -> DictConfig:
 
     Raises:
         UserError: there are no weights yet, their config is damaged, or an override contradicts them (another model,
-            channels, classes, another window of the scans).
+            channels or their order, classes, another window of the scans).
     """
     weights = weights_path(cfg)
     if not exists(weights):
@@ -52,6 +54,7 @@ def restore_config(cfg: DictConfig) -> DictConfig:
     overridden = overridden_keys(cfg)
     check_architecture(restored, cfg, overridden, weights)
     check_preparation(restored, cfg, overridden, weights)
+    check_channels(restored, cfg, overridden, weights)
     own = (*keys_with_role(Role.PER_COMMAND), *keys_with_role(Role.OUTPUT))
     for key in (*own, *overridden):
         OmegaConf.update(restored, key, OmegaConf.select(cfg, key), merge=False)
@@ -76,6 +79,11 @@ def overridden_keys(cfg: DictConfig) -> list[str]:
     return ["LOSS" if key.startswith("LOSS.") else key for key in keys if key != EXPERIMENT]
 
 
+def is_overridden(key: str, overridden: list[str]) -> bool:
+    """Whether a key of the config, or a group that it is in, is among those of `overridden_keys`."""
+    return any(key == name or key.startswith(f"{name}.") for name in overridden)
+
+
 def check_architecture(trained: DictConfig, cfg: DictConfig, overridden: list[str], weights: Path) -> None:
     """Refuse an override of a key of role ARCHITECTURE if its value differs from that of the weights.
 
@@ -84,8 +92,7 @@ def check_architecture(trained: DictConfig, cfg: DictConfig, overridden: list[st
     """
     expanded, wanted = with_model_settings(trained), with_model_settings(cfg)
     for key in keys_with_role(Role.ARCHITECTURE):
-        is_overridden = any(key == name or key.startswith(f"{name}.") for name in overridden)
-        if is_overridden and OmegaConf.select(expanded, key) != OmegaConf.select(wanted, key):
+        if is_overridden(key, overridden) and OmegaConf.select(expanded, key) != OmegaConf.select(wanted, key):
             raise UserError(
                 f"{key}={OmegaConf.select(cfg, key)} contradicts the weights {weights}, trained with {key}="
                 f"{OmegaConf.select(expanded, key)}. Leave it out, or name other weights with MODEL.WEIGHTS_FILE_NAME."
@@ -102,11 +109,46 @@ def check_preparation(trained: DictConfig, cfg: DictConfig, overridden: list[str
         return
     for key in keys_with_role(Role.PREPARATION):
         value, known = OmegaConf.select(cfg, key), OmegaConf.select(trained, key)
-        if value != known and any(key == name or key.startswith(f"{name}.") for name in overridden):
+        if value != known and is_overridden(key, overridden):
             raise UserError(
                 f"{assignment(key, value)} contradicts the weights {weights}: their training data was prepared with "
                 f"{assignment(key, known)}. Leave it out."
             )
+
+
+def check_channels(trained: DictConfig, cfg: DictConfig, overridden: list[str], weights: Path) -> None:
+    """Refuse the channels of the weights in another order; a note if other bands of the files become the channels.
+
+    Other names may be those of the same channels in other data, and other bands those of another layout of its files.
+
+    Raises:
+        UserError: names both orders.
+    """
+    for key in ("DATASET.CHANNELS", "DATASET.BANDS"):
+        typed, known = plain(OmegaConf.select(cfg, key)), plain(OmegaConf.select(trained, key))
+        if typed == known or not is_overridden(key, overridden):
+            continue
+        if key == "DATASET.BANDS":
+            note(
+                f"{assignment(key, typed)}, the weights were trained with {assignment(key, known)}: right only if the "
+                "bands of these files lie in another order."
+            )
+        elif typed and known and sorted(typed) == sorted(known):
+            raise UserError(
+                f"{assignment(key, typed)} contradicts the weights {weights}, trained with {assignment(key, known)}: "
+                "the same channels in another order. Leave it out."
+            )
+
+
+def plain(value: ListConfig | None) -> list | None:
+    """A list of the config as one of Python."""
+    return None if value is None else list(value)
+
+
+@cache
+def note(text: str) -> None:
+    """Write a line once, not for each of the networks that predict together."""
+    say(f"Note: {text}", "stderr")
 
 
 def with_model_settings(cfg: DictConfig) -> DictConfig:
