@@ -12,7 +12,7 @@ from utils.base.keys import Role
 from utils.checkpoints.foreign.convert import is_foreign, read_foreign, settings_of
 from utils.checkpoints.paths import companion_path
 from utils.checkpoints.saved_config import read_config
-from utils.checkpoints.start_weights import channel_names, class_places, find_start
+from utils.checkpoints.start_weights import channel_names, class_places, complete_classes, find_start
 from utils.config import load_config
 from utils.config.class_names import is_background
 from utils.config.defaults import default_config
@@ -74,8 +74,11 @@ def start_notes(start: Start | None, cfg: DictConfig) -> list[str]:
         start: of --init, or None.
         cfg: the planned config, with its names of classes.
     """
-    places = None if start is None else class_places(start.cfg, cfg)
-    if start is None or places is None:
+    if start is None:
+        return []
+    complete_classes(start.cfg, cfg, start.path)
+    places = class_places(start.cfg, cfg)
+    if places is None:
         return []
     names = channel_names(cfg)
     taken = [names[place] for place in places if not is_background(names[place])]

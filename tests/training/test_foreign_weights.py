@@ -14,7 +14,7 @@ from utils.base.errors import UserError
 from utils.checkpoints.foreign.__main__ import main
 from utils.checkpoints.foreign.convert import build_foreign, overrides_of, read_foreign
 from utils.checkpoints.saved_config import restore_config
-from utils.checkpoints.start_weights import find_start, start_with
+from utils.checkpoints.start_weights import class_places, complete_classes, find_start, start_with
 from utils.checkpoints.weights import load_weights
 from utils.config import load_config
 
@@ -78,6 +78,13 @@ def test_other_classes_channels_and_settings_are_said(brain):
     head = dict.fromkeys(("mask_logits/kernel", "mask_logits/bias"), "1 of 3 classes by name")
     assert taken.adapted == {"encoder1_1_conv/kernel": "3 -> 1 channels", **head} and not taken.left
     assert taken.lines()[-1] == "built there with MODEL.DECODER.NORM_EPSILON=1e-05"
+
+
+def test_weights_that_do_not_say_whether_classes_overlap_keep_their_head(tmp_path):
+    source, target = load_config(["OUTPUT.CLASSES=3"]), load_config(["OUTPUT.CLASSES=3", "OUTPUT.MULTI_LABEL=True"])
+    assert class_places(source, target) is not None
+    complete_classes(source, target, tmp_path / "weights.pt")
+    assert class_places(source, target) is None
 
 
 def test_channels_of_a_network_that_normalises_its_image(tmp_path):

@@ -65,7 +65,25 @@ def test_classes_of_the_same_name_keep_their_kernels(head, tmp_path):
 
 def test_unnamed_classes_of_the_same_number_are_the_same(run):
     _, _, taken = start(run, "OUTPUT.CLASSES=2")
-    assert "mask_logits/kernel" in taken.taken
+    assert taken.taken["mask_logits/kernel"] == "as many classes, without names"
+    assert start(run, *LIVER)[2].taken["mask_logits/kernel"] == ""
+
+
+def test_a_class_does_not_become_the_background(tmp_path):
+    cfg = load_config([*SMALL, "OUTPUT.MULTI_LABEL=True", "OUTPUT.CLASSES=2", "DATASET.CLASS_MASKS=[liver,tumour]"])
+    source = build_model(cfg)
+    save_weights(source, tmp_path / "a.weights.h5")
+    save_config(cfg, tmp_path / "a.weights.h5")
+    values, before, taken = start((tmp_path, source), "OUTPUT.CLASSES=2")
+    assert taken.left == dict.fromkeys(("mask_logits/kernel", "mask_logits/bias"), "classes differ")
+    np.testing.assert_array_equal(values["mask_logits/kernel"], before["mask_logits/kernel"])
+    values, before, _ = start((tmp_path, source), *LIVER)
+    theirs, ours, new = (
+        np.array(source.get_layer("mask_logits").kernel),
+        *(part["mask_logits/kernel"] for part in (values, before)),
+    )
+    np.testing.assert_array_equal(ours[..., 1], theirs[..., 0])
+    np.testing.assert_array_equal(ours[..., 0], new[..., 0])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])

@@ -12,6 +12,7 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from models import build_model, model_settings
+from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, resolve_path
 from utils.base.keys import Role
@@ -20,7 +21,7 @@ from utils.checkpoints.foreign.convert import build_foreign, is_foreign, read_fo
 from utils.checkpoints.paths import ENDING, START, companion_path
 from utils.checkpoints.saved_config import read_config
 from utils.checkpoints.weights import load_file
-from utils.config.class_names import mask_class_names
+from utils.config.class_names import given_class_names, mask_class_names
 from utils.config.overrides import assignment
 from utils.config.schema import keys_with_role
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import keras
 
 EXPORTED = (".keras", ".onnx", ".tflite", ".pb", ".zip", ".tar", ".gz")
+BY_COUNT = "as many classes, without names"
 HEADS = ("_logits/kernel", "_logits/bias")  # endings of the paths of the arrays that have a part for each class
 
 
@@ -37,7 +39,7 @@ class Taken:
 
     source: Path
     settings: list[str] = field(default_factory=list)  # of the network there, where they differ
-    taken: list[str] = field(default_factory=list)
+    taken: dict[str, str] = field(default_factory=dict)  # "" where nothing is to be said
     adapted: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
 
@@ -55,10 +57,9 @@ class Taken:
         return shown
 
     def save(self, weights: Path) -> None:
-        """Write a row for each array to `<weights>.start.csv`: its path, what was done, why it was not taken as is."""
-        rows = [(path, "taken", "") for path in self.taken]
-        for what, arrays in (("adapted", self.adapted), ("new", self.left)):
-            rows += [(path, what, why) for path, why in arrays.items()]
+        """Write a row for each array to `<weights>.start.csv`: its path, what was done, and why."""
+        kinds = (("taken", self.taken), ("adapted", self.adapted), ("new", self.left))
+        rows = [(path, what, why) for what, arrays in kinds for path, why in arrays.items()]
         with (
             atomic_write(companion_path(weights, START)) as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -136,6 +137,7 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
     import keras
 
     its, source = load_source(path)
+    complete_classes(its, cfg, path)
     values = {variable.path: keras.ops.convert_to_numpy(variable) for variable in source.weights}
     paths = [variable.path for variable in network.weights]
     first = next(place for place, path in enumerate(paths) if path.endswith("/kernel"))
@@ -148,14 +150,14 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
         elif name.endswith(HEADS) and places is not None:
             new, layer = np.array(keras.ops.convert_to_numpy(variable)), network.get_layer(name.split("/")[0])
             matched = match_classes(new, value, places, layer)
-            if matched is None:
+            if matched is None or not places:
                 report.left[name] = "classes differ"
             else:
                 variable.assign(matched)
                 report.adapted[name] = f"{len(places)} of {len(channel_names(cfg))} classes by name"
         elif value.shape == shape:
             variable.assign(value)
-            report.taken.append(name)
+            report.taken[name] = BY_COUNT if name.endswith(HEADS) and by_count(its, cfg) else ""
         elif place == first and value.shape[:2] + value.shape[3:] == shape[:2] + shape[3:]:
             variable.assign(spread(value, shape[2]))
             report.adapted[name] = f"{value.shape[2]} -> {shape[2]} channels"
@@ -207,17 +209,35 @@ def channel_names(cfg: DictConfig) -> list[str]:
     return mask_class_names(cfg)[-cfg.OUTPUT.CLASSES :]
 
 
+def complete_classes(source: DictConfig, target: DictConfig, path: Path) -> None:
+    """Weights of another program do not say whether their classes overlap: they are taken to be as those here."""
+    if is_foreign(path):
+        source.OUTPUT.MULTI_LABEL = target.OUTPUT.MULTI_LABEL
+
+
 def class_places(source: DictConfig, target: DictConfig) -> dict[int, int] | None:
     """`{channel here: channel there}` of the classes that both have by name; None: the channels are the same.
 
-    Where one of the two does not name its classes, equal numbers are taken for equal classes.
+    >>> from utils.config import load_config
+    >>> sigmoids = load_config(["OUTPUT.MULTI_LABEL=True", "OUTPUT.CLASS_NAMES=[background,a,b]", "OUTPUT.CLASSES=2"])
+    >>> class_places(sigmoids, load_config(["OUTPUT.CLASSES=3", "OUTPUT.CLASS_NAMES=[background,b,new]"]))
+    {1: 1}
     """
     theirs, ours = channel_names(source), channel_names(target)
-    unnamed = source.OUTPUT.CLASS_NAMES is None or target.OUTPUT.CLASS_NAMES is None
-    if theirs == ours or (unnamed and len(theirs) == len(ours)):
+    if theirs == ours or by_count(source, target):
         return None
     lowered = [name.lower() for name in theirs]
     return {place: lowered.index(name.lower()) for place, name in enumerate(ours) if name.lower() in lowered}
+
+
+def by_count(source: DictConfig, target: DictConfig) -> bool:
+    """Whether equal numbers are taken for equal classes: one of the two does not name its own.
+
+    Never where the classes of one of them overlap: its first channel is a class, that of the other the background.
+    """
+    named = given_class_names(source) is not None and given_class_names(target) is not None
+    same_number = source.OUTPUT.CLASSES == target.OUTPUT.CLASSES
+    return not named and same_number and is_multi_label(source) == is_multi_label(target)
 
 
 def match_classes(

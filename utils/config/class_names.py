@@ -20,6 +20,20 @@ def mask_class_names(cfg: DictConfig) -> list[str]:
     >>> mask_class_names(load_config(["OUTPUT.CLASSES=2", "OUTPUT.BACKGROUND=False"]))
     ['class0', 'class1']
     """
+    named = given_class_names(cfg)
+    if named is not None:
+        return named
+    first = "class0" if not has_background(cfg) else "background"
+    return [first, *(f"class{index}" for index in range(1, number_of_classes(cfg)))]
+
+
+def given_class_names(cfg: DictConfig) -> list[str] | None:
+    """The names of OUTPUT.CLASS_NAMES or DATASET.CLASS_MASKS; None if the config names no class.
+
+    >>> from utils.config import load_config
+    >>> given_class_names(load_config(["OUTPUT.CLASSES=3"])) is None
+    True
+    """
     if cfg.OUTPUT.CLASS_NAMES is not None:
         return list(cfg.OUTPUT.CLASS_NAMES)
     files = cfg.DATASET.CLASS_MASKS
@@ -29,8 +43,7 @@ def mask_class_names(cfg: DictConfig) -> list[str]:
         and not any("*" in name for name in files)
     ):
         return ["background", *files]
-    first = "class0" if not has_background(cfg) else "background"
-    return [first, *(f"class{index}" for index in range(1, number_of_classes(cfg)))]
+    return None
 
 
 def has_background(cfg: DictConfig) -> bool:
