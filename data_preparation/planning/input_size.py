@@ -99,8 +99,11 @@ def size_for(sizes: np.ndarray, fits: int) -> tuple[int, int, str]:
         size = np.minimum(low, crop)
         reason = f"{described}, cropped: more updates help more than more pixels; --size shows more of an image"
     else:
-        size = np.minimum(np.median(sizes, axis=0) // SIDE_MULTIPLE * SIDE_MULTIPLE, crop).clip(SIDE_MULTIPLE)
-        reason = f"{described}, some too small to crop: their median in steps of {SIDE_MULTIPLE}, {crop} at most"
+        # Up, because a smaller input loses detail: at 32x32 slices of 49x37 could reach a Dice of .94 at most.
+        size = np.minimum(np.ceil(np.median(sizes, axis=0) / SIDE_MULTIPLE) * SIDE_MULTIPLE, crop)
+        reason = (
+            f"{described}, some too small to crop: their median, up to a multiple of {SIDE_MULTIPLE}, at most {crop}"
+        )
     height, width = (int(side) for side in size)
     return height, width, reason
 
