@@ -147,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--label-sets",
         nargs="+",
         metavar="VALUE=NAMES",
-        help="a mask value stands for several classes, such as 1=liver 2=liver,tumour: see DATASET.LABEL_SETS",
+        help="a mask value stands for several classes, such as 1=liver 2=liver,tumour, or for none of them (3=): see "
+        "DATASET.LABEL_SETS",
     )
     parser.add_argument(
         "--slices-around",

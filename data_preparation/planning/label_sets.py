@@ -24,13 +24,13 @@ TUMOURS: dict[tuple[int, ...], dict[str, str]] = {
 
 
 def parse_label_sets(texts: Sequence[str] | None) -> dict[int, list[str]] | None:
-    """`{value: names of its classes}` of --label-sets; None without the option.
+    """`{value: names of its classes}` of --label-sets, no name for a value of no class (`3=`); None without it.
 
     Raises:
         UserError: a text that is not VALUE=NAME,NAME, a value that is given twice, no name, or too many.
 
-    >>> parse_label_sets(["1=liver", "2=liver,tumour"])
-    {1: ['liver'], 2: ['liver', 'tumour']}
+    >>> parse_label_sets(["1=liver", "2=liver,tumour", "3="])
+    {1: ['liver'], 2: ['liver', 'tumour'], 3: []}
     """
     if texts is None:
         return None

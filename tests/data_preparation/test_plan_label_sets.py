@@ -33,6 +33,13 @@ def test_several_values_may_be_one_class_and_others_unlabelled(write):
     assert first_sample(cfg)[1][0, :4].tolist() == [0, 1, 1, 255]
 
 
+def test_a_value_may_be_of_no_class(write):
+    write({case: (grey(), striped([0, 1, 2, 3])) for case in CASES})
+    cfg = planned(*NESTED, "3=")
+    assert cfg.DATASET.LABEL_SETS == {1: ["liver"], 2: ["liver", "tumour"], 3: []} and cfg.OUTPUT.CLASSES == 2
+    assert first_sample(cfg)[1][0, :4].tolist() == [0, 1, 3, 0]
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
