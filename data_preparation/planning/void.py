@@ -34,10 +34,10 @@ def refuse_to_guess(pairs: Sequence[Pair], values: Sequence[int], regions: Seque
     elif runs_along_borders(pairs, last):
         reason = "it is in nearly all masks, mostly in strips between the others"
     if reason:
+        known = f"The masks look like regions, one in another; type {' or '.join(regions)}. If not: " if regions else ""
         raise UserError(
-            f"The mask value {last} may mark pixels without a label: {reason}. Say which it is: --ignore {last} leaves "
-            "these pixels out of training and scores, --ignore none makes it a class."
-            + (f" Values that stand for regions, one in another: {' or '.join(regions)}." if regions else "")
+            f"{known}The mask value {last} may mark pixels without a label: {reason}. Say which it is: "
+            f"--ignore {last} leaves these pixels out of training and scores, --ignore none makes it a class."
         )
 
 

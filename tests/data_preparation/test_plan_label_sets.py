@@ -88,7 +88,8 @@ def test_brats_is_prepared_and_planned(tmp_path, write, capsys):
     volumes.main(["brats", "data", "--channels", *SEQUENCES, *patterns])
     folders = {"images": "data/{split}/images", "masks": "data/{split}/mask"}
     message = refused(capsys, **folders)
-    assert f"{BRATS} (BraTS until 2021)" in message and "--ignore 4" in message and "--ignore none" in message
+    places = [message.index(text) for text in (f"{BRATS} (BraTS until 2021)", "--ignore 4", "--ignore none")]
+    assert places == sorted(places), "what the data was recognised as comes first"
     cfg = planned(*BRATS.split(), **folders)
     assert cfg.INPUT.CHANNELS == 4 and cfg.OUTPUT.CLASSES == 3
     assert cfg.OUTPUT.CLASS_NAMES == ["background", "whole", "core", "enhancing"]
