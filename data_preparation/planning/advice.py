@@ -1,5 +1,6 @@
 """What to type where images and masks do not fit because an image, or a mask, is several files or several planes."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ def advise(images: str, masks: str, channels: Sequence[str] | None, classes: Seq
     """
     if is_list_file(images) or is_list_file(masks):
         return ""
-    try:
+    with contextlib.suppress(UserError):  # of folders that cannot be listed, which the first message says
         if classes is None and (number := planes_of(Path(masks))) is not None:
             return f"\nIf a mask holds a plane for each class, name the classes: {stack_option(number)}"
         of_masks = list(readings(Path(masks), None if is_stack(classes) else class_names(classes)))
@@ -37,8 +38,6 @@ def advise(images: str, masks: str, channels: Sequence[str] | None, classes: Seq
                 options = [f"{option} {' '.join(found)}" for option, found in new.items() if found]
                 if options and cases and all(there.intersection(mask_stems(case)) for case in cases):
                     return f"\nIf an image or a mask is several files, as these names look: {' '.join(options)}"
-    except UserError:  # of folders that cannot be listed, which the first message says
-        pass
     return ""
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 from helpers import needs_dali
+from volume_scope_helpers import expected_by_numpy
 
 from data_generators import build_dataset
 from data_preparation.tfrecord import write_shards
@@ -49,31 +50,20 @@ def seen_by_network(cfg, images):
     return np.asarray(PreprocessImage(group.IMAGE_PREPROCESSING_TYPE, settings)(images))
 
 
-def by_numpy(stack, cfg):
-    """What the network is to see of a channel `(pages, height, width)`, measured over the whole stack."""
-    group, stack = cfg.PREPROCESS_DATA, stack.astype(float)
-    counted = stack[stack > 0] if group.FOREGROUND else stack
-    if group.IMAGE_PREPROCESSING_TYPE == "percentile":
-        low, high = np.percentile(counted, group.PERCENTILES)
-        return np.clip((stack - low) / (high - low), 0, 1)
-    scaled = (stack - counted.mean()) / counted.std()
-    return np.clip(np.where(stack > 0, scaled, 0) if group.FOREGROUND else scaled, -4, 8)
-
-
 @pytest.mark.parametrize("foreground", [[], [FOREGROUND]])
 @pytest.mark.parametrize("kind", [ZSCORE, PERCENTILE])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_the_network_sees_values_of_the_whole_stack(tmp_path, dtype, kind, foreground):
     stacks, cfg = make(tmp_path, dtype), config(tmp_path, *kind, *foreground)
     ((images, _),) = build_dataset(cfg, "val")
-    np.testing.assert_allclose(seen_by_network(cfg, images)[..., 0], by_numpy(stacks["val"], cfg), atol=2e-4)
+    np.testing.assert_allclose(seen_by_network(cfg, images)[..., 0], expected_by_numpy(stacks["val"], cfg), atol=2e-4)
 
 
 def test_each_band_has_its_own_statistics(tmp_path):
     stacks, cfg = make(tmp_path, bands=3), config(tmp_path, *ZSCORE, "DATASET.BANDS=[3,1]", "INPUT.CHANNELS=2")
     ((images, _),) = build_dataset(cfg, "val")
     for channel, band in enumerate((2, 0)):
-        expected = by_numpy(stacks["val"][..., band], cfg)
+        expected = expected_by_numpy(stacks["val"][..., band], cfg)
         np.testing.assert_allclose(seen_by_network(cfg, images)[..., channel], expected, atol=2e-4)
     with pytest.raises(UserError, match=r"train.tif.* becomes 1 channels.*statistics of 3. DATASET.BANDS chooses"):
         verify_data(config(tmp_path, *ZSCORE, "INPUT.CHANNELS=1"))
@@ -126,7 +116,7 @@ def test_a_stack_of_floats_is_measured_within_its_range(tmp_path):
     options = [*ZSCORE, f"{GROUP}.VALUE_RANGE=[0,24000]"]
     cfg = config(tmp_path, *options)
     ((images, _),) = build_dataset(cfg, "val")
-    np.testing.assert_allclose(seen_by_network(cfg, images)[..., 0], by_numpy(stacks["val"], cfg), atol=1e-3)
+    np.testing.assert_allclose(seen_by_network(cfg, images)[..., 0], expected_by_numpy(stacks["val"], cfg), atol=1e-3)
     write_shards(tmp_path / "data/val/images", tmp_path / "data/val/mask", tmp_path / "shards", "val", 1)
     in_shards = ["DATA_GENERATOR_TYPE=TFRECORD", "DATASET.VAL.IMAGES_PATH=shards"]
     with pytest.raises(UserError, match=r"leave PREPROCESS_DATA.VALUE_RANGE=.*out. TIFF stacks themselves"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import make_weights, needs_dali
 from scan_helpers import SHAPE, labels, make_decathlon, nifti
+from volume_scope_helpers import expected_by_numpy
 
 from data_generators import build_dataset
 from data_generators.reading.decoding import read_image
@@ -57,17 +58,6 @@ def stored_volume(folder, name):
     """`(slices, height, width)`: the slices themselves, as stored."""
     files = [folder / f"data/val/images/image_{name}_{index}.png" for index in range(SLICES)]
     return np.stack([read_image(file, 3)[..., 1] for file in files]).astype(float)
-
-
-def expected_by_numpy(volume, cfg):
-    """What the network sees of the whole volume."""
-    group = cfg.PREPROCESS_DATA
-    counted = volume[volume > 0] if group.FOREGROUND else volume
-    if group.IMAGE_PREPROCESSING_TYPE == "percentile":
-        low, high = np.percentile(counted, group.PERCENTILES)
-        return np.clip((volume - low) / (high - low), 0, 1)
-    scaled = (volume - counted.mean()) / counted.std()
-    return np.clip(np.where(volume > 0, scaled, 0) if group.FOREGROUND else scaled, -4, 8)
 
 
 @pytest.mark.parametrize("foreground", [[], [FOREGROUND]])
