@@ -8,7 +8,9 @@ import pytest
 from helpers import assert_one_clear_error, run_command
 
 from models import build_model
+from models.encoders.other_channels import at_least_three
 from utils.base.errors import UserError
+from utils.checkpoints.first_kernel import by_name
 from utils.checkpoints.saved_config import save_config
 from utils.checkpoints.start_weights import count_taken, find_start, start_with
 from utils.checkpoints.weights import save_weights
@@ -99,6 +101,60 @@ def test_equal_channels_give_the_response_they_gave(channels, run):
         for kernel in (values[name], published)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def save_run(folder, overrides):
+    """A run with random weights of these settings; its network."""
+    cfg = load_config([*SMALL, *LIVER, *overrides])
+    network = build_model(cfg)
+    save_weights(network, folder / "a.weights.h5")
+    save_config(cfg, folder / "a.weights.h5")
+    return network
+
+
+@pytest.mark.parametrize("chosen", [["t2", "t1", "flair"], ["flair", "t1"], ["t2"], ["t1", "dwi", "flair", "t2"]])
+def test_channels_of_the_same_name_keep_their_kernels(chosen, tmp_path):
+    """The response to the channels that both have is the one that it was; new ones add nothing yet."""
+    names = ["t1", "t2", "flair"]
+    source = save_run(tmp_path, ["DATASET.CHANNELS=[t1,t2,flair]"])
+    here = f"DATASET.CHANNELS=[{','.join(chosen)}]"
+    values, _, taken = start((tmp_path, source), *LIVER, here, f"INPUT.CHANNELS={len(chosen)}")
+    known = [name for name in chosen if name in names]
+    assert taken.adapted == {"encoder1_1_conv/kernel": f"{len(known)} of {len(chosen)} channels by name"}
+    kernel = np.array(source.get_layer("encoder1_1_conv").kernel)
+    expected = [kernel[:, :, names.index(name)] if name in known else np.zeros((3, 3, 4)) for name in chosen]
+    np.testing.assert_array_equal(values["encoder1_1_conv/kernel"], np.stack(expected, axis=2))
+
+
+@pytest.mark.parametrize("there", [["t1"], ["t1", "flair"], ["t1", "t2", "flair"]])
+@pytest.mark.parametrize("chosen", [["t1"], ["flair", "t1"], ["t2", "flair", "dwi"]])
+@pytest.mark.parametrize("reversed_here", [False, True])
+def test_channels_by_name_where_an_encoder_reads_fewer_than_three_as_three(there, chosen, reversed_here):
+    """Compared by what the first convolution makes of images, through the joining and reversing before it."""
+    rng = np.random.default_rng(3)
+    images = {name: rng.random((5, 5)) for name in ("t1", "t2", "flair", "dwi")}
+    kernel = rng.random((1, 1, 3, 2))
+
+    def response(kernel, names, reverses):
+        image = np.stack([images[name] for name in names], axis=-1)
+        image = np.array(at_least_three(keras.ops.convert_to_tensor(image[None])))[0]
+        return (image[..., ::-1] if reverses else image) @ kernel[0, 0]
+
+    places = [there.index(name) if name in there else None for name in chosen]
+    if not any(name in there for name in chosen):
+        pytest.skip("no channel in common")
+    ours = by_name(kernel, places, len(there), 3, True, reversed_here)
+    images |= {name: np.zeros((5, 5)) for name in {*there} - {*chosen}}
+    expected = response(kernel, there, True)
+    np.testing.assert_allclose(response(ours, chosen, reversed_here), expected, rtol=1e-5)
+
+
+def test_other_intensities_are_named(tmp_path):
+    source = save_run(tmp_path, ["PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=zscore"])
+    line = "trained there on images seen with PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=zscore"
+    assert line in start((tmp_path, source), *LIVER)[2].lines()
+    same = start((tmp_path, source), *LIVER, "PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=zscore")[2].lines()
+    assert not any("seen with" in shown for shown in same)
 
 
 def test_another_decoder_takes_the_encoder(run):

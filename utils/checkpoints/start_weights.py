@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from models import build_model, model_settings
+from models.encoders.backbones import BACKBONES
 from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, resolve_path
 from utils.base.keys import Role
-from utils.base.registry import load_object
+from utils.checkpoints.first_kernel import by_name, same_names, spread, spread_norm
 from utils.checkpoints.foreign.convert import build_foreign, is_foreign, read_foreign, settings_of
 from utils.checkpoints.paths import ENDING, START, companion_path
 from utils.checkpoints.saved_config import read_config
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 EXPORTED = (".keras", ".onnx", ".tflite", ".pb", ".zip", ".tar", ".gz")
 BY_COUNT = "as many classes, without names"
+INTENSITIES = ("IMAGE_PREPROCESSING_TYPE", "PERCENTILES", "FOREGROUND", "SCOPE", "WINDOW", "VALUE_RANGE")
 HEADS = ("_logits/kernel", "_logits/bias")  # endings of the paths of the arrays that have a part for each class
 
 
@@ -39,6 +42,7 @@ class Taken:
 
     source: Path
     settings: list[str] = field(default_factory=list)  # of the network there, where they differ
+    intensities: list[str] = field(default_factory=list)  # how the images were seen there, where that differs
     taken: dict[str, str] = field(default_factory=dict)  # "" where nothing is to be said
     adapted: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
@@ -54,6 +58,8 @@ class Taken:
                 shown.append(f"{len(names)} {kind}: {', '.join(names[:3])}{more}")
         if self.settings:
             shown.append(f"built there with {' '.join(self.settings)}")
+        if self.intensities:
+            shown.append(f"trained there on images seen with {' '.join(self.intensities)}")
         return shown
 
     def save(self, weights: Path) -> None:
@@ -121,8 +127,9 @@ def find_start(cfg: DictConfig) -> Path | None:
 def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
     """Give the arrays of a network the values of those of the same name and shape in other weights.
 
-    The first kernel is spread over other numbers of channels, so that equal channels give the response they gave;
-    with a normalisation of the image before it and fewer channels, nearly.
+    Input channels of the same name keep their part of the first kernel (`utils.checkpoints.first_kernel`). Without
+    names it is spread over other numbers of channels, so that equal channels give the response they gave; with a
+    normalisation of the image before it and fewer channels, nearly.
     Classes of another order or number keep the kernels of the class of the same name; kernels of new classes stay as
     they are.
 
@@ -141,8 +148,8 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
     values = {variable.path: keras.ops.convert_to_numpy(variable) for variable in source.weights}
     paths = [variable.path for variable in network.weights]
     first = next(place for place, path in enumerate(paths) if path.endswith("/kernel"))
-    places = class_places(its, cfg)
-    report = Taken(path, other_settings(its, cfg))
+    places, channels = class_places(its, cfg), same_names(its, cfg)
+    report = Taken(path, other_settings(its, cfg), [] if is_foreign(path) else other_intensities(its, cfg))
     for place, variable in enumerate(network.weights):
         name, shape, value = variable.path, tuple(variable.shape), values.get(variable.path)
         if value is None:
@@ -155,6 +162,13 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
             else:
                 variable.assign(matched)
                 report.adapted[name] = f"{len(places)} of {len(channel_names(cfg))} classes by name"
+        elif place == first and channels is not None and value.shape[:2] + value.shape[3:] == shape[:2] + shape[3:]:
+            variable.assign(by_name(value, channels, its.INPUT.CHANNELS, shape[2], reverses(its), reverses(cfg)))
+            known = sum(there is not None for there in channels)
+            report.adapted[name] = f"{known} of {len(channels)} channels by name"
+        elif place < first and channels is not None and len(value) == its.INPUT.CHANNELS and shape == (len(channels),):
+            variable.assign([value.mean() if there is None else value[there] for there in channels])
+            report.adapted[name] = "channels by name"
         elif value.shape == shape:
             variable.assign(value)
             report.taken[name] = BY_COUNT if name.endswith(HEADS) and by_count(its, cfg) else ""
@@ -198,10 +212,30 @@ def other_settings(source: DictConfig, target: DictConfig) -> list[str]:
     ['MODEL.DECODER.NORM_EPSILON=1e-05']
     """
     there, here = (OmegaConf.create({"MODEL": model_settings(cfg)[0]}) for cfg in (source, target))
-    keys = [key for key in keys_with_role(Role.ARCHITECTURE) if key.startswith("MODEL.")]
+    return differences(there, here, [key for key in keys_with_role(Role.ARCHITECTURE) if key.startswith("MODEL.")])
+
+
+def other_intensities(source: DictConfig, target: DictConfig) -> list[str]:
+    """The settings of what the network of the source saw of the values of an image, that are others here.
+
+    >>> from utils.config import load_config
+    >>> other_intensities(load_config(["PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=zscore"]), load_config())
+    ['PREPROCESS_DATA.IMAGE_PREPROCESSING_TYPE=zscore']
+    """
+    return differences(source, target, [f"PREPROCESS_DATA.{key}" for key in INTENSITIES])
+
+
+def differences(there: DictConfig, here: DictConfig, keys: Sequence[str]) -> list[str]:
+    """The values there, as they are typed, of the keys that have others here."""
     pairs = [(key, OmegaConf.select(there, key), OmegaConf.select(here, key)) for key in keys]
     different = [(key, value) for key, value, ours in pairs if value != ours]
     return [assignment(key, list(value) if isinstance(value, ListConfig) else value) for key, value in different]
+
+
+def reverses(cfg: DictConfig) -> bool:
+    """Whether the encoder takes the channels in reverse, as pretrained weights for blue, green, red do."""
+    backbone = BACKBONES.get(cfg.MODEL.BACKBONE.TYPE)
+    return backbone is not None and backbone.pixels.bgr and cfg.MODEL.BACKBONE.WEIGHTS is not None
 
 
 def channel_names(cfg: DictConfig) -> list[str]:
@@ -255,26 +289,3 @@ def match_classes(
     for here, there in places.items():
         new[here] = value[there]
     return np.moveaxis(new, 0, axis)
-
-
-def spread(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """A kernel `(height, width, channels, filters)` for other channels, with the same sum over them.
-
-    >>> kernel = np.array([1.0, 2.0]).reshape(1, 1, 2, 1)
-    >>> spread(kernel, 3).ravel().tolist(), spread(kernel, 1).ravel().tolist()
-    ([0.5, 2.0, 0.5], [3.0])
-    """
-    there = kernel.shape[2]
-    if channels < there:
-        return np.stack([kernel[:, :, place::channels].sum(axis=2) for place in range(channels)], axis=2)
-    spread_kernel = load_object("models.encoders.other_channels:spread_kernel")  # its module imports Keras
-    return spread_kernel(kernel, [channel % there for channel in range(channels)])
-
-
-def spread_norm(values: np.ndarray, channels: int) -> np.ndarray:
-    """An array `(channels,)` of a normalisation of the image for other channels: where `spread` adds kernels, the mean.
-
-    >>> spread_norm(np.array([1.0, 2.0, 6.0]), 2).tolist(), spread_norm(np.array([1.0, 2.0]), 3).tolist()
-    ([3.5, 2.0], [1.0, 2.0, 1.0])
-    """
-    return np.array([values[channel % len(values) :: channels].mean() for channel in range(channels)])
