@@ -41,6 +41,7 @@ from data_preparation.common.label_counts import (
 )
 from data_preparation.common.left_out import left_out
 from data_preparation.common.pair_check import IMAGE_PROPERTIES, MASK_FORMS, PairCheck, check_pair
+from data_preparation.common.raw_data import refuse_raw_split
 from data_preparation.common.shared_images import warn_of_shared_images
 from utils.base.classes import is_multi_label, number_of_classes
 from utils.base.errors import UserError
@@ -81,7 +82,8 @@ def verify_data(
         `fingerprint`, of `data_preparation.common.fingerprint.fingerprint`.
 
     Raises:
-        UserError: lists the first 20 kinds of problems of all splits, counts the rest, and says what may help.
+        UserError: lists the first 20 kinds of problems of all splits, counts the rest, and says what may help; or names
+            the command that prepares data of another form.
 
     Example, after `make demo`:
         >>> from utils.config import load_config  # doctest: +SKIP
@@ -96,6 +98,8 @@ def verify_data(
     for split in splits:
         found = find_files(cfg, split, targets=need_masks) if files is None else files[split]
         pairs, unmatched = pairs_to_check(cfg, split, found, need_masks)
+        if unmatched and cfg.MODEL.TYPE != "classifier":
+            refuse_raw_split(cfg, split)
         histogram = histogram_for(cfg, split, details)
         checks = check_pairs(cfg, pairs, split, details, whole_images, histogram)
         problems += preparation_problems(cfg, [pair.image for pair in pairs])

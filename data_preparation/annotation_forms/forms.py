@@ -21,6 +21,7 @@ from data_preparation.annotation_forms import (
 )
 from data_preparation.annotation_forms.records import Found
 from data_preparation.annotation_forms.source import Source, content_of
+from data_preparation.common.raw_data import refuse_raw
 from utils.base.errors import UserError
 
 
@@ -55,12 +56,13 @@ def find_form(source: Source) -> str:
     """The name of the one form that a source has.
 
     Raises:
-        UserError: it has none, or several.
+        UserError: it has none, or several; or it is data that another command prepares, which is named.
     """
     found = [name for name, form in FORMS.items() if form.recognise(source)]
     if len(found) > 1:
         raise UserError(f"{source.path}: has the forms {', '.join(found)}. Choose one: --form {found[0]}.")
     if not found:
+        refuse_raw(source.path, besides=["annotations.py"])
         for path in source.ending(".json", ".geojson")[:1]:
             content_of(path)  # says what is wrong with it
         known = "; ".join(f"{form.title} ({form.known_by})" for form in FORMS.values())

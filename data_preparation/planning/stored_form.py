@@ -18,6 +18,7 @@ from data_generators.reading.masks import map_values
 from data_generators.reading.tiff import TIFF_STARTS, decode_tiff, decode_tiff_values
 from data_generators.reading.value_range import to_uint16
 from data_preparation.common.image_files import class_names, is_stack
+from data_preparation.common.raw_data import refuse_raw
 from data_preparation.planning.advice import advise
 from data_preparation.planning.label_sets import bits_of_sets, names_of_sets
 from utils.base.class_bits import bit_of
@@ -77,12 +78,14 @@ def pairs_of(form: StoredForm, images: str, masks: str) -> list[Pair]:
     """The pairs of two folders, or of lists of files."""
     cfg = form.config()
     cfg.DATASET.TRAIN.IMAGES_PATH, cfg.DATASET.TRAIN.MASK_PATH = (str(Path(path).resolve()) for path in (images, masks))
-    for name, path in (("IMAGES", images), ("MASKS", masks)):
-        if not is_list_file(path) and not Path(path).is_dir():
-            raise UserError(f"{name}={path}: there is no such folder.")
     try:
+        for name, path in (("IMAGES", images), ("MASKS", masks)):
+            if not is_list_file(path) and not Path(path).is_dir():
+                raise UserError(f"{name}={path}: there is no such folder.")
         return find_pairs(cfg, "train")
     except UserError as error:
+        if not any(map(is_list_file, (images, masks))):
+            refuse_raw(images, masks)
         raise UserError(f"{error}{advise(images, masks, form.channels, form.class_masks)}") from None
 
 
