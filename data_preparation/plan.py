@@ -32,6 +32,7 @@ from data_preparation.planning.class_names import parse_names
 from data_preparation.planning.classes import COLOUR, NO_VALUE
 from data_preparation.planning.contact_sheet import draw_sheet
 from data_preparation.planning.experiment_file import Choice, check_choices, check_lists, experiment_yaml, list_files
+from data_preparation.planning.intensities import depth_notes
 from data_preparation.planning.label_sets import parse_label_sets, region_notes
 from data_preparation.planning.networks import DEFAULT, FROM_SCRATCH, IMAGENET
 from data_preparation.planning.slices import check_neighbours, slice_notes
@@ -88,7 +89,7 @@ def plan(options: argparse.Namespace) -> Plan:
     cfg.OUTPUT.CLASS_NAMES = cfg.OUTPUT.CLASS_NAMES or settings.get(CLASS_NAMES)
     notes = [] if classes.overlapping else region_notes(classes.values, form.channels or settings.get(CHANNELS))
     channels = next(choice.reason for choice in choices if choice.key == "INPUT.CHANNELS")
-    notes += slice_notes(options.slices_around, split.pairs, channels) + start_notes(start, cfg)
+    notes += slice_notes(options.slices_around, split.pairs, channels) + start_notes(start, cfg) + depth_notes(choices)
     if not options.no_timing:
         epoch = seconds_of_epoch(choices, split.pairs, options.quiet)
         choices, lines = with_duration(choices, epoch, options.hours)

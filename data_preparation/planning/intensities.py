@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_generators.files.preparation import DEPTH, PREPARED_BY
+from data_preparation.common.mr_sequences import are_sequences
 from data_preparation.planning.experiment_file import Choice
 from data_preparation.planning.pair_properties import PairProperties
 from utils.base.errors import UserError
@@ -16,6 +17,7 @@ FAR_BELOW_0 = -500  # air is -1000 in CT; standardised images stay above
 BLACK_BORDER = 0.1  # share of pixels of 0 from which they are no part of the picture
 
 EIGHT_BIT, WEIGHTS, STANDARDISED, CROPS, UNITS = "8 bit", "weights", "standardised", "crops", "units"
+MR = "channels named like MR sequences"
 SCANS, WHOLE, ONE_UNIT = "slices of scans", "prepared with 16 bit", "all volumes prepared alike"
 
 
@@ -34,6 +36,8 @@ WHY_SCOPE = {
     "dataset": "all images are scaled alike, by the statistics of the training set",
 }
 
+MR_OF_8_BIT = "8 bit without a unit, as MR; prepared with --depth 16, zscore of the volume would be chosen"
+
 # The first row that fits is taken; docs/how-to/intensities.md says what each does.
 TABLE = (
     Row({STANDARDISED, EIGHT_BIT}, "zscore", "the network of --init was trained with values of mean 0"),
@@ -43,12 +47,7 @@ TABLE = (
         "8 bit within the window of the preparation; prepared with --depth 16, dataset or another window (CT) could be "
         "chosen",
     ),
-    Row(
-        {SCANS, EIGHT_BIT},
-        "normalize",
-        "8 bit, the values of each scan between its own ends, as MR; prepared with --depth 16, zscore of the volume "
-        "could be chosen",
-    ),
+    Row({SCANS, EIGHT_BIT}, "normalize", MR_OF_8_BIT),
     Row(
         {SCANS, WHOLE, ONE_UNIT, WEIGHTS},
         "percentile",
@@ -68,6 +67,7 @@ TABLE = (
         "16 bit of one unit, as CT: all volumes are scaled alike, as nnU-Net does; "
         "a window that you know: window with PREPROCESS_DATA.WINDOW",
     ),
+    Row({SCANS, WHOLE, MR}, "zscore", "16 bit of MR sequences, which have no unit: each volume by itself", "volume"),
     Row({SCANS, WHOLE}, "zscore", "16 bit without a unit, as MR: each volume by itself", "volume"),
     Row({EIGHT_BIT, WEIGHTS}, "normalize", "8 bit: 0 to 255 become 0 to 1, as pretrained weights expect"),
     Row(
@@ -88,6 +88,8 @@ TABLE = (
         "dataset",
     ),
     Row({WEIGHTS}, "percentile", "no fixed scale, and pretrained weights expect [0, 1]"),
+    Row({MR, CROPS}, "zscore", "MR sequences have no unit, and crops of an image must be scaled alike", "dataset"),
+    Row({MR}, "zscore", "MR sequences have no unit: each image by itself"),
     Row({UNITS}, "dataset", "values far below 0 have a unit, as in CT: all images are scaled alike"),
     Row({CROPS}, "dataset", "no fixed scale, and crops of an image must be scaled alike"),
     Row(set(), "zscore", "no fixed scale, as MR: each image by itself; if values have a unit: dataset"),
@@ -100,6 +102,7 @@ def choose_intensities(
     has_crops: bool,
     prepared: Mapping[str, Any],
     is_standardised: bool = False,
+    channels: Sequence[str] | None = None,
 ) -> list[Choice]:
     """Choose what happens to the values of images.
 
@@ -109,21 +112,25 @@ def choose_intensities(
         has_crops: whether the network trains on parts of images.
         prepared: `{key: value}` that the preparation noted; of pictures without those of scans.
         is_standardised: whether the network starts with weights that expect values of mean 0.
+        channels: names of the channels, if they are known.
 
     Raises:
         UserError: all pixels of all images have one value.
     """
     kinds = frozenset().union(*(pair.kinds for pair in measured))
     low, high = min(pair.low for pair in measured), max(pair.high for pair in measured)
+    is_mr = are_sequences(channels)
     facts = {
+        MR: is_mr,
         EIGHT_BIT: kinds == {"uint8"},
         WEIGHTS: has_weights,
         STANDARDISED: is_standardised,
         CROPS: has_crops,
-        UNITS: low <= FAR_BELOW_0,
+        UNITS: low <= FAR_BELOW_0 and not is_mr,
         SCANS: prepared.get(PREPARED_BY) is not None,
         WHOLE: prepared.get(DEPTH) == 16,
-        ONE_UNIT: prepared.get("DATA_PREPARATION.SCAN_MIN_VALUE") is not None
+        ONE_UNIT: not is_mr
+        and prepared.get("DATA_PREPARATION.SCAN_MIN_VALUE") is not None
         and prepared.get("DATA_PREPARATION.INTENSITY_SCALING") == "window",
     }
     row = next(row for row in TABLE if all(facts[fact] for fact in row.facts))
@@ -139,6 +146,16 @@ def choose_intensities(
         Choice("PREPROCESS_DATA.VALUE_RANGE", [rounded(low), rounded(high)] if needs_range else None,
                f"{' and '.join(sorted(kinds))} values, the lowest and the highest of all images"),
     ]  # fmt: skip
+
+
+def depth_notes(choices: Sequence[Choice]) -> list[str]:
+    """A line on scans of MR that were prepared with 8 bit, of which no z-score of the volume can be taken."""
+    if not any(choice.key == TYPE and choice.reason == MR_OF_8_BIT for choice in choices):
+        return []
+    return [
+        "The scans look like MR, prepared with 8 bit: prepare them again, into another folder, with volumes.py --depth "
+        "16, and the z-score of whole volumes is chosen here."
+    ]
 
 
 def rounded(value: float) -> float:

@@ -126,6 +126,7 @@ UNSIGNED, MR = grey().astype(np.uint16) * 9 + 1, grey().astype(np.float32) / 7
 BLACK = MR * striped([0, 1])
 CT = grey().astype(np.int16) * 8 - 1000
 LARGE = np.tile(UNSIGNED, (10, 10))
+ONE = ["--channels", "t1", "--volumes", "*/{}.nii.gz"]
 
 
 @pytest.mark.parametrize(
@@ -164,9 +165,11 @@ def test_intensities_without_a_scale(image, weights, kind, value_range, foregrou
         (["--depth", "16", "--window", "-1024", "3071.9375"], False, "dataset", "image", "as nnU-Net does"),
         (["--depth", "16", "--window", "-1024", "3071.9375"], True, "percentile", "dataset", "of one unit, as CT, and"),
         ([], False, "normalize", "image", "prepared with --depth 16, zscore"),
+        (["--depth", "16", *ONE, "--window", "0", "3000"], False, "zscore", "volume", "16 bit of MR sequences"),
+        ([*ONE, "--window", "0", "3000"], False, "normalize", "image", "prepared with --depth 16, zscore"),
     ],
 )
-def test_intensities_of_prepared_scans(prepared, weights, kind, scope, words, tmp_path, monkeypatch, write):
+def test_intensities_of_prepared_scans(prepared, weights, kind, scope, words, tmp_path, capsys, write):
     write({})
     for case in CASES:
         nifti(tmp_path / f"scans/{case}/t1.nii.gz", scan().astype(np.float32))
@@ -179,7 +182,27 @@ def test_intensities_of_prepared_scans(prepared, weights, kind, scope, words, tm
     group = cfg.PREPROCESS_DATA
     assert (kind, scope) == (group.IMAGE_PREPROCESSING_TYPE, group.SCOPE)
     assert words in one_line(tmp_path)
-    assert first_sample(find_training_files(cfg)[0])[0].dtype == (np.uint16 if prepared else np.uint8)
+    assert first_sample(find_training_files(cfg)[0])[0].dtype == (np.uint16 if "--depth" in prepared else np.uint8)
+    assert ("look like MR, prepared with 8 bit" in capsys.readouterr().out) == ("--depth" not in prepared)
+
+
+@pytest.mark.parametrize(
+    "image, size, names, kind, scope",
+    [
+        (MR, 64, ["t1", "flair"], "zscore", "image"),
+        (CT, 64, ["T1w", "T2w"], "zscore", "image"),
+        (LARGE, 640, ["t1", "flair"], "zscore", "dataset"),
+        (LARGE, 640, ["red", "green"], "dataset", "image"),
+        (grey(), 64, ["t1", "flair"], "normalize", "image"),
+    ],
+)
+def test_channels_named_like_sequences_are_mr(image, size, names, kind, scope, write, tmp_path):
+    write({case: (grey(size, size), striped([0, 1], size, size)) for case in CASES})
+    for case in CASES:
+        for name in names:
+            save(tmp_path / f"scans/{name}/{case}.tif", image)
+    group = planned("--memory", 16, "--channels", *names, images="scans").PREPROCESS_DATA
+    assert (kind, scope) == (group.IMAGE_PREPROCESSING_TYPE, group.SCOPE)
 
 
 def test_every_row_of_intensities_can_be_chosen(write, tmp_path):
