@@ -41,6 +41,7 @@ RARE_FOREGROUND = 0.05  # share of foreground pixels below which crops are sampl
 FEW_IMAGES = 200  # of training, below which they are varied
 UPDATES = 3000
 LOSS = Choice("/loss", "cce_dice", "cross-entropy and the Dice of each class: for balanced and for rare classes")
+BY_PREPARATION = "prepared.json beside the data"
 EPOCHS, PATIENCE = "HYPER_PARAMETERS.EPOCHS", "CALLBACKS.EARLY_STOPPING.PATIENCE"
 
 
@@ -216,6 +217,12 @@ def find_classes(
         reason_of_bits = "the data was prepared so: the bits of a mask are classes"
         of_bits = prepared.get(CLASS_NAMES)
         classes = choose_overlapping_classes(found, of_bits, options.values, options.ignore, reason_of_bits)
+        if names is None and of_bits:
+            chosen, reason = Names(of_bits, {}, {}), BY_PREPARATION
+    elif names is None and (noted := noted_names(found, options, prepared)):
+        ignore = options.ignore if options.ignore is not None else VOID if found[-1] == VOID else NO_VALUE
+        classes = choose_classes(found, None, ignore, noted)._replace(reason=BY_PREPARATION)
+        chosen, reason = noted, BY_PREPARATION
     else:
         classes = choose_classes(found, options.values, options.ignore, names)
         if options.ignore is None and not (options.values or names or prepared.get(CLASS_NAMES)):
@@ -226,6 +233,20 @@ def find_classes(
         names_reason=reason,
         ignored_reason=ignore_reason(options, classes.ignored, names),
     )
+
+
+def noted_names(found: Sequence[int], options: Namespace, prepared: Mapping[str, Any]) -> Names | None:
+    """The names of the classes that the preparation noted, those without a pixel too; None if masks hold other values.
+
+    Args:
+        found: sorted values of all masks.
+        options, prepared: see `choose_settings`.
+    """
+    noted = dict(enumerate(prepared.get(CLASS_NAMES) or ()))
+    values = set(found) - {VOID if options.ignore is None else options.ignore}
+    if options.values or VOID in noted or options.ignore in noted or len(values) < 2 or not values <= noted.keys():
+        return None
+    return Names([], noted, {})
 
 
 def describe_shares(measured: Sequence[PairProperties], classes: Classes) -> str:

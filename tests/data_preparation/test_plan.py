@@ -9,8 +9,9 @@ from plan_helpers import grey, planned, striped
 from data_generators.files.pairing import find_pairs
 from data_generators.files.preparation import write_preparation
 from data_generators.files.preparation_check import with_preparation
+from data_preparation import plan
 from data_preparation.plan import main
-from data_preparation.planning.contact_sheet import GAP, ROWS, SIDE, WIDEST
+from data_preparation.planning.contact_sheet import GAP, ROWS, SIDE, WIDEST, draw_sheet
 from data_preparation.planning.input_size import MEMORY
 from data_preparation.planning.networks import DEFAULT, NARROW_FILTERS
 from data_preparation.planning.splitting import find_groups
@@ -19,6 +20,8 @@ from utils.base.errors import UserError
 from utils.base.palette import class_color
 from utils.base.pictures import STRIP
 from utils.config import load_config
+
+NOTED = ["background", "cell", "border"]  # by the preparation
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,30 @@ def test_values_and_too_few_names_of_bits_are_refused(write, tmp_path, capsys):
         with pytest.raises(SystemExit, match="2"):
             planned(*options)
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "values, options, ignored, names",
+    [
+        ([0, 1], [], None, NOTED),  # a class without a pixel
+        ([0, 1, 2, 255], [], 255, NOTED),
+        ([0, 1, 2], ["--names", "a,b,c"], None, ["a", "b", "c"]),
+        ([0, 1, 2, 3], [], None, None),  # other masks than those of the preparation
+        ([0, 1, 2], ["--values", 2, 1, 0], None, None),
+    ],
+)
+def test_names_of_the_preparation_are_those_of_the_experiment(
+    values, options, ignored, names, write, tmp_path, monkeypatch
+):
+    write({f"a{number}": (grey(), striped(values)) for number in range(4)})
+    write_preparation(tmp_path, {"OUTPUT.CLASS_NAMES": NOTED})
+    drawn = []
+    monkeypatch.setattr(plan, "draw_sheet", lambda *given: drawn.append(given[3]) or draw_sheet(*given))
+    cfg = planned(*options)
+    assert (cfg.OUTPUT.CLASS_NAMES, cfg.DATASET.IGNORE_LABEL, drawn[0].names) == (names, ignored, names)
+    assert names is None or len(names) == cfg.OUTPUT.CLASSES
+    if names == NOTED:
+        assert "prepared.json beside the data" in (tmp_path / "configs/experiment/mine.yaml").read_text()
 
 
 def test_a_value_that_looks_like_void_is_asked_about(write, capsys, tmp_path):
