@@ -126,8 +126,9 @@ def check_export(cfg: DictConfig) -> ExportFormat:
     settings, row = cfg.EXPORT, FORMATS[cfg.EXPORT.FORMAT]
     if cfg.BACKEND not in row.backends:
         raise UserError(
-            f"EXPORT.FORMAT={settings.FORMAT} is written with TensorFlow: set BACKEND=tensorflow, which reads the same "
-            "weights, or EXPORT.FORMAT=keras."
+            f"EXPORT.FORMAT={settings.FORMAT} is written with TensorFlow, which reads the same weights: type "
+            "BACKEND=tensorflow, without KERAS_BACKEND in the environment, where requirements.txt is installed. Or set "
+            "EXPORT.FORMAT=keras."
         )
     if settings.QUANTIZE is not None and settings.QUANTIZE not in row.quantizes:
         able = [name for name, other in FORMATS.items() if settings.QUANTIZE in other.quantizes]
