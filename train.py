@@ -76,7 +76,8 @@ def train(cfg: DictConfig) -> dict[str, list[float]]:
         cfg.RUN = state.metadata["config"]["RUN"]
 
     # Data: images of 8 bit travel to the device as uint8. Every worker validates on all images.
-    as_stored = {split: not facts["image_properties"]["16 bit"] for split, facts in found.items()}
+    of_volumes = cfg.PREPROCESS_DATA.SCOPE == "volume"  # becomes 16 bit
+    as_stored = {split: not (facts["image_properties"]["16 bit"] or of_volumes) for split, facts in found.items()}
     options: dict[str, Any] = {name: {"samples": files[name].samples, "as_stored": as_stored[name]} for name in files}
     data = build_dataset(cfg, "train", replicas=replicas, worker=(number, workers), augment=True, **options["train"])
     validation_data = build_dataset(cfg, "val", replicas=replicas // workers, **options["val"])

@@ -1,5 +1,6 @@
 """MODEL.FREEZE: parts of a network that training leaves as they are."""
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -59,9 +60,12 @@ def matching_layers(network: keras.Model, parts: str | Sequence[str]) -> Iterato
         except re.error as error:
             raise UserError(f"MODEL.FREEZE: {pattern} is no regular expression: {error}.") from None
         if not matching:
+            names = [name for name, _ in layers]
+            nearest = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4) or names[:3]
             raise UserError(
-                f"MODEL.FREEZE: no layer with weights matches {pattern}. Parts are {', '.join(PARTS)}; names are like "
-                f"{', '.join(name for name, _ in layers[:3])}; `python -m models +layers=True` lists all."
+                f"MODEL.FREEZE={pattern}: no layer with weights has such a name. Choices: {', '.join(PARTS)}, "
+                f"or regular expressions of names like {', '.join(nearest)}; `python -m models +layers=True` "
+                "lists all."
             )
         yield from matching
 

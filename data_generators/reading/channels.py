@@ -29,9 +29,11 @@ def choose_bands(file: ImageFile | str, pixels: np.ndarray, bands: Sequence[int]
     """
     count = pixels.shape[2]
     if max(bands) > count:
+        advice = (
+            "The first is 1." if count > 1 else "Leave DATASET.BANDS out: there is nothing to choose from one band."
+        )
         raise UserError(
-            f"{file}: has {counted(count, 'band')}, DATASET.BANDS={list(bands)} asks for band "
-            f"{max(bands)}. The first is 1."
+            f"{file}: has {counted(count, 'band')}, DATASET.BANDS={list(bands)} asks for band {max(bands)}. {advice}"
         )
     places = OPENCV_ORDER.get(count, range(count))
     return np.take(pixels, [places[band - 1] for band in bands], axis=2)

@@ -23,7 +23,7 @@ from utils.base.ignored_classes import is_known, plain
 
 # Properties of image files that can be read but are seldom expected: name -> what to know about them.
 IMAGE_PROPERTIES = {
-    "16 bit": "have 16 bits per channel, stored or by PREPROCESS_DATA.VALUE_RANGE or SCOPE: 65535 becomes 1",
+    "16 bit": "have 16 bits per channel, stored or by PREPROCESS_DATA.VALUE_RANGE: 65535 becomes 1",
     "nearly black": "use at most 12 of their 16 bits, so that they become nearly black: "
     "PREPROCESS_DATA.VALUE_RANGE=[0,4095], for 8 bits [0,255], spreads them",
     "one colour": "have one colour everywhere",
@@ -166,7 +166,7 @@ def read_file_and_properties(
         image = turn_as_shown(image, data)
     is_16_bit = image.dtype == np.uint16
     has = {
-        "16 bit": is_16_bit or settings.volume_scale is not None,
+        "16 bit": is_16_bit and settings.volume_scale is None,  # which has another scale
         "nearly black": is_16_bit and settings.value_range is None and 0 < int(image.max()) < 4096,
         "one colour": bool((image == image[:1, :1]).all()),
         "frames": has_frames(data),
@@ -206,7 +206,16 @@ def check_labels(
         )
         return
     if values in ([0, 255], [255]):
-        check.hints.append("Masks of 0 and 255: PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True turns 255 into class 1.")
+        check.hints.append(
+            "Masks of 0 and 255: DATASET.LABEL_VALUES=[0,255], or PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True, makes 255 "
+            "class 1."
+        )
+        return
+    if values[-1] == 255:
+        check.hints.append(
+            "Masks with 255: DATASET.IGNORE_LABEL=255 if it means 'not labelled'; otherwise name the pixel value of "
+            "each class, such as DATASET.LABEL_VALUES=[0,128,255]."
+        )
         return
     check.hints.append(
         "Set OUTPUT.CLASSES above the largest label value, or name the pixel value of each class, such as "

@@ -185,6 +185,14 @@ def test_bands_are_chosen_in_their_order(dtype, tmp_path):
     assert image[0, 0].tolist() == [4, 3, 8] and image.flags.c_contiguous
     with pytest.raises(UserError, match=r"a.tif: has 8 bands, DATASET.BANDS=\[9\] asks for band 9. The first is 1"):
         read_image(tmp_path / "a.tif", 1, value_range, bands=(9,))
+    tifffile.imwrite(tmp_path / "a.tif", raster[..., 0])
+    with pytest.raises(UserError, match=r"has 1 band, .* Leave DATASET.BANDS out"):
+        read_image(tmp_path / "a.tif", 1, value_range, bands=(2,))
+
+
+def test_bands_of_files_that_are_channels_are_said_to_be_of_each_file():
+    with pytest.raises(UserError, match=r"INPUT.CHANNELS=4 \(2 x 2\). .* has one band, leave it out.*CHANNELS=2"):
+        load_config(["DATASET.CHANNELS=[t1,t2]", "DATASET.BANDS=[1,2]", "INPUT.CHANNELS=2"])
 
 
 def test_bands_of_colours_count_from_red(tmp_path):

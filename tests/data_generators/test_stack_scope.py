@@ -132,10 +132,11 @@ def test_a_stack_that_changes_is_measured_again(tmp_path):
     assert np.asarray(seen_by_network(cfg, images)).mean() == pytest.approx(0, abs=1e-3)
 
 
-def test_a_picture_is_no_volume(tmp_path):
+def test_a_picture_is_no_volume(tmp_path, capsys):
     make(tmp_path)
     for kind in ("images", "mask"):
         tifffile.imwrite(tmp_path / f"data/train/{kind}/one.tif", np.ones((SIDE, SIDE), np.uint8))
     cfg = config(tmp_path, *ZSCORE)
     with pytest.raises(UserError, match=r"one.tif: PREPROCESS_DATA.SCOPE=volume needs the statistics of its volume"):
         verify_data(cfg)
+    assert "16 bits" not in capsys.readouterr().err  # which no file has

@@ -124,7 +124,8 @@ def test_masks_of_0_and_255_get_the_hint_that_helps(data):
             write(path, mask() * 255)
     text = message(config(data))
     assert "contains the values 0, 255; OUTPUT.CLASSES=2 allows 0 to 1" in text
-    assert text.count("PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True") == 1
+    assert text.count("DATASET.LABEL_VALUES=[0,255], or PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True") == 1
+    assert "OUTPUT.CLASSES above" not in text
     assert 0 < verify_data(config(data, "PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True"))["val"]["foreground_share"] < 1
 
 

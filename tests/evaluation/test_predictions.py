@@ -143,6 +143,12 @@ def test_names_that_are_numbers_are_found_by_number(tmp_path):
     assert score(tmp_path, "results.json")["dice"] == found["dice"]  # every mask has an entry: 99 is of another image
 
 
+def test_255_beside_classes_is_void_or_a_value_first(folder):
+    write_pictures(folder / "void", np.uint8(np.where(FOUND > 0, 255, 1)))
+    with pytest.raises(UserError, match=r"set DATASET.IGNORE_LABEL=255; if it is a class, PREDICT.MASK_VALUES=labels"):
+        score(folder, "void")
+
+
 @pytest.mark.parametrize(
     "overrides, words",
     [

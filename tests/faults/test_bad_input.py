@@ -108,7 +108,7 @@ def test_16_bit_colour(folder, capsys):
     cv2.imwrite(str(folder / "data/val/images/0.png"), COLOUR.astype(np.uint16) * 257)
     np.testing.assert_allclose(first_of(folder)[0], expected, atol=1e-6)
     assert notes(folder, capsys) == [
-        "have 16 bits per channel, stored or by PREPROCESS_DATA.VALUE_RANGE or SCOPE: 65535 becomes 1."
+        "have 16 bits per channel, stored or by PREPROCESS_DATA.VALUE_RANGE: 65535 becomes 1."
     ]
 
 

@@ -229,7 +229,13 @@ def test_a_rate_of_a_frozen_encoder_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("freeze", "words"), [("[encodr]", "no layer with weights"), ("['(']", "no regular"), ("['.']", "nothing to train")]
+    ("freeze", "words"),
+    [
+        ("decodr", "FREEZE=decodr: no layer .* Choices: encoder, all_but_head, .* like decoder1_"),
+        ("[encodr1_1]", "no layer with weights .* like encoder1_1_"),
+        ("['(']", "no regular"),
+        ("['.']", "nothing to train"),
+    ],
 )
 def test_a_wrong_part_is_one_line(freeze, words):
     with pytest.raises(UserError, match=words):

@@ -113,6 +113,9 @@ class MaskSet(ABC):
                 f"0 and 255, set {' '.join(as_true)}."
             )
         classes = values[-1].bit_length() if self.multi_label else values[-1] + 1
+        if not self.multi_label and values[-1] == 255:
+            named = "DATASET.LABEL_VALUES with the value of each class" if self.stored else "PREDICT.MASK_VALUES=labels"
+            return f"If 255 means 'not labelled', set DATASET.IGNORE_LABEL=255; if it is a class, {named}."
         if self.stored:
             return f"Set OUTPUT.CLASSES={classes}, or DATASET.LABEL_VALUES to the value of each class."
         return (

@@ -66,7 +66,15 @@ def input_has_the_channels_of_the_files(cfg: DictConfig) -> None:
             )
     elif channels != files * bands * slices:
         product = f" ({' x '.join(map(str, given.values()))})" if len(given) > 1 else ""
+        grey = (
+            ""
+            if dataset.CHANNELS is None or dataset.BANDS is None
+            else (
+                f" DATASET.BANDS chooses from each file: if each file has one band, leave it out, with INPUT.CHANNELS="
+                f"{files * slices}."
+            )
+        )
         raise UserError(
             f"INPUT.CHANNELS={channels} contradicts the channels that are read: {makes}. Set "
-            f"INPUT.CHANNELS={files * bands * slices}{product}."
+            f"INPUT.CHANNELS={files * bands * slices}{product}.{grey}"
         )
