@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, layers
 
+from models.layers.host_draws import drawing_on_host
 from models.layers.match_size import MatchSize
 from models.layers.upsample_conv import UpsampleConv2D
 
@@ -49,7 +50,8 @@ def fuse_batch_norm(model: keras.Model) -> keras.Model:
     def call(layer: layers.Layer, *args: Any, **kwargs: Any) -> KerasTensor:
         return args[0] if isinstance(layer, layers.Identity) else layer(*args, **kwargs)
 
-    fused = keras.models.clone_model(model, clone_function=copy, call_function=call, recursive=True)
+    with drawing_on_host():  # first weights, which are replaced at once: JAX would compile a program for each shape
+        fused = keras.models.clone_model(model, clone_function=copy, call_function=call, recursive=True)
     for layer, its_copy in copies.items():
         if layer in norms:
             its_copy.set_weights(_fused_weights(layer, norms[layer]))

@@ -61,6 +61,11 @@ def test_a_list_of_the_application_is_the_base_and_its_backend():
         assert set(read(name)) - set(read("requirements-base.txt")) == packages
 
 
+def test_the_page_in_the_browser_comes_without_a_backend():
+    """So that it does not bring TensorFlow to an environment of JAX."""
+    assert not set(read("requirements-app.txt")) & {"tensorflow", "tensorflow-tpu", "jax"}
+
+
 def test_every_other_list_includes_the_application_or_adds_to_it():
     for name in LISTS:
         if name not in ("requirements-base.txt", "requirements-docs.txt"):

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 from utils.base.errors import UserError
@@ -29,11 +30,26 @@ def is_remote(file: object) -> bool:
     return "://" in str(file)
 
 
+def tensorflow_for(url: str) -> ModuleType:
+    """TensorFlow, which opens a URL.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError:
+        raise UserError(
+            f"{url}: TensorFlow opens cloud storage, and is not installed here. Copy the shards to a disk, or mount "
+            "the bucket as a folder, and name that; or run pip install -r requirements.txt."
+        ) from None
+    return tf
+
+
 @contextlib.contextmanager
 def cloud_errors(url: str) -> Iterator[None]:
     """Turn the errors of TensorFlow about a URL into a UserError; that nothing is there into a FileNotFoundError."""
-    import tensorflow as tf
-
+    tf = tensorflow_for(url)
     try:
         yield
     except tf.errors.NotFoundError:
@@ -52,8 +68,7 @@ def cloud_errors(url: str) -> Iterator[None]:
 
 def find_remote(pattern: str) -> list[str]:
     """The files in cloud storage that a pattern matches."""
-    import tensorflow as tf
-
+    tf = tensorflow_for(pattern)
     with cloud_errors(pattern):
         try:
             return tf.io.gfile.glob(pattern)
@@ -74,8 +89,7 @@ def open_file(path: str | Path) -> Iterator[BinaryIO]:
         with open(path, "rb") as file:
             yield file
         return
-    import tensorflow as tf
-
+    tf = tensorflow_for(url)
     with cloud_errors(url), tf.io.gfile.GFile(url, "rb") as remote:
         yield remote
 
@@ -83,8 +97,7 @@ def open_file(path: str | Path) -> Iterator[BinaryIO]:
 @functools.lru_cache(maxsize=10_000)
 def remote_stamp(url: str) -> tuple[int, int]:
     """Size and time of a file in cloud storage, which are looked up once."""
-    import tensorflow as tf
-
+    tf = tensorflow_for(url)
     with cloud_errors(url):
         found = tf.io.gfile.stat(url)
     return found.length, found.mtime_nsec

@@ -45,6 +45,17 @@ def make_trainer(devices=1, *overrides, dropout=0.0):
     return trainer
 
 
+def test_fusing_batch_normalisation_compiles_no_initial_weights(monkeypatch):
+    import jax
+
+    from models.fuse_batch_norm import fuse_batch_norm
+
+    network = make_trainer().network
+    monkeypatch.setattr(jax.random, "uniform", None)  # a program for each shape
+    fused = fuse_batch_norm(network)
+    np.testing.assert_allclose(fused(IMAGES)["mask"], network(IMAGES)["mask"], atol=1e-5)
+
+
 def take_step(trainer, images, masks, *more):
     return trainer.train_on(trainer.distribute_strategy.put_batch([images, masks, *more]))
 

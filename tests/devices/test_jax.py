@@ -216,8 +216,8 @@ def test_a_host_that_does_not_come_is_one_line(index, tmp_path, phantom, free_po
 @pytest.mark.parametrize(
     "missing, overrides, words",
     [
-        ("jax", [], "BACKEND=jax: JAX is not installed"),
-        ("tensorflow", ["BACKEND=tensorflow"], "BACKEND=tensorflow: TensorFlow is not installed"),
+        ("jax", [], "BACKEND=jax: JAX is not installed.* set BACKEND=tensorflow"),
+        ("tensorflow", ["BACKEND=tensorflow"], "BACKEND=tensorflow: TensorFlow is not installed.* set BACKEND=jax"),
     ],
 )
 def test_a_backend_that_is_not_installed(missing, overrides, words, monkeypatch):
@@ -262,6 +262,15 @@ def test_shards_are_read_without_tensorflow(tmp_path, phantom, monkeypatch):
     ):
         for one, other in zip(batch, expected, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("loader", ["TF_GENERATOR", "TFRECORD"])
+def test_cloud_storage_needs_tensorflow(loader, tmp_path, phantom, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    cloud = [f"DATA_GENERATOR_TYPE={loader}", "DATASET.TRAIN.IMAGES_PATH=gs://bucket/train-*.tfrec"]
+    cfg = load_config([f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom), "BACKEND=jax", *cloud])
+    with pytest.raises(UserError, match=r"gs://bucket/train-\*.tfrec: TensorFlow opens cloud storage, and is not"):
+        train(cfg)
 
 
 @pytest.mark.parametrize("loader", ["TF_DATA", "TFRECORD"])

@@ -56,9 +56,10 @@ def make_strategy(cfg: DictConfig) -> Strategy:
     choose_backend(cfg.BACKEND)
     title, package, module = ENGINES[cfg.BACKEND]
     if importlib.util.find_spec(package) is None:
+        other = next(name for name in ENGINES if name != cfg.BACKEND)
         raise UserError(
             f"BACKEND={cfg.BACKEND}: {title} is not installed here. Run pip install -r requirements"
-            f"{'-jax' if cfg.BACKEND == 'jax' else ''}.txt, or choose the other backend."
+            f"{'-jax' if cfg.BACKEND == 'jax' else ''}.txt, or set BACKEND={other}."
         )
     # As the process ends, Python would look for garbage in all of it: one to two seconds without a word.
     atexit.register(gc.freeze)
