@@ -1,5 +1,7 @@
 """What predict.py draws, and the values and colours of the masks it writes."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from utils.inference.mask_meaning import MaskMeaning
 from utils.inference.output import MaskOutput
 from utils.inference.writers import MaskPrediction, WriterSettings
 from utils.inference.writers.masks import ColorMaskWriter, MaskWriter
+from utils.inference.writers.pictures import AHEAD, PictureWriter
 
 TRUTH, PREDICTED = np.array([[0, 1, 1, 2, 255]]), np.array([[1, 1, 0, 1, 1]])
 NAMES = ["background", "liver", "tumour"]
@@ -50,6 +53,47 @@ def test_pictures_are_bounded_and_show_errors_in_their_colours():
     assert np.abs(errors[22 + 85, 120] - tint).max() <= 1
     small = compare(np.zeros((8, 8, 3), np.uint8), None, np.ones((8, 8), np.uint8), meaning)
     assert small.shape[1] == 2 * 192 + 4
+
+
+def predictions(folder, number):
+    """A prediction of each of so many images, no two alike."""
+    rng = np.random.default_rng(2)
+    for index in range(number):
+        image, labels = rng.integers(0, 256, (16, 16, 3), np.uint8), rng.integers(0, 2, (16, 16), np.uint8)
+        yield MaskPrediction(ImageSource(folder / f"{index}.png"), labels=[labels], truths=[1 - labels], image=image)
+
+
+def test_every_picture_is_the_one_of_its_image(tmp_path):
+    """More than may wait for a thread; all are there after `flush`."""
+    settings = WriterSettings(MaskMeaning(NAMES[:2]), center_channel=False)
+    made = list(predictions(tmp_path, 2 * AHEAD + 3))
+    with PictureWriter(tmp_path, settings) as writer:
+        for prediction in made:
+            writer.write(prediction)
+        writer.flush()
+        assert len(list((tmp_path / "pictures").iterdir())) == len(made)
+    for prediction in made:
+        expected = compare(prediction.image, prediction.truths[0], prediction.labels[0], settings.meaning)
+        found = cv2.imread(str(tmp_path / "pictures" / f"{prediction.source.name}.png"))
+        np.testing.assert_array_equal(found[..., ::-1], expected)
+
+
+def test_tables_say_nothing_of_pictures_that_could_not_be_written(tmp_path):
+    cfg = load_config([f"WORK_DIR={tmp_path}", "OUTPUT.CLASSES=2", "VERBOSE=0"])
+    (prediction,) = predictions(tmp_path, 1)
+    prediction.confidences = [0.5]
+    with (
+        pytest.raises(OSError, match="pictures"),
+        MaskOutput.from_config(cfg, tmp_path / "out", mask_class_names(cfg)) as output,
+    ):
+        (tmp_path / "out").mkdir()
+        output.write(prediction)
+        writer = next(writer for writer in output.writers if isinstance(writer, PictureWriter))
+        writer.flush()
+        shutil.rmtree(tmp_path / "out/pictures")
+        (tmp_path / "out/pictures").write_text("in the way")
+        output.write(prediction)
+    assert not (tmp_path / "out/predictions.csv").exists()
 
 
 def distance(one, other, loss):

@@ -69,8 +69,6 @@ class Output(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None and self.writers and hasattr(os, "sync"):  # not on Windows
-            os.sync()  # the masks and pictures, before the tables, which say that all is there
         self.stack.__exit__(kind, error, traceback)
 
     @abstractmethod
@@ -83,8 +81,19 @@ class Output(ABC):
             self.notes = prepare_folder(self.folder, self.kept)
             for row in self.formats.values():
                 self.writers.append(self.stack.enter_context(load_object(row.writer)(self.folder, self.settings)))
+            self.stack.push(self.settle)
         for writer in self.writers:
             writer.write(prediction)
+
+    def settle(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Get masks and pictures to the disk before the writers of tables are left, which say that all is there."""
+        if kind is None:
+            for writer in self.writers:
+                writer.flush()
+            if hasattr(os, "sync"):  # not on Windows
+                os.sync()
 
     def findings(self) -> list[str]:
         """What is worth saying of the predictions, a line each."""

@@ -192,6 +192,9 @@ class Writer(ABC, Generic[AnyPrediction]):
     def write(self, prediction: AnyPrediction) -> None:
         """Write one source, with all its slices."""
 
+    def flush(self) -> None:
+        """Wait until the files of all sources so far are written."""
+
     def findings(self) -> list[str]:
         """When all is written: what is worth saying of it, a line each."""
         return []
