@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from omegaconf import DictConfig
 
+from models.layers.host_draws import drawing_on_host
 from utils.export.formats import Run, output_name
 
 
@@ -53,5 +54,6 @@ def write_keras(job: KerasJob, path: Path) -> None:
 
 
 def run_keras(path: Path) -> Run:
-    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    with drawing_on_host():  # see `fuse_batch_norm`
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
     return lambda image: model.predict_on_batch(image)
