@@ -56,6 +56,18 @@ def test_fusing_batch_normalisation_compiles_no_initial_weights(monkeypatch):
     np.testing.assert_allclose(fused(IMAGES)["mask"], network(IMAGES)["mask"], atol=1e-5)
 
 
+def test_an_exported_keras_file_is_checked_without_compiling_initial_weights(monkeypatch, tmp_path):
+    import jax
+
+    from utils.export.keras_format import run_keras
+
+    network = make_trainer().network
+    network.save(tmp_path / "model.keras")
+    monkeypatch.setattr(jax.random, "uniform", None)  # a program for each shape
+    found = run_keras(tmp_path / "model.keras")(IMAGES)
+    np.testing.assert_allclose(found["mask"], network(IMAGES)["mask"], atol=1e-5)
+
+
 def take_step(trainer, images, masks, *more):
     return trainer.train_on(trainer.distribute_strategy.put_batch([images, masks, *more]))
 

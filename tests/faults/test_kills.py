@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -149,8 +150,13 @@ def test_one_worker_of_two_killed(lost, tmp_path, phantom):
     finally:
         for worker in workers:
             worker.kill()
-    assert workers[1 - lost].returncode == 2 and "Traceback" not in output, output[-3000:]
-    assert "Error: Another worker" in output and "Start all of them again" in output
+    assert "Traceback" not in output, output[-3000:]
+    if lost == 0 and os.environ.get("KERAS_BACKEND") == "jax":
+        # JAX's service lives in the first worker. Without it XLA aborts the others, in general before our line.
+        assert workers[1].returncode in (2, -signal.SIGABRT), output[-3000:]
+    else:
+        assert workers[1 - lost].returncode == 2, output[-3000:]
+        assert "Error: Another worker" in output and "Start all of them again" in output
     workers = start_workers(tmp_path, phantom, "HYPER_PARAMETERS.EPOCHS=500", "CALLBACKS.EARLY_STOPPING.PATIENCE=1")
     outputs = [worker.communicate(timeout=200)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs

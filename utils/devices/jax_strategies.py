@@ -89,6 +89,7 @@ def join_processes(cfg: DictConfig) -> None:
     address, count, number = (known[0][0], len(known[0]), known[1]) if known else (None, None, None)
     try:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.config.update("jax_enable_recoverability", True)  # else XLA aborts this process when another dies
         connect(address, count, number)
     except (RuntimeError, ValueError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0]
