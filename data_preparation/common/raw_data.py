@@ -124,7 +124,11 @@ def of_nuclei(images: Seen, masks: Seen) -> Arguments:
     for file in (*images.files, *masks.files):
         case = file.parent.parent
         kind = file.parent.name
-        if kind in ("images", "masks") and (case / "masks").is_dir() and any((case / "images").glob(f"{case.name}.*")):
+        if (
+            kind in ("images", "masks")
+            and (case / "masks").is_dir()
+            and (case / "images" / f"{case.name}.png").is_file()
+        ):
             return [images.as_typed(case.parent), OUTPUT, "--border", "1", "--objects"]
     return None
 

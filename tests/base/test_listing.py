@@ -11,12 +11,13 @@ from utils.base.listing import GENERATED, expand_pattern, is_hidden, list_folder
 
 WALKS = re.compile(r"\.(iterdir|rglob|glob|scandir|listdir|walk)\(")
 
-# Files that walk by themselves, and why: they look for what the project itself wrote there.
+# Files that walk by themselves, and why: most look for what the project itself wrote there.
 OWN_FILES = {
     "data_generators/augmentation/policy_files.py": "policies of the project",
     "data_generators/files/cloud.py": "cloud storage",
     "data_preparation/common/dataset_writer.py": "whether anything was written",
     "data_preparation/common/file_lists.py": "lists of an earlier split",
+    "data_preparation/common/raw_files.py": "the first files of a folder that holds no images as training reads them",
     "data_preparation/scans/manifest.py": "a folder that was just written",
     "data_preparation/scans/volume_writer.py": "manifests",
     "data_preparation/volumes.py": "manifests",
