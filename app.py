@@ -93,8 +93,9 @@ def find_weights(cfg: DictConfig) -> list[str]:
     reasons = [f"{name}: {problem}" for name, problem in problems.items()]
     if not names:
         folder = resolve_path(cfg, cfg.CALLBACKS.MODEL_CHECKPOINT.PATH)
-        found = f"No weights in {folder}" if not reasons else f"No weights in {folder} can be used ({reasons[0]})"
-        raise UserError(f"{found}: train a model first, or set CALLBACKS.MODEL_CHECKPOINT.PATH.")
+        if reasons:
+            raise UserError(f"No weights in {folder} can be used. {reasons[0]}")
+        raise UserError(f"No weights in {folder}: train a model first, or set CALLBACKS.MODEL_CHECKPOINT.PATH.")
     for reason in reasons:
         print(f"Note: not in the list: {printable(reason)}", file=sys.stderr)
     return names

@@ -318,6 +318,30 @@ def test_all_loaders_give_the_same_arrays(loader, tmp_path):
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None, None], (5, 8, 12, 3)), atol=1e-6)
 
 
+@pytest.mark.parametrize("loader", installed(LOADERS))
+def test_all_loaders_join_the_files_of_an_image(loader, tmp_path):
+    names, paths = ["t2", "t1", "t3"], []
+    for split_name in ("train", "val"):
+        folder = tmp_path / "data" / split_name
+        for number, case in enumerate("ab", start=1):
+            for channel in (1, 2, 3):
+                write(folder / f"images/t{channel}/{case}.png", 10 * number + channel)
+            write(folder / f"mask/{case}.png", 1)
+        images, masks = folder / "images", folder / "mask"
+        if loader == "TFRECORD":
+            images = tmp_path / "shards" / split_name
+            write_shards(folder / "images", masks, images, split_name, 1, channels=names)
+        key = f"DATASET.{split_name.upper()}"
+        paths += [f"{key}.IMAGES_PATH={images}", f"{key}.MASK_PATH={masks}"]
+    sizes = ["INPUT.HEIGHT=8", "INPUT.WIDTH=12", "INPUT.CHANNELS=3", "HYPER_PARAMETERS.BATCH_SIZE=2", "loss=dice"]
+    cfg = load_config(
+        [f"WORK_DIR={tmp_path}", f"DATA_GENERATOR_TYPE={loader}", "DATASET.CHANNELS=[t2,t1,t3]", *sizes, *paths]
+    )
+    found = np.concatenate([np.asarray(images) for images, _ in build_dataset(cfg, "val")])
+    expected = np.array([[12, 11, 13], [22, 21, 23]]) / 255
+    np.testing.assert_allclose(found, np.broadcast_to(expected[:, None, None], (2, 8, 12, 3)), atol=1e-6)
+
+
 def test_pages_are_images_of_their_own(tmp_path):
     for channel, values in (("t1", (1, 2)), ("t2", (3, 4))):
         (tmp_path / f"images/{channel}").mkdir(parents=True)
