@@ -175,7 +175,7 @@ def of_single_files(images: Seen, masks: Seen) -> Arguments:
     both = images != masks and all(
         seen.files == [seen.real] and seen.ending(*IMAGE_SUFFIXES) for seen in (images, masks)
     )
-    return [images.typed, masks.typed, OUTPUT] if both and images != masks else None
+    return [images.typed, masks.typed, OUTPUT] if both else None
 
 
 def of_other_pictures(images: Seen, masks: Seen) -> Arguments:

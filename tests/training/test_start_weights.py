@@ -126,8 +126,19 @@ def test_channels_of_the_same_name_keep_their_kernels(chosen, tmp_path):
     np.testing.assert_array_equal(values["encoder1_1_conv/kernel"], np.stack(expected, axis=2))
 
 
-@pytest.mark.parametrize("there", [["t1"], ["t1", "flair"], ["t1", "t2", "flair"]])
-@pytest.mark.parametrize("chosen", [["t1"], ["flair", "t1"], ["t2", "flair", "dwi"]])
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [
+        (["t1"], ["t1"]),
+        (["t1"], ["flair", "t1"]),
+        (["t1", "flair"], ["t1"]),
+        (["t1", "flair"], ["flair", "t1"]),
+        (["t1", "flair"], ["t2", "flair", "dwi"]),
+        (["t1", "t2", "flair"], ["t1"]),
+        (["t1", "t2", "flair"], ["flair", "t1"]),
+        (["t1", "t2", "flair"], ["t2", "flair", "dwi"]),
+    ],
+)
 @pytest.mark.parametrize("reversed_here", [False, True])
 def test_channels_by_name_where_an_encoder_reads_fewer_than_three_as_three(there, chosen, reversed_here):
     """Compared by what the first convolution makes of images, through the joining and reversing before it."""
@@ -141,8 +152,6 @@ def test_channels_by_name_where_an_encoder_reads_fewer_than_three_as_three(there
         return (image[..., ::-1] if reverses else image) @ kernel[0, 0]
 
     places = [there.index(name) if name in there else None for name in chosen]
-    if not any(name in there for name in chosen):
-        pytest.skip("no channel in common")
     ours = by_name(kernel, places, len(there), 3, True, reversed_here)
     images |= {name: np.zeros((5, 5)) for name in {*there} - {*chosen}}
     expected = response(kernel, there, True)

@@ -57,7 +57,7 @@ class PictureWriter(Writer[MaskPrediction]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.threads.shutdown(cancel_futures=True)
+        self.threads.shutdown(cancel_futures=kind is not None)
 
 
 def shown_image(prediction: MaskPrediction, index: int, center_channel: bool) -> np.ndarray:
