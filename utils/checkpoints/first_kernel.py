@@ -5,27 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 from omegaconf import DictConfig
 
+from models.encoders.backbones import BACKBONES
 from utils.base.registry import load_object
+from utils.config.input_channels import names_of_slice
 
-Name = tuple[int, str]  # the slice, counted from the one whose mask it is; name and band of the channel
 
-
-def input_names(cfg: DictConfig) -> list[Name] | None:
-    """Slice, and name with band, of the input channels in their order; None where they have no names, as pictures.
+def input_names(cfg: DictConfig) -> list[tuple[int, str]] | None:
+    """Slice, counted from the one whose mask it is, and name of the input channels; None where they have no names.
 
     >>> from utils.config import load_config
     >>> input_names(load_config(["DATASET.CHANNELS=[t1,t2]", "INPUT.CHANNELS=2"]))
-    [(0, 't1 1'), (0, 't2 1')]
+    [(0, 't1'), (0, 't2')]
     """
-    dataset, prepared = cfg.DATASET, cfg.DATA_PREPARATION.CHANNELS
-    if dataset.CHANNELS is not None:
-        names = [f"{channel} {band}" for channel in dataset.CHANNELS for band in dataset.BANDS or [1]]
-    elif prepared is not None:
-        numbers = dataset.BANDS or range(1, len(prepared) + 1)
-        names = [f"{prepared[number - 1]} 1" if number <= len(prepared) else f"band {number}" for number in numbers]
-    else:
+    names, around = names_of_slice(cfg), cfg.DATASET.SLICES_AROUND
+    if names is None:
         return None
-    around = dataset.SLICES_AROUND
     return [(step, name.lower()) for step in range(-around, around + 1) for name in names]
 
 
@@ -44,6 +38,42 @@ def same_names(source: DictConfig, target: DictConfig) -> list[int | None] | Non
     if theirs is None or ours is None or theirs == ours or not {*theirs} & {*ours}:
         return None
     return [theirs.index(name) if name in theirs else None for name in ours]
+
+
+def fit_channels(
+    value: np.ndarray,
+    shape: tuple[int, ...],
+    places: Sequence[int | None] | None,
+    source: DictConfig,
+    target: DictConfig,
+) -> tuple[np.ndarray, str] | None:
+    """The first kernel, or an array of a normalisation of the image before it, for the input channels here.
+
+    Args:
+        value: the array there.
+        shape: of the array here.
+        places: of `same_names`.
+        source, target: the configs there and here.
+
+    Returns:
+        The array and what was done; None where nothing is to be done, or the shapes differ in more than channels.
+    """
+    if value.ndim == len(shape) == 4 and value.shape[:2] + value.shape[3:] == shape[:2] + shape[3:]:
+        if places is not None:
+            kernel = by_name(value, places, source.INPUT.CHANNELS, shape[2], reverses(source), reverses(target))
+            return kernel, f"{sum(there is not None for there in places)} of {len(places)} channels by name"
+        return None if value.shape == shape else (spread(value, shape[2]), f"{value.shape[2]} -> {shape[2]} channels")
+    if value.ndim == len(shape) == 1:
+        if places is not None and len(value) == source.INPUT.CHANNELS and shape[0] == len(places):
+            return np.array([value.mean() if there is None else value[there] for there in places]), "channels by name"
+        return None if value.shape == shape else (spread_norm(value, shape[0]), f"{len(value)} -> {shape[0]} channels")
+    return None
+
+
+def reverses(cfg: DictConfig) -> bool:
+    """Whether the encoder takes the channels in reverse, as pretrained weights for blue, green, red do."""
+    backbone = BACKBONES.get(cfg.MODEL.BACKBONE.TYPE)
+    return backbone is not None and backbone.pixels.bgr and cfg.MODEL.BACKBONE.WEIGHTS is not None
 
 
 def by_name(

@@ -13,12 +13,11 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from models import build_model, model_settings
-from models.encoders.backbones import BACKBONES
 from utils.base.classes import is_multi_label
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, resolve_path
 from utils.base.keys import Role
-from utils.checkpoints.first_kernel import by_name, same_names, spread, spread_norm
+from utils.checkpoints.first_kernel import fit_channels, same_names
 from utils.checkpoints.foreign.convert import build_foreign, is_foreign, read_foreign, settings_of
 from utils.checkpoints.paths import ENDING, START, companion_path
 from utils.checkpoints.saved_config import read_config
@@ -162,22 +161,12 @@ def start_with(network: keras.Model, cfg: DictConfig, path: Path) -> Taken:
             else:
                 variable.assign(matched)
                 report.adapted[name] = f"{len(places)} of {len(channel_names(cfg))} classes by name"
-        elif place == first and channels is not None and value.shape[:2] + value.shape[3:] == shape[:2] + shape[3:]:
-            variable.assign(by_name(value, channels, its.INPUT.CHANNELS, shape[2], reverses(its), reverses(cfg)))
-            known = sum(there is not None for there in channels)
-            report.adapted[name] = f"{known} of {len(channels)} channels by name"
-        elif place < first and channels is not None and len(value) == its.INPUT.CHANNELS and shape == (len(channels),):
-            variable.assign([value.mean() if there is None else value[there] for there in channels])
-            report.adapted[name] = "channels by name"
+        elif place <= first and (fitted := fit_channels(value, shape, channels, its, cfg)) is not None:
+            variable.assign(fitted[0])
+            report.adapted[name] = fitted[1]
         elif value.shape == shape:
             variable.assign(value)
             report.taken[name] = BY_COUNT if name.endswith(HEADS) and by_count(its, cfg) else ""
-        elif place == first and value.shape[:2] + value.shape[3:] == shape[:2] + shape[3:]:
-            variable.assign(spread(value, shape[2]))
-            report.adapted[name] = f"{value.shape[2]} -> {shape[2]} channels"
-        elif place < first and value.ndim == len(shape) == 1:  # a normalisation of the image
-            variable.assign(spread_norm(value, shape[0]))
-            report.adapted[name] = f"{len(value)} -> {shape[0]} channels"
         else:
             report.left[name] = f"{'x'.join(map(str, value.shape))} there, {'x'.join(map(str, shape))} here"
     if not report.taken:
@@ -230,12 +219,6 @@ def differences(there: DictConfig, here: DictConfig, keys: Sequence[str]) -> lis
     pairs = [(key, OmegaConf.select(there, key), OmegaConf.select(here, key)) for key in keys]
     different = [(key, value) for key, value, ours in pairs if value != ours]
     return [assignment(key, list(value) if isinstance(value, ListConfig) else value) for key, value in different]
-
-
-def reverses(cfg: DictConfig) -> bool:
-    """Whether the encoder takes the channels in reverse, as pretrained weights for blue, green, red do."""
-    backbone = BACKBONES.get(cfg.MODEL.BACKBONE.TYPE)
-    return backbone is not None and backbone.pixels.bgr and cfg.MODEL.BACKBONE.WEIGHTS is not None
 
 
 def channel_names(cfg: DictConfig) -> list[str]:

@@ -6,6 +6,7 @@ from utils.base.classes import is_multi_label
 from utils.base.version import VERSION
 from utils.base.volume_zscore import HIGHEST, LOWEST
 from utils.checkpoints.temperature import describe_temperatures
+from utils.config.input_channels import names_of_slice
 from utils.export.formats import FORMATS, output_name
 from utils.export.stored_values import LEVELS, input_type, stored_range
 
@@ -78,14 +79,7 @@ def describe_joined(cfg: DictConfig) -> str:
     """
     dataset, around = cfg.DATASET, cfg.DATASET.SLICES_AROUND
     bands = [f"band {band}" for band in dataset.BANDS or ()]
-    if cfg.DATA_PREPARATION.CHANNELS is not None:
-        names = list(cfg.DATA_PREPARATION.CHANNELS)
-        numbers = dataset.BANDS or range(1, len(names) + 1)
-        names = [names[band - 1] if band <= len(names) else f"band {band}" for band in numbers]
-    elif dataset.CHANNELS is not None:
-        names = [f"{channel} {band}".strip() for channel in dataset.CHANNELS for band in bands or [""]]
-    else:
-        names = bands or [f"{cfg.INPUT.CHANNELS // (2 * around + 1)} channels"]
+    names = names_of_slice(cfg) or bands or [f"{cfg.INPUT.CHANNELS // (2 * around + 1)} channels"]
     if not around:
         return ", ".join(names)
     return ", ".join(f"{', '.join(names)} of slice {step:+d}" for step in range(-around, around + 1))

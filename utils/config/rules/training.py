@@ -84,7 +84,7 @@ def overlapping_classes_fit_their_masks(cfg: DictConfig) -> None:
     if cfg.OUTPUT.CLASSES > MOST_CLASSES:
         raise UserError(
             f"OUTPUT.MULTI_LABEL=True takes up to {MOST_CLASSES} classes, a bit each of a mask's value, not "
-            f"OUTPUT.CLASSES={cfg.OUTPUT.CLASSES}."
+            f"OUTPUT.CLASSES={cfg.OUTPUT.CLASSES}. Train several networks, each of some classes (DATASET.CLASS_MASKS)."
         )
     for key, is_set in {
         "DATASET.LABEL_VALUES": cfg.DATASET.LABEL_VALUES is not None,
