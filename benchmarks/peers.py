@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from case import MARK, NETWORKS, OURS, OWN_MAPS, SAME_MAPS, Case
+from case import MARK, NETWORKS, OURS, OWN_FORM, Case
 
 from utils.base.closed_output import survive_closed_output
 
@@ -51,11 +51,11 @@ NOTES = """\
 s: median of a step, of an epoch for `epoch`. ratio: median over rounds to the first implementation of the case, and
 quartiles. CPU s: of all cores, less sensitive to other load; waiting threads of PyTorch count. peak GiB: of the
 process; worker processes of a DataLoader are not in it. first step s: from the command to the end of the first step,
-once, with verification of the files for `epoch`. `ours` takes the same maps of the encoder as
-segmentation_models.pytorch, `ours, own maps` those of the application, which are wider. VGG-16: each library's own
-form."""
+once, with verification of the files for `epoch`. built GiB: peak before that step, so libraries and weights. `ours` is
+the network of the first implementation, layer for layer; `ours, own form` is what the application builds without the
+settings that make it so."""
 HEADS = ("case", "implementation", "parameters M", "s", "images/s", "ratio", "rounds", "CPU s", "ratio")
-HEADS += ("peak GiB", "ratio", "first step s", "ratio")
+HEADS += ("built GiB", "peak GiB", "ratio", "first step s", "ratio")
 
 
 def cases() -> list[Case]:
@@ -65,8 +65,8 @@ def cases() -> list[Case]:
         for name, network in NETWORKS.items():
             if mode == "epoch" and name not in WITH_EPOCHS:
                 continue
-            wider = (OWN_MAPS,) if name in SAME_MAPS and mode == "training" else ()
-            for implementation in (*network.peers, OURS, *wider):
+            own = (OWN_FORM,) if network.same and mode == "training" else ()
+            for implementation in (*network.peers, OURS, *own):
                 found.append(Case(name, mode, precision, batch or network.batch, implementation))
     return found
 
@@ -75,7 +75,7 @@ class Worker:
     """A process that builds a case and takes steps when it is told to.
 
     Attributes:
-        found: what it reported at the start: first_seconds, parameters, images.
+        found: what it reported at the start: first_seconds, parameters, images, built_gib.
         peak_gib: its memory so far.
         cpu_seconds: of its cores, for a step of the last turn.
     """
@@ -233,7 +233,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
                 ratio,
             ]
             cells += [str(len(row["seconds"])), f"{row['cpu_median']:.2f}", shown(row.get("cpu_ratio"))]
-            cells += [f"{row['peak_gib']:.2f}", shown(row.get("peak_ratio"))]
+            cells += [f"{row['built_gib']:.2f}", f"{row['peak_gib']:.2f}", shown(row.get("peak_ratio"))]
             cells += [f"{row['first_seconds']:.1f}", shown(row.get("first_ratio"))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -1,9 +1,11 @@
 """What the tests share: small phantom data, small configs, command lines."""
 
+import atexit
 import os
 import shutil
 import signal
 import socket
+import tempfile
 
 import quick_helpers
 from helpers import TINY
@@ -15,6 +17,9 @@ import pytest
 from utils.base.startup import without_unused_packages
 
 quick_helpers.save_work()
+if "PYTEST_XDIST_WORKER" not in os.environ:  # what is compiled is kept for these tests alone
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 # Folders and files of tests that train or start commands, most of them.
 LONG = {

@@ -13,15 +13,9 @@ sys.path[:0] = [str(BENCHMARKS.parent), str(BENCHMARKS)]
 
 MARK = "PEER "  # before the lines that peers.py reads
 CLASSES = 2
-# Maps that segmentation_models.pytorch's decoder takes from its encoder, as Keras names them; the application takes
-# wider ones by default.
-SAME_MAPS = {
-    "unet_mobilenetv2": "expanded_conv_project_BN,block_2_add,block_5_add,block_12_add,out_relu",
-    "unet_efficientnetb0": "stem_activation,block2b_add,block3b_add,block5a_project_bn,block7a_project_bn",
-}
-OURS, OWN_MAPS, SMP, PLAIN, MONAI = (
+OURS, OWN_FORM, SMP, PLAIN, MONAI = (
     "ours",
-    "ours, own maps",
+    "ours, own form",
     "segmentation_models.pytorch",
     "PyTorch",
     "MONAI BasicUNet",
@@ -34,6 +28,7 @@ class Network:
 
     Attributes:
         settings: of train.py.
+        same: what makes ours the network of the first peer, layer for layer. `ours, own form` goes without.
         peers: what it is compared with, the first above all.
         encoder: the name of the encoder in segmentation_models.pytorch.
         widths: of the plain encoder.
@@ -43,24 +38,47 @@ class Network:
 
     settings: tuple[str, ...]
     peers: tuple[str, ...]
+    same: tuple[str, ...] = ()
     encoder: str = ""
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     size: int = 256
     batch: int = 4
 
 
-def on_backbone(kind: str, backbone: str, encoder: str) -> Network:
+def on_backbone(kind: str, backbone: str, encoder: str, *same: str) -> Network:
     settings = (f"MODEL.TYPE={kind}", f"MODEL.BACKBONE.TYPE={backbone}", "MODEL.DECODER.UPSAMPLE=nearest")
-    return Network(settings, (SMP,), encoder)
+    return Network(settings, (SMP,), tuple(f"MODEL.{setting}" for setting in same), encoder)
+
+
+def taking(*layers: str) -> str:
+    """The maps that the decoder takes, as Keras names them; the application takes wider ones of some encoders."""
+    return f"BACKBONE.SKIP_LAYERS=[{','.join(layers)}]"
 
 
 NARROW = (16, 32, 64, 128, 256)
+AS_TORCHVISION = "BACKBONE.VARIANT=pytorch"
 NETWORKS = {
-    "unet_mobilenetv2": on_backbone("unet", "mobilenetv2", "mobilenet_v2"),
-    "unet_efficientnetb0": on_backbone("unet", "efficientnetb0", "efficientnet-b0"),
-    "unet_resnet50": on_backbone("unet", "resnet50", "resnet50"),
-    "unet_vgg16": on_backbone("unet", "vgg16", "vgg16"),
-    "unet++_resnet50": on_backbone("unet++", "resnet50", "resnet50"),
+    "unet_mobilenetv2": on_backbone(
+        "unet",
+        "mobilenetv2",
+        "mobilenet_v2",
+        taking("expanded_conv_project_BN", "block_2_add", "block_5_add", "block_12_add", "out_relu"),
+    ),
+    "unet_efficientnetb0": on_backbone(
+        "unet",
+        "efficientnetb0",
+        "efficientnet-b0",
+        taking("stem_activation", "block2b_add", "block3b_add", "block5a_project_bn", "block7a_project_bn"),
+    ),
+    "unet_resnet50": on_backbone("unet", "resnet50", "resnet50", AS_TORCHVISION),
+    "unet_vgg16": on_backbone(
+        "unet",
+        "vgg16",
+        "vgg16",
+        taking(*(f"block{block}_conv{2 if block < 3 else 3}" for block in range(1, 6)), "block5_pool"),
+        "DECODER.CENTER_CONVS=2",
+    ),
+    "unet++_resnet50": on_backbone("unet++", "resnet50", "resnet50", AS_TORCHVISION, "DECODER.INNER_FILTERS=encoder"),
     "unet_16": Network(("MODEL.TYPE=unet", "MODEL.HEAD.KERNEL=1"), (PLAIN, MONAI), widths=NARROW, batch=16),
     "unet_64": Network(("MODEL.TYPE=unet", "MODEL.HEAD.KERNEL=1"), (PLAIN,)),
     "unet3plus": Network(("MODEL.TYPE=unet3plus",), (PLAIN,), size=320, batch=2),
@@ -126,8 +144,14 @@ def serve(make_engine: Callable[[Case], Engine]) -> None:
 
     case = Case(**json.loads(sys.argv[1]))
     engine = make_engine(case)
+    built_gib = process_gib()
     engine.first()
-    report(first_seconds=time.time() - case.started, parameters=engine.parameters, images=engine.images)
+    report(
+        first_seconds=time.time() - case.started,
+        parameters=engine.parameters,
+        images=engine.images,
+        built_gib=built_gib,
+    )
     for line in sys.stdin:
         steps = int(line)
         begin, begin_cpu = time.perf_counter(), time.process_time()

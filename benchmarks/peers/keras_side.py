@@ -3,15 +3,14 @@
 import os
 from typing import Any
 
-from case import CLASSES, OURS, SAME_MAPS, Case, Engine, serve
+from case import CLASSES, OURS, Case, Engine, serve
 
 
 def settings(case: Case) -> list[str]:
     """The command line of train.py that the case stands for."""
-    maps = SAME_MAPS.get(case.network)
     return [
         *case.row.settings,
-        *([f"MODEL.BACKBONE.SKIP_LAYERS=[{maps}]"] if maps and case.implementation == OURS else []),
+        *(case.row.same if case.implementation == OURS else ()),
         f"MODEL.FILTERS={list(case.row.widths)}",
         "MODEL.L2=0",
         f"INPUT.HEIGHT={case.size}",
@@ -21,6 +20,7 @@ def settings(case: Case) -> list[str]:
         f"OPTIMIZATION.AMP={'bfloat16' if case.precision == 'bfloat16' else False}",
         "loss=cce",
         "STRATEGY.NAME=single",
+        "OPTIMIZATION.KEEP_COMPILED=False",  # so that the first step is that of a first start
         "VERBOSE=0",
         *(of_files(case.data) if case.data else []),
     ]

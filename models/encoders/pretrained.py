@@ -12,6 +12,7 @@ from models.encoders.backbones import BACKBONES, Backbone, Pixels
 from models.encoders.other_channels import at_least_three, source_channels, spread_first_kernel
 from models.layers.batch_norm import BatchNorm
 from models.layers.blocks import BlockSettings, FeatureMaps
+from models.layers.convolution import Conv2D
 from utils.base.errors import UserError
 from utils.base.registry import load_object
 
@@ -45,6 +46,8 @@ def pretrained(
         channels = max(channels, 3)
     network = build_backbone(backbone, backbone_settings, weights, (height, width, channels))
     fuse_normalisation(network)
+    if blocks.winograd:
+        speed_up_convolutions(network)
     save_memory_of_swish(network)
 
     skips = name_skips(network, backbone, backbone_settings)
@@ -132,6 +135,14 @@ def fuse_normalisation(network: keras.Model) -> None:
     for layer in network.layers:
         if type(layer) is layers.BatchNormalization:
             object.__setattr__(layer, "__class__", BatchNorm)
+
+
+def speed_up_convolutions(network: keras.Model) -> None:
+    """Let the convolutions of a backbone pick their kernel as ours do, see `models.layers.convolution`."""
+    for layer in network.layers:
+        if type(layer) is layers.Conv2D:
+            object.__setattr__(layer, "__class__", Conv2D)
+            layer.winograd = True
 
 
 def save_memory_of_swish(network: keras.Model) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
+WINOGRAD_PAYS = ((80 * 80, 64), (64 * 64, 128))  # from so many pixels and products of a value on, by measurement
+
 
 @keras.saving.register_keras_serializable("unet_family")
 class Conv2D(keras.layers.Conv2D):
@@ -32,8 +34,8 @@ class Conv2D(keras.layers.Conv2D):
     def winograd_pays(self, shape: tuple[int | None, ...]) -> bool:
         """Whether Winograd's algorithm was measured to be faster for maps `(batch, height, width, channels)`.
 
-        Transforming the maps must cost little compared to the products, and transforming the kernels little compared to
-        the maps.
+        Transforming the maps must cost little compared to the products, of which there are `channels * filters` for
+        `channels + filters` values; and transforming the kernels little compared to the maps.
         """
         plain = (self.padding, *self.kernel_size, *self.strides, *self.dilation_rate, self.groups, self.compute_dtype)
         if (
@@ -45,7 +47,8 @@ class Conv2D(keras.layers.Conv2D):
         _, height, width, channels = shape
         if height is None or width is None or channels is None:
             return False
-        large = height * width >= 80 * 80 and channels * self.filters >= 2**14
+        products = channels * self.filters / (channels + self.filters)  # for each value that is transformed
+        large = any(height * width >= pixels and products >= fewest for pixels, fewest in WINOGRAD_PAYS)
         return large and keras.backend.backend() == "tensorflow" and not _runs_on_gpu()
 
     def get_config(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def test_each_group_begins_with_a_peer_and_has_ours():
     assert {"unet3plus inference float32 b1", "unet_mobilenetv2 epoch float32 b8"} <= set(groups)
 
 
-def test_our_settings_take_the_maps_of_the_peer():
+def test_our_settings_make_the_network_of_the_peer():
     import keras_side
     from case import Case
 
@@ -35,7 +35,7 @@ def test_our_settings_take_the_maps_of_the_peer():
 
     same, own = (
         load_config(keras_side.settings(Case("unet_mobilenetv2", "training", "bfloat16", 4, implementation)))
-        for implementation in ("ours", "ours, own maps")
+        for implementation in ("ours", "ours, own form")
     )
     assert same.MODEL.BACKBONE.SKIP_LAYERS[-1] == "out_relu" and own.MODEL.BACKBONE.SKIP_LAYERS is None
     assert same.OPTIMIZATION.AMP == "bfloat16" and same.MODEL.DECODER.UPSAMPLE == "nearest"
@@ -44,7 +44,7 @@ def test_our_settings_take_the_maps_of_the_peer():
 def test_ratios_are_of_rounds_and_a_failure_is_a_row_that_says_why():
     import peers
 
-    facts = {"group": "unet_16", "images": 8, "parameters": 1_000_000, "cpu_seconds": [2.0]}
+    facts = {"group": "unet_16", "images": 8, "parameters": 1_000_000, "cpu_seconds": [2.0], "built_gib": 0.5}
     peer = facts | {"implementation": "PyTorch", "seconds": [1.0, 2.0, 4.0], "peak_gib": 2.0, "first_seconds": 4.0}
     ours = facts | {"implementation": "ours", "seconds": [0.5, 1.0, 3.0], "peak_gib": 1.0, "first_seconds": 8.0}
     failed = facts | {"implementation": "MONAI BasicUNet", "reason": "no module a|b"}
@@ -53,7 +53,10 @@ def test_ratios_are_of_rounds_and_a_failure_is_a_row_that_says_why():
     assert (rows[1]["images_per_second"], rows[1]["peak_ratio"], rows[1]["first_ratio"]) == (8.0, 0.5, 2.0)
     heads, _, _, shown, reason = peers.table(rows).splitlines()
     assert heads.count("|") == shown.count("|") == reason.count("|")
-    assert "| ours | 1.00 | 1.000 | 8.00 | 0.50 [0.50, 0.62] | 3 | 2.00 | 1.00 | 1.00 | 0.50 | 8.0 | 2.00 |" in shown
+    assert (
+        "| ours | 1.00 | 1.000 | 8.00 | 0.50 [0.50, 0.62] | 3 | 2.00 | 1.00 | 0.50 | 1.00 | 0.50 | 8.0 | 2.00 |"
+        in shown
+    )
     assert "no module a/b" in reason
     assert not peers.settled([peer, ours])
     assert peers.settled([peer, ours | {"seconds": [0.5, 1.0, 2.0]}])

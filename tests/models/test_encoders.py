@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from models import ENCODERS, build_model, inference_model, model_settings
+from models.encoders import pretrained
 from models.encoders.backbones import BACKBONES
 from models.encoders.deepest import encoder_features
 from models.layers.blocks import BlockSettings
@@ -291,3 +292,39 @@ def test_skips_of_other_strides_and_a_center():
 def test_settings_without_a_meaning_are_refused(overrides, words):
     with pytest.raises(UserError, match=words):
         build_model(load_config([*SMALL, *overrides]))
+
+
+@pytest.mark.parametrize("kind, size", [("mobilenetv2", 64), ("efficientnetb0", 64), ("resnet50", 64), ("vgg16", 256)])
+def test_faster_layers_compute_what_the_published_network_does(kind, size):
+    """The last maps and the gradients of all weights, in training. Of VGG at 256, three convolutions are Winograd's."""
+    tf = pytest.importorskip("tensorflow")
+    build = load_object(BACKBONES[kind].build)
+    plain, ours = (smooth(build(include_top=False, weights=None, input_shape=(size, size, 3))) for _ in range(2))
+    ours.set_weights(plain.get_weights())
+    pretrained.fuse_normalisation(ours)
+    pretrained.speed_up_convolutions(ours)
+    pretrained.save_memory_of_swish(ours)
+    assert {type(layer).__module__ for layer in ours.layers} >= {"models.layers.convolution"}
+    images = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype("float32")
+    found = []
+    for network in (plain, ours):
+        with tf.GradientTape() as tape:
+            maps = network(images, training=True)
+            loss = tf.reduce_mean(tf.sin(maps))
+        found.append((maps, tape.gradient(loss, [weight.value for weight in network.trainable_weights])))
+    (expected, expected_gradients), (maps, gradients) = found
+    np.testing.assert_allclose(maps, expected, atol=1e-4 * float(tf.reduce_max(tf.abs(expected))))
+    errors = [value - other for value, other in zip(gradients, expected_gradients, strict=True)]
+    assert float(tf.linalg.global_norm(errors)) < 5e-4 * float(tf.linalg.global_norm(expected_gradients))
+
+
+def smooth(network):
+    """Swish in place of ReLU, where rounding of a value near 0 would decide about its gradient; nothing is dropped."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.ReLU):
+            layer.call = keras.activations.silu
+        elif getattr(getattr(layer, "activation", None), "__name__", None) == "relu":
+            layer.activation = keras.activations.silu
+        elif isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    return network

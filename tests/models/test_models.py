@@ -353,6 +353,7 @@ def test_winograd_equals_the_plain_convolution(batch, height, width, channels, f
     [
         ((81, 80, 128), True),
         ((79, 80, 128), False),
+        ((64, 64, 256), True),
         ((81, 80, 32), False),
         ((None, None, 256), False),
     ],

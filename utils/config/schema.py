@@ -14,8 +14,9 @@ PER_COMMAND, SHARED, OUTPUT = Role.PER_COMMAND, Role.SHARED, Role.OUTPUT
 SPLITS = ("train", "val", "test")
 LOSSES = load_object("losses:LOSSES")  # each row declares the options of its term
 
-FLAG, FLAG_OR_NULL, COUNT, PATHS = Key(bool), Key(bool | None), Key(int, low=0), Key(str | list[str] | None)
+FLAG, RESUMABLE_FLAG, FLAG_OR_NULL, COUNT = Key(bool), Key(bool, roles=RESUMABLE), Key(bool | None), Key(int, low=0)
 PRECISION, SIZE = Key(choices=(False, True, "bfloat16")), Key(int | None, low=1, high=65536)
+PATHS = Key(str | list[str] | None)
 SPLIT_PATHS = Group(IMAGES_PATH=PATHS, MASK_PATH=PATHS, OBJECTS_PATH=PATHS.with_roles(RESUMABLE))
 
 SCHEMA = Group(
@@ -200,7 +201,9 @@ SCHEMA = Group(
         SCALE_LEARNING_RATE=FLAG,
         TPU=Key(str),
     ),
-    OPTIMIZATION=Group(PER_COMMAND, AMP=PRECISION, XLA=FLAG, RECOMPUTE=FLAG.with_roles(RESUMABLE), DETERMINISTIC=FLAG),
+    OPTIMIZATION=Group(
+        PER_COMMAND, AMP=PRECISION, XLA=FLAG, RECOMPUTE=RESUMABLE_FLAG, KEEP_COMPILED=RESUMABLE_FLAG, DETERMINISTIC=FLAG
+    ),
     EVALUATION=Group(
         RESUMABLE | SHARED,
         SPLITS=Key(list[str], choices=SPLITS),
@@ -255,10 +258,7 @@ SCHEMA = Group(
             BORDER=Key(int | None, low=1, high=255),
         ),
         POSTPROCESS=Group(
-            THRESHOLDS=Key(list[float] | None, low=0, high=1),
-            LARGEST=FLAG,
-            MINIMUM_SIZE=COUNT,
-            FILL_HOLES=FLAG,
+            THRESHOLDS=Key(list[float] | None, low=0, high=1), LARGEST=FLAG, MINIMUM_SIZE=COUNT, FILL_HOLES=FLAG
         ),
     ),
     EXPORT=Group(

@@ -19,6 +19,7 @@ from utils.base.startup import interrupt_later, quiet_stderr, without_unused_pac
 from utils.config.checks import check_strategy
 from utils.devices.clusters import several_workers
 from utils.devices.jax_devices import JaxDevices
+from utils.devices.kept_compilations import keep_compilations
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -61,6 +62,8 @@ def make_strategy(cfg: DictConfig) -> Strategy:
             f"BACKEND={cfg.BACKEND}: {title} is not installed here. Run pip install -r requirements"
             f"{'-jax' if cfg.BACKEND == 'jax' else ''}.txt, or set BACKEND={other}."
         )
+    if cfg.OPTIMIZATION.KEEP_COMPILED:
+        keep_compilations(package)
     # As the process ends, Python would look for garbage in all of it: one to two seconds without a word.
     atexit.register(gc.freeze)
     quiet = not cfg.VERBOSE or package in sys.modules
