@@ -109,9 +109,31 @@ def test_a_resumed_run_is_the_whole_run(trained):
 
 
 def test_two_devices_compute_what_one_does_with_the_double_batch(trained):
-    for expected, found in zip(read_log(trained / "whole"), read_log(trained / "two"), strict=True):
+    assert_same_training(trained / "whole", trained / "two")
+
+
+@pytest.mark.slow
+def test_eight_devices_compute_what_one_does_with_eight_times_the_batch(tmp_path, phantom):
+    """20 images in batches of 8: of the last one, half of the devices have no image."""
+    common = [*SMALL, *paths(phantom), "HYPER_PARAMETERS.EPOCHS=2"]
+    runs = [
+        (tmp_path / "one", [*common, "HYPER_PARAMETERS.BATCH_SIZE=8", "STRATEGY.NAME=single"]),
+        (tmp_path / "eight", [*common, "HYPER_PARAMETERS.BATCH_SIZE=1", "STRATEGY.NAME=auto"]),
+    ]
+    train_on_jax(tmp_path, runs, devices=8)
+    assert json.loads((tmp_path / "eight/checkpoint/model_unet.run.json").read_text())["devices"] == 8
+    assert_same_training(tmp_path / "one", tmp_path / "eight")
+
+
+def assert_same_training(one, several):
+    """The logs and the weights of two folders."""
+    for expected, found in zip(read_log(one), read_log(several), strict=True):
         for name, value in expected.items():
             assert found[name] == pytest.approx(value, abs=1e-5), name
+    expected, found = weights(one), weights(several)
+    assert expected.keys() == found.keys() and len(found) > 10
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
 
 
 def test_nothing_is_compiled_twice(trained):
@@ -189,6 +211,9 @@ def test_two_processes_train_as_one_device_does(tmp_path, phantom, free_port):
     (two,), (one,) = read_log(tmp_path / "two"), read_log(tmp_path / "one")
     for name in ("val_loss", "val_dice"):
         assert two[name] == pytest.approx(one[name], abs=1e-4), name
+    expected, found = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
 
 
 # train.py with the patience of argv[1], in seconds.

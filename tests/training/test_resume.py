@@ -47,6 +47,7 @@ def test_a_killed_run_of_two_replicas(tmp_path, phantom):
     options = ["HYPER_PARAMETERS.EPOCHS=6", "STRATEGY.NAME=mirrored", "STRATEGY.LOGICAL_CPUS=2"]
     train_there(tmp_path / "whole", phantom, *options)
     hits = kill_until_done(tmp_path / "killed", phantom, 3, 0, *options, last=train_there)
+    print(f"killed {hits} of 3 times while running")
     assert hits > 0 and outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
