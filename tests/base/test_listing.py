@@ -28,6 +28,7 @@ OWN_FILES = {
     "utils/checkpoints/start_weights.py": "weights of a run",
     "utils/comparison/runs.py": "runs that a pattern names",
     "utils/config/values.py": "groups of the configuration",
+    "utils/devices/kept_compilations.py": "compiled code",
     "utils/inference/output.py": "whether a folder is empty",
     "utils/training/tensorboard.py": "folders of earlier runs",
 }
