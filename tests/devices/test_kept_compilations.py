@@ -1,6 +1,7 @@
 """OPTIMIZATION.KEEP_COMPILED: compiled code is found again, and nothing else is."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 from helpers import PROJECT, run_command
@@ -77,6 +78,38 @@ def test_a_folder_of_the_environment_is_left_alone(name, value, folder, monkeypa
     monkeypatch.setenv(name, value)
     keep_compilations("tensorflow" if name == "TF_XLA_FLAGS" else "jax")
     assert os.environ[name] == value and "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" in os.environ
+
+
+def test_a_group_that_may_write_new_files_does_not_switch_it_off(tmp_path, folder, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new/home"))
+    before = os.umask(0o002)
+    keep_compilations("jax")
+    os.umask(before)
+    assert os.environ.pop("JAX_COMPILATION_CACHE_DIR").startswith(str(tmp_path / "new/home"))
+
+
+def test_a_file_that_was_damaged_and_compiled_anew_stays(folder):
+    (folder / "a").write_bytes(b"half")
+    remove_unknown(folder)
+    (folder / "a").write_bytes(b"other bytes than before")
+    record(folder)
+    remove_unknown(folder)
+    assert names(folder) == ["a", "b"]
+
+
+@pytest.mark.parametrize("reason", ["full", "space", "file of flags"])
+def test_where_tensorflow_would_stop_nothing_is_kept(reason, tmp_path, folder, monkeypatch):
+    """It ends a step whose compiled code it cannot write."""
+    flags = ""
+    if reason == "full":
+        monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**20))
+    elif reason == "space":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "my home"))
+    else:
+        flags = "/flags.txt"
+        monkeypatch.setenv("TF_XLA_FLAGS", flags)
+    keep_compilations("tensorflow")
+    assert os.environ.get("TF_XLA_FLAGS", "") == flags
 
 
 def test_no_home_and_no_place_to_write_stop_nothing(tmp_path, folder, monkeypatch):

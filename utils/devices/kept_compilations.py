@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import stat
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from utils.base.files import write_json
 
-LIMIT = 2**30  # bytes in a folder; beyond, the oldest files go
+LIMIT = 2**28  # bytes in a folder; beyond, the oldest files go
 CHECKSUMS = "checksums.json"
 
 
@@ -28,12 +29,23 @@ def keep_compilations(package: str) -> None:
     Args:
         package: tensorflow | jax.
     """
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR") or "persistent_cache" in os.environ.get("TF_XLA_FLAGS", ""):
+    flags = os.environ.get("TF_XLA_FLAGS", "")  # or the name of a file of them
+    if (
+        os.environ.get("JAX_COMPILATION_CACHE_DIR")
+        or "persistent_cache" in flags
+        or (flags and not flags.strip().startswith("--"))
+    ):
         return
     try:
-        folder = cache_home() / "unet-family" / f"compiled-{package}-{version(package)}-{fingerprint()}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (is_private(folder) and is_private(folder.parent)):
+        own = cache_home() / "unet-family"
+        own.parent.mkdir(parents=True, exist_ok=True)
+        folder = own / f"compiled-{package}-{version(package)}-{fingerprint()}"
+        for new in (own, folder):
+            new.mkdir(mode=0o700, exist_ok=True)
+            if not is_private(new):
+                return
+        # TensorFlow takes no spaces, and stops a training whose compiled code it cannot write.
+        if " " in str(folder) or not os.access(folder, os.W_OK) or shutil.disk_usage(folder).free < LIMIT:
             return
         remove_unknown(folder)
     except (OSError, RuntimeError, PackageNotFoundError):
@@ -43,8 +55,8 @@ def keep_compilations(package: str) -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     else:  # on a CPU alone: there Winograd convolutions are compiled
-        own = f"--tf_xla_persistent_cache_directory={folder} --tf_xla_persistent_cache_device_types=CPU"
-        os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} {own}".strip()
+        kept = f"--tf_xla_persistent_cache_directory={folder} --tf_xla_persistent_cache_device_types=CPU"
+        os.environ["TF_XLA_FLAGS"] = f"{flags} {kept}".strip()
 
 
 def cache_home() -> Path:
@@ -53,7 +65,8 @@ def cache_home() -> Path:
     Raises:
         RuntimeError: he has no home.
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return named if named.is_absolute() else Path.home() / ".cache"
 
 
 def fingerprint(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -74,26 +87,29 @@ def is_private(folder: Path) -> bool:
 
 
 def remove_unknown(folder: Path) -> None:
-    """Remove files that `record` did not see, or not as they are, and the oldest of more than LIMIT bytes."""
+    """Remove files that `record` did not see, or not as they are, and the oldest of more than LIMIT bytes.
+
+    What another process compiled since it started is among them: it has it in memory, and the next compiles it anew.
+    """
     known = checksums(folder)
-    kept = []
-    for path in files(folder):
-        if known.get(path.name) == checksum(path):
-            kept.append(path)
+    kept, total = {}, 0
+    for path in sorted(files(folder), key=modified, reverse=True):
+        content = read(path)
+        found = checksum(content)
+        if found == known.get(path.name) and total + len(content) <= LIMIT:
+            kept[path.name] = found
+            total += len(content)
         else:
             path.unlink(missing_ok=True)
-    total = 0
-    for path in sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True):
-        total += path.stat().st_size
-        if total > LIMIT:
-            path.unlink(missing_ok=True)
+    if kept != known:
+        write_json(folder / CHECKSUMS, kept)
 
 
 def record(folder: Path) -> None:
     """Note the checksums of what is there, as the process ends."""
     try:
         known = checksums(folder)
-        found = {path.name: known.get(path.name) or checksum(path) for path in files(folder)}
+        found = {path.name: known.get(path.name) or checksum(read(path)) for path in files(folder)}
         if found != known:
             write_json(folder / CHECKSUMS, found)
     except OSError:
@@ -118,5 +134,20 @@ def checksums(folder: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def read(path: Path) -> bytes:
+    """What is in a file; nothing where another process has removed it."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
