@@ -130,6 +130,10 @@ def assert_same_training(one, several):
     for expected, found in zip(read_log(one), read_log(several), strict=True):
         for name, value in expected.items():
             assert found[name] == pytest.approx(value, abs=1e-5), name
+    assert_same_weights(one, several)
+
+
+def assert_same_weights(one, several):
     expected, found = weights(one), weights(several)
     assert expected.keys() == found.keys() and len(found) > 10
     for name, value in expected.items():
@@ -211,9 +215,7 @@ def test_two_processes_train_as_one_device_does(tmp_path, phantom, free_port):
     (two,), (one,) = read_log(tmp_path / "two"), read_log(tmp_path / "one")
     for name in ("val_loss", "val_dice"):
         assert two[name] == pytest.approx(one[name], abs=1e-4), name
-    expected, found = weights(tmp_path / "one"), weights(tmp_path / "two")
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
 
 
 # train.py with the patience of argv[1], in seconds.

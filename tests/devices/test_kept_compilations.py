@@ -62,7 +62,6 @@ def test_the_oldest_go_where_there_are_too_many(folder, monkeypatch):
     assert names(folder) == ["b"]
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows keeps no such modes")
 @pytest.mark.parametrize("place", [".", ".."])
 def test_a_folder_that_others_can_write_is_not_used(place, folder):
     (folder / place).chmod(0o777)

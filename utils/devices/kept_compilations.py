@@ -15,7 +15,8 @@ import stat
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from utils.base.files import write_json
+from utils.base.files import file_hash, write_json
+from utils.devices.machine import described, usable_cores
 
 LIMIT = 2**28  # bytes in a folder; beyond, the oldest files go
 CHECKSUMS = "checksums.json"
@@ -24,7 +25,8 @@ CHECKSUMS = "checksums.json"
 def keep_compilations(package: str) -> None:
     """Let a backend that has not started yet keep what it compiles, and find what earlier processes kept.
 
-    Nothing is done where the environment already names a folder for it, or where the user has none of his own.
+    Nothing is done where the environment already names a folder for it, where the user has none of his own, or where
+    its disk is full.
 
     Args:
         package: tensorflow | jax.
@@ -48,7 +50,7 @@ def keep_compilations(package: str) -> None:
         if " " in str(folder) or not os.access(folder, os.W_OK) or shutil.disk_usage(folder).free < LIMIT:
             return
         remove_unknown(folder)
-    except (OSError, RuntimeError, PackageNotFoundError):
+    except (OSError, RuntimeError, PackageNotFoundError):  # another process may have removed a file, too
         return
     atexit.register(record, folder)
     if package == "jax":
@@ -69,21 +71,17 @@ def cache_home() -> Path:
     return named if named.is_absolute() else Path.home() / ".cache"
 
 
-def fingerprint(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def fingerprint() -> str:
     """What compiled code depends on beside the program: instructions of the processor, usable cores, XLA's flags."""
-    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.is_file() else []
-    instructions = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts = (platform.system(), platform.machine(), instructions, cores, os.environ.get("XLA_FLAGS", ""))
+    instructions = described(Path("/proc/cpuinfo"), "flags", "Features") or platform.processor()
+    facts = (platform.system(), platform.machine(), instructions, usable_cores(), os.environ.get("XLA_FLAGS", ""))
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def is_private(folder: Path) -> bool:
-    """Whether nobody but this user can write there; on Windows that is so in his home."""
+    """Whether nobody but this user can write there."""
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        return False
-    return not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
 def remove_unknown(folder: Path) -> None:
@@ -93,12 +91,11 @@ def remove_unknown(folder: Path) -> None:
     """
     known = checksums(folder)
     kept, total = {}, 0
-    for path in sorted(files(folder), key=modified, reverse=True):
-        content = read(path)
-        found = checksum(content)
-        if found == known.get(path.name) and total + len(content) <= LIMIT:
+    for path in sorted(files(folder), key=lambda path: path.stat().st_mtime, reverse=True):
+        found, size = file_hash(path), path.stat().st_size
+        if found == known.get(path.name) and total + size <= LIMIT:
             kept[path.name] = found
-            total += len(content)
+            total += size
         else:
             path.unlink(missing_ok=True)
     if kept != known:
@@ -109,11 +106,11 @@ def record(folder: Path) -> None:
     """Note the checksums of what is there, as the process ends."""
     try:
         known = checksums(folder)
-        found = {path.name: known.get(path.name) or checksum(read(path)) for path in files(folder)}
+        found = {path.name: known.get(path.name) or file_hash(path) for path in files(folder)}
         if found != known:
             write_json(folder / CHECKSUMS, found)
     except OSError:
-        pass  # the folder is gone or full: the next process compiles anew
+        pass  # the folder is full, or another process removed a file: the next compiles anew
 
 
 def files(folder: Path) -> list[Path]:
@@ -132,22 +129,3 @@ def checksums(folder: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def read(path: Path) -> bytes:
-    """What is in a file; nothing where another process has removed it."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
-
-
-def modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -5,8 +5,6 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import keras
-
 
 def describe_machine() -> dict[str, Any]:
     """`{"processor", "cores", "memory_gib", "gpus"}`; names no host.
@@ -17,17 +15,22 @@ def describe_machine() -> dict[str, Any]:
     >>> describe_machine()["cores"] >= 1
     True
     """
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return {
         "processor": processor_name(Path("/proc/cpuinfo")),
-        "cores": len(usable),
+        "cores": usable_cores(),
         "memory_gib": memory_gib(),
         "gpus": accelerators(),
     }
 
 
+def usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def accelerators() -> list[str]:
     """The names of the GPUs or TPU cores that the backend sees."""
+    import keras
+
     if keras.backend.backend() == "jax":
         import jax
 
@@ -40,9 +43,13 @@ def accelerators() -> list[str]:
 
 def processor_name(cpuinfo: Path) -> str:
     """The name in a file like Linux's `/proc/cpuinfo`, else the architecture: `x86_64`."""
+    return described(cpuinfo, "model name") or platform.machine()
+
+
+def described(cpuinfo: Path, *names: str) -> str:
+    """What such a file says of the first of its processors under one of these names; empty where it says nothing."""
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")
 
 
 def lacks_instructions(precision: str | bool, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
@@ -54,9 +61,8 @@ def lacks_instructions(precision: str | bool, cpuinfo: Path = Path("/proc/cpuinf
     False
     """
     wanted = {True: ("avx512_fp16", "amx_fp16"), "bfloat16": ("avx512_bf16", "amx_bf16")}.get(precision, ())
-    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if wanted and cpuinfo.is_file() else []
-    flags = next((line.split() for line in lines if line.startswith("flags")), None)
-    return flags is not None and not set(wanted) & set(flags)
+    flags = described(cpuinfo, "flags").split() if wanted else []
+    return bool(flags) and not set(wanted) & set(flags)
 
 
 def memory_gib() -> float | None:

@@ -92,8 +92,7 @@ class Output(ABC):
         if kind is None:
             for writer in self.writers:
                 writer.flush()
-            if hasattr(os, "sync"):  # not on Windows
-                os.sync()
+            os.sync()
 
     def findings(self) -> list[str]:
         """What is worth saying of the predictions, a line each."""
