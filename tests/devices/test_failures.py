@@ -8,6 +8,7 @@ from helpers import SMALL, paths
 from train import train
 from utils.base.errors import UserError
 from utils.config import load_config
+from utils.devices.failures import explain_failures
 
 
 @pytest.mark.parametrize("loader", ["TF_DATA", "TF_GENERATOR"])
@@ -64,3 +65,14 @@ def test_out_of_memory_in_a_step_says_what_to_lower(tmp_path, phantom, monkeypat
     monkeypatch.setattr(Trainer, "train_on", fail)
     with pytest.raises(UserError, match=r"memory for a step.*BATCH_SIZE=2.*48x48.*AMP"):
         train(load_config([f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]))
+
+
+def test_errors_of_both_backends_are_explained():
+    """TensorFlow may prepare the batches of a training on JAX."""
+    import jax
+    import tensorflow as tf
+
+    reason = "RESOURCE_EXHAUSTED: Out of memory"
+    for error in (jax.errors.JaxRuntimeError(reason), tf.errors.UnknownError(None, None, reason)):
+        with pytest.raises(UserError, match="not enough memory"), explain_failures(load_config(SMALL)):
+            raise error

@@ -156,12 +156,23 @@ ON_JAX = {
     "step": ["tests/devices/on_jax.py"],
     "resume": ["tests/training/test_resume.py", "-k", "TF_GENERATOR or not TF_DATA"],
     "stopping": ["tests/training/test_stopping.py"],
-    "features": ["tests/training/test_resume_features.py"],
+    "features": ["tests/training/test_resume_features.py"],  # half an hour on two cores
     "training": [
         "tests/training/test_schedules.py",
         "tests/training/test_epoch_lines.py",
         "tests/training/test_pictures.py",
+        "tests/training/test_monitor.py",
+        "tests/training/test_data_wait.py",
+        "tests/training/test_optimizers.py",
+        "tests/training/test_freeze_end.py",
     ],
+    "start": [
+        "tests/training/test_start_weights.py",
+        "tests/training/test_foreign_weights.py",
+        "tests/training/test_state_from_elsewhere.py",
+    ],
+    "strategies": ["tests/devices/test_strategies.py", "-k", "two_replicas or without_an_image or float16 or logical"],
+    "failures": ["tests/devices/test_failures.py", "-k", "not memory"],
     "evaluation": ["tests/evaluation/test_evaluate.py", "tests/evaluation/test_folds.py", "-k", "not replicas"],
     "faults": ["tests/faults/test_kills.py", "-k", "worker"],
 }

@@ -19,7 +19,7 @@ from warm_helpers import run_warm
 from evaluate import evaluate
 from utils.base.errors import UserError
 from utils.config import load_config
-from utils.devices.strategy import make_strategy
+from utils.devices.strategy import STRATEGIES, make_strategy
 
 TWO = ["STRATEGY.LOGICAL_CPUS=2", "STRATEGY.NAME=mirrored"]
 
@@ -341,27 +341,54 @@ def asked(nowhere):
     return found
 
 
+def choose_with_tensorflow(gpus, overrides, asked):
+    asked["gpus"] = gpus
+    make_strategy(load_config(overrides))
+    return [int(name.removeprefix("/gpu:")) for _, (names,), _ in asked["strategies"] for name in names]
+
+
+def choose_with_jax(gpus, overrides, asked):
+    """The devices of a strategy: `Gpu`s that are none."""
+    import jax
+
+    from utils.devices import jax_strategies
+
+    class Gpu(int):
+        platform = "gpu"
+
+    devices = [Gpu(number) for number in range(gpus)] or jax.local_devices()[:1]
+    asked["patch"].setattr(jax, "local_devices", lambda: devices)
+    asked["patch"].setattr(jax, "local_device_count", lambda: len(devices))
+    cfg = load_config([*overrides, "BACKEND=jax"])
+    strategy = getattr(jax_strategies, STRATEGIES[cfg.STRATEGY.NAME])(cfg)
+    return [] if strategy.name == "single" else list(strategy.devices)
+
+
+WITH_EACH = pytest.mark.parametrize("choose", [choose_with_tensorflow, choose_with_jax])
+
+
+@WITH_EACH
 @pytest.mark.parametrize(
     "gpus, overrides, expected",
     [
-        (4, [], ["/gpu:0", "/gpu:1", "/gpu:2", "/gpu:3"]),
-        (4, ["USE_MULTI_GPUS.GPU_IDS=2"], ["/gpu:0", "/gpu:1"]),
-        (4, ["USE_MULTI_GPUS.GPU_IDS=[1,3]"], ["/gpu:1", "/gpu:3"]),
-        (4, ["USE_MULTI_GPUS.VALUE=False"], None),
-        (4, ["STRATEGY.NAME=single"], None),
-        (1, [], None),
-        (1, ["USE_MULTI_GPUS.VALUE=True"], ["/gpu:0"]),
-        (0, [], None),
-        (1, ["USE_MULTI_GPUS.GPU_IDS=1"], ["/gpu:0"]),
-        (4, ["USE_MULTI_GPUS.VALUE=False", "USE_MULTI_GPUS.GPU_IDS=2"], None),
+        (4, [], [0, 1, 2, 3]),
+        (4, ["USE_MULTI_GPUS.GPU_IDS=2"], [0, 1]),
+        (4, ["USE_MULTI_GPUS.GPU_IDS=[1,3]"], [1, 3]),
+        (4, ["USE_MULTI_GPUS.VALUE=False"], []),
+        (4, ["STRATEGY.NAME=single"], []),
+        (1, [], []),
+        (1, ["USE_MULTI_GPUS.VALUE=True"], [0]),
+        (0, [], []),
+        (1, ["USE_MULTI_GPUS.GPU_IDS=1"], [0]),
+        (4, ["USE_MULTI_GPUS.VALUE=False", "USE_MULTI_GPUS.GPU_IDS=2"], []),
     ],
 )
-def test_auto_takes_the_gpus_that_are_there(gpus, overrides, expected, asked):
-    asked["gpus"] = gpus
-    make_strategy(load_config(overrides))
-    assert asked["strategies"] == ([] if expected is None else [("mirrored", (expected,), {})])
+def test_auto_takes_the_gpus_that_are_there(choose, gpus, overrides, expected, asked):
+    assert choose(gpus, overrides, asked) == expected
+    assert {kind for kind, *_ in asked["strategies"]} <= {"mirrored"}
 
 
+@WITH_EACH
 @pytest.mark.parametrize(
     "gpus, setting, words",
     [
@@ -372,10 +399,9 @@ def test_auto_takes_the_gpus_that_are_there(gpus, overrides, expected, asked):
         (4, "GPU_IDS=[0,0]", "twice"),
     ],
 )
-def test_gpus_that_are_not_there(gpus, setting, words, asked):
-    asked["gpus"] = gpus
+def test_gpus_that_are_not_there(choose, gpus, setting, words, asked):
     with pytest.raises(UserError, match=words):
-        make_strategy(load_config([f"USE_MULTI_GPUS.{setting}"]))
+        choose(gpus, [f"USE_MULTI_GPUS.{setting}"], asked)
 
 
 REPLICAS = """

@@ -58,13 +58,14 @@ def test_seconds_are_those_of_whole_epochs(tmp_path, monkeypatch):
     log.on_epoch_end(0, dict(LOGS))
     log.on_train_batch_begin(0)
     log.on_epoch_end(1, dict(LOGS))
+    log.draw()
     history, rest = drawn[-1]
     assert math.isnan(history["seconds"][0]) and 0 < history["seconds"][1] < 60
     assert rest == (tmp_path / "c.png", "title", 1, ["a", "b"])
     assert "seconds" not in (tmp_path / "log.csv").read_text()
 
 
-def test_drawing_takes_a_twentieth_of_the_time_and_misses_no_epoch(tmp_path, monkeypatch):
+def test_curves_are_drawn_once_a_minute_and_miss_no_epoch(tmp_path, monkeypatch):
     clock, drawn = SimpleNamespace(now=0.0), []
 
     def draw(history, *rest):
@@ -76,7 +77,7 @@ def test_drawing_takes_a_twentieth_of_the_time_and_misses_no_epoch(tmp_path, mon
     log = EpochLog(tmp_path / "log.csv", tmp_path / "c.png", False, "1")
     with pytest.raises(SystemExit), draw_the_rest([log]):
         for epoch in range(10):
-            clock.now += 11
+            clock.now += 15
             log.on_epoch_end(epoch, dict(LOGS))
         raise SystemExit(130)  # stopped
     assert drawn == [1, 5, 9, 10]

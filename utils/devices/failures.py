@@ -1,4 +1,4 @@
-"""What a failed step means for the user. The backend is imported inside the functions: `--help` does without it."""
+"""What a failed step means for the user. The backends are not imported: `--help` does without them."""
 
 import contextlib
 import re
@@ -55,16 +55,13 @@ def explain_failure(cfg: DictConfig, error: Exception) -> str | None:
 
 
 def backend_errors() -> tuple[type[Exception], ...]:
-    """What the operations of the backend in use raise."""
-    if "keras" not in sys.modules:
-        return ()
-    if sys.modules["keras"].backend.backend() == "jax":
-        import jax
-
-        return (jax.errors.JaxRuntimeError,)
-    import tensorflow as tf
-
-    return (tf.errors.OpError,)
+    """What operations of the backends that are loaded raise: beside JAX, TensorFlow may prepare the batches."""
+    found: list[type[Exception]] = []
+    if jax := sys.modules.get("jax"):
+        found.append(jax.errors.JaxRuntimeError)
+    if tensorflow := sys.modules.get("tensorflow"):
+        found.append(tensorflow.errors.OpError)
+    return tuple(found)
 
 
 def out_of_memory(error: Exception) -> bool:

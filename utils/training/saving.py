@@ -26,7 +26,7 @@ from utils.training.state import LogName, LogValues, StatefulCallback
 
 EARLIER_MONITOR = "dice_coef"  # in states of versions that did not name it
 
-PAUSE = 20  # times as long as the last drawing of the curves took, before the next one
+PAUSE = 60  # seconds from one drawing of the curves to the next
 
 Logs = dict[str, float]
 
@@ -149,7 +149,7 @@ class BestWeights(StatefulCallback):
 class EpochLog(StatefulCallback):
     """After every epoch, write the logs of all epochs as a CSV table and draw them as curves.
 
-    Drawing takes a second or two, so it waits until PAUSE times as long has passed; `draw_the_rest` draws in the end.
+    Drawing takes a second or two, so the curves are drawn once in PAUSE seconds; `draw_the_rest` draws in the end.
 
     Args:
         path: of the table.
@@ -191,7 +191,7 @@ class EpochLog(StatefulCallback):
         self.seconds: dict[int, float] = {}
         self.begin: float | None = None
         self.undrawn: list[str] = []  # names of the logs
-        self.drawn, self.took = -math.inf, 0.0
+        self.drawn = -math.inf
         self.earlier: list[dict[str, str]] = []
         self.rows: list[dict[str, float]] = []
 
@@ -221,20 +221,18 @@ class EpochLog(StatefulCallback):
                 writer.writeheader()
                 writer.writerows([*self.earlier, *({**row, RUN: self.run} for row in self.rows)])
             self.undrawn = list(logs)
-            if time.perf_counter() - self.drawn >= PAUSE * self.took:
+            if time.perf_counter() - self.drawn >= PAUSE:
                 self.draw()
 
     def draw(self) -> None:
         """Draw the curves, if there are epochs that they do not show yet."""
         if not self.undrawn:
             return
-        begin = time.perf_counter()
         history = {name: [row.get(name, math.nan) for row in self.rows] for name in self.undrawn}
         history["seconds"] = [self.seconds.get(int(row["epoch"]), math.nan) for row in self.rows]
         best = self.best.best_epoch if self.best is not None else None
         plot_curves(history, self.curves, self.title, best or None, self.class_names)
         self.undrawn, self.drawn = [], time.perf_counter()
-        self.took = self.drawn - begin
 
     def rename_earlier(self) -> None:
         """Rename table and curves of an earlier run, unless its rows are kept."""
