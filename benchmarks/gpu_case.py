@@ -83,7 +83,7 @@ class Engine:
 
 
 def measure(engine: Engine, case: Case, started: float) -> dict[str, Any]:
-    """Medians over rounds of steps that are enqueued together, as a loop of training does."""
+    """Medians over rounds of steps that are enqueued together; `train.py` waits for the scores of each step besides."""
     engine.wait(engine.step())
     first = time.perf_counter() - started
     begin = time.perf_counter()

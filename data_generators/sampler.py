@@ -67,8 +67,9 @@ class EpochSampler:
 
     @property
     def has_partial_batch(self) -> bool:
-        """Whether there are several batches in an epoch, and the last one is smaller."""
-        return self.steps > 1 and self.steps * self.batch_size > self.count
+        """Whether the last batch of an epoch is smaller than the others, or a single one of several workers."""
+        _, workers = self.worker
+        return (self.steps > 1 or workers > 1) and self.steps * self.batch_size > self.count
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Set the epoch, and the step of it, with which the next iteration starts."""

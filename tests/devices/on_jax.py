@@ -185,8 +185,28 @@ def test_a_failed_step_is_one_line(reason, words):
 
 
 def test_memory_that_is_not_there_is_one_line():
-    with pytest.raises(UserError, match="not enough memory"), explain_failures(load_config(SMALL)):
+    cfg = load_config([*SMALL, "BACKEND=jax"])
+    with pytest.raises(UserError, match="not enough memory") as caught, explain_failures(cfg):
         keras.ops.zeros((2**25, 2**25))
+    assert "RECOMPUTE" not in str(caught.value)  # refused on JAX
+
+
+@pytest.mark.parametrize(
+    "visible, expected", [(None, None), ("", None), ("-1", None), ("0,1,2,3", [0, 1, 2, 3]), ("2", [0])]
+)
+def test_a_process_takes_all_gpus_that_it_sees(visible, expected, monkeypatch):
+    """Each task of SLURM, whichever its number on the node."""
+    import jax
+
+    from utils.devices.jax_strategies import connect
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *settings, **more: found.append(settings))
+    connect("here:1", 2, 1)
+    assert found == [("here:1", 2, 1, expected)]
 
 
 def test_what_is_for_tensorflow_alone_or_for_a_gpu(monkeypatch):
@@ -205,7 +225,7 @@ def test_a_failure_to_connect_is_not_lost(monkeypatch):
 
     from utils.devices.jax_strategies import connect
 
-    def fail(*addresses, initialization_timeout):
+    def fail(*settings, initialization_timeout):
         raise TypeError("not foreseen")
 
     monkeypatch.setattr(jax.distributed, "initialize", fail)

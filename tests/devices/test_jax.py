@@ -200,7 +200,8 @@ def test_a_summary_says_what_it_ran_on(trained):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_device_does(tmp_path, phantom, free_port):
+@pytest.mark.parametrize("devices", [1, 4])  # of 20 images, four devices twice get ten in a single batch
+def test_two_processes_train_as_one_device_does(devices, tmp_path, phantom, free_port):
     common = [*SMALL, *paths(phantom), "BACKEND=jax", "HYPER_PARAMETERS.BATCH_SIZE=4"]
     cluster = {"worker": [f"localhost:{free_port}", "localhost:1"]}
     workers = [
@@ -210,7 +211,7 @@ def test_two_processes_train_as_one_device_does(tmp_path, phantom, free_port):
             env={
                 **os.environ,
                 "KERAS_BACKEND": "jax",
-                "XLA_FLAGS": UNOPTIMISED,
+                "XLA_FLAGS": f"{UNOPTIMISED} --xla_force_host_platform_device_count={devices}",
                 "TF_CONFIG": tf_config(cluster, index=index),
             },
             stdout=subprocess.PIPE,
@@ -221,7 +222,7 @@ def test_two_processes_train_as_one_device_does(tmp_path, phantom, free_port):
     ]
     errors = [worker.communicate(timeout=300)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], errors
-    one = [*common, "HYPER_PARAMETERS.BATCH_SIZE=8"]
+    one = [*common, f"HYPER_PARAMETERS.BATCH_SIZE={8 * devices}"]
     train_on_jax(tmp_path, [(tmp_path / "one", one)])
     (two,), (one,) = read_log(tmp_path / "two"), read_log(tmp_path / "one")
     for name in ("val_loss", "val_dice"):

@@ -38,14 +38,15 @@ def explain_failure(cfg: DictConfig, error: Exception) -> str | None:
     if from_loader:
         return from_loader.group(1).strip()
     if out_of_memory(error):
+        recompute = f" OPTIMIZATION.RECOMPUTE=True keeps less (now {cfg.OPTIMIZATION.RECOMPUTE})."
         return (
             "The device has not enough memory for a step. Everything saved before is kept. Lower "
             f"HYPER_PARAMETERS.BATCH_SIZE={cfg.HYPER_PARAMETERS.BATCH_SIZE} (OPTIMIZER.ACCUMULATION_STEPS keeps the "
             f"gradient of a large batch), INPUT {cfg.INPUT.HEIGHT}x{cfg.INPUT.WIDTH} (or DATASET.CROP), MODEL.FILTERS. "
-            f"On a GPU OPTIMIZATION.AMP=True halves most of it (now {cfg.OPTIMIZATION.AMP}); "
-            f"OPTIMIZATION.RECOMPUTE=True keeps less (now {cfg.OPTIMIZATION.RECOMPUTE})."
+            f"On a GPU OPTIMIZATION.AMP=True halves most of it (now {cfg.OPTIMIZATION.AMP})."
+            f"{recompute if cfg.BACKEND == 'tensorflow' else ''}"
         )
-    if cfg.STRATEGY.NAME == "multi_worker" and lost_worker(error):
+    if cfg.STRATEGY.NAME in ("multi_worker", "tpu") and lost_worker(error):
         reason = next((line for line in str(error).splitlines() if "Collective" in line), type(error).__name__)
         return (
             f"Another worker is gone ({reason.strip()}). Start all of them again with the same commands to continue "

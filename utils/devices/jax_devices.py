@@ -93,10 +93,15 @@ class JaxDevices:
         Returns:
             The arrays, divided between the devices. A batch that they cannot share equally lies whole on each of them:
             each computes all of it.
+
+        Raises:
+            ValueError: with several processes, whose parts are not the same, it cannot lie whole on each.
         """
         import jax
 
         count = len(batch[0])
+        if self.workers > 1 and count % len(self.local):
+            raise ValueError(f"{len(self.local)} devices cannot share {count} images")
         sharding = self.divided if count % len(self.local) == 0 else self.replicated
         put = jax.device_put if self.workers == 1 else put_part
         return tuple(None if array is None else put(np.asarray(array), sharding) for array in batch)

@@ -111,7 +111,8 @@ def connect(address: str | None, count: int | None, number: int | None) -> None:
 
     def initialize() -> None:
         try:
-            jax.distributed.initialize(address, count, number, initialization_timeout=2 * WAIT_SECONDS + 60)
+            limit = 2 * WAIT_SECONDS + 60
+            jax.distributed.initialize(address, count, number, visible_gpus(), initialization_timeout=limit)
         except Exception as error:  # lost in a thread: the run would go on alone
             failures.append(error)
 
@@ -124,6 +125,15 @@ def connect(address: str | None, count: int | None, number: int | None) -> None:
         raise TimeoutError(f"not all of them came within {WAIT_SECONDS} seconds")
     if failures:
         raise failures[0]
+
+
+def visible_gpus() -> list[int] | None:
+    """All GPUs that CUDA_VISIBLE_DEVICES leaves to this process; None if it names none.
+
+    Without them, JAX gives a task of SLURM the one whose number is that of the task on its node.
+    """
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name not in ("", "-1")]
+    return list(range(len(names))) or None
 
 
 def addresses_of_tf_config() -> tuple[list[str], int] | None:
