@@ -122,6 +122,20 @@ def test_kubernetes_tells_the_workers(kubernetes):
     assert (resolver.task_type, resolver.task_id, resolver.num_accelerators()) == ("worker", 1, {"GPU": 2})
 
 
+def test_kubernetes_tells_the_workers_of_jax(kubernetes, nowhere):
+    import jax
+
+    from utils.devices import jax_strategies
+
+    found = []
+    nowhere.setattr(jax.config, "update", lambda *setting: None)
+    nowhere.setattr(jax_strategies, "connect", lambda *settings: found.append(settings))
+    jax_strategies.join_processes(load_config(["BACKEND=jax", "STRATEGY.NAME=multi_worker", "VERBOSE=0"]))
+    nowhere.setenv("OMPI_COMM_WORLD_RANK", "0")
+    jax_strategies.join_processes(load_config(["BACKEND=jax", "STRATEGY.NAME=multi_worker", "VERBOSE=0"]))
+    assert found == [("10.0.0.0:8470", 3, 1), (None, None, None)]
+
+
 def test_pods_that_have_ended_are_no_workers(kubernetes):
     kubernetes.pods |= {"job-old": ("10.0.0.7", "Failed"), "job-done": ("10.0.0.8", "Succeeded")}
     resolver = find_workers(load_config(), 0)

@@ -344,6 +344,8 @@ def test_a_run_whose_batches_tensorflow_prepares(trained, tmp_path, phantom):
 
 def test_contradictions_and_missing_devices_are_one_line(tmp_path, phantom):
     common = [f"WORK_DIR={tmp_path}", *SMALL, *paths(phantom)]
+    result = run_command("train.py", *common, "STRATEGY.NAME=tpu", "BACKEND=jax", KERAS_BACKEND="jax")
+    assert_one_clear_error(result, "STRATEGY.NAME=tpu BACKEND=jax: JAX sees no TPU here, only cpu")
     result = run_command("train.py", *common, "BACKEND=jax", KERAS_BACKEND="tensorflow")
     assert_one_clear_error(result, "KERAS_BACKEND='tensorflow' contradicts BACKEND=jax")
     result = run_command("train.py", *common, "STRATEGY.NAME=mirrored", KERAS_BACKEND="jax")

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tensorflow.distribute.cluster_resolver import ClusterResolver
 
 JOBS = ("chief", "worker")
+IN_KUBERNETES = "KUBERNETES_SERVICE_HOST"  # set in every pod
 KUBERNETES_PORT = 8470  # of every pod; each pod has its own address
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -56,8 +57,8 @@ def find_workers(cfg: DictConfig, gpus: int) -> ClusterResolver:
         return from_tf_config()
     if "SLURM_PROCID" in os.environ:
         return from_slurm(gpus)
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        return from_kubernetes(cfg.STRATEGY.KUBERNETES_LABEL, gpus)
+    if IN_KUBERNETES in os.environ:
+        return known_cluster(*pods_of_kubernetes(cfg.STRATEGY.KUBERNETES_LABEL), gpus)
     raise UserError(
         "STRATEGY.NAME=multi_worker needs to know its workers: set the environment variable TF_CONFIG for each of "
         "them, or start them with srun or as Kubernetes pods. docs/how-to/clusters.md shows all three."
@@ -124,10 +125,15 @@ def from_slurm(gpus: int) -> ClusterResolver:
         ) from None
 
 
-def from_kubernetes(label: str, gpus: int) -> ClusterResolver:
-    """The running pods with a label. This one is found among them by its address."""
-    import tensorflow as tf
+def pods_of_kubernetes(label: str) -> tuple[list[str], int]:
+    """(`address:port` of every running pod with a label, by name; number of this one, found by its address).
 
+    Pods that have ended are left out: evicted ones keep their label. If one does not run yet, this pod ends, and
+    Kubernetes starts it again until all of them run.
+
+    Raises:
+        UserError: Kubernetes does not tell, or this pod is not among several.
+    """
     try:
         import kubernetes
     except ImportError:
@@ -138,50 +144,28 @@ def from_kubernetes(label: str, gpus: int) -> ClusterResolver:
     try:
         own = os.environ.get("POD_IP") or socket.gethostbyname(socket.gethostname())
         kubernetes.config.load_incluster_config()
-        resolver = tf.distribute.cluster_resolver.KubernetesClusterResolver(
-            {"worker": [label]},
-            tf_server_port=KUBERNETES_PORT,
-            override_client=PodAddresses(kubernetes.client.CoreV1Api(), NAMESPACE.read_text().strip()),
-        )
-        workers = resolver.cluster_spec().as_dict().get("worker", [])
-    except Exception as error:  # of the client, of its HTTP library or of TensorFlow
+        api, namespace = kubernetes.client.CoreV1Api(), NAMESPACE.read_text().strip()
+        pods = api.list_namespaced_pod(namespace, label_selector=label).items
+        pods = [pod for pod in pods if pod.status.phase not in ("Failed", "Succeeded")]
+        waiting = [f'Pod "{pod.metadata.name}" is not running' for pod in pods if pod.status.phase != "Running"]
+        if waiting:
+            raise RuntimeError(waiting[0])
+    except Exception as error:  # of the client or of its HTTP library
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"Kubernetes does not say who the workers are ({reason[0]}). All pods with the label "
             f"STRATEGY.KUBERNETES_LABEL={label} must run, and their service account must be allowed to list pods: "
             "docs/how-to/clusters.md shows both."
         ) from None
+    pods = sorted(pods, key=lambda pod: pod.metadata.name)
+    workers = [f"{pod.status.pod_ip}:{KUBERNETES_PORT}" for pod in pods]
     address = f"{own}:{KUBERNETES_PORT}"
     if address not in workers or len(workers) == 1:
         raise UserError(
             f"STRATEGY.KUBERNETES_LABEL={label} finds the workers {', '.join(workers) or 'none'}; this one is "
             f"{address}, and there must be another. Give all pods that label, and POD_IP as in docs/how-to/clusters.md."
         )
-    return known_cluster(workers, workers.index(address), gpus)
-
-
-class PodAddresses:
-    """The client that TensorFlow's resolver asks for pods, with each pod's own address.
-
-    By default the resolver takes the addresses of nodes, lists the pods of all namespaces, which needs rights in all of
-    them, and reads a file that pods do not have. Pods that have ended are left out: evicted ones keep their label. The
-    resolver refuses pods that do not run yet; this pod then restarts until all of them run.
-
-    Args:
-        api: `kubernetes.client.CoreV1Api`.
-        namespace: of this pod.
-    """
-
-    def __init__(self, api: Any, namespace: str) -> None:
-        self.api, self.namespace = api, namespace
-
-    def list_pod_for_all_namespaces(self, label_selector: str) -> Any:
-        """What the resolver calls; answered for one namespace."""
-        pods = self.api.list_namespaced_pod(self.namespace, label_selector=label_selector)
-        pods.items = [pod for pod in pods.items if pod.status.phase not in ("Failed", "Succeeded")]
-        for pod in pods.items:
-            pod.status.host_ip = pod.status.pod_ip
-        return pods
+    return workers, workers.index(address)
 
 
 def known_cluster(workers: Sequence[str], number: int, gpus: int) -> ClusterResolver:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from utils.base.errors import UserError
 from utils.base.startup import end_at_once, quiet_end
-from utils.devices.clusters import check_tf_config
+from utils.devices.clusters import IN_KUBERNETES, check_tf_config, pods_of_kubernetes
 from utils.devices.gpus import choose_gpus
 from utils.devices.jax_devices import JaxDevices
 
@@ -67,11 +67,15 @@ def mirrored(cfg: DictConfig) -> JaxDevices:
 def multi_worker(cfg: DictConfig) -> JaxDevices:
     """Several processes, on this machine or others, each with all the devices it sees.
 
-    TF_CONFIG names them, or SLURM, Kubernetes, Open MPI or the TPU, which JAX asks by itself.
+    TF_CONFIG or Kubernetes names them, or SLURM, Open MPI or the TPU, which JAX asks by itself.
     """
     join_processes(cfg)
-    devices = tuple(sorted(jax.devices(), key=lambda device: (device.process_index, device.id)))
-    return JaxDevices(devices, "multi_worker")
+    return JaxDevices(devices_of_all(), "multi_worker")
+
+
+def devices_of_all() -> tuple[jax.Device, ...]:
+    """The devices of all processes, those of process 0 first."""
+    return tuple(sorted(jax.devices(), key=lambda device: (device.process_index, device.id)))
 
 
 def join_processes(cfg: DictConfig) -> None:
@@ -83,6 +87,9 @@ def join_processes(cfg: DictConfig) -> None:
     if jax.distributed.is_initialized():
         return
     known = addresses_of_tf_config()
+    started = any(name in os.environ for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK"))
+    if known is None and not started and cfg.STRATEGY.NAME == "multi_worker" and IN_KUBERNETES in os.environ:
+        known = pods_of_kubernetes(cfg.STRATEGY.KUBERNETES_LABEL)
     who = f"{len(known[0])} workers: {', '.join(known[0])}" if known else "the other workers"
     if cfg.VERBOSE:
         print(f"Waiting for {who}", flush=True)
@@ -150,13 +157,13 @@ def tpu(cfg: DictConfig) -> JaxDevices:
     """All cores of the TPU, those of every host of a pod slice. Never run on a TPU: none was at hand."""
     if several_tpu_hosts():
         return multi_worker(cfg)
-    devices = jax.devices()
+    devices = devices_of_all()
     if devices[0].platform != "tpu":
         raise UserError(
             f"STRATEGY.NAME=tpu BACKEND=jax: JAX sees no TPU here, only {devices[0].platform}. On a TPU machine run "
             "pip install -r requirements-jax.txt 'jax[tpu]'."
         )
-    return JaxDevices(tuple(devices), "tpu")
+    return JaxDevices(devices, "tpu")
 
 
 def several_tpu_hosts() -> bool:
